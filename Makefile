@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: one word per habit. CMakeLists.txt builds, tools/test.sh tests.
+.DEFAULT_GOAL := build
+.PHONY: build demo test check sim scenario bench fuzz mutants lab soak tidy lint format cov asan \
+        tsan install clean help build-deps test-deps
+MAKEFLAGS += --no-print-directory
+PREFIX ?= /usr/local
+SECONDS ?= 60
+SOURCES = $(shell find src include tests tools examples bench -name '*.[ch]' 2>/dev/null)
+NOT_YET = @echo "make $@: not in this version" >&2; exit 2
+
+# configure NAME FOLDER, once; afterwards the build itself notices what changed
+configure = @test -f $(2)/build.ninja || cmake --preset $(1) >/dev/null
+
+build: build-deps ## the library and the program, optimised, assertions on, in build/
+	$(call configure,release,build)
+	@cmake --build build --target products
+
+demo: build ## three nodes, 10,000 writes, the leader killed in the middle, nothing lost
+	@build/kelp demo
+
+test: test-deps ## everything CI runs; T=name: the tests whose name contains it
+	@tools/test.sh $(if $(T),one '$(T)',all)
+
+check: test-deps ## under a minute: build, unit tests, scenarios, 200 seeds, tidy
+	@tools/test.sh check
+
+sim: build ## simulator runs; SEED= the first one, SEEDS= how many (one if SEED is given, else 100)
+	@build/kelp sim run --seed $(or $(SEED),1) --seeds $(or $(SEEDS),$(if $(SEED),1,100)) \
+	    --jobs $$(nproc)
+
+scenario: build ## all scenarios; F=file: the transcript of one
+	@$(if $(F),build/kelp sim scenario '$(F)',tools/scenario.sh build/kelp)
+
+fuzz: test-deps ## libFuzzer; T=target (all in turn without), SECONDS=60 each
+	$(call configure,fuzz,build-fuzz)
+	@cmake --build build-fuzz --target tests
+	@for t in $(or $(T),$(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))); do \
+	    mkdir -p build-fuzz/found/$$t && \
+	    build-fuzz/fuzz/$${t}_fuzz -max_total_time=$(SECONDS) -print_final_stats=1 \
+	        -artifact_prefix=build-fuzz/found/$$t- build-fuzz/found/$$t \
+	        tests/fuzz/corpus/$$t || exit 1; done
+
+bench: ## measurements against the floor: not in this version
+	$(NOT_YET)
+
+mutants: ## seeded bugs that the tests must find: not in this version
+	$(NOT_YET)
+
+lab: ## clusters on network namespaces: not in this version
+	$(NOT_YET)
+
+soak: ## HOURS= of everything at once: not in this version
+	$(NOT_YET)
+
+tidy: build-deps ## check the conventions, rewrite docs/paper-map.md
+	$(call configure,release,build)
+	@cmake --build build --target tidy
+	@build/tidy --write .
+
+lint: test-deps ## clang-tidy over src/
+	$(call configure,dev-clang,build-dev-clang)
+	@find src -name '*.c' | xargs -n 4 -P $$(nproc) clang-tidy -p build-dev-clang --quiet
+
+format: test-deps ## clang-format over everything
+	@clang-format -i $(SOURCES)
+
+cov: test-deps ## coverage of the unit tests, in build-cov/coverage.html
+	$(call configure,cov,build-cov)
+	@cmake --build build-cov --target tests
+	@find build-cov -name '*.gcda' -delete
+	@ctest --test-dir build-cov -j $$(nproc) -L 'unit|fuzz' --output-on-failure
+	@gcovr --root . --filter src/ --filter include/ --exclude-unreachable-branches \
+	    --print-summary --html-details build-cov/coverage.html --txt build-cov/coverage.txt \
+	    build-cov
+
+asan: test-deps ## unit tests under the address and undefined behaviour sanitizers
+	$(call configure,asan,build-asan)
+	@cmake --build build-asan
+	@cmake --build build-asan --target tests
+	@ctest --test-dir build-asan -j $$(nproc) -L 'unit|fuzz' --output-on-failure
+
+tsan: test-deps ## unit tests under the thread sanitizer
+	$(call configure,tsan,build-tsan)
+	@cmake --build build-tsan
+	@cmake --build build-tsan --target tests
+	@setarch -R ctest --test-dir build-tsan -j $$(nproc) -L unit --output-on-failure
+
+install: build ## PREFIX=/usr/local, DESTDIR=
+	@DESTDIR='$(DESTDIR)' cmake --install build --prefix '$(PREFIX)' >/dev/null
+
+clean: ## throw all builds away
+	@rm -rf build build-*
+
+help: ## these words
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+build-deps:
+	@tools/deps.sh build
+test-deps:
+	@tools/deps.sh test

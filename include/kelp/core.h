@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* core.h - Raft as a value machine: inputs in, things to do out.
+ *
+ * kelp_step(core, now, &input) any number of times, then kelp_take(core, now, &work) until it
+ * returns false.
+ * The core does no I/O, reads no clock, starts no thread, calls nothing back and allocates nothing
+ * after
+ * kelp_core_init: the caller gives it kelp_core_memory(&limits) bytes. It never sees an entry's
+ * payload; entries
+ * are positions, types and sizes, and a message says "entries 7..31 to node 3".
+ *
+ * Four promises:
+ * 1. Emitted means allowed. What a take returns may be done at once and in any order, except saves,
+ * which are
+ *     done in the order of their numbers. Whatever must wait for a save is held back until
+ *     kelp_step(SAVED n).
+ *  2. Everything answered. Each token given to PROPOSE or READ comes back in exactly one answer.
+ * 3. Time comes in with the input; a now below the last one counts as the last one. work.deadline
+ * says when to
+ *     call again if nothing else happens.
+ *  4. The same options, boot values and inputs give the same outputs, on every machine. */
+#ifndef KELP_CORE_H
+#define KELP_CORE_H
+
+#include "kelp/event.h"
+#include "kelp/types.h"
+
+struct kelp_core; /* opaque; lives in the caller's memory */
+
+/* ---- options ---------------------------------------------------------------------------- */
+
+/* How much of everything. All are fixed at init; kelp_core_memory() says what they cost. */
+struct kelp_limits {
+    uint32_t members_max;   /* 1..KELP_MEMBERS_MAX */
+    uint32_t proposals_max; /* open proposals, 1..1 Mi; beyond: REFUSED BUSY */
+    uint32_t reads_max;     /* open reads, 1..1 Mi; beyond: REFUSED BUSY */
+    /* entries whose sizes are kept, 8..16 Mi; older ones are looked up */
+    uint32_t tail_entries_max;
+    /* runs of one term that are kept, 4..64 Ki; older ones are looked up */
+    uint32_t runs_max;
+    uint32_t window_messages_max; /* unanswered appends a peer, 1..4096 */
+    uint32_t strangers_max;       /* answers to nodes outside the configuration, 1..64 */
+    /* answers in one take, 1..64 Ki; also requests that may be refused between takes */
+    uint32_t answers_max;
+    uint32_t events_max;          /* the flight recorder, 16..64 Ki events */
+    uint32_t message_entries_max; /* entries in one append, 1..64 Ki */
+    /* entry bytes in one append; one entry always goes, however large */
+    uint64_t message_bytes_max;
+    uint64_t window_bytes_max;      /* unanswered entry bytes a peer; one message always goes */
+    uint64_t uncommitted_bytes_max; /* appended here, not committed; beyond: REFUSED BUSY */
+    uint64_t unapplied_bytes_max;   /* committed, not applied; beyond: REFUSED BUSY */
+    uint64_t entry_bytes_max;       /* one entry, envelope included; beyond: REFUSED TOO_LARGE */
+};
+
+/* bits for kelp_options.off; each is announced by the event PROTECTION_OFF */
+enum kelp_protection {
+    KELP_PRE_VOTE = 1,     /* elections start with a pre-vote [§9.6] */
+    KELP_CHECK_QUORUM = 2, /* a leader that hears no quorum steps down [§6.2] */
+    KELP_STICKINESS = 4,   /* no vote while a leader is heard [§4.2.3] */
+};
+
+struct kelp_options {
+    size_t size;          /* sizeof(struct kelp_options), so that it may grow */
+    kelp_id self;         /* this node, not 0 */
+    uint64_t seed;        /* for election timeouts; two nodes never share one */
+    kelp_ns heartbeat;    /* leader to peers when there is nothing else; 100 ms */
+    kelp_ns election_min; /* 1000 ms; at least 2 x heartbeat */
+    kelp_ns election_max; /* 2000 ms; above election_min */
+    /* a save unreported for longer stalls: max(election_min, 1 s); 0: that rule */
+    kelp_ns stall_limit;
+    uint32_t off;              /* enum kelp_protection bits switched off; 0 in production */
+    uint64_t trailing_entries; /* kept below the own snapshot when compacting; 4096 */
+    /* the state machine keeps its own data: apply only what is durable here */
+    bool apply_durable_only;
+    struct kelp_limits limits;
+};
+
+/* What the store found. Pointers are borrowed during kelp_core_init only. */
+struct kelp_run {
+    kelp_index last; /* the run is the entries up to here, from the end of the run before */
+    kelp_term term;
+};
+
+struct kelp_boot {
+    kelp_term term; /* saved term */
+    kelp_id vote;   /* saved vote in it, 0: none */
+    /* the position before the first entry held: snapshot or compaction point, 0@0 if none */
+    struct kelp_pos base;
+    /* last entry held, all of it durable; base.index if the log is empty */
+    kelp_index last;
+    kelp_index commit;   /* known committed, base.index..last */
+    kelp_index applied;  /* what the state machine holds already, base.index..commit */
+    kelp_index snapshot; /* index of the newest own snapshot, 0: none */
+    kelp_index everyone; /* known to be on every member, 0: nothing known */
+    /* the terms of base.index+1..last, ascending; older runs may be missing */
+    const struct kelp_run *runs;
+    size_t run_count;
+    kelp_index runs_from; /* the first index that runs[] covers */
+    /* the newest configuration in the log or snapshot; required */
+    const struct kelp_config *config;
+    /* the one before it if config is above commit, else NULL */
+    const struct kelp_config *config_before;
+};
+
+/* ---- messages --------------------------------------------------------------------------- */
+
+enum kelp_message_type {
+    KELP_MSG_VOTE = 1,        /* asks for a vote or a pre-vote: vote.* */
+    KELP_MSG_VOTE_ANSWER = 2, /* vote.* */
+    KELP_MSG_APPEND = 3,      /* entries, or none (probe): append.* */
+    KELP_MSG_HEARTBEAT = 4,   /* no entries, no log check: append.commit, append.everyone, round */
+    KELP_MSG_ANSWER = 5,      /* to append and heartbeat: answer.* */
+};
+
+enum kelp_message_flag {
+    KELP_MF_PRE_VOTE = 1, /* VOTE, VOTE_ANSWER: about a pre-vote */
+    KELP_MF_TRANSFER = 2, /* VOTE: the old leader asked for this election */
+    KELP_MF_GRANTED = 4,  /* VOTE_ANSWER */
+    KELP_MF_REJECT = 8,   /* ANSWER: the entry before did not match; hint says where to look */
+};
+
+/* What the core knows of one entry of a received append. */
+struct kelp_entry_info {
+    kelp_term term;
+    uint32_t bytes; /* encoded, envelope and checksum included */
+    uint8_t type;   /* enum kelp_entry_type */
+};
+
+struct kelp_message {
+    uint8_t type;  /* enum kelp_message_type */
+    uint8_t flags; /* enum kelp_message_flag */
+    kelp_id from, to;
+    kelp_term term; /* the sender's saved term */
+    uint64_t id;    /* per sender, never 0; echoed in the answer's id */
+    /* APPEND: the replication attempt, echoed; a superseded one's refusal is ignored */
+    uint64_t attempt;
+    /* APPEND, HEARTBEAT: read round; ANSWER: the highest round seen of this leader */
+    uint64_t round;
+    union {
+        struct {
+            kelp_term term;       /* the term the candidate would lead */
+            struct kelp_pos last; /* VOTE: the end of the candidate's log */
+        } vote;
+        struct {
+            struct kelp_pos prev; /* APPEND: the entry before the first one */
+            kelp_index last;      /* APPEND: the last entry carried; prev.index if none */
+            kelp_index commit;    /* the leader's commit index */
+            kelp_index everyone;  /* known to be durable on every member */
+            /* emitted APPEND: the log revision that first..last is named in */
+            uint64_t revision;
+            uint64_t bytes; /* emitted APPEND: entry bytes named */
+            /* received APPEND: last - prev.index of them, borrowed during kelp_step */
+            const struct kelp_entry_info *entries;
+            /* received APPEND: the newest configuration entry carried and the one before it, or
+             * NULL */
+            const struct kelp_config *config, *config_before;
+        } append;
+        struct {
+            kelp_index match;     /* verified against this leader in this term, and durable */
+            struct kelp_pos hint; /* with REJECT: the best place to probe next; term 0: not known */
+            struct kelp_pos refused; /* with REJECT: the prev that was refused */
+            kelp_index durable;      /* for people and flow control */
+            kelp_index applied;      /* for people */
+            uint32_t room;           /* disk room, MiB; for the low-disk rule */
+            uint32_t health;         /* 0: ok */
+        } answer;
+    };
+};
+
+/* ---- inputs ----------------------------------------------------------------------------- */
+
+enum kelp_input_type {
+    KELP_IN_TICK = 0,      /* nothing but time */
+    KELP_IN_MESSAGE = 1,   /* message: from a peer, authenticated and decoded */
+    KELP_IN_PROPOSE = 2,   /* propose */
+    KELP_IN_READ = 3,      /* read: answered DONE when the state machine may be asked */
+    KELP_IN_SAVED = 4,     /* number: saves up to it are durable */
+    KELP_IN_APPLIED = 5,   /* index: applied up to it */
+    KELP_IN_FOUND = 6,     /* found: answer to a lookup */
+    KELP_IN_GONE = 7,      /* found.index/revision: compacted */
+    KELP_IN_FAILED = 8,    /* found.index/revision: the read failed */
+    KELP_IN_LINK = 9,      /* peer: its connection is new; what was in flight may be lost */
+    KELP_IN_SNAPSHOT = 10, /* index: an own snapshot up to it is durable */
+    KELP_IN_HEALTH = 11,   /* health: for the answers this node gives */
+    KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
+    KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN (proposal) or REFUSED (read) now */
+    KELP_IN_SHUTDOWN = 14, /* every open request ends; nothing more is sent */
+    KELP_IN_CAMPAIGN = 15, /* stand for election now, as if the timeout had passed */
+};
+
+struct kelp_input {
+    enum kelp_input_type type;
+    union {
+        const struct kelp_message *message; /* borrowed during the call */
+        struct {
+            uint64_t token;   /* the caller's name for it, not 0, unique among open requests */
+            kelp_ns deadline; /* UNKNOWN from here on; KELP_NEVER allowed */
+            uint32_t bytes;   /* of the whole encoded entry */
+        } propose;
+        struct {
+            uint64_t token;
+            kelp_ns deadline;
+        } read;
+        struct {
+            uint64_t revision;
+            struct kelp_pos pos; /* the position looked up */
+            /* the last entry after it that fits the asked limits; pos if none */
+            struct kelp_pos last;
+            uint64_t bytes; /* of pos.index+1..last.index */
+        } found;
+        struct {
+            uint32_t room, health;
+        } health;
+        uint64_t number;
+        kelp_index index;
+        kelp_id peer;
+        uint64_t token;
+    };
+};
+
+/* What a step took into the log: the caller stores these bytes under these positions before the
+ * next step.
+ * first == 0: nothing. PROPOSE: one entry, first == last, at term. MESSAGE: entries first..last of
+ * the append. */
+struct kelp_taken {
+    kelp_index first, last;
+    kelp_term term;
+    uint64_t revision; /* the log revision these indexes are named in */
+};
+
+/* ---- things to do ----------------------------------------------------------------------- */
+
+enum kelp_save_flag {
+    KELP_SAVE_VOTE = 1,     /* term and vote */
+    KELP_SAVE_TRUNCATE = 2, /* the log ends at end */
+    KELP_SAVE_APPEND = 4,   /* entries first..last follow */
+    KELP_SAVE_COMPACT = 8,  /* entries below keep may go */
+    KELP_SAVE_RESET = 16,   /* the log is empty and starts after end (a snapshot was installed) */
+};
+
+/* One save; its parts happen in the order of the flags. Numbers ascend by one. */
+struct kelp_save {
+    uint64_t number; /* 0: no save */
+    uint32_t flags;
+    kelp_term term;
+    kelp_id vote;
+    struct kelp_pos end;
+    kelp_index first, last;
+    uint64_t revision;
+    kelp_index keep;     /* the first entry to keep */
+    kelp_index everyone; /* known to be on every member */
+    kelp_index commit;   /* the commit index at this moment; a floor for recovery */
+};
+
+/* An entry the core made itself; the caller builds its bytes before it performs the save. */
+struct kelp_made {
+    struct kelp_pos pos;
+    uint8_t type; /* KELP_ENTRY_NOOP */
+};
+
+struct kelp_answer {
+    uint64_t token;
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    /* DONE, LOST, UNKNOWN proposals: where it stood; reads: the index to be applied */
+    struct kelp_pos pos;
+    kelp_id leader; /* NOT_LEADER: the leader known, 0 if none */
+};
+
+/* Which term has entry index, and how many entries behind it fit? Answered with FOUND, GONE or
+ * FAILED. */
+struct kelp_lookup {
+    kelp_index index;
+    uint64_t revision;
+    uint32_t entries_max;
+    uint64_t bytes_max;
+};
+
+struct kelp_work {
+    const struct kelp_made *made; /* build these first */
+    uint32_t made_count;
+    uint32_t message_count;
+    uint32_t answer_count;
+    uint32_t lookup_count;
+    uint32_t event_count;
+    const struct kelp_message *messages;
+    const struct kelp_answer *answers;
+    const struct kelp_lookup *lookups;
+    const struct kelp_event *events;
+    struct kelp_save save;
+    /* 0,0: nothing new to apply; answers to its proposals came before */
+    kelp_index apply_first, apply_last;
+    /* step with TICK then, if nothing else happens; set by every take */
+    kelp_ns deadline;
+    bool faulted; /* fault says why */
+    struct kelp_fault fault;
+};
+
+/* ---- what a core looks like from outside -------------------------------------------------- */
+
+enum kelp_flow { KELP_PROBE = 0, KELP_STREAM = 1, KELP_NEEDS_SNAPSHOT = 2 };
+
+struct kelp_peer_view {
+    kelp_id id;
+    uint8_t role, flow;
+    kelp_index match, next, applied, durable;
+    uint32_t inflight_messages;
+    uint64_t inflight_bytes;
+    kelp_ns contact; /* when it last answered, 0: not in this term */
+    kelp_ns rtt;     /* last measured, 0: not yet */
+};
+
+struct kelp_view {
+    kelp_id self, leader, vote;
+    enum kelp_role role;
+    kelp_term term, term_saved;
+    kelp_index first, last, durable, commit, applied, everyone;
+    struct kelp_pos last_pos;
+    uint64_t revision;
+    kelp_ns role_since, leader_contact;
+    uint32_t proposals_open, reads_open;
+    uint64_t uncommitted_bytes, unapplied_bytes;
+    bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
+    bool committed_own_term;         /* leader: reads and changes are possible */
+    uint32_t peer_count;
+    struct kelp_peer_view peers[KELP_MEMBERS_MAX];
+};
+
+/* ---- functions --------------------------------------------------------------------------- */
+
+/* kelp_options_default - sensible options for a node: 100 ms heartbeat, 1 to 2 s election timeout.
+ * takes    self    this node, not 0
+ *          seed    any number; two nodes should not share one
+ * returns  options by value; every field may be changed before kelp_core_init
+ * thread   any   cost  O(1)   source  [§9.1] */
+KELP_API struct kelp_options kelp_options_default(kelp_id self, uint64_t seed);
+
+/* kelp_limits_small - limits for thousands of groups in one process: at most 16 KiB a core.
+ * returns  limits by value
+ * thread   any   cost  O(1)   source  - */
+KELP_API struct kelp_limits kelp_limits_small(void);
+
+/* kelp_options_check - one place for every rule about options.
+ * takes    options borrowed
+ *          fault   filled with the field and the rule when it fails; may be NULL
+ * errors   KELP_E_ARGUMENT
+ * thread   any   cost  O(1)   source  - */
+KELP_API enum kelp_error kelp_options_check(const struct kelp_options *options,
+                                            struct kelp_fault *fault);
+
+/* kelp_core_memory - how many bytes a core with these limits needs.
+ * takes    limits  borrowed, within the ranges at struct kelp_limits
+ * returns  bytes; the default limits need at most 1 MiB, the small ones at most 16 KiB
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_core_memory(const struct kelp_limits *limits);
+
+/* kelp_core_init - make a core in the caller's memory.
+ * takes    memory  kelp_core_memory(&options->limits) bytes, aligned to 16, kept by the caller
+ *                  until it stops
+ *                  using the core; there is no close
+ *          options borrowed; kelp_options_check must accept them
+ *          boot    borrowed; what the store recovered
+ *          now     the node's clock
+ *          fault   filled on error; may be NULL
+ * returns  the core, inside memory
+ * errors   NULL with fault: KELP_E_ARGUMENT (options), KELP_E_CORRUPT (boot values contradict each
+ *          other)
+ * thread   one at a time per core   cost  O(limits)   source  [§3.8] */
+KELP_API struct kelp_core *kelp_core_init(void *memory, const struct kelp_options *options,
+                                          const struct kelp_boot *boot, kelp_ns now,
+                                          struct kelp_fault *fault);
+
+/* kelp_step - give the core one input.
+ * takes    core    not NULL
+ *          now     the node's clock; below the last one counts as the last one
+ *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE
+ *                  and READ inputs
+ * returns  what was taken into the log; the caller keeps those bytes before the next step
+ * outcome  everything else comes out of kelp_take
+ * errors   none: what the world sends is refused, counted and answered
+ * thread   one at a time per core   cost  O(entries in the message + members)   source  [§3] */
+KELP_API struct kelp_taken kelp_step(struct kelp_core *core, kelp_ns now,
+                                     const struct kelp_input *input);
+
+/* kelp_take - what is to be done now.
+ * takes    core, now   as kelp_step
+ *          work    filled; its pointers belong to the core and are valid until the next step or
+ *                  take
+ * returns  true if there was something to do: do it, then take again; false: work.deadline alone is
+ *          set
+ * thread   one at a time per core   cost  O(members + answers)   source  [§10.2] */
+KELP_API bool kelp_take(struct kelp_core *core, kelp_ns now, struct kelp_work *work);
+
+/* kelp_view - the state of a core, for status, tests and tools.
+ * takes    core    not NULL
+ *          view    filled
+ * thread   one at a time per core   cost  O(members)   source  - */
+KELP_API void kelp_view(const struct kelp_core *core, struct kelp_view *view);
+
+/* kelp_log_term - the term of an entry the core still knows.
+ * takes    core    not NULL
+ *          index   any
+ * returns  the term, or term 0 when the index is below the kept runs or beyond the log
+ * thread   one at a time per core   cost  O(log runs)   source  [§3.5] */
+KELP_API kelp_term kelp_log_term(const struct kelp_core *core, kelp_index index);
+
+/* kelp_core_config - the configurations a core uses.
+ * takes    core       not NULL
+ *          latest     filled with the newest in its log; may be NULL
+ *          committed  filled with the newest committed one; may be NULL
+ * thread   one at a time per core   cost  O(members)   source  [§4.1] */
+KELP_API void kelp_core_config(const struct kelp_core *core, struct kelp_config *latest,
+                               struct kelp_config *committed);
+
+/* kelp_check - every invariant of one core, and what may have changed since the last call.
+ * takes    core    not NULL
+ *          fault   filled with the broken rule
+ * errors   KELP_E_CORRUPT; debug, simulator and fuzz builds call it after every step and abort
+ * thread   one at a time per core   cost  O(members + runs)   source  [fig 3.2] */
+KELP_API enum kelp_error kelp_check(struct kelp_core *core, struct kelp_fault *fault);
+
+/* kelp_recent - the flight recorder: the last events of this core, oldest first.
+ * takes    core    not NULL
+ *          out     room for max events
+ *          max     at most limits.events_max are held
+ * returns  how many were written
+ * thread   one at a time per core   cost  O(max)   source  - */
+KELP_API size_t kelp_recent(const struct kelp_core *core, struct kelp_event *out, size_t max);
+
+/* ---- one line of text for every struct; each writes at most size bytes with a final NUL and
+ * returns the length
+ * it would have needed, as snprintf does ------------------------------------------------------ */
+
+/* kelp_describe - a core: "3 LEADER t4 commit 7 applied 7 last 9@4 durable 8".
+ * takes    core, out, size
+ * thread   one at a time per core   cost  O(1)   source  - */
+KELP_API size_t kelp_describe(const struct kelp_core *core, char *out, size_t size);
+
+/* kelp_describe_message - a message: "1 -> 3 append t4 id 17 prev 6@4 entries 7..9 commit 6".
+ * takes    message, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_message(const struct kelp_message *message, char *out, size_t size);
+
+/* kelp_describe_input - an input: "saved 41".
+ * takes    input, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t size);
+
+/* kelp_describe_save - a save: "save 41: vote 3 in t4, ends at 6@4, append 7..9".
+ * takes    save, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_save(const struct kelp_save *save, char *out, size_t size);
+
+/* kelp_describe_answer - an answer: "token 9 DONE 7@4".
+ * takes    answer, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_answer(const struct kelp_answer *answer, char *out, size_t size);
+
+/* kelp_describe_config - a configuration: "1v 2v 3L @5".
+ * takes    config, out, size
+ * thread   any   cost  O(members)   source  - */
+KELP_API size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t size);
+
+/* kelp_describe_event - an event: "ROLE_LEADER 2@2".
+ * takes    event, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_event(const struct kelp_event *event, char *out, size_t size);
+
+#endif

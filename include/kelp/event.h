@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* event.h - what happened, as data. The core and the store do not print; they emit these.
+ *
+ * An event stands in a branch that exists for one reason and is that branch's mark: a test names
+ * it, the
+ * simulator reports those it never hit. Log lines, JSON, the dashboard and tests are readers. */
+#ifndef KELP_EVENT_H
+#define KELP_EVENT_H
+
+#include "kelp/types.h"
+
+enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 };
+
+/* name, level, one clause for people */
+#define KELP_EVENTS(X)                                                                             \
+    X(NONE, DEBUG, "nothing")                                                                      \
+    /* roles and terms */                                                                          \
+    X(ROLE_FOLLOWER, INFO, "became follower")                                                      \
+    X(ROLE_PRE_CANDIDATE, INFO, "asks whether it could win")                                       \
+    X(ROLE_CANDIDATE, INFO, "stands for election")                                                 \
+    X(ROLE_LEADER, INFO, "became leader")                                                          \
+    X(TERM_ADOPTED, INFO, "adopted a higher term")                                                 \
+    X(LEADER_KNOWN, INFO, "follows a leader")                                                      \
+    X(LEADER_UNKNOWN, INFO, "knows no leader")                                                     \
+    X(ELECTION_TIMEOUT, INFO, "heard no leader in time")                                           \
+    X(ELECTION_REPEAT, INFO, "the attempt had no winner, starts another")                          \
+    X(CAMPAIGN_NOT_VOTER, DEBUG, "does not campaign: not a voter")                                 \
+    X(CAMPAIGN_HELD_STALLED, WARN, "does not campaign: its disk stalled")                          \
+    X(PROTECTION_OFF, WARN, "a protection is switched off by option")                              \
+    /* votes */                                                                                    \
+    X(VOTE_GRANTED, INFO, "granted its vote")                                                      \
+    X(VOTE_REPEATED, DEBUG, "repeats a vote it gave before")                                       \
+    X(VOTE_REFUSED_REMOVED, INFO, "refused a vote: the candidate was removed")                     \
+    X(VOTE_REFUSED_STICKY, INFO, "refused a vote: it hears a leader")                              \
+    X(VOTE_REFUSED_LOWER_TERM, DEBUG, "refused a vote: lower term")                                \
+    X(VOTE_REFUSED_VOTED, INFO, "refused a vote: voted for another in this term")                  \
+    X(VOTE_REFUSED_STALE_LOG, INFO, "refused a vote: the candidate's log is behind")               \
+    X(PRE_VOTE_GRANTED, DEBUG, "would grant its vote")                                             \
+    X(VOTE_ANSWER_STALE, DEBUG, "ignored an answer of another election")                           \
+    X(VOTE_ANSWER_TWICE, DEBUG, "counted a repeated vote once")                                    \
+    X(VOTE_ANSWER_NOT_VOTER, DEBUG, "ignored the vote of a non-voter")                             \
+    X(VOTE_OWN_COUNTED, DEBUG, "counts its own vote, now durable")                                 \
+    X(ELECTION_LOST, INFO, "a quorum refused")                                                     \
+    /* terms on messages */                                                                        \
+    X(MESSAGE_LOWER_TERM, DEBUG, "answered a message of a lower term with its own")                \
+    X(MESSAGE_NOT_FOR_US, WARN, "ignored a message for another node")                              \
+    X(ANSWER_NOT_LEADING, DEBUG, "ignored an answer: it does not lead")                            \
+    X(MESSAGE_UNKNOWN_SENDER, DEBUG, "ignored an answer from a node outside the configuration")    \
+    X(MESSAGE_MALFORMED, WARN, "ignored a message that makes no sense")                            \
+    X(TWO_LEADERS, ERROR, "two leaders in one term")                                               \
+    X(STRANGERS_FULL, DEBUG, "dropped an answer to a node outside the configuration")              \
+    /* replication, the follower's side */                                                         \
+    X(APPEND_ACCEPTED, DEBUG, "appended entries")                                                  \
+    X(APPEND_KNOWN, DEBUG, "had these entries already")                                            \
+    X(APPEND_BELOW_COMMIT, DEBUG, "an append lies below its commit index")                         \
+    X(APPEND_REFUSED_GAP, DEBUG, "refused an append: entries missing before it")                   \
+    X(APPEND_REFUSED_CONFLICT, DEBUG, "refused an append: another term before it")                 \
+    X(LOG_TRUNCATED, INFO, "cut a conflicting tail")                                               \
+    X(COMMIT_FOLLOWED, DEBUG, "commit index follows the leader")                                   \
+    X(COMMIT_CAPPED_UNVERIFIED, DEBUG, "commit index held at what was verified")                   \
+    X(COMMIT_CONFLICT, ERROR, "a leader contradicts what is committed")                            \
+    /* replication, the leader's side */                                                           \
+    X(NOOP_APPENDED, DEBUG, "appended the empty entry of its term")                                \
+    X(PEER_PROBE, DEBUG, "probes a peer")                                                          \
+    X(PEER_STREAM, DEBUG, "streams to a peer")                                                     \
+    X(PEER_NEEDS_SNAPSHOT, WARN, "a peer needs entries that are compacted")                        \
+    X(PEER_SILENT, INFO, "a peer is not answering")                                                \
+    X(PEER_BACK, INFO, "a peer answers again")                                                     \
+    X(PROBE_REPEATED, DEBUG, "repeats an unanswered probe")                                        \
+    X(WINDOW_FULL, DEBUG, "a peer's window is full")                                               \
+    X(WINDOW_LOST, INFO, "nothing of a peer's window was acknowledged, probes again")              \
+    X(REJECT_SUPERSEDED, DEBUG, "ignored the refusal of a superseded attempt")                     \
+    X(REJECT_BELOW_MATCH, DEBUG, "ignored a refusal below what is matched")                        \
+    X(MATCH_STALE, DEBUG, "ignored a match that is not new")                                       \
+    X(MATCH_BEYOND_LOG, WARN, "ignored a match beyond its own log")                                \
+    X(LOOKUP_STALE, DEBUG, "ignored a lookup of another revision")                                 \
+    X(LOOKUP_FAILED, ERROR, "could not read its own log")                                          \
+    X(LINK_RESET, DEBUG, "a peer's connection is new, probes it")                                  \
+    /* commit and apply */                                                                         \
+    X(COMMIT_ADVANCED, DEBUG, "committed")                                                         \
+    X(COMMIT_HELD_BACK_OLD_TERM, INFO, "a quorum holds it, but it is of an older term")            \
+    X(APPLIED, DEBUG, "applied")                                                                   \
+    X(LOG_COMPACTED, DEBUG, "compacted its log")                                                   \
+    /* proposals and reads */                                                                      \
+    X(PROPOSE_ACCEPTED, DEBUG, "appended a proposal")                                              \
+    X(PROPOSE_NOT_LEADER, DEBUG, "refused a proposal: does not lead")                              \
+    X(PROPOSE_BUSY, DEBUG, "refused a proposal: a limit is reached")                               \
+    X(PROPOSE_TOO_LARGE, DEBUG, "refused a proposal: too large")                                   \
+    X(PROPOSAL_DONE, DEBUG, "a proposal committed")                                                \
+    X(PROPOSAL_DONE_AFTER_DEPOSED, INFO, "a deposed leader's proposal committed after all")        \
+    X(PROPOSAL_LOST, INFO, "another entry was committed in a proposal's place")                    \
+    X(PROPOSAL_UNKNOWN, INFO, "a proposal's outcome is unknown")                                   \
+    X(READ_WAITS_OWN_TERM, DEBUG, "a read waits for the first commit of the term")                 \
+    X(READ_ROUND, DEBUG, "asks a quorum whether it still leads")                                   \
+    X(READ_RELEASED, DEBUG, "a read may be served")                                                \
+    X(READ_REFUSED, DEBUG, "refused a read")                                                       \
+    /* stepping down */                                                                            \
+    X(QUORUM_LOST, WARN, "a leader without a quorum steps down")                                   \
+    X(DISK_STALLED, WARN, "a save is taking too long")                                             \
+    X(DISK_STEP_DOWN, WARN, "a leader whose disk stalls steps down")                               \
+    X(DISK_RECOVERED, INFO, "the stalled save was reported")                                       \
+    X(FAULTED, ERROR, "the node is faulted")                                                       \
+    X(CONFIG_ADOPTED, INFO, "uses a new configuration")                                            \
+    X(CONFIG_REVERTED, WARN, "went back to the configuration before")                              \
+    X(CONFIG_COMMITTED, INFO, "a configuration is committed")                                      \
+    X(SAVE_LOWERED, DEBUG, "a truncation lowered what open saves vouch for")                       \
+    X(SAVED, DEBUG, "a save was reported")                                                         \
+    X(SHUTDOWN, INFO, "shutting down")
+
+enum kelp_event_type {
+#define KELP_EVENT_ENUM(name, level, words) KELP_EV_##name,
+    KELP_EVENTS(KELP_EVENT_ENUM)
+#undef KELP_EVENT_ENUM
+        KELP_EVENT_COUNT
+};
+
+struct kelp_event {
+    kelp_ns at;    /* the emitting node's clock */
+    uint16_t type; /* enum kelp_event_type */
+    uint8_t role;  /* enum kelp_role, at that moment */
+    kelp_id node;
+    kelp_id peer;        /* 0: none concerned */
+    kelp_term term;      /* the node's term at that moment */
+    struct kelp_pos pos; /* the position concerned, 0@0 if none */
+    uint64_t value;      /* what the event is about, see its branch */
+};
+
+/* kelp_event_name - the stable upper-case name of an event.
+ * takes    type    any value; an unknown one gets "UNKNOWN_EVENT"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_event_name(enum kelp_event_type type);
+
+/* kelp_event_words - what the event means, as a clause that follows "node 3".
+ * takes    type    any value
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_event_words(enum kelp_event_type type);
+
+/* kelp_event_level - how loud a reader should be about it.
+ * takes    type    any value; an unknown one gets KELP_DEBUG
+ * thread   any   cost  O(1)   source  - */
+KELP_API enum kelp_level kelp_event_level(enum kelp_event_type type);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* types.h - the values every part of Kelp speaks about: positions, members, outcomes, errors.
+ *
+ * Nothing here does I/O or allocates. A position is written 3@4 wherever a person reads it: index
+ * 3,
+ * term 4. A term is wrapped so that it cannot be passed where an index is meant. */
+#ifndef KELP_TYPES_H
+#define KELP_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define KELP_API __attribute__((visibility("default")))
+#else
+#define KELP_API
+#endif
+
+#define KELP_MEMBERS_MAX 32u /* members of one cluster, all roles together */
+
+typedef uint64_t kelp_index; /* 1 is the first entry, 0 is "before the log" */
+typedef uint64_t kelp_id;    /* a node; 0 is nobody; an id is never reused */
+typedef uint64_t kelp_ns;    /* a moment or a span of one node's running clock, ns */
+typedef struct {
+    uint64_t v;
+} kelp_term; /* compared and bumped, never added to an index */
+
+#define KELP_NEVER UINT64_MAX /* a kelp_ns that does not come */
+
+struct kelp_pos {
+    kelp_term term;
+    kelp_index index;
+};
+
+struct kelp_bytes {
+    const uint8_t *data; /* NULL only when len is 0 */
+    size_t len;
+};
+
+struct kelp_cluster_id { /* 128 random bits, made once when a cluster is founded; zero: not yet */
+    uint64_t hi, lo;
+};
+
+/* ---- members ---------------------------------------------------------------------------- */
+
+enum kelp_member_role {
+    KELP_NONE = 0,    /* in a joint configuration: leaving, or not there before */
+    KELP_VOTER = 1,   /* counted for elections and commit */
+    KELP_LEARNER = 2, /* receives the log, never counted */
+    KELP_WITNESS = 3, /* votes and keeps positions only; not in this version */
+};
+
+struct kelp_member {
+    kelp_id id;
+    uint64_t incarnation; /* 64 random bits made with the data directory; 0: not known */
+    uint8_t role;         /* enum kelp_member_role, in the configuration itself */
+    uint8_t role_old;     /* KELP_VOTER: counts in the outgoing half of a joint configuration */
+};
+
+/* A configuration as a value. In a joint configuration (joint != 0) a decision needs a majority of
+ * the members whose role is KELP_VOTER and a majority of those whose role_old is. [§4.3] */
+struct kelp_config {
+    kelp_index index;   /* where it stands in the log; 0: given at boot from a snapshot */
+    kelp_id id_highest; /* the highest id ever given out; ids only grow */
+    uint8_t count;      /* members in use */
+    uint8_t joint;
+    struct kelp_member members[KELP_MEMBERS_MAX]; /* ascending by id */
+};
+
+/* ---- entries ---------------------------------------------------------------------------- */
+
+enum kelp_entry_type {
+    KELP_ENTRY_COMMAND = 1,
+    KELP_ENTRY_NOOP = 2,
+    KELP_ENTRY_CONFIG = 3,
+    KELP_ENTRY_BARRIER = 4,
+    KELP_ENTRY_SESSION = 5,
+    KELP_ENTRY_CLOCK = 6,
+    KELP_ENTRY_RESTORE = 7,
+    KELP_ENTRY_VERSION = 8,
+};
+
+/* ---- roles ------------------------------------------------------------------------------ */
+
+enum kelp_role {
+    KELP_FOLLOWER = 0,
+    KELP_PRE_CANDIDATE = 1,
+    KELP_CANDIDATE = 2,
+    KELP_LEADER = 3,
+};
+
+/* ---- outcomes: each tagged request gets exactly one, with its reason --------------------- */
+
+enum kelp_outcome {
+    KELP_DONE = 1,    /* committed at its position; the result is the state machine's */
+    KELP_REFUSED = 2, /* never appended, never will be: definite */
+    KELP_LOST = 3,    /* another entry was committed at its index: definite */
+    KELP_UNKNOWN = 4, /* it may or may not happen */
+};
+
+/* number, name, words for people, what to do about it */
+#define KELP_REASONS(X)                                                                            \
+    X(0, NONE, "no reason", "nothing to do")                                                       \
+    X(1, NOT_LEADER, "this node does not lead", "ask the leader it names")                         \
+    X(2, NO_LEADER, "no leader is known", "try again once a quorum is up")                         \
+    X(3, BUSY, "a limit on open work is reached", "try again soon")                                \
+    X(4, TOO_LARGE, "the command is larger than the limit", "send less at once")                   \
+    X(5, PENDING, "another change is still pending", "wait for it")                                \
+    X(6, NO_COMMIT_YET, "the new leader has not committed in its term yet", "try again soon")      \
+    X(7, TRANSFERRING, "leadership is being handed over", "try again soon")                        \
+    X(8, TIMEOUT, "the deadline passed", "look whether it happened before repeating it")           \
+    X(9, SHUTDOWN, "the node is shutting down", "ask another node")                                \
+    X(10, NO_LEASE, "the leader holds no lease", "read linearizably")                              \
+    X(11, TOO_OLD, "the log no longer holds that index", "start from a snapshot")                  \
+    X(12, STALE_BEYOND, "this replica is staler than was asked for", "ask the leader")             \
+    X(13, SELF, "the target is this node itself", "name another node")                             \
+    X(14, UNKNOWN_MEMBER, "no such member", "list the members")                                    \
+    X(15, NO_CANDIDATE, "no member could take over", "wait until one has caught up")               \
+    X(16, NOT_VOTER, "that member does not vote", "promote it first")                              \
+    X(17, BEHIND, "that member has not caught up", "wait until it has")                            \
+    X(18, NO_SPACE, "the disk is nearly full", "delete something or add room")                     \
+    X(19, FAULTED, "the node is faulted", "read its log, then restart or replace it")              \
+    X(20, NOTHING_NEW, "nothing would change", "nothing to do")                                    \
+    X(21, LEADERSHIP_LOST, "leadership was lost before the outcome was known",                     \
+      "look whether it happened before repeating it")                                              \
+    X(22, OVERWRITTEN, "another entry was committed in its place", "repeat it")                    \
+    X(23, CONNECTION_LOST, "the connection to the leader was lost",                                \
+      "look whether it happened before repeating it")                                              \
+    X(24, SNAPSHOT_PASSED, "a snapshot passed over its index",                                     \
+      "look whether it happened before repeating it")                                              \
+    X(25, NOT_STARTED, "this node holds no entry and waits to be founded", "see its status")       \
+    X(26, LOADING, "the node is replaying its log", "try again later")                             \
+    X(27, DUPLICATE, "this number was judged before", "nothing to do")
+
+enum kelp_reason {
+#define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,
+    KELP_REASONS(KELP_REASON_ENUM)
+#undef KELP_REASON_ENUM
+};
+
+/* ---- errors: what the world did --------------------------------------------------------- */
+
+#define KELP_ERRORS(X)                                                                             \
+    X(0, OK, "no error")                                                                           \
+    X(1, E_IO, "the operating system reported an input or output error")                           \
+    X(2, E_NO_SPACE, "no space left on the device")                                                \
+    X(3, E_NO_MEMORY, "out of memory")                                                             \
+    X(4, E_LIMIT, "a limit is reached")                                                            \
+    X(5, E_CORRUPT, "stored bytes are damaged")                                                    \
+    X(6, E_FOREIGN, "the data belongs to another cluster, node or file")                           \
+    X(7, E_LOCKED, "another process uses the data directory")                                      \
+    X(8, E_WIPED, "the data directory lost what it must hold")                                     \
+    X(9, E_VERSION, "the version is not supported")                                                \
+    X(10, E_MALFORMED, "the bytes are malformed")                                                  \
+    X(11, E_MORE, "more bytes are needed")                                                         \
+    X(12, E_NOT_FOUND, "not found")                                                                \
+    X(13, E_GONE, "compacted away")                                                                \
+    X(14, E_ARGUMENT, "an argument is out of range")                                               \
+    X(15, E_CONFLICT, "what was received contradicts what is committed")                           \
+    X(16, E_CLOSED, "closed")                                                                      \
+    X(17, E_BUSY, "busy")                                                                          \
+    X(18, E_NOT_SUPPORTED, "not in this version")
+
+enum kelp_error {
+#define KELP_ERROR_ENUM(number, name, words) KELP_##name = number,
+    KELP_ERRORS(KELP_ERROR_ENUM)
+#undef KELP_ERROR_ENUM
+};
+
+/* Where a failure was seen, in words; filled once, at the place that saw it. */
+struct kelp_fault {
+    enum kelp_error error;
+    int os_error;     /* errno at that moment, 0 if none */
+    uint64_t offset;  /* in the file, when a file is concerned */
+    kelp_index index; /* in the log, when an entry is concerned */
+    char where[96];   /* file or peer */
+    char what[160];   /* one sentence */
+};
+
+/* kelp_strerror - the words for an error code.
+ * takes    error   any value; an unknown one gets "unknown error"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_strerror(enum kelp_error error);
+
+/* kelp_reason_name - the stable upper-case name of a reason, as in logs, metrics and JSON.
+ * takes    reason  any value; an unknown one gets "UNKNOWN_REASON"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_reason_name(enum kelp_reason reason);
+
+/* kelp_reason_words - one clause for people: what the reason means.
+ * takes    reason  any value
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_reason_words(enum kelp_reason reason);
+
+/* kelp_reason_advice - one clause for people: what to do about it.
+ * takes    reason  any value
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_reason_advice(enum kelp_reason reason);
+
+/* kelp_role_name - follower, pre-candidate, candidate or leader.
+ * takes    role    any value; an unknown one gets "unknown"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  [§3.3] */
+KELP_API const char *kelp_role_name(enum kelp_role role);
+
+/* kelp_outcome_name - DONE, REFUSED, LOST or UNKNOWN.
+ * takes    outcome any value
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_outcome_name(enum kelp_outcome outcome);
+
+/* ---- small helpers on values ------------------------------------------------------------ */
+
+static inline kelp_term kelp_term_of(uint64_t v)
+{
+    return (kelp_term){v};
+}
+
+static inline struct kelp_pos kelp_pos_of(uint64_t index, uint64_t term)
+{
+    return (struct kelp_pos){.term = {term}, .index = index};
+}
+
+/* The order of "at least as up-to-date": by term, then by index. [§3.6.1] */
+static inline bool kelp_pos_less(struct kelp_pos a, struct kelp_pos b)
+{
+    return a.term.v != b.term.v ? a.term.v < b.term.v : a.index < b.index;
+}
+
+static inline bool kelp_pos_equal(struct kelp_pos a, struct kelp_pos b)
+{
+    return a.term.v == b.term.v && a.index == b.index;
+}
+
+#endif

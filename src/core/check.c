@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - what must hold in every state, and what may have changed since the last look. [fig 3.2]
+ *
+ * Runs after every step and take in debug, simulator and fuzz builds. Each rule is one row: the
+ * condition and its words. Rules between nodes (one leader a term, logs that match) are the
+ * simulator's. */
+#include <string.h>
+
+#include "base/fault.h"
+#include "core/core.h"
+
+struct verdict {
+    struct kelp_fault *fault;
+    enum kelp_error error;
+};
+
+static void rule(struct verdict *v, bool holds, const char *words)
+{
+    if (holds || v->error != KELP_OK) return;
+    v->error = fault_set(v->fault, KELP_E_CORRUPT, "core", "%s", words);
+}
+
+static void check_order(const struct kelp_core *r, struct verdict *v)
+{
+    rule(v, r->log.base.index <= r->applied, "applied is below the log");
+    rule(v, r->applied <= r->apply_given, "applied is above what was given to be applied");
+    rule(v, r->apply_given <= r->commit, "more was given to be applied than is committed");
+    rule(v, r->commit <= r->log.last, "commit is above the last entry");
+    rule(v, r->durable <= r->log.last, "durable is above the last entry");
+    rule(v, r->emitted_last <= r->log.last, "saves reach beyond the log");
+    rule(v, r->durable <= r->emitted_last, "durable is above what was saved");
+    rule(v, r->everyone <= r->log.last, "known everywhere is above the last entry");
+    rule(v, r->saved_term.v <= r->term.v, "the saved term is above the term");
+    rule(v, log_tail(&r->log).term.v <= r->term.v, "the last entry's term is above the term");
+    rule(v, r->config.index <= r->log.last, "the configuration is beyond the log");
+    rule(v, config_valid(&r->config, r->options.limits.members_max),
+         "the configuration is invalid");
+}
+
+static void check_role(const struct kelp_core *r, struct verdict *v)
+{
+    switch (r->role) {
+    case KELP_FOLLOWER:
+        rule(v, r->leader != r->options.self, "a follower follows itself");
+        rule(v, r->own_first == 0 && !r->noop_due, "a follower keeps a leader's state");
+        rule(v, r->reads.open == 0, "a follower has open reads");
+        break;
+    case KELP_PRE_CANDIDATE:
+        rule(v, r->leader == 0, "a pre-candidate knows a leader");
+        rule(v, config_votes(&r->config, r->self_slot), "a pre-candidate does not vote");
+        break;
+    case KELP_CANDIDATE:
+        rule(v, r->leader == 0, "a candidate knows a leader");
+        rule(v, r->vote == r->options.self, "a candidate did not vote for itself");
+        break;
+    case KELP_LEADER:
+        rule(v, r->leader == r->options.self, "a leader does not know itself");
+        rule(v, r->vote == r->options.self, "a leader did not vote for itself");
+        rule(v, term_saved(r) && r->saved_vote == r->vote, "a leader's vote is not durable");
+        rule(v, r->noop_due || r->own_first != 0, "a leader has no entry of its own");
+        rule(v, r->own_first == 0 || r->own_first <= r->log.last, "a leader's own entry is gone");
+        break;
+    }
+    rule(v, r->role == KELP_LEADER || r->election_at != KELP_NEVER, "nobody will ever stand");
+}
+
+static void check_peers(const struct kelp_core *r, struct verdict *v)
+{
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        const struct progress *p = &peer->progress;
+        rule(v, peer->id == r->config.members[slot].id, "peers and members differ");
+        if (r->role != KELP_LEADER || slot == r->self_slot) continue;
+        rule(v, p->match < p->next, "next is not above match");
+        rule(v, p->match <= r->log.last, "a match is beyond the log");
+        rule(v, p->next <= r->log.last + 1, "next is beyond the log");
+        rule(v, p->flow == KELP_STREAM || p->window_count == 0, "a window without a stream");
+        rule(v, p->window_count > 0 || p->window_bytes == 0, "an empty window has bytes");
+        rule(v, p->window_count <= p->window_max, "a window overflows");
+        rule(v, peer->round_answered <= r->round, "a round was answered before it was asked");
+    }
+}
+
+static void check_saves(const struct kelp_core *r, struct verdict *v)
+{
+    uint64_t number = r->save_number - r->saves_count;
+    for (uint32_t i = 0; i < r->saves_count; i++) {
+        const struct open_save *save = &r->saves[(r->saves_head + i) % SAVES_OPEN_MAX];
+        rule(v, save->number == ++number, "saves are not numbered without gaps");
+        rule(v, save->vouches <= r->emitted_last, "a save vouches for what was cut");
+        rule(v, save->vouches >= r->durable || i == 0 || save->vouches <= r->log.last,
+             "a save vouches for less than is durable");
+    }
+    rule(v, r->proposals.open + r->proposals.resolved <= r->proposals.count,
+         "proposals miscounted");
+    rule(v, r->reads.open + r->reads.resolved <= r->reads.count, "reads miscounted");
+}
+
+static void check_change(const struct kelp_core *r, struct verdict *v)
+{
+    const struct shadow *was = &r->shadow;
+    if (!was->valid) return;
+    rule(v, r->term.v >= was->term.v, "the term fell");
+    rule(v, r->saved_term.v >= was->saved_term.v, "the saved term fell");
+    rule(v, r->commit >= was->commit, "commit fell");
+    rule(v, r->applied >= was->applied, "applied fell");
+    rule(v, r->log.base.index >= was->base, "the log grew at its beginning");
+    rule(v, r->log.revision >= was->revision, "the revision fell");
+    rule(v, r->term.v != was->term.v || was->vote == 0 || r->vote == was->vote,
+         "a vote changed within a term");
+    rule(v, r->log.last >= was->last || r->log.revision > was->revision,
+         "the log shrank without a new revision");
+    rule(v, r->durable >= was->durable || r->log.revision > was->revision, "durable fell");
+    bool led = was->role == KELP_LEADER && r->role == KELP_LEADER && r->term.v == was->term.v;
+    rule(v, !led || r->log.revision == was->revision, "a leader cut its own log");
+    rule(v, was->role == KELP_LEADER || r->role != KELP_LEADER || r->term.v >= was->term.v,
+         "became leader in a lower term");
+}
+
+enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
+{
+    struct verdict v = {.fault = fault, .error = KELP_OK};
+    check_order(r, &v);
+    check_role(r, &v);
+    check_peers(r, &v);
+    check_saves(r, &v);
+    check_change(r, &v);
+    r->shadow = (struct shadow){.valid = true,
+                                .term = r->term,
+                                .saved_term = r->saved_term,
+                                .vote = r->vote,
+                                .commit = r->commit,
+                                .applied = r->applied,
+                                .last = r->log.last,
+                                .base = r->log.base.index,
+                                .durable = r->durable,
+                                .revision = r->log.revision,
+                                .role = r->role};
+    return v.error;
+}

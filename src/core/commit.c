@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commit.c - what is committed, what follows from it, and what may be forgotten. [§3.6.2, §5.1]
+ *
+ * A leader commits only an entry of its own term that a quorum holds durably, itself counted by its
+ * own reported saves; everything below comes with it. A follower commits up to the least of the
+ * leader's commit index and what it has verified against that leader. Invariants: commit only
+ * grows; commit <= last; applied <= commit. */
+#include "core/core.h"
+
+static kelp_index durable_at(const struct kelp_core *r, uint32_t slot)
+{
+    return slot == r->self_slot ? r->durable : r->peers[slot].progress.match;
+}
+
+/* Known to be durable on every member, and committed: nobody will ever ask for it again. */
+static void everyone_advance(struct kelp_core *r)
+{
+    kelp_index least = r->commit;
+    for (uint32_t slot = 0; slot < r->config.count; slot++)
+        least = min_u64(least, durable_at(r, slot));
+    r->everyone = max_u64(r->everyone, least);
+}
+
+/* Tell peers soon, but not at once: the next append or heartbeat usually carries it. */
+static void commit_told_soon(struct kelp_core *r)
+{
+    kelp_ns soon = r->now + r->options.heartbeat / 16;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        struct peer *peer = &r->peers[slot];
+        if (slot == r->self_slot || peer->commit_at != KELP_NEVER) continue;
+        if (peer->commit_sent < r->commit) peer->commit_at = soon;
+    }
+}
+
+void commit_advance(struct kelp_core *r)
+{
+    if (r->role != KELP_LEADER) return;
+    uint64_t values[KELP_MEMBERS_MAX];
+    for (uint32_t slot = 0; slot < r->config.count; slot++)
+        values[slot] = durable_at(r, slot);
+    kelp_index held = quorum_value(&r->config, values);
+    if (held > r->commit) {
+        if (log_term(&r->log, held).v == r->term.v) { /* commits only beneath ours [§3.6.2] */
+            r->commit = held;
+            r->dirty |= DIRTY_COMMIT;
+            EVENT(r, COMMIT_ADVANCED, .pos = {.term = r->term, .index = held});
+            commit_told_soon(r);
+        } else if (r->held_back != held) {
+            r->held_back = held;
+            EVENT(r, COMMIT_HELD_BACK_OLD_TERM,
+                  .pos = {.term = log_term(&r->log, held), .index = held});
+        }
+    }
+    everyone_advance(r);
+    ASSERT(r->commit <= r->log.last);
+}
+
+void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index everyone)
+{
+    kelp_index known = min_u64(leader_commit, r->verified);
+    if (leader_commit > r->verified && r->verified > r->commit)
+        EVENT(r, COMMIT_CAPPED_UNVERIFIED, .value = leader_commit);
+    if (known > r->commit) {
+        r->commit = known;
+        r->dirty |= DIRTY_COMMIT;
+        EVENT(r, COMMIT_FOLLOWED, .pos = {.term = log_term(&r->log, known), .index = known});
+    }
+    r->everyone = max_u64(r->everyone, min_u64(everyone, r->commit));
+}
+
+/* ---- what follows from a new commit index ---- */
+
+static void settle_proposal(struct kelp_core *r, struct request *request)
+{
+    kelp_term term = log_term(&r->log, request->pos.index);
+    if (request->pos.index < r->log.base.index ||
+        term.v == 0) { /* no longer known what stood there */
+        EVENT(r, PROPOSAL_UNKNOWN, .pos = request->pos, .value = request->token);
+        requests_resolve(&r->proposals, request, KELP_UNKNOWN, KELP_R_SNAPSHOT_PASSED);
+    } else if (term.v == request->pos.term.v) {
+        if (r->role == KELP_LEADER && r->term.v == term.v)
+            EVENT(r, PROPOSAL_DONE, .pos = request->pos, .value = request->token);
+        else
+            EVENT(r, PROPOSAL_DONE_AFTER_DEPOSED, .pos = request->pos, .value = request->token);
+        requests_resolve(&r->proposals, request, KELP_DONE, KELP_R_NONE);
+    } else {
+        EVENT(r, PROPOSAL_LOST, .pos = request->pos, .value = request->token);
+        requests_resolve(&r->proposals, request, KELP_LOST, KELP_R_OVERWRITTEN);
+    }
+}
+
+void commit_settle(struct kelp_core *r)
+{
+    for (uint32_t number = 0; r->proposals.open > 0 && number < r->proposals.count; number++) {
+        struct request *request = requests_at(&r->proposals, number);
+        if (request->outcome != 0) continue;
+        if (request->pos.index > r->commit) {
+            if (r->proposals.sorted) break;
+            continue;
+        }
+        settle_proposal(r, request);
+    }
+    if (r->config_has_before && r->config.index <= r->commit) {
+        r->config_has_before = false;
+        EVENT(r, CONFIG_COMMITTED, .pos = kelp_pos_of(r->config.index, 0));
+    }
+}
+
+/* ---- compaction: below what every member has, the own snapshot, and the entries kept behind it
+ * ---- */
+
+void commit_compact(struct kelp_core *r, struct kelp_save *save)
+{
+    kelp_index may = min_u64(min_u64(r->everyone, r->snapshot),
+                             sub_sat(r->applied, r->options.trailing_entries));
+    may = min_u64(may, min_u64(r->emitted_last, r->durable));
+    kelp_index step = 1 + r->options.trailing_entries / 16;
+    if (may < r->log.base.index + step) return;
+    save->flags |= KELP_SAVE_COMPACT;
+    save->keep = may + 1;
+    log_compact(&r->log, may + 1);
+    EVENT(r, LOG_COMPACTED, .pos = r->log.base);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.h - reading a configuration: who is in it, and what does that mean for one node. [§4] */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "kelp/types.h"
+
+#define CONFIG_NO_SLOT UINT32_MAX
+
+/* config_slot - the slot of a member, CONFIG_NO_SLOT if it is none. */
+uint32_t config_slot(const struct kelp_config *config, kelp_id id);
+
+/* config_votes - counted in at least one half. */
+bool config_votes(const struct kelp_config *config, uint32_t slot);
+
+/* config_removed - by this configuration the id was given out and is no member any more. Ids only
+ * grow. */
+bool config_removed(const struct kelp_config *config, kelp_id id);
+
+/* config_voter_count - members counted in at least one half. */
+uint32_t config_voter_count(const struct kelp_config *config);
+
+/* config_valid - ids ascending and not 0, at most max members, a voter in every half, the highest
+ * id not below any. */
+bool config_valid(const struct kelp_config *config, uint32_t max);
+
+#endif

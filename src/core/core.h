@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* core.h - what the files of core/ share: the struct, its parts, and each file's few doors.
+ *
+ * Values (quorum, config, log, progress, requests) know nothing of struct kelp_core. Fields have
+ * one writer each: role.c the role, term, vote and leader; save.c the open saves and what is
+ * durable; progress.c a peer's flow. Conversations (elect, replicate, read, propose, commit) change
+ * state, raise a dirty bit and return; settle() in step.c alone decides what follows. Nothing is
+ * sent during a step: output.c asks once per take what is owed. */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "base/assert.h"
+#include "base/min.h"
+#include "base/prng.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/quorum.h"
+#include "core/requests.h"
+#include "kelp/core.h"
+
+#define SAVES_OPEN_MAX 32u /* saves emitted and not reported; more wait and merge */
+/* entry bytes a probe may carry, so that it fits the control lane */
+#define PROBE_BYTES_MAX   2048u
+#define NOOP_BYTES        64u          /* of the leader's empty entry, for flow control only */
+#define MESSAGES_PER_PEER 5u           /* at most, in one take */
+#define RESEND_MAX        60000000000u /* ns; the longest wait before a window is called lost */
+#define STALL_MIN         1000000000u  /* ns; the least stall limit */
+/* counting never gets there; beyond it a message is malformed */
+#define TERM_MAX (UINT64_MAX / 4)
+
+enum dirty {
+    DIRTY_ROLE = 1,    /* the role changed */
+    DIRTY_CONFIG = 2,  /* the newest configuration in the log changed */
+    DIRTY_TALLY = 4,   /* a vote came in, or our own became durable */
+    DIRTY_MATCH = 8,   /* a match or our own durable index grew */
+    DIRTY_COMMIT = 16, /* commit grew */
+    DIRTY_READ = 32,   /* a round was answered, applied grew, or reads are new */
+};
+
+enum ballot { BALLOT_NONE = 0, BALLOT_GRANTED = 1, BALLOT_REFUSED = 2 };
+
+/* An answer we owe a node: at most one of each kind, the newest. */
+struct debt {
+    bool answer; /* to its appends and heartbeats */
+    bool rejected;
+    bool vote[2]; /* [0] pre-vote, [1] vote */
+    bool granted[2];
+    kelp_term vote_term[2]; /* the term the candidate asked for, repeated in the answer */
+    uint64_t vote_id[2];
+    uint64_t id, attempt;
+    struct kelp_pos hint, refused;
+};
+
+/* A lookup for a peer whose next entries are older than our tables. */
+enum look_state { LOOK_NONE, LOOK_WANTED, LOOK_ASKED, LOOK_FOUND };
+struct look {
+    enum look_state state;
+    uint64_t revision;
+    struct kelp_pos pos; /* pos.index was asked for */
+    struct kelp_pos last;
+    uint64_t bytes;
+};
+
+struct peer {
+    kelp_id id;
+    struct debt debt;
+    /* as a candidate */
+    enum ballot ballot;
+    kelp_ns asked_at; /* 0: not yet in this election */
+    /* as a leader */
+    struct progress progress;
+    struct look look;
+    kelp_ns contact;      /* when it last answered in this term */
+    kelp_ns probe_at;     /* when the last probe left */
+    kelp_ns progress_at;  /* when match last grew, or the window was last empty */
+    kelp_ns resend_after; /* a window without progress for so long is lost */
+    kelp_ns heartbeat_at; /* when the next one is due */
+    kelp_ns commit_at;    /* when a commit index it was not told is due; KELP_NEVER: none */
+    uint64_t heartbeat_id, append_id; /* of the last one sent */
+    kelp_ns heartbeat_sent, rtt;
+    uint64_t round_sent, round_answered;
+    kelp_index commit_sent;
+    kelp_index durable, applied;
+    bool silent;
+};
+
+struct stranger { /* an answer owed to a node outside the configuration */
+    kelp_id id;
+    struct debt debt;
+};
+
+struct open_save {
+    uint64_t number;
+    kelp_ns emitted_at;
+    kelp_index
+        vouches; /* the log is durable up to here once it is reported; truncations lower it */
+    bool has_vote;
+    kelp_term term;
+    kelp_id vote;
+};
+
+/* What check.c saw last time, to judge what may have changed. */
+struct shadow {
+    bool valid;
+    kelp_term term, saved_term;
+    kelp_id vote;
+    kelp_index commit, applied, last, base, durable;
+    uint64_t revision;
+    enum kelp_role role;
+};
+
+struct kelp_core {
+    struct kelp_options options;
+    kelp_ns now;
+    struct prng prng;
+    uint32_t dirty;
+
+    /* role.c */
+    enum kelp_role role;
+    kelp_term term;
+    kelp_id vote, leader;
+    kelp_ns role_since, leader_contact;
+    kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
+    enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */
+    bool noop_due; /* just became leader: the empty entry goes into the log at the next take */
+
+    /* save.c */
+    kelp_term saved_term;
+    kelp_id saved_vote;
+    kelp_term emitted_term; /* in the last save that carried a vote */
+    kelp_id emitted_vote;
+    uint64_t save_number;    /* the last one emitted */
+    kelp_index emitted_last; /* entries up to it are in emitted saves */
+    kelp_index durable;
+    bool truncate_due;
+    struct kelp_pos truncate_to;
+    struct open_save saves[SAVES_OPEN_MAX]; /* ring */
+    uint32_t saves_head, saves_count;
+    bool stalled, stall_long;
+    kelp_ns campaign_after; /* a node whose disk stalled stands again from here on */
+
+    struct log log;
+    struct kelp_config config;        /* the newest in the log */
+    struct kelp_config config_before; /* what a truncation of that one goes back to */
+    bool config_has_before;
+    uint32_t self_slot; /* in config; CONFIG_NO_SLOT: not a member */
+
+    kelp_index commit, applied, apply_given;
+    kelp_index everyone, snapshot;
+    kelp_index held_back; /* for which COMMIT_HELD_BACK_OLD_TERM was told */
+    kelp_index own_first; /* leader: the empty entry of its term; reads wait for it */
+
+    /* follower: about the leader of this term */
+    kelp_index verified; /* our log equals the leader's up to here */
+    uint64_t round_seen;
+
+    /* leader */
+    uint64_t round;           /* the last one given out */
+    uint64_t round_confirmed; /* a quorum answered it */
+    bool reads_fresh;         /* the newest reads of the ring have no round yet */
+    uint64_t message_id;
+
+    struct look own_look; /* a term this follower must know to judge an append */
+
+    struct peer *peers; /* by slot of config */
+    struct inflight *windows;
+    struct stranger *strangers;
+    uint32_t stranger_count;
+    struct requests proposals, reads;
+    struct kelp_answer *refusals; /* answers made at once, in a step */
+    uint32_t refusal_count;
+
+    struct kelp_event *events; /* ring of limits.events_max */
+    uint64_t event_count, events_taken;
+
+    struct kelp_message *messages; /* of the last take */
+    struct kelp_answer *answers;
+    struct kelp_lookup *lookups;
+    struct kelp_made made;
+
+    uint32_t room, health;
+    bool faulted, shutdown;
+    struct kelp_fault fault;
+    struct shadow shadow;
+};
+
+/* ---- state.c ---- */
+void event_emit(struct kelp_core *r, struct kelp_event event);
+#define EVENT(r, ...) event_emit((r), (struct kelp_event){.type = KELP_EV_##__VA_ARGS__})
+void peers_rebuild(struct kelp_core *r); /* after the configuration changed: keep what is known of
+                                            those who stay */
+struct peer *peer_of(struct kelp_core *r, kelp_id id); /* NULL: not a member */
+struct debt *debt_of(struct kelp_core *r, kelp_id id); /* member or stranger; NULL: no room */
+void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, struct kelp_pos ours,
+                struct kelp_pos theirs);
+bool core_silent(const struct kelp_core *r); /* faulted or shut down: sends nothing */
+
+/* ---- role.c: the only writer of role, term, vote, leader ---- */
+void role_adopt(struct kelp_core *r, kelp_term term); /* a higher term; follower without a leader */
+void role_follow(struct kelp_core *r, kelp_id leader); /* the leader of our term speaks */
+void role_step_down(struct kelp_core *r);              /* same term, follower, no leader */
+void role_pre_candidate(struct kelp_core *r);
+void role_candidate(struct kelp_core *r); /* next term, own vote */
+void role_leader(struct kelp_core *r);
+void role_vote(struct kelp_core *r, kelp_id candidate); /* in our term, at most once */
+void role_timer_reset(struct kelp_core *r);             /* a fresh random election timeout */
+
+/* ---- save.c: the only writer of what is durable ---- */
+void save_truncated(struct kelp_core *r, struct kelp_pos end); /* the log was cut to end */
+void save_reported(struct kelp_core *r, uint64_t number);
+bool save_compose(struct kelp_core *r, struct kelp_save *save);
+void save_stall_check(struct kelp_core *r);
+kelp_ns save_deadline(const struct kelp_core *r);
+static inline bool term_saved(const struct kelp_core *r)
+{
+    return r->saved_term.v == r->term.v;
+}
+
+/* ---- elect.c ---- */
+void elect_timeout(struct kelp_core *r);
+void elect_asked(struct kelp_core *r, const struct kelp_message *m);
+void elect_answered(struct kelp_core *r, const struct kelp_message *m);
+void elect_tally(struct kelp_core *r);
+
+/* ---- replicate.c ---- */
+struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_message *m);
+void replicate_heartbeat(struct kelp_core *r, const struct kelp_message *m);
+void replicate_answer(struct kelp_core *r, const struct kelp_message *m);
+void replicate_lead(struct kelp_core *r); /* a leader's start: every peer is probed */
+void replicate_noop(struct kelp_core *r); /* its empty entry */
+void replicate_link(struct kelp_core *r, kelp_id id);
+void replicate_found(struct kelp_core *r, const struct kelp_input *input);
+void replicate_timers(struct kelp_core *r);
+/* what does peer want next? false: nothing now */
+bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message *out);
+
+/* ---- commit.c ---- */
+void commit_advance(struct kelp_core *r); /* leader */
+void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index everyone);
+void commit_settle(struct kelp_core *r); /* outcomes of proposals, committed configurations */
+void commit_compact(struct kelp_core *r, struct kelp_save *save);
+
+/* ---- propose.c ---- */
+struct kelp_taken propose(struct kelp_core *r, uint64_t token, uint32_t bytes, kelp_ns deadline);
+void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason);
+
+/* ---- read.c ---- */
+void read_asked(struct kelp_core *r, uint64_t token, kelp_ns deadline);
+void read_stamp(struct kelp_core *r); /* reads of this wake-up share a round */
+void read_release(struct kelp_core *r);
+void read_end(struct kelp_core *r); /* leadership is over */
+
+/* ---- member.c ---- */
+void member_appended(struct kelp_core *r, const struct kelp_config *config);
+void member_truncated(struct kelp_core *r, kelp_index last);
+const struct kelp_config *member_committed(const struct kelp_core *r);
+
+/* ---- output.c ---- */
+uint32_t output_messages(struct kelp_core *r);
+uint32_t output_lookups(struct kelp_core *r);
+
+/* ---- timer.c ---- */
+void timer_expire(struct kelp_core *r);
+kelp_ns timer_deadline(const struct kelp_core *r);
+
+/* ---- step.c ---- */
+void settle(struct kelp_core *r);
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* elect.c - asking for votes and giving them, both sides. [§3.4, §3.6.1, §4.2.3, §9.6]
+ *
+ * A voter's checks, in this order: the candidate was removed by a committed configuration - it
+ * hears a leader - lower term - (adopt a higher one) - its own vote - the log. The first two refuse
+ * without adopting the term, so that a node that cannot win cannot disturb either. Being unknown to
+ * the voter, or a learner in its configuration, is never a reason: the voter's configuration may be
+ * older than the candidate's. Whether a node may stand is its own question.
+ *
+ * A pre-vote travels under the sender's own saved term; the term it would lead is a field of its
+ * own and is repeated in the answer, which is counted by that field alone, since the voter's own
+ * term may be lower. */
+#include "core/core.h"
+
+enum { PRE = 0, REAL = 1 };
+
+static bool off(const struct kelp_core *r, enum kelp_protection protection)
+{
+    return (r->options.off & (uint32_t)protection) != 0;
+}
+
+void elect_timeout(struct kelp_core *r)
+{
+    if (r->role == KELP_LEADER) return;
+    if (!config_votes(&r->config, r->self_slot)) {
+        EVENT(r, CAMPAIGN_NOT_VOTER);
+        role_timer_reset(r);
+        return;
+    }
+    if (r->stall_long || r->now < r->campaign_after) {
+        EVENT(r, CAMPAIGN_HELD_STALLED);
+        if (r->role != KELP_FOLLOWER)
+            role_step_down(r);
+        else
+            role_timer_reset(r);
+        return;
+    }
+    if (r->term.v >= TERM_MAX) { /* no term is left; only a forged message gets here */
+        role_timer_reset(r);
+        return;
+    }
+    if (r->role == KELP_FOLLOWER)
+        EVENT(r, ELECTION_TIMEOUT, .peer = r->leader);
+    else
+        EVENT(r, ELECTION_REPEAT);
+    if (off(r, KELP_PRE_VOTE))
+        role_candidate(r);
+    else
+        role_pre_candidate(r);
+}
+
+/* ---- the voter ---- */
+
+static void owe_vote(struct kelp_core *r, const struct kelp_message *m, bool granted)
+{
+    struct debt *debt = debt_of(r, m->from);
+    if (debt == NULL) return;
+    int kind = (m->flags & KELP_MF_PRE_VOTE) != 0 ? PRE : REAL;
+    debt->vote[kind] = true;
+    debt->granted[kind] = granted;
+    debt->vote_term[kind] = m->vote.term;
+    debt->vote_id[kind] = m->id;
+}
+
+/* Does this node hear a leader it should stay with? */
+static bool sticks(const struct kelp_core *r)
+{
+    if (off(r, KELP_STICKINESS)) return false;
+    if (r->role == KELP_LEADER) return true;
+    return r->leader != 0 && r->now < r->leader_contact + r->options.election_min;
+}
+
+static bool grants(struct kelp_core *r, const struct kelp_message *m)
+{
+    bool pre = (m->flags & KELP_MF_PRE_VOTE) != 0;
+    struct kelp_pos tail = log_tail(&r->log);
+    if (m->vote.term.v < r->term.v || (pre && m->vote.term.v == r->term.v)) {
+        EVENT(r, VOTE_REFUSED_LOWER_TERM, .peer = m->from, .value = m->vote.term.v);
+        return false;
+    }
+    if (!pre && r->vote != 0 && r->vote != m->from) {
+        EVENT(r, VOTE_REFUSED_VOTED, .peer = m->from, .value = r->vote);
+        return false;
+    }
+    if (kelp_pos_less(m->vote.last, tail)) {
+        EVENT(r, VOTE_REFUSED_STALE_LOG, .peer = m->from, .pos = m->vote.last);
+        return false;
+    }
+    if (pre) {
+        EVENT(r, PRE_VOTE_GRANTED, .peer = m->from, .pos = m->vote.last);
+    } else if (r->vote == m->from) {
+        EVENT(r, VOTE_REPEATED, .peer = m->from);
+    } else {
+        role_vote(r, m->from);
+        EVENT(r, VOTE_GRANTED, .peer = m->from, .pos = m->vote.last);
+    }
+    return true;
+}
+
+void elect_asked(struct kelp_core *r, const struct kelp_message *m)
+{
+    bool pre = (m->flags & KELP_MF_PRE_VOTE) != 0;
+    if (pre ? m->vote.term.v <= m->term.v : m->vote.term.v != m->term.v) {
+        EVENT(r, MESSAGE_MALFORMED, .peer = m->from);
+        return;
+    }
+    if (config_removed(member_committed(r), m->from)) {
+        EVENT(r, VOTE_REFUSED_REMOVED, .peer = m->from);
+        owe_vote(r, m, false);
+        return;
+    }
+    if ((m->flags & KELP_MF_TRANSFER) == 0 && sticks(r)) {
+        EVENT(r, VOTE_REFUSED_STICKY, .peer = m->from, .value = r->leader);
+        owe_vote(r, m, false);
+        return;
+    }
+    if (m->term.v > r->term.v) role_adopt(r, m->term);
+    owe_vote(r, m, grants(r, m));
+}
+
+/* ---- the candidate ---- */
+
+void elect_answered(struct kelp_core *r, const struct kelp_message *m)
+{
+    bool pre = (m->flags & KELP_MF_PRE_VOTE) != 0;
+    uint64_t wanted = pre ? r->term.v + 1 : r->term.v;
+    bool asked = r->role == (pre ? KELP_PRE_CANDIDATE : KELP_CANDIDATE) && term_saved(r);
+    if (!asked || m->vote.term.v != wanted) {
+        EVENT(r, VOTE_ANSWER_STALE, .peer = m->from, .value = m->vote.term.v);
+        return;
+    }
+    uint32_t slot = config_slot(&r->config, m->from);
+    if (!config_votes(&r->config, slot)) {
+        EVENT(r, VOTE_ANSWER_NOT_VOTER, .peer = m->from);
+        return;
+    }
+    struct peer *peer = &r->peers[slot];
+    if (peer->ballot != BALLOT_NONE) {
+        EVENT(r, VOTE_ANSWER_TWICE, .peer = m->from);
+        return;
+    }
+    peer->ballot = (m->flags & KELP_MF_GRANTED) != 0 ? BALLOT_GRANTED : BALLOT_REFUSED;
+    r->dirty |= DIRTY_TALLY;
+}
+
+void elect_tally(struct kelp_core *r)
+{
+    if (r->role != KELP_PRE_CANDIDATE && r->role != KELP_CANDIDATE) return;
+    slot_set granted = 0, refused = 0;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        enum ballot ballot = slot == r->self_slot ? r->own_ballot : r->peers[slot].ballot;
+        if (ballot == BALLOT_GRANTED) granted |= 1u << slot;
+        if (ballot == BALLOT_REFUSED) refused |= 1u << slot;
+    }
+    if (quorum_has(&r->config, granted)) {
+        if (r->role == KELP_PRE_CANDIDATE)
+            role_candidate(r);
+        else
+            role_leader(r);
+    } else if (quorum_cannot(&r->config, refused)) {
+        EVENT(r, ELECTION_LOST);
+        role_step_down(r);
+    }
+}

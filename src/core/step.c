@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* step.c - the conductor: the term rule, dispatch, settle, take. [fig 3.1]
+ *
+ * kelp_step: time -> timers -> one conversation -> settle. kelp_take: time -> timers -> settle ->
+ * the leader's empty entry and the round of new reads -> one struct of things to do. settle() is
+ * the only place where one conversation's result becomes another's beginning. */
+#include <string.h>
+
+#include "core/core.h"
+
+#define SETTLE_ROUNDS_MAX 64
+
+static bool take_bit(struct kelp_core *r, enum dirty bit)
+{
+    if ((r->dirty & (uint32_t)bit) == 0) return false;
+    r->dirty &= ~(uint32_t)bit;
+    return true;
+}
+
+void settle(struct kelp_core *r)
+{
+    for (int round = 0; r->dirty != 0; round++) {
+        ASSERT(round < SETTLE_ROUNDS_MAX);
+        if (take_bit(r, DIRTY_CONFIG))
+            r->dirty |= DIRTY_MATCH | DIRTY_TALLY; /* a smaller quorum may suffice now */
+        if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
+        if (take_bit(r, DIRTY_ROLE) && r->role == KELP_LEADER) replicate_lead(r);
+        if (take_bit(r, DIRTY_MATCH)) commit_advance(r);
+        if (take_bit(r, DIRTY_COMMIT)) {
+            commit_settle(r);
+            r->dirty |= DIRTY_READ;
+        }
+        if (take_bit(r, DIRTY_READ)) read_release(r);
+    }
+}
+
+/* ---- messages ---- */
+
+static bool addressed(struct kelp_core *r, const struct kelp_message *m)
+{
+    bool vote = m->type == KELP_MSG_VOTE || m->type == KELP_MSG_VOTE_ANSWER;
+    if (m->term.v > TERM_MAX || (vote && m->vote.term.v > TERM_MAX)) {
+        EVENT(r, MESSAGE_MALFORMED, .peer = m->from, .value = m->term.v);
+        return false;
+    }
+    if (m->to == r->options.self && m->from != 0 && m->from != m->to && m->id != 0) return true;
+    EVENT(r, MESSAGE_NOT_FOR_US, .peer = m->from, .value = m->to);
+    return false;
+}
+
+static bool from_leader(const struct kelp_message *m)
+{
+    return m->type == KELP_MSG_APPEND || m->type == KELP_MSG_HEARTBEAT;
+}
+
+/* A leader of a lower term, or a member that asks while we are ahead, learns our term. */
+static void lower_term(struct kelp_core *r, const struct kelp_message *m)
+{
+    EVENT(r, MESSAGE_LOWER_TERM, .peer = m->from, .value = m->term.v);
+    struct debt *debt = from_leader(m) ? debt_of(r, m->from) : NULL;
+    if (debt == NULL) return;
+    debt->answer = true;
+    debt->id = m->id;
+}
+
+static struct kelp_taken step_message(struct kelp_core *r, const struct kelp_message *m)
+{
+    struct kelp_taken none = {.revision = r->log.revision};
+    if (core_silent(r) || !addressed(r, m)) return none;
+    if (m->type == KELP_MSG_VOTE) { /* has its own rule about terms */
+        elect_asked(r, m);
+        return none;
+    }
+    bool pre_vote_answer = m->type == KELP_MSG_VOTE_ANSWER && (m->flags & KELP_MF_PRE_VOTE) != 0;
+    if (m->term.v > r->term.v) {
+        role_adopt(r, m->term);
+    } else if (m->term.v < r->term.v && !pre_vote_answer) {
+        lower_term(r, m);
+        return none;
+    }
+    switch ((enum kelp_message_type)m->type) {
+    case KELP_MSG_VOTE: break;
+    case KELP_MSG_VOTE_ANSWER: elect_answered(r, m); return none;
+    case KELP_MSG_APPEND: return replicate_append(r, m);
+    case KELP_MSG_HEARTBEAT: replicate_heartbeat(r, m); return none;
+    case KELP_MSG_ANSWER: replicate_answer(r, m); return none;
+    }
+    EVENT(r, MESSAGE_MALFORMED, .peer = m->from, .value = m->type);
+    return none;
+}
+
+/* ---- other inputs ---- */
+
+static void applied(struct kelp_core *r, kelp_index index)
+{
+    ASSERT(index <= r->apply_given);
+    if (index <= r->applied) return;
+    r->applied = index;
+    r->dirty |= DIRTY_READ;
+    EVENT(r, APPLIED, .value = index);
+}
+
+static void cancel(struct kelp_core *r, uint64_t token)
+{
+    struct request *proposal = requests_find(&r->proposals, token);
+    if (proposal != NULL) requests_resolve(&r->proposals, proposal, KELP_UNKNOWN, KELP_R_TIMEOUT);
+    struct request *read = requests_find(&r->reads, token);
+    if (read != NULL) requests_resolve(&r->reads, read, KELP_REFUSED, KELP_R_TIMEOUT);
+}
+
+static void shut_down(struct kelp_core *r)
+{
+    if (r->shutdown) return;
+    EVENT(r, SHUTDOWN);
+    requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_SHUTDOWN);
+    requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_SHUTDOWN);
+    r->reads_fresh = false;
+    r->shutdown = true;
+}
+
+static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *input)
+{
+    struct kelp_taken none = {.revision = r->log.revision};
+    switch (input->type) {
+    case KELP_IN_TICK: break;
+    case KELP_IN_MESSAGE: return step_message(r, input->message);
+    case KELP_IN_PROPOSE:
+        return propose(r, input->propose.token, input->propose.bytes, input->propose.deadline);
+    case KELP_IN_READ: read_asked(r, input->read.token, input->read.deadline); break;
+    case KELP_IN_SAVED: save_reported(r, input->number); break;
+    case KELP_IN_APPLIED: applied(r, input->index); break;
+    case KELP_IN_FOUND:
+    case KELP_IN_GONE:
+    case KELP_IN_FAILED: replicate_found(r, input); break;
+    case KELP_IN_LINK: replicate_link(r, input->peer); break;
+    case KELP_IN_SNAPSHOT:
+        r->snapshot = max_u64(r->snapshot, min_u64(input->index, r->applied));
+        break;
+    case KELP_IN_HEALTH:
+        r->room = input->health.room;
+        r->health = input->health.health;
+        break;
+    case KELP_IN_FAULT:
+        core_fault(r, KELP_E_IO, "the disk failed", log_tail(&r->log), kelp_pos_of(r->durable, 0));
+        break;
+    case KELP_IN_CANCEL: cancel(r, input->token); break;
+    case KELP_IN_SHUTDOWN: shut_down(r); break;
+    case KELP_IN_CAMPAIGN:
+        if (!core_silent(r)) elect_timeout(r);
+        break;
+    }
+    return none;
+}
+
+static void self_check(struct kelp_core *r)
+{
+#ifdef KELP_CHECK_SLOW
+    struct kelp_fault fault = {0};
+    ASSERT(kelp_check(r, &fault) == KELP_OK);
+#else
+    (void)r;
+#endif
+}
+
+struct kelp_taken kelp_step(struct kelp_core *r, kelp_ns now, const struct kelp_input *input)
+{
+    r->now = max_u64(r->now, now);
+    /* a paused node looks at what has passed before it believes what arrives */
+    timer_expire(r);
+    settle(r);
+    struct kelp_taken taken = dispatch(r, input);
+    settle(r);
+    self_check(r);
+    return taken;
+}
+
+/* ---- take ---- */
+
+static uint32_t take_answers(struct kelp_core *r)
+{
+    uint32_t max = r->options.limits.answers_max;
+    uint32_t count = r->refusal_count;
+    memcpy(r->answers, r->refusals, count * sizeof *r->answers);
+    r->refusal_count = 0;
+    count += requests_take(&r->proposals, &r->answers[count], max - count);
+    count += requests_take(&r->reads, &r->answers[count], max - count);
+    return count;
+}
+
+static void take_apply(struct kelp_core *r, struct kelp_work *work)
+{
+    kelp_index limit = r->commit;
+    if (r->options.apply_durable_only) limit = min_u64(limit, r->durable);
+    if (r->faulted || limit <= r->apply_given) return;
+    if (r->proposals.resolved > 0) return; /* their answers come first, in the next take */
+    work->apply_first = r->apply_given + 1;
+    work->apply_last = limit;
+    r->apply_given = limit;
+}
+
+/* Events since the last take, as far as they lie together in the ring. */
+static void take_events(struct kelp_core *r, struct kelp_work *work)
+{
+    uint64_t max = r->options.limits.events_max;
+    uint64_t held = min_u64(r->event_count - r->events_taken, max);
+    uint64_t from = r->event_count - held;
+    uint64_t count = min_u64(held, max - from % max);
+    work->events = &r->events[from % max];
+    work->event_count = (uint32_t)count;
+    r->events_taken = from + count;
+}
+
+bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
+{
+    *work = (struct kelp_work){0};
+    r->now = max_u64(r->now, now);
+    timer_expire(r);
+    settle(r);
+    if (r->role == KELP_LEADER && r->noop_due && !core_silent(r)) {
+        replicate_noop(r);
+        r->made = (struct kelp_made){.pos = log_tail(&r->log), .type = KELP_ENTRY_NOOP};
+        work->made = &r->made;
+        work->made_count = 1;
+    }
+    read_stamp(r);
+    settle(r);
+    work->messages = r->messages;
+    work->message_count = output_messages(r);
+    work->lookups = r->lookups;
+    work->lookup_count = output_lookups(r);
+    (void)save_compose(r, &work->save);
+    work->answers = r->answers;
+    work->answer_count = take_answers(r);
+    take_apply(r, work);
+    take_events(r, work);
+    work->faulted = r->faulted;
+    if (r->faulted) work->fault = r->fault;
+    work->deadline = timer_deadline(r);
+    self_check(r);
+    return work->made_count + work->message_count + work->lookup_count + work->answer_count +
+                   work->event_count >
+               0 ||
+           work->save.number != 0 || work->apply_last != 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* timer.c - what time alone causes: elections, a leader without a quorum, lost windows, deadlines.
+ * [§3.4, §6.2]
+ *
+ * There are no ticks: timer_deadline() says when the next thing is due, timer_expire() does all
+ * that is. */
+#include "core/core.h"
+
+/* Since when has a quorum been silent? A leader is in contact with itself. */
+static kelp_ns quorum_contact(const struct kelp_core *r)
+{
+    uint64_t values[KELP_MEMBERS_MAX];
+    for (uint32_t slot = 0; slot < r->config.count; slot++)
+        values[slot] = slot == r->self_slot ? r->now : r->peers[slot].contact;
+    return quorum_value(&r->config, values);
+}
+
+static bool checks_quorum(const struct kelp_core *r)
+{
+    return (r->options.off & KELP_CHECK_QUORUM) == 0;
+}
+
+static void leader_timers(struct kelp_core *r)
+{
+    replicate_timers(r);
+    if (!checks_quorum(r)) return;
+    kelp_ns since = quorum_contact(r);
+    if (r->now <= since + r->options.election_min) return;
+    EVENT(r, QUORUM_LOST, .value = r->now - since);
+    role_step_down(r);
+}
+
+static void deadlines(struct kelp_core *r)
+{
+    uint32_t open = r->proposals.open;
+    requests_expire(&r->proposals, r->now, KELP_UNKNOWN, KELP_R_TIMEOUT);
+    if (r->proposals.open < open) EVENT(r, PROPOSAL_UNKNOWN, .value = open - r->proposals.open);
+    requests_expire(&r->reads, r->now, KELP_REFUSED, KELP_R_TIMEOUT);
+}
+
+void timer_expire(struct kelp_core *r)
+{
+    deadlines(r);
+    if (core_silent(r)) return;
+    save_stall_check(r);
+    if (r->role == KELP_LEADER)
+        leader_timers(r);
+    else if (r->now >= r->election_at)
+        elect_timeout(r);
+}
+
+static kelp_ns peer_deadline(const struct kelp_core *r, const struct peer *peer)
+{
+    const struct progress *p = &peer->progress;
+    kelp_ns due = min_u64(peer->heartbeat_at, peer->commit_at);
+    bool looking = peer->look.state == LOOK_WANTED || peer->look.state == LOOK_ASKED;
+    if (p->flow == KELP_PROBE && p->probe_out && !looking) /* the lookup's answer wakes us */
+        due = min_u64(due, peer->probe_at + r->options.heartbeat);
+    if (p->flow == KELP_NEEDS_SNAPSHOT)
+        due = min_u64(due, add_sat(peer->probe_at, r->options.election_max));
+    if (p->window_count > 0) due = min_u64(due, peer->progress_at + peer->resend_after);
+    if (!peer->silent) due = min_u64(due, peer->contact + r->options.election_min + 1);
+    return due;
+}
+
+kelp_ns timer_deadline(const struct kelp_core *r)
+{
+    kelp_ns due = min_u64(r->proposals.deadline, r->reads.deadline);
+    if (core_silent(r)) return due;
+    due = min_u64(due, save_deadline(r));
+    if (r->role != KELP_LEADER) due = min_u64(due, r->election_at);
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        if (slot == r->self_slot) continue;
+        if (r->role == KELP_LEADER) due = min_u64(due, peer_deadline(r, peer));
+        bool asks = r->role == KELP_CANDIDATE || r->role == KELP_PRE_CANDIDATE;
+        if (asks && peer->ballot == BALLOT_NONE && peer->asked_at != 0)
+            due = min_u64(due, peer->asked_at + 2 * r->options.heartbeat);
+    }
+    if (r->role == KELP_LEADER && checks_quorum(r))
+        due = min_u64(due, quorum_contact(r) + r->options.election_min + 1);
+    return due;
+}
