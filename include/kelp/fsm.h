@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fsm.h - what Kelp asks of a replicated state machine.
+ *
+ * A state machine is a table of functions and a pointer. It is called by one owner at a time (the
+ * node's loop or
+ * its applier; the simulator's world), never concurrently. It must be deterministic: the same
+ * commands at the same
+ * positions with the same cluster times give the same replies and the same hash on every member, so
+ * no wall clock,
+ * no pointer order, no hash-seed order, no floating point decides anything. */
+#ifndef KELP_FSM_H
+#define KELP_FSM_H
+
+#include "kelp/types.h"
+
+#define KELP_FSM_OWN_BYTES_MAX 32768u /* the machine's own bytes in a snapshot's head */
+
+enum kelp_fsm_flag {
+    /* its state is gone with the process; may be fed before this node's disk is done */
+    KELP_FSM_IN_MEMORY = 1,
+    /* its whole state is at most KELP_FSM_OWN_BYTES_MAX own bytes and no objects */
+    KELP_FSM_DISPOSABLE = 2,
+};
+
+/* One committed command. */
+struct kelp_command {
+    struct kelp_pos pos;
+    uint64_t time_ns;            /* cluster clock, monotone, stamped by the leader */
+    struct kelp_bytes extension; /* opaque bytes beside the payload, often empty */
+    struct kelp_bytes payload;
+};
+
+/* kelp_reply_fn - how a state machine answers command number i of a batch, or a query (i = 0).
+ * bytes are borrowed
+ * during the call; a command that is not answered has an empty reply; at most one call per command.
+ * */
+typedef void (*kelp_reply_fn)(void *sink, size_t i, struct kelp_bytes bytes);
+
+struct kelp_fsm_ops {
+    size_t size;    /* sizeof(struct kelp_fsm_ops), so that it may grow */
+    uint32_t flags; /* enum kelp_fsm_flag */
+
+    /* Apply a batch in order; must succeed: a command the machine dislikes is answered with its own
+     * error reply. */
+    void (*apply)(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
+                  kelp_reply_fn reply, void *sink);
+
+    /* Answer a question without changing anything replicated. time_ns is the last applied stamp. */
+    void (*query)(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
+                  void *sink);
+
+    /* A snapshot: own bytes for the head (at most KELP_FSM_OWN_BYTES_MAX, written to own, *own_len
+     * set), then
+     * objects until *last. begin captures the state at the last applied command; objects may be
+     * NULL if disposable. */
+    enum kelp_error (*snapshot_begin)(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                      void **snapshot);
+    enum kelp_error (*snapshot_read)(void *fsm, void *snapshot, uint8_t *out, size_t *len,
+                                     bool *last);
+    void (*snapshot_end)(void *fsm, void *snapshot);
+
+    /* Replace the whole state; until commit the old state stays, after abort it is as before. */
+    enum kelp_error (*restore_begin)(void *fsm, uint32_t group, struct kelp_pos pos,
+                                     uint64_t time_ns, struct kelp_bytes own, void **restore);
+    enum kelp_error (*restore_object)(void *fsm, void *restore, struct kelp_bytes object);
+    enum kelp_error (*restore_commit)(void *fsm, void *restore);
+    void (*restore_abort)(void *fsm, void *restore);
+
+    /* A hash of the replicated state; equal at the same position on every member. */
+    uint64_t (*hash)(void *fsm, uint32_t group);
+
+    void (*close)(void *fsm);
+};
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward.h - a request sent on from a follower to its leader, and the leader's answer. */
+#ifndef WIRE_FORWARD_H
+#define WIRE_FORWARD_H
+
+#include "kelp/types.h"
+
+enum wire_forward_kind { WIRE_FORWARD_WRITE = 1, WIRE_FORWARD_READ = 2 };
+
+struct wire_forward {
+    uint8_t kind;
+    kelp_term term;              /* of the leader, as the sender knows it */
+    uint64_t incarnation;        /* the sender's */
+    uint64_t start_count;        /* the sender's, from its vote file */
+    uint64_t number;             /* ascending per incarnation and start */
+    uint64_t timeout_ns;         /* how long the sender will wait */
+    struct kelp_bytes user;      /* whose rights count, at most 255 bytes, may be empty */
+    struct kelp_bytes extension; /* for writes: travels into the entry */
+    struct kelp_bytes command;
+};
+
+struct wire_forward_answer {
+    uint64_t number;
+    uint8_t outcome; /* enum kelp_outcome */
+    uint16_t reason; /* enum kelp_reason */
+    kelp_id leader;  /* a hint, with NOT_LEADER */
+    struct kelp_pos pos;
+    struct kelp_bytes result; /* DONE: the state machine's reply */
+};
+
+#define WIRE_FORWARD_HEAD_MAX 128u /* of either, without the byte strings */
+
+/* The fixed part; user, extension and command (or result) follow as further parts in this order.
+ * Returns its length. */
+size_t wire_forward_encode(const struct wire_forward *f, uint8_t *out);
+enum kelp_error wire_forward_decode(struct kelp_bytes in, struct wire_forward *out,
+                                    struct kelp_fault *fault);
+size_t wire_forward_answer_encode(const struct wire_forward_answer *a, uint8_t *out);
+enum kelp_error wire_forward_answer_decode(struct kelp_bytes in, struct wire_forward_answer *out,
+                                           struct kelp_fault *fault);
+
+#endif
