@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* snapshot.c - snapshots and restores; see snapshot.h. */
+#include "kv/snapshot.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/min.h"
+
+#define OWN_VERSION  1u
+#define OWN_BYTES    32u
+#define OBJECT_PAIRS 1u
+#define OBJECT_PIECE 2u
+#define PAIR_HEAD    8u
+#define PIECE_HEAD   13u
+#define PASSED_MAX   4096u /* younger entries passed over in one read, so that a read stays short */
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+void snapshot_keep(struct snapshot *s, struct table_entry *e)
+{
+    ASSERT(e->epoch < s->epoch && e->hash >= s->hash);
+    table_insert(s->saved, e);
+}
+
+enum kelp_error snapshot_begin(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                               void **snapshot)
+{
+    (void)group;
+    struct kv *kv = fsm;
+    if (kv->failed != KELP_OK) return kv->failed;
+    if (kv->snapshot != NULL) return KELP_E_BUSY;
+    struct snapshot *s = calloc(1, sizeof(*s));
+    struct table *saved = table_new();
+    if (s == NULL || saved == NULL) {
+        free(s);
+        table_close(saved);
+        return KELP_E_NO_MEMORY;
+    }
+    *s = (struct snapshot){.base = kv->table, .saved = saved, .epoch = ++kv->epoch};
+    struct writer w = writer_of(own, OWN_BYTES);
+    write_u32(&w, OWN_VERSION);
+    write_u32(&w, kv->seeded);
+    write_u64(&w, kv->seed);
+    write_u64(&w, kv->table->count);
+    write_u64(&w, kv->table->sum);
+    ASSERT(!w.failed && w.at == w.end);
+    *own_len = OWN_BYTES;
+    *snapshot = kv->snapshot = s;
+    return KELP_OK;
+}
+
+void snapshot_end(void *fsm, void *snapshot)
+{
+    struct kv *kv = fsm;
+    struct snapshot *s = snapshot;
+    if (s == NULL) return;
+    ASSERT(kv->snapshot == s);
+    kv_condemn(kv, s->saved);
+    if (s->owns_base) kv_condemn(kv, s->base);
+    kv->snapshot = NULL;
+    free(s);
+}
+
+/* The first entry of base from hash on, after `after`, that belongs to the snapshot. Stops at a
+ * younger one when *passes is used up, but not at the hash of the position itself, so that every
+ * read gets on. */
+static const struct table_entry *base_next(const struct snapshot *s, uint64_t hash,
+                                           const struct table_entry *after, size_t *passes)
+{
+    const struct table_entry *e = table_next(s->base, hash, after);
+    while (e != NULL && e->epoch >= s->epoch && (*passes > 0 || e->hash == s->hash)) {
+        if (*passes > 0) (*passes)--;
+        e = table_next(s->base, e->hash, e);
+    }
+    return e;
+}
+
+static const struct table_entry *earlier(const struct table_entry *a, const struct table_entry *b)
+{
+    if (a == NULL || b == NULL) return a == NULL ? b : a;
+    return entry_before(b, a) ? b : a;
+}
+
+/* The entry at the position, or NULL at the end. May be a younger one when *passes is used up. The
+ * view does not change while the snapshot is open, so "number skip of those with this hash" names
+ * the same entry every time. */
+static const struct table_entry *view_at(const struct snapshot *s, size_t *passes)
+{
+    const struct table_entry *base = base_next(s, s->hash, NULL, passes);
+    const struct table_entry *saved = table_next(s->saved, s->hash, NULL);
+    for (size_t n = s->skip;; n--) {
+        const struct table_entry *e = earlier(base, saved);
+        if (n == 0 || e == NULL || e->hash != s->hash) return e;
+        if (e == base)
+            base = base_next(s, e->hash, e, passes);
+        else
+            saved = table_next(s->saved, e->hash, e);
+    }
+}
+
+static void view_pass(struct snapshot *s, const struct table_entry *e)
+{
+    s->skip = e->hash == s->hash ? s->skip + 1 : 1;
+    s->hash = e->hash;
+    s->offset = 0;
+}
+
+static size_t pair_bytes(const struct table_entry *e)
+{
+    return (size_t)e->key_len + e->value_len;
+}
+
+/* Key and value lie behind one another, so a piece is one run of bytes. */
+static void piece_write(struct snapshot *s, const struct table_entry *e, struct writer *w)
+{
+    write_u8(w, OBJECT_PIECE);
+    write_u32(w, e->key_len);
+    write_u32(w, e->value_len);
+    write_u32(w, s->offset);
+    size_t len = min_u64(pair_bytes(e) - s->offset, (size_t)(w->end - w->at));
+    write_bytes(w, bytes_of(e->bytes + s->offset, len));
+    s->offset += (uint32_t)len;
+    if (s->offset == pair_bytes(e)) view_pass(s, e);
+}
+
+/* Pairs until the object is full, the snapshot at its end or the passes are used up. */
+static void pairs_write(struct snapshot *s, const struct table_entry *e, struct writer *w,
+                        size_t *passes)
+{
+    write_u8(w, OBJECT_PAIRS);
+    while (e != NULL) {
+        if (e->epoch >= s->epoch) { /* the passes are used up; everything before e was read */
+            ASSERT(e->hash > s->hash);
+            s->hash = e->hash;
+            s->skip = 0;
+            return;
+        }
+        if ((size_t)(w->end - w->at) < PAIR_HEAD + pair_bytes(e)) return;
+        write_u32(w, e->key_len);
+        write_u32(w, e->value_len);
+        write_bytes(w, bytes_of(e->bytes, pair_bytes(e)));
+        view_pass(s, e);
+        e = view_at(s, passes);
+    }
+    s->done = true;
+}
+
+enum kelp_error snapshot_read(void *fsm, void *snapshot, uint8_t *out, size_t *len, bool *last)
+{
+    (void)fsm;
+    struct snapshot *s = snapshot;
+    if (*len < SNAPSHOT_ROOM_MIN) return KELP_E_ARGUMENT;
+    struct writer w = writer_of(out, min_u64(*len, KV_OBJECT_BYTES_MAX));
+    size_t passes = PASSED_MAX;
+    const struct table_entry *e = view_at(s, &passes);
+    bool ours = e != NULL && e->epoch < s->epoch;
+    size_t room = (size_t)(w.end - w.at);
+    if (ours && (s->offset > 0 || 1 + PAIR_HEAD + pair_bytes(e) > room)) {
+        piece_write(s, e, &w);
+    } else {
+        pairs_write(s, e, &w, &passes);
+    }
+    ASSERT(!w.failed);
+    *len = writer_len(&w);
+    *last = s->done;
+    return KELP_OK;
+}
+
+/* ---- restoring --------------------------------------------------------------------------- */
+
+struct restore {
+    struct table *table;
+    bool seeded;
+    uint64_t seed, count, sum;
+    struct table_entry *partial; /* a pair that comes in pieces */
+    size_t filled;               /* bytes of it that are there */
+};
+
+enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
+                              struct kelp_bytes own, void **restore)
+{
+    (void)fsm;
+    (void)group;
+    (void)pos;
+    (void)time_ns;
+    struct reader r = reader_of(own);
+    if (read_u32(&r) != OWN_VERSION) return r.failed ? KELP_E_MALFORMED : KELP_E_VERSION;
+    uint32_t seeded = read_u32(&r);
+    struct restore head = {.seeded = seeded != 0};
+    head.seed = read_u64(&r);
+    head.count = read_u64(&r);
+    head.sum = read_u64(&r);
+    if (r.failed || reader_left(&r) != 0 || seeded > 1) return KELP_E_MALFORMED;
+    struct restore *made = malloc(sizeof(*made));
+    head.table = table_new();
+    if (made == NULL || head.table == NULL) {
+        free(made);
+        table_close(head.table);
+        return KELP_E_NO_MEMORY;
+    }
+    *made = head;
+    *restore = made;
+    return KELP_OK;
+}
+
+static bool lengths_fit(uint32_t key_len, uint32_t value_len)
+{
+    return key_len <= KV_KEY_BYTES_MAX && value_len <= KV_VALUE_BYTES_MAX;
+}
+
+/* Take (own) an entry whose bytes are complete. */
+static enum kelp_error pair_take(struct restore *r, struct table_entry *e)
+{
+    e->value_len = e->room;
+    e->hash = hash_bytes(entry_key(e), r->seed);
+    if (table_find(r->table, e->hash, entry_key(e)) != NULL) {
+        free(e);
+        return KELP_E_MALFORMED;
+    }
+    e->digest = entry_digest(e);
+    table_insert(r->table, e);
+    return KELP_OK;
+}
+
+static enum kelp_error pairs_load(struct restore *r, struct reader *in)
+{
+    while (reader_left(in) > 0) {
+        uint32_t key_len = read_u32(in), value_len = read_u32(in);
+        if (in->failed || !lengths_fit(key_len, value_len)) return KELP_E_MALFORMED;
+        size_t len = (size_t)key_len + value_len;
+        const uint8_t *bytes = reader_skip(in, len);
+        if (in->failed) return KELP_E_MALFORMED;
+        struct table_entry *e = entry_new(key_len, value_len);
+        if (e == NULL) return KELP_E_NO_MEMORY;
+        memcpy(e->bytes, bytes, len);
+        enum kelp_error error = pair_take(r, e);
+        if (error != KELP_OK) return error;
+    }
+    return KELP_OK;
+}
+
+static enum kelp_error piece_load(struct restore *r, struct reader *in)
+{
+    uint32_t key_len = read_u32(in), value_len = read_u32(in), offset = read_u32(in);
+    if (in->failed || !lengths_fit(key_len, value_len)) return KELP_E_MALFORMED;
+    if (r->partial == NULL) {
+        if (offset != 0) return KELP_E_MALFORMED;
+        r->partial = entry_new(key_len, value_len);
+        if (r->partial == NULL) return KELP_E_NO_MEMORY;
+        r->filled = 0;
+    }
+    struct table_entry *e = r->partial;
+    size_t total = (size_t)e->key_len + e->room, len = reader_left(in);
+    if (e->key_len != key_len || e->room != value_len || offset != r->filled || len == 0 ||
+        len > total - r->filled)
+        return KELP_E_MALFORMED;
+    memcpy(e->bytes + r->filled, in->at, len);
+    r->filled += len;
+    if (r->filled < total) return KELP_OK;
+    r->partial = NULL;
+    return pair_take(r, e);
+}
+
+enum kelp_error restore_object(void *fsm, void *restore, struct kelp_bytes object)
+{
+    (void)fsm;
+    struct restore *r = restore;
+    struct reader in = reader_of(object);
+    uint8_t kind = read_u8(&in);
+    if (in.failed) return KELP_E_MALFORMED;
+    if (kind == OBJECT_PIECE) return piece_load(r, &in);
+    if (kind != OBJECT_PAIRS) return KELP_E_VERSION;
+    if (r->partial != NULL) return KELP_E_MALFORMED;
+    return pairs_load(r, &in);
+}
+
+enum kelp_error restore_commit(void *fsm, void *restore)
+{
+    struct kv *kv = fsm;
+    struct restore *r = restore;
+    if (r->partial != NULL || r->table->count != r->count || r->table->sum != r->sum)
+        return KELP_E_CORRUPT;
+    kv_replace_all(kv, r->table);
+    kv->seed = r->seed;
+    kv->seeded = r->seeded;
+    kv->failed = KELP_OK; /* the whole state is another one */
+    free(r);
+    return KELP_OK;
+}
+
+void restore_abort(void *fsm, void *restore)
+{
+    struct restore *r = restore;
+    if (r == NULL) return;
+    kv_condemn(fsm, r->table);
+    free(r->partial);
+    free(r);
+}

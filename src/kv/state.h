@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* state.h - what the files of this room share: the machine, its one way to change keys, its
+ * commands.
+ *
+ * Replicated are the seed and the keys with their values, nothing else. Every change of a key goes
+ * through kv_put, kv_extend, kv_remove or kv_replace_all, which keep the state hash and the view of
+ * a running snapshot right. */
+#ifndef KV_STATE_H
+#define KV_STATE_H
+
+#include "kv/codec.h"
+#include "kv/commands.h"
+#include "kv/kv.h"
+#include "kv/table.h"
+
+struct snapshot;
+
+struct kv {
+    struct table *table;
+    struct table *condemned;   /* tables to be freed in slices, linked by next */
+    struct snapshot *snapshot; /* the one being read, or NULL */
+    uint64_t seed;             /* of every key's hash; made from the first command */
+    bool seeded;
+    uint32_t epoch; /* snapshots begun so far */
+    enum kelp_error failed;
+    struct buf reply;  /* of the command that runs */
+    size_t reply_skip; /* unused bytes at its start, see reply.h */
+};
+
+/* A key and where it stands. link: see table_find; NULL: the key is not there. */
+struct kv_place {
+    struct kelp_bytes key;
+    uint64_t hash;
+    struct table_entry **link;
+};
+
+struct kv_place kv_find(const struct kv *kv, struct kelp_bytes key);
+
+/* kv_put - the key has this value from now on. value may not point into the table.
+ * kv_extend - the same for what it has with a suffix; the key is there.
+ * kv_remove - the key is there and goes.
+ * All use up the place. Without memory they change nothing and set kv->failed. */
+void kv_put(struct kv *kv, struct kv_place place, struct kelp_bytes value);
+void kv_extend(struct kv *kv, struct kv_place place, struct kelp_bytes suffix);
+void kv_remove(struct kv *kv, struct kv_place place);
+
+/* kv_replace_all - put a table (owned) in the place of the present one. */
+void kv_replace_all(struct kv *kv, struct table *fresh);
+
+/* kv_condemn - hand a table over to be freed in slices; NULL is fine. */
+void kv_condemn(struct kv *kv, struct table *t);
+
+/* strings.c */
+void run_get(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_set(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_setnx(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_mget(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_mset(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_msetnx(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_append(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_strlen(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_incr(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_decr(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_incrby(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_decrby(struct kv *kv, struct kv_args *args, struct buf *reply);
+
+/* keys.c */
+void run_del(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_exists(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_type(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_dbsize(struct kv *kv, struct kv_args *args, struct buf *reply);
+void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply);
+
+#endif
