@@ -185,7 +185,7 @@ enum kelp_input_type {
     KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
     KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN (proposal) or REFUSED (read) now */
     KELP_IN_SHUTDOWN = 14, /* every open request ends; nothing more is sent */
-    KELP_IN_CAMPAIGN = 15, /* stand for election now, as if the timeout had passed */
+    KELP_IN_CAMPAIGN = 15, /* a follower stands for election now; who stands already goes on */
 };
 
 struct kelp_input {

@@ -146,7 +146,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_CANCEL: cancel(r, input->token); break;
     case KELP_IN_SHUTDOWN: shut_down(r); break;
     case KELP_IN_CAMPAIGN:
-        if (!core_silent(r)) elect_timeout(r);
+        if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_timeout(r);
         break;
     }
     return none;

@@ -470,6 +470,19 @@ static void a_single_node_elects_itself_at_once(void **state)
     fixture_close(f);
 }
 
+static void a_node_that_stands_already_starts_no_second_attempt(void **state)
+{
+    (void)state;
+    struct fixture *f = node(.voters = 1);
+    campaign(f); /* its own timer was due as well */
+    campaign(f);
+    save_all(f);
+    assert_int_equal(f->view.role, KELP_LEADER);
+    assert_int_equal(f->view.term.v, 2);
+    MARK_MISS(f, ELECTION_REPEAT);
+    fixture_close(f);
+}
+
 /* PB TestFailedElection */
 static void a_quorum_of_refusals_ends_the_attempt(void **state)
 {
@@ -668,6 +681,7 @@ int main(void)
         cmocka_unit_test(a_majority_makes_a_leader),
         cmocka_unit_test(a_candidate_counts_its_own_vote_when_it_is_durable),
         cmocka_unit_test(a_single_node_elects_itself_at_once),
+        cmocka_unit_test(a_node_that_stands_already_starts_no_second_attempt),
         cmocka_unit_test(a_quorum_of_refusals_ends_the_attempt),
         cmocka_unit_test(silence_leads_to_another_attempt_that_starts_with_a_pre_vote),
         cmocka_unit_test(unanswered_requests_are_repeated_until_the_election_ends),

@@ -494,6 +494,26 @@ static void a_peer_whose_entries_are_gone_needs_a_snapshot(void **state)
     fixture_close(f);
 }
 
+static void a_peer_that_seemed_to_need_a_snapshot_is_looked_at_again(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.log = "1@1 2@2 3@3 4@4 5@5 6@6", .runs = 4);
+    pass(f, 100 * MS);
+    save_all(f);
+    refuse_newest(f, 1, 1);
+    take(f);
+    looked_up(f, KELP_IN_GONE, &f->lookups[0], kelp_pos_of(1, 0), kelp_pos_of(1, 0));
+    fixture_forget(f);
+    for (int i = 0; i < 21; i++) {
+        pass(f, 100 * MS);
+        receive(f, answer_of(f, 3, 0));
+        save_all(f);
+    }
+    assert_int_equal(peer_view(f, 2)->flow, KELP_PROBE);
+    assert_int_equal(sent(f, KELP_MSG_APPEND, 2)->append.prev.index, f->view.last);
+    fixture_close(f);
+}
+
 static void a_log_that_cannot_be_read_faults_the_node(void **state)
 {
     (void)state;
@@ -555,6 +575,7 @@ int main(void)
         cmocka_unit_test(entries_older_than_the_tables_are_looked_up_and_sent),
         cmocka_unit_test(a_lookup_of_another_revision_is_ignored),
         cmocka_unit_test(a_peer_whose_entries_are_gone_needs_a_snapshot),
+        cmocka_unit_test(a_peer_that_seemed_to_need_a_snapshot_is_looked_at_again),
         cmocka_unit_test(a_log_that_cannot_be_read_faults_the_node),
         cmocka_unit_test(a_waiting_lookup_asks_for_no_wake_up_in_the_past),
     };

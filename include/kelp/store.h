@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - the log port: what Kelp asks of whatever keeps saves durable.
+ *
+ * The calls are made by one thread and return at once; what they cause is reported later, in order,
+ * through the
+ * done functions, on that same thread. Saves are performed in the order given; a read sees every
+ * save given before
+ * it. The store that comes with Kelp (files, write-ahead log) and the one in memory both stand
+ * behind this table. */
+#ifndef KELP_STORE_H
+#define KELP_STORE_H
+
+#include "kelp/core.h"
+#include "kelp/types.h"
+
+/* What a store reports; given to it when it is opened. */
+struct kelp_store_done {
+    size_t size; /* sizeof(struct kelp_store_done) */
+    void *ctx;
+    void (*saved)(void *ctx, uint32_t group, uint64_t number); /* saves up to number are durable */
+    /* A read ended. error KELP_OK: entries are the encoded entries first..last, borrowed during the
+     * call;
+     * KELP_E_GONE: compacted; anything else: the disk failed. before: the position in front of
+     * first. */
+    void (*read)(void *ctx, uint32_t group, uint64_t tag, enum kelp_error error,
+                 struct kelp_pos before, kelp_index first, kelp_index last,
+                 struct kelp_bytes entries);
+    /* An own snapshot is durable, or (error) is not. */
+    void (*snapshot)(void *ctx, uint32_t group, kelp_index index, enum kelp_error error);
+    void (*pledged)(void *ctx, uint32_t group); /* the cluster id is durable in the identity */
+    /* the disk failed: final */
+    void (*fault)(void *ctx, uint32_t group, const struct kelp_fault *fault);
+};
+
+struct kelp_store_ops {
+    size_t size; /* sizeof(struct kelp_store_ops), so that it may grow */
+
+    /* Perform a save. parts are the encoded entries save->first..save->last, back to back; the
+     * descriptors are
+     * borrowed during the call, the bytes until done->saved(save->number) or done->fault. */
+    void (*save)(void *store, uint32_t group, const struct kelp_save *save,
+                 const struct kelp_bytes *parts, size_t part_count);
+
+    /* Read encoded entries from first on, as many as fit both limits but at least one; entries_max
+     * 0 asks for
+     * `before` alone. Answered by done->read with the same tag. */
+    void (*read)(void *store, uint32_t group, uint64_t tag, kelp_index first, uint32_t entries_max,
+                 uint64_t bytes_max);
+
+    /* Write a snapshot head (encoded, borrowed during the call), sync it under its name, drop older
+     * ones.
+     * Answered by done->snapshot. */
+    void (*snapshot)(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head);
+
+    /* Write the cluster id into this node's identity, once in its life. Answered by done->pledged.
+     * */
+    void (*pledge)(void *store, uint32_t group, struct kelp_cluster_id cluster);
+
+    /* Nothing more will be asked for a while: the log may put an unsynced mark behind its last
+     * write. */
+    void (*idle)(void *store, uint32_t group);
+};
+
+#endif

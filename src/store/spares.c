@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spares.c - housekeeping of the log's files, one small piece at a time, while nothing else waits.
+ *
+ * In this order: a segment whose entries are all compacted, superseded or cut is recycled, strictly
+ * from the oldest on (renamed to a spare or removed, directory synced, and only then touched), so
+ * that a crash never leaves a gap in the numbers; then the rest of the tail segment is written with
+ * zeros, ahead of its first use; then a spare is made ready. A sync into a file that was written
+ * before is about twice as fast as one that grows it, which is what the zeros are for.
+ *
+ * A spare's bytes mean nothing: they are zeros or an earlier use, which no checksum of the next use
+ * accepts. So a lack of room here costs speed and is only noted. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/min.h"
+#include "store/room.h"
+
+#define SPARES_MADE                                                                                \
+    2u /* that many are kept ready; up to spares_max are kept when segments come free */
+
+static const uint8_t zeros[STORE_BLOCK];
+
+void spare_name(char out[FILE_NAME_MAX], unsigned number)
+{
+    (void)snprintf(out, FILE_NAME_MAX, "log/spare-%u.seg", number);
+}
+
+static bool digits(const char *text, size_t len, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9') return false;
+        if (*out > (STORE_INDEX_MAX - 9) / 10) return false;
+        *out = *out * 10 + (uint64_t)(text[i] - '0');
+    }
+    return len > 0;
+}
+
+bool spare_parse(const char *name, unsigned *number)
+{
+    size_t len = strlen(name);
+    uint64_t value;
+    if (len < 11 || len > 14 || strncmp(name, "spare-", 6) != 0) return false;
+    if (strcmp(name + len - 4, ".seg") != 0 || !digits(name + 6, len - 10, &value)) return false;
+    *number = (unsigned)value;
+    char own[FILE_NAME_MAX]; /* spare-01.seg is not one of ours */
+    spare_name(own, *number);
+    return strcmp(own + strlen("log/"), name) == 0;
+}
+
+bool segment_parse(const char *name, uint64_t *number)
+{
+    if (strlen(name) != 24 || strcmp(name + 20, ".seg") != 0) return false;
+    return digits(name, 20, number) && *number > 0;
+}
+
+unsigned spare_number_free(const struct wal *w)
+{
+    for (unsigned number = 1;; number++) {
+        bool taken = false;
+        for (size_t i = 0; i < w->spare_count; i++)
+            taken |= w->spares[i].number == number;
+        if (!taken) return number;
+    }
+}
+
+bool spare_take(struct wal *w, struct spare *out)
+{
+    if (w->spare_count == 0) return false;
+    size_t best = 0;
+    for (size_t i = 1; i < w->spare_count; i++) {
+        if (w->spares[i].written > w->spares[best].written) best = i;
+    }
+    *out = w->spares[best];
+    w->spares[best] = w->spares[--w->spare_count];
+    return true;
+}
+
+static size_t spares_max(const struct wal *w)
+{
+    return (size_t)min_u64(w->options->spares_max, SPARES_ROOM);
+}
+
+/* No entry that is still part of the log lies in the oldest segment. */
+static bool oldest_is_free(const struct wal *w)
+{
+    if (w->segment_count < 2) return false; /* the tail stays */
+    return w->places.extent_count == 0 || w->places.extents[0].segment > w->segments[0].number;
+}
+
+static enum kelp_error oldest_release(struct wal *w, struct kelp_fault *fault)
+{
+    struct wal_segment segment = w->segments[0];
+    if (w->read_number == segment.number) {
+        w->disk.ops->close(w->disk.state, w->read_file);
+        w->read_file = NULL;
+        w->read_number = 0;
+    }
+    char name[FILE_NAME_MAX];
+    segment_name(name, segment.number);
+    enum kelp_error error;
+    if (segment.bytes == w->options->segment_bytes && w->spare_count < spares_max(w)) {
+        struct spare spare = {.number = spare_number_free(w), .written = segment.written};
+        char to[FILE_NAME_MAX];
+        spare_name(to, spare.number);
+        error = w->disk.ops->rename(w->disk.state, name, to, fault);
+        w->spares[w->spare_count++] = spare;
+    } else {
+        error = w->disk.ops->remove(w->disk.state, name, fault);
+    }
+    if (error == KELP_OK) error = w->disk.ops->sync_dir(w->disk.state, "log", fault);
+    if (error != KELP_OK) return error;
+    w->segment_count--;
+    memmove(w->segments, w->segments + 1, w->segment_count * sizeof *w->segments);
+    return KELP_OK;
+}
+
+/* One piece of zeros; *written says from where, and afterwards how far. */
+static enum kelp_error zero_piece(struct wal *w, struct file *file, uint64_t bytes,
+                                  uint64_t *written, bool *synced, struct kelp_fault *fault)
+{
+    uint64_t len = min_u64(bytes - *written, max_u64(w->options->zero_piece_bytes, STORE_BLOCK));
+    size_t count = (size_t)(room_blocks(len) / STORE_BLOCK);
+    *synced = false;
+    void *parts = w->parts;
+    bool reserved = room_grow(&parts, &w->parts_room, count, sizeof *w->parts);
+    w->parts = parts;
+    if (!reserved) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        size_t part = (size_t)min_u64(STORE_BLOCK, len - (uint64_t)i * STORE_BLOCK);
+        w->parts[i] = bytes_of(zeros, part);
+    }
+    enum kelp_error error =
+        w->disk.ops->write(w->disk.state, file, *written, w->parts, count, fault);
+    if (error != KELP_OK) return error;
+    *written += len;
+    *synced = true;
+    w->stats.bytes_written += len;
+    w->stats.syncs++;
+    return w->disk.ops->sync(w->disk.state, file, fault);
+}
+
+static enum kelp_error tail_work(struct wal *w, struct kelp_fault *fault)
+{
+    struct wal_segment *tail = &w->segments[w->segment_count - 1];
+    ASSERT(tail->written >= w->tail_offset); /* never over what may be data */
+    bool synced;
+    struct kelp_fault cause = {0};
+    enum kelp_error error = zero_piece(w, w->tail, tail->bytes, &tail->written, &synced, &cause);
+    if (error != KELP_OK && (synced || error != KELP_E_NO_SPACE)) {
+        *fault = cause; /* after a failed sync of this file nothing about it is certain */
+        return error;
+    }
+    w->no_room = error != KELP_OK;
+    return KELP_OK;
+}
+
+static struct spare *spare_unready(struct wal *w)
+{
+    for (size_t i = 0; i < w->spare_count; i++) {
+        if (w->spares[i].written < w->options->segment_bytes) return &w->spares[i];
+    }
+    return NULL;
+}
+
+static enum kelp_error spare_make(struct wal *w, struct kelp_fault *fault)
+{
+    struct spare *spare = spare_unready(w);
+    if (spare == NULL) {
+        unsigned number = spare_number_free(w);
+        spare = &w->spares[w->spare_count++];
+        *spare = (struct spare){.number = number};
+    }
+    char name[FILE_NAME_MAX];
+    spare_name(name, spare->number);
+    struct file *file = NULL;
+    struct kelp_fault cause = {0};
+    bool synced;
+    enum kelp_error error = w->disk.ops->open(w->disk.state, name, FILE_CREATE_ANY, &file, &cause);
+    if (error == KELP_OK) {
+        error = zero_piece(w, file, w->options->segment_bytes, &spare->written, &synced, &cause);
+    }
+    w->disk.ops->close(w->disk.state, file);
+    if (error == KELP_E_NO_SPACE) {
+        if (!w->no_room) room_note(w->options, KELP_WARN, "no room for a spare segment: %s", name);
+        w->no_room = true;
+        return KELP_OK;
+    }
+    if (error != KELP_OK) *fault = cause;
+    w->no_room = false;
+    return error;
+}
+
+static bool spare_wanted(struct wal *w)
+{
+    size_t made = (size_t)min_u64(spares_max(w), SPARES_MADE);
+    return w->spare_count < made || (spares_max(w) > 0 && spare_unready(w) != NULL);
+}
+
+static bool tail_wanted(const struct wal *w)
+{
+    const struct wal_segment *tail = &w->segments[w->segment_count - 1];
+    return tail->written < tail->bytes;
+}
+
+enum kelp_error spare_work(struct wal *w, bool *more, struct kelp_fault *fault)
+{
+    enum kelp_error error = KELP_OK;
+    bool released = oldest_is_free(w);
+    if (released)
+        error = oldest_release(w, fault);
+    else if (tail_wanted(w))
+        error = tail_work(w, fault);
+    else if (spare_wanted(w))
+        error = spare_make(w, fault);
+    *more = oldest_is_free(w) || (!w->no_room && (tail_wanted(w) || spare_wanted(w)));
+    return error;
+}

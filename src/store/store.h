@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h - one node's data directory as a blocking object: identity, vote, log and snapshot heads.
+ *
+ * Everything here blocks and is called by one owner (the node's log thread, or the simulator
+ * through its virtual disk); the asynchronous port of kelp/store.h is put in front of it by the
+ * node and by the simulator. All file access goes through struct disk. No clock, no randomness of
+ * its own, no threads. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "kelp/store.h"
+#include "sys/file.h"
+#include "wire/config.h"
+#include "wire/snaphead.h"
+
+#define STORE_LOG_VERSION 1u /* of a log segment; another one is refused */
+
+struct store;
+
+struct store_options {
+    kelp_id node;              /* --id: must equal the one inside; 0: take the one inside (tools) */
+    uint64_t segment_bytes;    /* 64 MiB; a multiple of 4096, at least 4 blocks */
+    uint32_t spares_max;       /* 4 */
+    uint64_t zero_piece_bytes; /* 1 MiB: how much of a spare one store_idle_work call writes */
+    uint64_t (*random)(void *ctx); /* 64 random bits: incarnation, segments */
+    void *random_ctx;
+    /* what the store notes while it works, one line for people (level: enum kelp_level); may be
+     * NULL */
+    void (*note)(void *ctx, int level, const char *line);
+    void *note_ctx;
+};
+
+struct store_identity {
+    struct kelp_cluster_id cluster; /* zero until pledged */
+    kelp_id node;
+    uint64_t incarnation;
+    uint64_t epoch;
+};
+
+/* What opening found. Belongs to the store until it is closed. */
+struct store_found {
+    struct store_identity identity;
+    bool created;         /* the directory was new */
+    bool has_entries;     /* an entry or a snapshot: Raft may start */
+    uint64_t start_count; /* raised by this open */
+    kelp_term term;
+    kelp_id vote;
+    struct kelp_pos base;
+    kelp_index last;
+    kelp_index commit; /* a floor: of the newest good write; at least the snapshot's index */
+    kelp_index everyone;
+    const struct kelp_run *runs; /* every run of base.index+1..last */
+    size_t run_count;
+    struct wire_config config;        /* newest configuration in log or snapshot; count 0: none */
+    struct wire_config config_before; /* the one before it; count 0: none */
+    struct wire_snaphead snapshot;    /* newest good snapshot head; pos 0@0: none */
+    uint64_t save_number; /* the highest in the log; the core's numbers go on from it: store_save */
+    uint64_t torn_bytes;  /* cut from an unproved last write, 0: none */
+    uint64_t rewritten_bytes; /* of an intact, unproved last write that was written again */
+};
+
+/* store_open - lock, probe, read or make identity and vote file, recover the log, raise the start
+ * count. On KELP_OK the caller owns *out. Errors that a restart will not help (exit status 3):
+ * KELP_E_CORRUPT (names file, offset, index), KELP_E_FOREIGN (another node id or cluster, names
+ * both), KELP_E_LOCKED, KELP_E_WIPED, KELP_E_VERSION. */
+enum kelp_error store_open(struct disk disk, const struct store_options *options,
+                           struct store **out, struct kelp_fault *fault);
+
+/* store_close - unlock and free; syncs nothing. NULL is fine. */
+void store_close(struct store *s);
+
+const struct store_found *store_found(const struct store *s);
+
+/* store_pledge - write the cluster id into the identity (both copies, synced). Refuses to change
+ * one that is there. */
+enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
+                             struct kelp_fault *fault);
+
+struct store_save_item {
+    struct kelp_save save;
+    const struct kelp_bytes *parts; /* encoded entries first..last, back to back; whole in a part */
+    size_t part_count;
+};
+
+/* store_save - perform saves in order as one write and one sync (a newer term or vote first: both
+ * copies of the vote file, a sync after each; a write larger than a segment gets one of its own
+ * size; saves that touch no entry need none). When it returns KELP_OK all are durable. Any error is
+ * final: the store refuses every later call. Save numbers given are the core's own, counted from 1
+ * at each start; on disk they follow those of the start before. Compaction takes effect in memory
+ * at once, on disk a whole segment at a time in store_idle_work; it never goes above the newest
+ * snapshot, and a reset needs its snapshot to be stored before it. */
+enum kelp_error store_save(struct store *s, const struct store_save_item *items, size_t count,
+                           struct kelp_fault *fault);
+
+/* store_read - encoded entries from first on, as many as fit both limits but at least one; out is
+ * grown with realloc, the caller owns it. *last < first when entries_max is 0. before: the position
+ * in front of first. Every entry's checksum is verified. KELP_E_GONE: compacted; KELP_E_NOT_FOUND:
+ * beyond the log; KELP_E_IO, KELP_E_CORRUPT: final. */
+enum kelp_error store_read(struct store *s, kelp_index first, uint32_t entries_max,
+                           uint64_t bytes_max, uint8_t **out, size_t *out_size, size_t *out_len,
+                           struct kelp_pos *before, kelp_index *last, struct kelp_fault *fault);
+
+/* store_snapshot - write a head to a temporary name, sync, rename, sync the directory, drop older
+ * ones. The position of the newest one again: nothing to do. KELP_E_ARGUMENT (not such a head, or
+ * older), KELP_E_NO_SPACE and KELP_E_NO_MEMORY leave the store as it was; others are final. */
+enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp_bytes head,
+                               struct kelp_fault *fault);
+
+/* store_snapshot_read - the newest good head, encoded; out as in store_read. KELP_E_NOT_FOUND if
+ * there is none. */
+enum kelp_error store_snapshot_read(struct store *s, uint8_t **out, size_t *out_size,
+                                    size_t *out_len, struct kelp_fault *fault);
+
+/* store_mark_idle - the log goes idle: put an empty, unsynced write behind the last one, if it is
+ * not proved yet. */
+enum kelp_error store_mark_idle(struct store *s, struct kelp_fault *fault);
+
+/* store_idle_work - one piece of housekeeping: zero one piece of a spare, recycle or remove a
+ * compacted segment. *more: there is more to do now. Never called between a request and its sync. A
+ * lack of room is noted, not reported: *more is false then, and a later call tries again. */
+enum kelp_error store_idle_work(struct store *s, bool *more, struct kelp_fault *fault);
+
+struct store_stats {
+    uint64_t writes, syncs, bytes_written, entry_bytes, segments, spares, spares_ready;
+    uint64_t log_bytes; /* of the segments in use */
+};
+void store_stats(const struct store *s, struct store_stats *out);
+
+/* store_dump - a data directory as text, one line a thing, however damaged; never writes, takes no
+ * lock. print gets whole lines without newline. Returns KELP_OK when nothing was damaged, else
+ * KELP_E_CORRUPT. */
+enum kelp_error store_dump(struct disk disk, void (*print)(void *ctx, const char *line), void *ctx,
+                           struct kelp_fault *fault);
+
+#endif

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* file.c - the file port on POSIX: the only code of Kelp that touches files.
+ *
+ * A disk is one directory, held open; every path is resolved below it with openat, and a symbolic
+ * link as the last component is refused, so nobody can point a log file at something else. Calls
+ * that a signal interrupts are repeated, short reads and writes are continued, and a gathered write
+ * of more parts than the system takes at once is cut into several calls: nothing above relies on a
+ * write being whole. A failed sync is reported once and never repeated here. Invariant: every error
+ * leaves a filled fault with file, errno and offset. */
+#include "sys/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/min.h"
+
+#define PARTS_AT_ONCE 1024 /* Linux's IOV_MAX */
+
+struct file {
+    int fd;
+    char name[FILE_NAME_MAX];
+};
+
+struct posix {
+    int root;
+};
+
+static enum kelp_error failed(struct kelp_fault *fault, const char *path, uint64_t offset,
+                              const char *verb)
+{
+    int number = errno;
+    enum kelp_error error = KELP_E_IO;
+    if (number == ENOSPC || number == EDQUOT) error = KELP_E_NO_SPACE;
+    if (number == ENOMEM) error = KELP_E_NO_MEMORY;
+    if (number == ENOENT) error = KELP_E_NOT_FOUND;
+    fault->os_error = number;
+    fault->offset = offset;
+    return fault_set(fault, error, path[0] != '\0' ? path : ".", "%s: %s", verb, strerror(number));
+}
+
+static int root_of(void *disk)
+{
+    const struct posix *p = disk;
+    return p->root;
+}
+
+/* An empty path is the root itself, for calls that take a directory. */
+static int open_dir(void *disk, const char *path)
+{
+    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    return openat(root_of(disk), path[0] != '\0' ? path : ".", flags);
+}
+
+static enum kelp_error wrap(int fd, const char *path, struct file **out, struct kelp_fault *fault)
+{
+    struct file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        (void)close(fd);
+        return fault_set(fault, KELP_E_NO_MEMORY, path, "open: out of memory");
+    }
+    file->fd = fd;
+    (void)snprintf(file->name, sizeof file->name, "%s", path);
+    *out = file;
+    return KELP_OK;
+}
+
+static enum kelp_error posix_open(void *disk, const char *path, enum file_mode mode,
+                                  struct file **out, struct kelp_fault *fault)
+{
+    int flags = O_NOFOLLOW | O_CLOEXEC;
+    switch (mode) {
+    case FILE_READ: flags |= O_RDONLY; break;
+    case FILE_WRITE: flags |= O_RDWR; break;
+    case FILE_CREATE: flags |= O_RDWR | O_CREAT | O_EXCL; break;
+    case FILE_CREATE_ANY: flags |= O_RDWR | O_CREAT; break;
+    }
+    int fd;
+    do {
+        fd = openat(root_of(disk), path, flags, 0600);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0) return failed(fault, path, 0, "open");
+    return wrap(fd, path, out, fault);
+}
+
+static void posix_close(void *disk, struct file *file)
+{
+    (void)disk;
+    if (file == NULL) return;
+    (void)close(file->fd); /* what had to be durable was synced before */
+    free(file);
+}
+
+static enum kelp_error posix_size(void *disk, struct file *file, uint64_t *out,
+                                  struct kelp_fault *fault)
+{
+    (void)disk;
+    struct stat st;
+    if (fstat(file->fd, &st) != 0) return failed(fault, file->name, 0, "stat");
+    *out = (uint64_t)st.st_size;
+    return KELP_OK;
+}
+
+static enum kelp_error posix_read(void *disk, struct file *file, uint64_t offset, uint8_t *out,
+                                  size_t len, size_t *got, struct kelp_fault *fault)
+{
+    (void)disk;
+    *got = 0;
+    while (*got < len) {
+        ssize_t n = pread(file->fd, out + *got, len - *got, (off_t)(offset + *got));
+        if (n == 0) break;
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return failed(fault, file->name, offset + *got, "read");
+        *got += (size_t)n;
+    }
+    return KELP_OK;
+}
+
+static enum kelp_error posix_write(void *disk, struct file *file, uint64_t offset,
+                                   const struct kelp_bytes *parts, size_t count,
+                                   struct kelp_fault *fault)
+{
+    (void)disk;
+    size_t part = 0, skip = 0; /* what comes next: part, and how much of it is written */
+    while (part < count) {
+        struct iovec vector[PARTS_AT_ONCE];
+        int used = 0;
+        for (size_t i = part; i < count && used < PARTS_AT_ONCE; i++) {
+            size_t from = i == part ? skip : 0;
+            if (parts[i].len == from) continue;
+            uintptr_t at = (uintptr_t)(parts[i].data + from); /* iovec has no const */
+            vector[used++] = (struct iovec){.iov_base = (void *)at, .iov_len = parts[i].len - from};
+        }
+        if (used == 0) break; /* only empty parts are left */
+        ssize_t n = pwritev(file->fd, vector, used, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n == 0) errno = EIO; /* never for a regular file; do not spin on it */
+        if (n <= 0) return failed(fault, file->name, offset, "write");
+        offset += (uint64_t)n;
+        size_t left = (size_t)n;
+        while (left > 0) {
+            size_t step = (size_t)min_u64(left, parts[part].len - skip);
+            left -= step;
+            skip += step;
+            if (skip == parts[part].len) part++, skip = 0;
+        }
+    }
+    return KELP_OK;
+}
+
+static enum kelp_error posix_sync(void *disk, struct file *file, struct kelp_fault *fault)
+{
+    (void)disk;
+    int done;
+    do {
+        done = fdatasync(file->fd);
+    } while (done != 0 && errno == EINTR);
+    return done == 0 ? KELP_OK : failed(fault, file->name, 0, "sync");
+}
+
+static enum kelp_error posix_truncate(void *disk, struct file *file, uint64_t size,
+                                      struct kelp_fault *fault)
+{
+    (void)disk;
+    int done;
+    do {
+        done = ftruncate(file->fd, (off_t)size);
+    } while (done != 0 && errno == EINTR);
+    return done == 0 ? KELP_OK : failed(fault, file->name, size, "truncate");
+}
+
+static enum kelp_error posix_rename(void *disk, const char *from, const char *to,
+                                    struct kelp_fault *fault)
+{
+    int root = root_of(disk);
+    return renameat(root, from, root, to) == 0 ? KELP_OK : failed(fault, from, 0, "rename");
+}
+
+static enum kelp_error posix_remove(void *disk, const char *path, struct kelp_fault *fault)
+{
+    return unlinkat(root_of(disk), path, 0) == 0 ? KELP_OK : failed(fault, path, 0, "remove");
+}
+
+static enum kelp_error posix_make_dir(void *disk, const char *path, struct kelp_fault *fault)
+{
+    if (path[0] == '\0') return KELP_OK; /* the root is there as long as the disk is open */
+    if (mkdirat(root_of(disk), path, 0700) == 0 || errno == EEXIST) return KELP_OK;
+    return failed(fault, path, 0, "make directory");
+}
+
+static enum kelp_error posix_sync_dir(void *disk, const char *path, struct kelp_fault *fault)
+{
+    int fd = open_dir(disk, path);
+    if (fd < 0) return failed(fault, path, 0, "open directory");
+    int done = fsync(fd); /* not interruptible in practice; a failure of any kind is final */
+    enum kelp_error error = done == 0 ? KELP_OK : failed(fault, path, 0, "sync directory");
+    (void)close(fd);
+    return error;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct file_entry *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* All names are collected before any is cut off, so that the first max are the first by name. */
+static enum kelp_error collect(DIR *dir, const char *path, struct file_entry **all, size_t *count,
+                               struct kelp_fault *fault)
+{
+    size_t room = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *row = readdir(dir);
+        if (row == NULL && errno != 0) return failed(fault, path, 0, "list");
+        if (row == NULL) return KELP_OK;
+        if (strcmp(row->d_name, ".") == 0 || strcmp(row->d_name, "..") == 0) continue;
+        if (strlen(row->d_name) >= FILE_NAME_MAX) continue; /* none of ours is that long */
+        if (*count == room) {
+            room = room == 0 ? 32 : room * 2;
+            struct file_entry *grown = realloc(*all, room * sizeof **all);
+            if (grown == NULL) return fault_set(fault, KELP_E_NO_MEMORY, path, "list");
+            *all = grown;
+        }
+        struct stat st;
+        if (fstatat(dirfd(dir), row->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            if (errno == ENOENT) continue; /* removed since; lists are taken by tools too */
+            return failed(fault, path, 0, "stat");
+        }
+        struct file_entry *entry = &(*all)[(*count)++];
+        *entry =
+            (struct file_entry){.size = (uint64_t)st.st_size, .directory = S_ISDIR(st.st_mode)};
+        memcpy(entry->name, row->d_name, strlen(row->d_name) + 1);
+    }
+}
+
+static enum kelp_error posix_list(void *disk, const char *path, struct file_entry *out, size_t max,
+                                  size_t *count, struct kelp_fault *fault)
+{
+    *count = 0;
+    int fd = open_dir(disk, path);
+    if (fd < 0) return failed(fault, path, 0, "open directory");
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        enum kelp_error error = failed(fault, path, 0, "open directory");
+        (void)close(fd);
+        return error;
+    }
+    struct file_entry *all = NULL;
+    enum kelp_error error = collect(dir, path, &all, count, fault);
+    if (error == KELP_OK && *count > 0) {
+        qsort(all, *count, sizeof *all, by_name);
+        memcpy(out, all, (size_t)min_u64(max, *count) * sizeof *out);
+    }
+    free(all);
+    (void)closedir(dir); /* closes fd */
+    return error;
+}
+
+/* The holder writes its process number into the file, for the message of whoever comes second. */
+static enum kelp_error locked_by(const struct file *file, struct kelp_fault *fault)
+{
+    char text[24] = {0};
+    ssize_t n = pread(file->fd, text, sizeof text - 1, 0);
+    long pid = n > 0 ? strtol(text, NULL, 10) : 0;
+    fault->os_error = EWOULDBLOCK;
+    if (pid <= 0) return fault_set(fault, KELP_E_LOCKED, file->name, "another process holds it");
+    return fault_set(fault, KELP_E_LOCKED, file->name, "process %ld holds it", pid);
+}
+
+static enum kelp_error posix_lock(void *disk, const char *path, struct file **out,
+                                  struct kelp_fault *fault)
+{
+    struct file *file = NULL;
+    enum kelp_error error = posix_open(disk, path, FILE_CREATE_ANY, &file, fault);
+    if (error != KELP_OK) return error;
+    int done;
+    do {
+        done = flock(file->fd, LOCK_EX | LOCK_NB);
+    } while (done != 0 && errno == EINTR);
+    char text[24];
+    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    struct kelp_bytes line = {.data = (const uint8_t *)text, .len = (size_t)len};
+    if (done != 0) {
+        error = errno == EWOULDBLOCK ? locked_by(file, fault) : failed(fault, path, 0, "lock");
+    } else {
+        error = posix_truncate(disk, file, 0, fault);
+        if (error == KELP_OK) error = posix_write(disk, file, 0, &line, 1, fault);
+    }
+    if (error != KELP_OK) {
+        posix_close(disk, file);
+        return error;
+    }
+    *out = file;
+    return KELP_OK;
+}
+
+static enum kelp_error posix_space(void *disk, uint64_t *free_bytes, struct kelp_fault *fault)
+{
+    struct statvfs st;
+    if (fstatvfs(root_of(disk), &st) != 0) return failed(fault, "", 0, "statvfs");
+    *free_bytes = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize;
+    return KELP_OK;
+}
+
+static const struct file_ops posix_ops = {
+    .open = posix_open,
+    .close = posix_close,
+    .size = posix_size,
+    .read = posix_read,
+    .write = posix_write,
+    .sync = posix_sync,
+    .truncate = posix_truncate,
+    .rename = posix_rename,
+    .remove = posix_remove,
+    .make_dir = posix_make_dir,
+    .sync_dir = posix_sync_dir,
+    .list = posix_list,
+    .lock = posix_lock,
+    .space = posix_space,
+};
+
+/* Make one directory of the way to the root; a new one is made durable in its parent. */
+static enum kelp_error make_step(const char *path, struct kelp_fault *fault)
+{
+    if (mkdir(path, 0700) != 0) return errno == EEXIST ? KELP_OK : failed(fault, path, 0, "mkdir");
+    char parent[4096];
+    int len = snprintf(parent, sizeof parent, "%s/..", path);
+    if (len < 0 || (size_t)len >= sizeof parent) {
+        errno = ENAMETOOLONG;
+        return failed(fault, path, 0, "mkdir");
+    }
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return failed(fault, parent, 0, "open directory");
+    enum kelp_error error = fsync(fd) == 0 ? KELP_OK : failed(fault, parent, 0, "sync directory");
+    (void)close(fd);
+    return error;
+}
+
+static enum kelp_error make_path(const char *root, struct kelp_fault *fault)
+{
+    char path[4096];
+    size_t len = strlen(root);
+    if (len == 0 || len >= sizeof path) {
+        return fault_set(fault, KELP_E_ARGUMENT, root, "not a usable directory name");
+    }
+    memcpy(path, root, len + 1);
+    for (size_t i = 1; i < len; i++) {
+        if (path[i] != '/' || path[i - 1] == '/') continue;
+        path[i] = '\0';
+        enum kelp_error error = make_step(path, fault);
+        path[i] = '/';
+        if (error != KELP_OK) return error;
+    }
+    return make_step(path, fault);
+}
+
+enum kelp_error posix_disk(const char *root, struct disk *out, struct kelp_fault *fault)
+{
+    enum kelp_error error = make_path(root, fault);
+    if (error != KELP_OK) return error;
+    struct posix *p = calloc(1, sizeof *p);
+    if (p == NULL) return fault_set(fault, KELP_E_NO_MEMORY, root, "open: out of memory");
+    p->root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->root < 0) {
+        error = failed(fault, root, 0, "open directory");
+        free(p);
+        return error;
+    }
+    *out = (struct disk){.ops = &posix_ops, .state = p};
+    return KELP_OK;
+}
+
+void posix_disk_close(struct disk *disk)
+{
+    struct posix *p = disk->state;
+    if (p == NULL) return;
+    (void)close(p->root);
+    free(p);
+    *disk = (struct disk){.ops = NULL, .state = NULL};
+}

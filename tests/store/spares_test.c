@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spares_test.c - what goes and what stays: compaction, recycled segments, spares, snapshots, and
+ * the configurations that are found again. */
+#include "store/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "tests/store/fakedisk.h"
+#include "tests/store/storekit.h"
+#include "wire/config.h"
+#include "wire/entry.h"
+
+static int setup(void **state)
+{
+    *state = fakedisk_new(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fakedisk_free(*state);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* ---- snapshots and segments ------------------------------------------------------------------ */
+
+static void idle_until_done(struct store *s)
+{
+    bool more = true;
+    for (int i = 0; more; i++) {
+        assert_true(i < 1000);
+        assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
+    }
+}
+
+static void compacted_segments_are_recycled_from_the_oldest(void **state)
+{
+    struct store *s = kit_start(*state);
+    for (uint64_t i = 1; i <= 40; i++)
+        kit_append(s, i, i, i, 1);
+    struct store_stats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.segments, 8); /* five writes a segment */
+    kit_snapshot(s, kelp_pos_of(38, 1));
+    kit_compact(s, 41, 38);
+    idle_until_done(s);
+    store_stats(s, &stats);
+    assert_int_equal(stats.segments, 1);
+    assert_int_equal(stats.spares, 2);
+    assert_int_equal(stats.spares_ready, 2);
+    uint8_t *out = NULL;
+    size_t size = 0, len;
+    struct kelp_pos before;
+    kelp_index last;
+    assert_int_equal(store_read(s, 37, 1, 0, &out, &size, &len, &before, &last, NULL), KELP_E_GONE);
+    assert_int_equal(kit_read(s, 38, 100), 1);
+    for (uint64_t i = 41; i <= 80; i++)
+        kit_append(s, i + 1, i, i, 1); /* into recycled bytes */
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->base.index, 35);
+    assert_int_equal(store_found(s)->commit, 38);
+    kit_expect(s, 80, 1);
+    store_close(s);
+    free(out);
+}
+
+static void compaction_never_goes_above_the_newest_snapshot(void **state)
+{
+    struct store *s = kit_start(*state);
+    for (uint64_t i = 1; i <= 20; i++)
+        kit_append(s, i, i, i, 1);
+    kit_snapshot(s, kelp_pos_of(7, 1));
+    kit_compact(s, 21, 18);
+    idle_until_done(s);
+    assert_int_equal(kit_read(s, 8, 100), 1);
+    store_close(s);
+    s = kit_open(*state);
+    kit_expect(s, 20, 1);
+    store_close(s);
+}
+
+static void entries_cut_before_compaction_do_not_come_back(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_vote(s, 1, 5, 0);
+    for (uint64_t i = 1; i <= 12; i++)
+        kit_append(s, 1 + i, i, i, 1);
+    kit_truncate(s, 14, kelp_pos_of(3, 1));
+    for (uint64_t i = 4; i <= 9; i++)
+        kit_append(s, 11 + i, i, i, 5);
+    kit_snapshot(s, kelp_pos_of(6, 5));
+    kit_compact(s, 21, 6); /* the segments of 1..12@1 go; the truncation lies behind them */
+    idle_until_done(s);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->last, 9);
+    assert_true(store_found(s)->base.index <= 5);
+    assert_true(store_found(s)->base.index >= 3);
+    for (kelp_index i = 6; i <= 9; i++)
+        assert_int_equal(kit_read(s, i, 100), 5);
+    store_close(s);
+}
+
+static void idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 1, 1);
+    bool more;
+    uint64_t calls = fakedisk_calls(*state);
+    assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
+    assert_true(more);
+    assert_int_equal(fakedisk_calls(*state) - calls, 2); /* one write, one sync */
+    kit_append(s, 2, 2, 2, 1);
+    idle_until_done(s);
+    size_t size;
+    (void)fakedisk_bytes(*state, "log/00000000000000000001.seg", &size);
+    assert_int_equal(size, KIT_SEGMENT);
+    (void)fakedisk_bytes(*state, "log/spare-1.seg", &size);
+    assert_int_equal(size, KIT_SEGMENT);
+    (void)fakedisk_bytes(*state, "log/spare-2.seg", &size);
+    assert_int_equal(size, KIT_SEGMENT);
+    store_close(s);
+    s = kit_open(*state);
+    kit_expect(s, 2, 1);
+    store_close(s);
+}
+
+static void a_full_disk_makes_no_spare_and_harms_nothing(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 1, 1);
+    fakedisk_capacity(*state, 3 * 4096);
+    bool more = true;
+    assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
+    assert_false(more);
+    fakedisk_capacity(*state, 0);
+    idle_until_done(s);
+    struct store_stats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.spares_ready, 2);
+    kit_append(s, 2, 2, 2, 1);
+    store_close(s);
+}
+
+static void a_full_disk_refuses_a_snapshot_and_keeps_the_store(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 5, 1);
+    kit_snapshot(s, kelp_pos_of(2, 1));
+    struct kelp_bytes head = kit_head(kelp_pos_of(4, 1));
+    fakedisk_capacity(*state, 1);
+    assert_int_equal(store_snapshot(s, kelp_pos_of(4, 1), head, NULL), KELP_E_NO_SPACE);
+    fakedisk_capacity(*state, 0);
+    assert_int_equal(store_found(s)->snapshot.pos.index, 2);
+    assert_int_equal(store_snapshot(s, kelp_pos_of(4, 1), head, NULL), KELP_OK);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->snapshot.pos.index, 4);
+    store_close(s);
+    free((void *)(uintptr_t)head.data);
+}
+
+static void a_snapshot_is_read_back_and_older_ones_go(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 9, 1);
+    kit_snapshot(s, kelp_pos_of(3, 1));
+    kit_snapshot(s, kelp_pos_of(7, 1));
+    assert_null(
+        fakedisk_bytes(*state, "snap/00000000000000000003-00000000000000000001.snap", NULL));
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->snapshot.pos.index, 7);
+    assert_int_equal(store_found(s)->commit, 7);
+    assert_int_equal(store_found(s)->config.config.count, 1);
+    uint8_t *out = NULL;
+    size_t size = 0, len;
+    assert_int_equal(store_snapshot_read(s, &out, &size, &len, NULL), KELP_OK);
+    struct kelp_bytes expected = kit_head(kelp_pos_of(7, 1));
+    assert_int_equal(len, expected.len);
+    assert_memory_equal(out, expected.data, len);
+    free(out);
+    free((void *)(uintptr_t)expected.data);
+    store_close(s);
+}
+
+static void a_head_for_another_position_is_refused(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 9, 1);
+    struct kelp_bytes head = kit_head(kelp_pos_of(3, 1));
+    assert_int_equal(store_snapshot(s, kelp_pos_of(4, 1), head, NULL), KELP_E_ARGUMENT);
+    uint8_t *out = NULL;
+    size_t size = 0, len;
+    assert_int_equal(store_snapshot_read(s, &out, &size, &len, NULL), KELP_E_NOT_FOUND);
+    free((void *)(uintptr_t)head.data);
+    store_close(s);
+}
+
+static void a_damaged_snapshot_falls_back_on_the_whole_log(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 9, 1);
+    kit_snapshot(s, kelp_pos_of(3, 1));
+    store_close(s);
+    fakedisk_bytes(*state, "snap/00000000000000000003-00000000000000000001.snap", NULL)[30] ^= 4;
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->snapshot.pos.index, 0);
+    kit_expect(s, 9, 1);
+    assert_non_null(
+        fakedisk_bytes(*state, "snap/00000000000000000003-00000000000000000001.snap", NULL));
+    store_close(s);
+}
+
+static void a_log_whose_beginning_only_a_damaged_snapshot_held_is_refused(void **state)
+{
+    struct store *s = kit_start(*state);
+    for (uint64_t i = 1; i <= 20; i++)
+        kit_append(s, i, i, i, 1);
+    kit_snapshot(s, kelp_pos_of(18, 1));
+    kit_compact(s, 21, 18);
+    idle_until_done(s);
+    store_close(s);
+    fakedisk_bytes(*state, "snap/00000000000000000018-00000000000000000001.snap", NULL)[30] ^= 4;
+    struct kelp_fault fault;
+    assert_int_equal(kit_try(*state, &fault), KELP_E_CORRUPT);
+    assert_non_null(strstr(fault.what, "starts after 15@1"));
+}
+
+static void a_reset_starts_the_log_anew_behind_a_snapshot(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_vote(s, 1, 7, 0);
+    kit_append(s, 2, 1, 9, 1);
+    kit_snapshot(s, kelp_pos_of(50, 7));
+    struct store_save_item item = {
+        .save = {.number = 3, .flags = KELP_SAVE_RESET, .end = kelp_pos_of(50, 7), .commit = 50}};
+    assert_int_equal(store_save(s, &item, 1, NULL), KELP_OK);
+    kit_append(s, 4, 51, 53, 7);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->base.index, 50);
+    assert_int_equal(store_found(s)->commit, 50);
+    kit_expect(s, 53, 7);
+    store_close(s);
+}
+
+/* The crash between an installed snapshot and the record that resets the log to it. */
+static void a_snapshot_beyond_the_log_resets_it_at_the_next_start(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_vote(s, 1, 7, 0);
+    kit_append(s, 2, 1, 9, 1);
+    kit_snapshot(s, kelp_pos_of(50, 7));
+    store_close(s);
+    for (int round = 0; round < 2; round++) {
+        s = kit_open(*state);
+        assert_int_equal(store_found(s)->base.index, 50);
+        assert_int_equal(store_found(s)->last, 50);
+        store_close(s);
+    }
+}
+
+/* ---- configurations -------------------------------------------------------------------------- */
+
+static struct kelp_bytes config_entry(struct kelp_pos pos, uint64_t members)
+{
+    struct wire_config *c = calloc(1, sizeof *c);
+    uint8_t *payload = malloc(WIRE_CONFIG_BYTES_MAX);
+    assert_non_null(c);
+    c->config = (struct kelp_config){.id_highest = members, .count = (uint8_t)members};
+    for (uint64_t i = 0; i < members; i++) {
+        c->config.members[i] = (struct kelp_member){.id = i + 1, .role = KELP_VOTER};
+        (void)snprintf(c->peer[i].text, WIRE_ADDRESS_MAX, "127.0.0.1:710%d", (int)i);
+    }
+    size_t len = wire_config_encode(c, payload);
+    struct wire_entry entry = {
+        .pos = pos, .type = KELP_ENTRY_CONFIG, .payload = bytes_of(payload, len)};
+    uint8_t *out = malloc(wire_entry_size(&entry));
+    assert_non_null(out);
+    wire_entry_encode(&entry, out);
+    size_t size = wire_entry_size(&entry);
+    free(payload);
+    free(c);
+    return bytes_of(out, size);
+}
+
+static void append_config(struct store *s, uint64_t number, kelp_index index, uint64_t members)
+{
+    struct kelp_bytes part = config_entry(kelp_pos_of(index, 1), members);
+    struct store_save_item item = {
+        .save = {.number = number, .flags = KELP_SAVE_APPEND, .first = index, .last = index},
+        .parts = &part,
+        .part_count = 1};
+    assert_int_equal(store_save(s, &item, 1, NULL), KELP_OK);
+    free((void *)(uintptr_t)part.data);
+}
+
+static void the_newest_configuration_and_the_one_before_are_found(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_vote(s, 1, 1, 0);
+    append_config(s, 2, 1, 1);
+    kit_append(s, 3, 2, 3, 1);
+    append_config(s, 4, 4, 2);
+    append_config(s, 5, 5, 3);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->config.config.index, 5);
+    assert_int_equal(store_found(s)->config.config.count, 3);
+    assert_int_equal(store_found(s)->config_before.config.index, 4);
+    assert_int_equal(store_found(s)->config_before.config.count, 2);
+    kit_truncate(s, 1, kelp_pos_of(4, 1));
+    store_close(s);
+    s = kit_open(*state); /* a cut configuration is none */
+    assert_int_equal(store_found(s)->config.config.index, 4);
+    assert_int_equal(store_found(s)->config_before.config.index, 1);
+    kit_truncate(s, 1, kelp_pos_of(3, 1));
+    kit_snapshot(s, kelp_pos_of(3, 1)); /* its head names the configuration at 1 */
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->config.config.index, 1);
+    assert_int_equal(store_found(s)->config_before.config.count, 0);
+    store_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(compacted_segments_are_recycled_from_the_oldest),
+        TEST(compaction_never_goes_above_the_newest_snapshot),
+        TEST(entries_cut_before_compaction_do_not_come_back),
+        TEST(idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares),
+        TEST(a_full_disk_makes_no_spare_and_harms_nothing),
+        TEST(a_full_disk_refuses_a_snapshot_and_keeps_the_store),
+        TEST(a_snapshot_is_read_back_and_older_ones_go),
+        TEST(a_head_for_another_position_is_refused),
+        TEST(a_damaged_snapshot_falls_back_on_the_whole_log),
+        TEST(a_log_whose_beginning_only_a_damaged_snapshot_held_is_refused),
+        TEST(a_reset_starts_the_log_anew_behind_a_snapshot),
+        TEST(a_snapshot_beyond_the_log_resets_it_at_the_next_start),
+        TEST(the_newest_configuration_and_the_one_before_are_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
