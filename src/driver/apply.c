@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* apply.c - committed entries to the state machine, its replies back, and snapshots of disposable
+ * machines.
+ *
+ *   applied .. apply_open .. apply_next .. apply_to
+ *   told the core | with the machine | to be given | committed
+ *
+ * One batch is open at a time and one is given in a run, so that a long replay leaves the sockets
+ * their turns. Entries come from the cache, older ones from the store in slices. */
+#include <stdlib.h>
+
+#include "driver/room.h"
+
+static void apply_give(struct driver *d, size_t count)
+{
+    kelp_index first = d->apply_next;
+    d->apply_open = first + count - 1;
+    d->apply_next += count;
+    d->ports.machine->apply(d->ports.machine_ctx, first, d->batch, count);
+}
+
+static size_t batch_from_cache(struct driver *d)
+{
+    size_t count = 0;
+    uint64_t bytes = 0;
+    while (count < APPLY_ENTRIES_MAX && d->apply_next + count <= d->apply_to) {
+        struct kelp_bytes entry = cache_entry(d->cache, d->apply_next + count);
+        if (entry.len == 0 || (count > 0 && bytes + entry.len > APPLY_BYTES_MAX)) break;
+        bytes += entry.len;
+        d->batch[count++] = entry;
+    }
+    return count;
+}
+
+bool apply_run(struct driver *d)
+{
+    if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
+    if (d->untaken) return false; /* outcomes leave the core before what they speak of is applied */
+    if (d->apply_open != 0 || d->apply_reading || d->apply_next > d->apply_to) return false;
+    size_t count = batch_from_cache(d);
+    if (count > 0) {
+        apply_give(d, count);
+        return true;
+    }
+    struct log_read *read = read_new(d, READ_APPLY);
+    if (read == NULL) {
+        d->retry_at = d->now + RETRY_NS;
+        return false;
+    }
+    d->apply_reading = true;
+    applying_timers(d); /* the disk may take longer than clients wait */
+    uint64_t entries = min_u64(d->apply_to - d->apply_next + 1, APPLY_ENTRIES_MAX);
+    read_ask(d, read, d->apply_next, entries, APPLY_BYTES_MAX);
+    return true;
+}
+
+static size_t batch_from_read(struct driver *d, const struct log_read *read)
+{
+    size_t count = 0, at = 0;
+    while (at < read->len && count < APPLY_ENTRIES_MAX && d->apply_next + count <= d->apply_to) {
+        struct kelp_pos pos;
+        uint8_t type;
+        size_t bytes;
+        struct kelp_bytes left = bytes_of(read->data + at, read->len - at);
+        if (wire_entry_peek(left, &pos, &type, &bytes) != KELP_OK ||
+            pos.index != d->apply_next + count)
+            break;
+        d->batch[count++] = bytes_of(left.data, bytes);
+        at += bytes;
+    }
+    return count;
+}
+
+void apply_read_ended(struct driver *d, struct log_read *read)
+{
+    d->apply_reading = false;
+    if (read->error == KELP_E_NO_MEMORY || d->state != DRIVER_RUNNING) return; /* asked again */
+    size_t count = read->error == KELP_OK ? batch_from_read(d, read) : 0;
+    if (count > 0) {
+        apply_give(d, count);
+        return;
+    }
+    struct kelp_fault fault = {.error = read->error != KELP_OK ? read->error : KELP_E_CORRUPT,
+                               .index = d->apply_next,
+                               .what = "committed entries could not be read from the log"};
+    driver_fail(d, &fault);
+}
+
+void apply_settle(struct driver *d)
+{
+    if (d->applied_reported <= d->applied) return;
+    ASSERT(d->applied_reported < d->apply_next);
+    for (kelp_index i = d->applied + 1; i <= d->applied_reported && d->requests.index_count > 0;
+         i++) {
+        struct request *r = index_find(d, i);
+        if (r != NULL) request_close(d, r, KELP_DONE, KELP_R_NONE);
+    }
+    d->applied = d->applied_reported;
+    if (d->applied >= d->apply_open) d->apply_open = 0;
+    struct kelp_input input = {.type = KELP_IN_APPLIED, .index = d->applied};
+    (void)driver_step(d, &input);
+}
+
+/* ---- snapshots ---- */
+
+static void snapshot_settle(struct driver *d)
+{
+    if (!d->snapshot_done) return;
+    d->snapshot_done = false;
+    d->snapshot_open = 0;
+    if (d->snapshot_done_error != KELP_OK) {
+        driver_note(d, KELP_WARN, "a snapshot could not be written: %s",
+                    kelp_strerror(d->snapshot_done_error));
+        d->snapshot_after = d->now + 1000 * MILLISECOND;
+        return;
+    }
+    d->snapshot_last = max_u64(d->snapshot_last, d->snapshot_done_index);
+    struct kelp_input input = {.type = KELP_IN_SNAPSHOT, .index = d->snapshot_done_index};
+    (void)driver_step(d, &input);
+}
+
+/* The machine stands at `applied`: no batch is open. Not above what is durable here: a snapshot
+ * must never hold what this node's log could still lose. */
+static bool snapshot_due(struct driver *d)
+{
+    uint64_t every = d->options.snapshot_every_entries;
+    if (every == 0 || d->state != DRIVER_RUNNING || d->closing || d->fault_due) return false;
+    if (d->snapshot_open != 0 || d->apply_open != 0 || d->now < d->snapshot_after) return false;
+    if (d->applied < d->snapshot_last + every || !d->config_committed) return false;
+    return d->configs[0].config.index <= d->applied && driver_look(d)->durable >= d->applied;
+}
+
+void snapshot_run(struct driver *d)
+{
+    snapshot_settle(d);
+    if (!snapshot_due(d)) return;
+    uint8_t *head = malloc(WIRE_SNAPHEAD_BYTES_MAX);
+    if (head == NULL) {
+        d->snapshot_after = d->now + 1000 * MILLISECOND;
+        return;
+    }
+    struct kelp_pos pos = {.index = 0};
+    size_t len = d->ports.machine->snapshot(d->ports.machine_ctx, &d->configs[0], head, &pos);
+    if (len > 0 && pos.index > d->snapshot_last) {
+        d->snapshot_open = pos.index;
+        d->ports.store->snapshot(d->ports.store_ctx, d->options.group, pos, bytes_of(head, len));
+    } else {
+        d->snapshot_after = KELP_NEVER; /* not disposable */
+    }
+    free(head);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* birth.c - founding over the ports, and the start of Raft when there is something to start from.
+ *
+ * The rules are in found.c; here its messages become frames and its saves go to the store. The
+ * save of entry 1 is the store's first; the core's own numbers follow it. Entry 1 counts as
+ * committed: every member starts from the same. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/room.h"
+
+/* Room for the entries of a take's messages is made in message_decode; this is where it begins. */
+#define INFOS_AT_FIRST 1024u
+
+enum kelp_error raft_start(struct driver *d, const struct kelp_boot *boot, struct kelp_fault *fault)
+{
+    ASSERT(d->core == NULL && d->config_count > 0);
+    d->core_memory = malloc(kelp_core_memory(&d->options.core.limits));
+    d->infos = malloc(INFOS_AT_FIRST * sizeof *d->infos);
+    if (d->core_memory == NULL || d->infos == NULL) {
+        if (fault != NULL) fault->error = KELP_E_NO_MEMORY;
+        return KELP_E_NO_MEMORY;
+    }
+    d->info_room = INFOS_AT_FIRST;
+    struct kelp_boot whole = *boot;
+    whole.config = &d->configs[d->config_count - 1].config;
+    whole.config_before = d->config_count > 1 ? &d->configs[0].config : NULL;
+    d->core = kelp_core_init(d->core_memory, &d->options.core, &whole, d->now, fault);
+    if (d->core == NULL)
+        return fault != NULL && fault->error != KELP_OK ? fault->error : KELP_E_ARGUMENT;
+    d->state = DRIVER_RUNNING;
+    d->view_stale = d->route_stale = d->untaken = true;
+    d->applied = d->applied_reported = d->apply_to = boot->applied;
+    d->apply_next = boot->applied + 1;
+    d->replay_to = boot->commit;
+    d->snapshot_last = boot->snapshot;
+    d->save_last = boot->last;
+    config_sync(d);
+    return KELP_OK;
+}
+
+/* A founder that knows a quorum to be ready need not wait for its timeout. (The only voter does not
+ * either, but that is the core's own knowledge.) */
+static void campaign_early(struct driver *d)
+{
+    if (d->campaigned || d->core == NULL || d->state != DRIVER_RUNNING || d->tail_due ||
+        d->tail_open)
+        return;
+    const struct kelp_config *c = &d->configs[d->config_count - 1].config;
+    bool alone = c->count == 1 && c->members[0].id == d->options.core.self;
+    if (alone || !found_quorum_started(d->found)) return;
+    d->campaigned = true;
+    if (driver_look(d)->leader != 0 || driver_look(d)->role != KELP_FOLLOWER) return;
+    struct kelp_input input = {.type = KELP_IN_CAMPAIGN};
+    (void)driver_step(d, &input);
+}
+
+void birth_saved(struct driver *d)
+{
+    if (d->found->phase != FOUND_SAVE || d->save_given == 0) return;
+    found_saved(d->found, d->now);
+    config_push(d, &d->found->config);
+    struct kelp_run run = {.last = 1, .term = {1}};
+    struct kelp_boot boot = {
+        .term = {1}, .last = 1, .commit = 1, .runs = &run, .run_count = 1, .runs_from = 1};
+    struct kelp_fault fault = {.error = KELP_OK};
+    d->save_offset = d->save_given;
+    if (raft_start(d, &boot, &fault) != KELP_OK) {
+        driver_fail(d, &fault);
+        return;
+    }
+    driver_note(d, KELP_INFO, "holds entry 1, Raft starts%s",
+                d->found->founded ? ": founded the cluster" : "");
+}
+
+static void entry_save(struct driver *d, struct kelp_bytes entry)
+{
+    uint8_t *room = cache_reserve(d->cache, entry.len);
+    if (room == NULL) {
+        struct kelp_fault fault = {.error = KELP_E_NO_MEMORY, .what = "no memory for entry 1"};
+        driver_fail(d, &fault);
+        return;
+    }
+    memcpy(room, entry.data, entry.len);
+    cache_commit(d->cache, 1, entry.len);
+    struct kelp_save save = {.number = ++d->save_given,
+                             .flags = KELP_SAVE_VOTE | KELP_SAVE_APPEND,
+                             .term = {1},
+                             .first = 1,
+                             .last = 1,
+                             .commit = 1};
+    d->ports.store->save(d->ports.store_ctx, d->options.group, &save, &entry, 1);
+}
+
+static void found_send(struct driver *d, const struct wire_found *m)
+{
+    struct kelp_bytes *parts = scratch_take(d, 3 * sizeof *parts);
+    uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD + WIRE_FOUND_HEAD_MAX);
+    uint8_t *entry = m->entry.len > 0 ? scratch_take(d, m->entry.len) : NULL;
+    if (parts == NULL || head == NULL || (m->entry.len > 0 && entry == NULL))
+        return; /* asked again */
+    uint8_t *fixed = head + WIRE_FRAME_HEAD;
+    size_t count = 2;
+    parts[0] = bytes_of(head, WIRE_FRAME_HEAD);
+    parts[1] = bytes_of(fixed, wire_found_encode(m, fixed));
+    if (entry != NULL) {
+        memcpy(entry, m->entry.data, m->entry.len);
+        parts[count++] = bytes_of(entry, m->entry.len);
+    }
+    wire_frame_head(head, WIRE_FOUND, d->options.group, parts + 1, count - 1);
+    enum kelp_lane lane = entry != NULL ? KELP_LANE_ENTRIES : KELP_LANE_CONTROL;
+    (void)d->ports.peers->send(d->ports.peers_ctx, d->options.group, m->to, lane, 0, parts, count);
+}
+
+bool birth_run(struct driver *d)
+{
+    if (d->closing || d->state == DRIVER_FAULTED || d->fault_due) return false;
+    bool any = false;
+    struct found_todo todo;
+    while (found_next(d->found, &todo)) {
+        any = true;
+        switch (todo.kind) {
+        case FOUND_NOTHING: break;
+        case FOUND_DO_SEND: found_send(d, &todo.message); break;
+        case FOUND_DO_PLEDGE:
+            d->ports.store->pledge(d->ports.store_ctx, d->options.group, todo.cluster);
+            break;
+        case FOUND_DO_SAVE: entry_save(d, todo.entry); break;
+        }
+    }
+    if (d->found->phase == FOUND_FOREIGN && d->state == DRIVER_WAITING) {
+        d->state = DRIVER_FOREIGN;
+        d->route_stale = true;
+        driver_note(d, KELP_ERROR, "%s", d->found->words);
+        lines_end(d, KELP_R_NOT_STARTED);
+        any = true;
+    }
+    campaign_early(d);
+    return any;
+}
+
+kelp_ns birth_tick(struct driver *d)
+{
+    if (d->closing || d->state == DRIVER_FAULTED) return KELP_NEVER;
+    return found_tick(d->found, d->now);
+}

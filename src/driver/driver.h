@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* driver.h - one group on one node: performs the takes of a core against three ports, founds the
+ * cluster, keeps the
+ * bytes of the log's tail, and carries clients' requests to the leader and their outcomes back.
+ *
+ * The driver knows no thread, file, socket or clock. Its owner calls it from one place: with
+ * frames, requests and
+ * completions as they come, each with the time, and then driver_run() until nothing is due.
+ * Completions may be
+ * reported from inside a port's call; the driver queues them. The node plugs in files and sockets,
+ * the simulator a
+ * virtual disk and network; what could lose data lives here or below, never in either of them.
+ *
+ * frames, requests, completions --> kelp_step --> kelp_take --> made, save, messages, applies,
+ * lookups, answers
+ *                                                     in this order: made entries into the cache;
+ *                                                     messages; save;
+ *                                                     lookups; answers; applies; flush
+ */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include "kelp/core.h"
+#include "kelp/store.h"
+#include "kelp/transport.h"
+#include "wire/config.h"
+#include "wire/frame.h"
+#include "wire/handshake.h"
+
+struct driver;
+
+/* ---- the third port: whatever applies ------------------------------------------------------ */
+
+struct driver_machine_ops {
+    size_t size;
+    /* Apply entries first..first+count-1, each encoded and verified, borrowed during the call. The
+     * machine reports
+     * driver_result() for each entry that has a reply, in order, and driver_applied(last) when it
+     * is done with all:
+     * during the call or later. At most one call is open at a time. */
+    void (*apply)(void *machine, kelp_index first, const struct kelp_bytes *entries, size_t count);
+    /* Answer a question at the state as it is now; reply through driver_query_result(token), during
+     * the call or
+     * later. */
+    void (*query)(void *machine, uint64_t token, struct kelp_bytes question);
+    /* Encode a snapshot head at the last applied position into out (at most
+     * WIRE_SNAPHEAD_BYTES_MAX). Returns its
+     * length, 0 if the machine is not disposable. *pos is where it stands. */
+    size_t (*snapshot)(void *machine, const struct wire_config *config, uint8_t *out,
+                       struct kelp_pos *pos);
+};
+
+struct driver_ports {
+    const struct kelp_store_ops *store;
+    void *store_ctx;
+    const struct kelp_peers_ops *peers;
+    void *peers_ctx;
+    const struct driver_machine_ops *machine;
+    void *machine_ctx;
+};
+
+/* ---- options and boot ----------------------------------------------------------------------- */
+
+struct driver_member { /* one line of --bootstrap */
+    kelp_id id;
+    struct wire_address peer;
+};
+
+struct driver_options {
+    struct kelp_options core;       /* core.self is the node */
+    uint32_t group;                 /* 0 today */
+    struct kelp_cluster_id cluster; /* from the identity; zero: not pledged */
+    uint64_t epoch, incarnation, start_count;
+    /* everybody who founds together; copied. count 0: wait to be added */
+    const struct driver_member *bootstrap;
+    size_t bootstrap_count;
+    /* 64 MiB: entries kept in memory after they are saved, sent and applied */
+    uint64_t cache_bytes_max;
+    /* 64 MiB: requests of this node's clients waiting or forwarded, all together */
+    uint64_t forward_bytes_max;
+    uint64_t line_requests_max; /* 16384 open requests of one line */
+    /* disposable machines: snapshot and compact after so many; 0: never */
+    uint64_t snapshot_every_entries;
+    uint64_t log_bytes_max; /* reserved */
+    uint64_t wall_unix_ms;  /* only for "created" in entry 1 */
+    uint32_t drift_ppm;     /* cluster setting written into entry 1 */
+    /* 64 random bits: cluster id, connection numbers; simulated in the simulator */
+    uint64_t (*random)(void *ctx);
+    void *random_ctx;
+    /* one event of core or driver for logs and tests; may be NULL */
+    void (*event)(void *ctx, const struct kelp_event *event);
+    /* one line about founding, refusals, faults; level is enum kelp_level; may be NULL */
+    void (*note)(void *ctx, int level, const char *line);
+    void *watch_ctx;
+};
+
+/* What the store found; pointers borrowed during driver_new. */
+struct driver_boot {
+    struct kelp_boot core; /* config pointers are ignored: taken from the two below */
+    /* newest; NULL: no entry and no snapshot, wait to be founded or added */
+    const struct wire_config *config;
+    const struct wire_config *config_before;
+    /* encoded entry 1 if the log still holds it, to hand it on; else empty */
+    struct kelp_bytes entry1;
+    /* cluster clock of the newest snapshot, 0: none; the log's is read from it */
+    uint64_t time_ns;
+};
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+/* A line is one client connection: its requests take effect, and are answered, in the order given;
+ * a read sees every
+ * write before it and none after it. Writes that follow each other are proposed together. */
+struct driver_line;
+
+struct driver_outcome {
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    struct kelp_pos pos;
+    kelp_id leader;           /* a hint, 0 if not known */
+    struct kelp_bytes result; /* DONE: the machine's reply, borrowed during the call */
+};
+
+typedef void (*driver_done_fn)(void *ctx, uint64_t token, const struct driver_outcome *outcome);
+
+/* ---- functions ------------------------------------------------------------------------------- */
+
+/* driver_new - make a driver; with boot->config it starts Raft at once, without it waits to be
+ * founded.
+ * NULL with fault: KELP_E_NO_MEMORY, KELP_E_ARGUMENT, KELP_E_CORRUPT. */
+struct driver *driver_new(const struct driver_options *options, const struct driver_ports *ports,
+                          const struct driver_boot *boot, kelp_ns now, struct kelp_fault *fault);
+
+/* driver_free - free everything; open requests are not answered (driver_shutdown does that). NULL
+ * is fine. */
+void driver_free(struct driver *d);
+
+/* driver_line_open - a client connection. done is called once per token, in the order of
+ * submission, from inside
+ * driver_run or driver_shutdown only. */
+struct driver_line *driver_line_open(struct driver *d, driver_done_fn done, void *ctx);
+
+/* driver_line_close - the client is gone: nothing is reported any more, what is open runs to its
+ * end unheard. */
+void driver_line_close(struct driver *d, struct driver_line *line);
+
+/* driver_reserve - room for a command of len bytes, in the log cache: build it there, then
+ * driver_write. Valid until
+ * the next call on the driver. NULL: too large, or a limit is reached (*reason says which). */
+uint8_t *driver_reserve(struct driver *d, size_t len, enum kelp_reason *reason);
+
+/* driver_write - submit the reserved command. token: not 0, unique among this line's open requests.
+ * The outcome comes
+ * through the line's done function. forward: false = answer NOT_LEADER at once when this node does
+ * not lead. */
+void driver_write(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                  size_t len, struct kelp_bytes user, kelp_ns deadline, bool forward);
+
+/* driver_read - submit a question; copied. false: out of memory, nothing was submitted and no
+ * outcome follows. */
+bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                 struct kelp_bytes question, struct kelp_bytes user, kelp_ns deadline,
+                 bool forward);
+
+/* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
+ * FORWARD_ANSWER or FOUND.
+ * Any error: the frame was malformed, close the connection and say why. */
+enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
+                             uint64_t connection, const struct wire_frame *frame,
+                             struct kelp_fault *fault);
+
+/* driver_connected, driver_disconnected - a peer's lane is up with this connection number, or down.
+ * */
+void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lane lane,
+                      uint64_t connection, const struct wire_hello *hello);
+void driver_disconnected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lane lane,
+                         uint64_t connection);
+
+/* driver_refused - a peer refused our hello; WIPED and INCARNATION end an unfounded node (see
+ * driver_status). */
+void driver_refused(struct driver *d, kelp_id peer, const struct wire_refuse *refuse);
+
+/* completions of the ports; allowed inside a port's call */
+void driver_saved(struct driver *d, uint64_t number);
+void driver_read_done(struct driver *d, uint64_t tag, enum kelp_error error, struct kelp_pos before,
+                      kelp_index first, kelp_index last, struct kelp_bytes entries);
+void driver_snapshot_done(struct driver *d, kelp_index index, enum kelp_error error);
+void driver_pledged(struct driver *d);
+void driver_store_fault(struct driver *d, const struct kelp_fault *fault);
+void driver_result(struct driver *d, kelp_index index, struct kelp_bytes result);
+void driver_applied(struct driver *d, kelp_index last);
+void driver_query_result(struct driver *d, uint64_t token, struct kelp_bytes result);
+/* the machine met what it cannot apply (unknown entry type, divergence): final */
+void driver_machine_fault(struct driver *d, const struct kelp_fault *fault);
+
+/* driver_run - do what is due. Returns when to call again if nothing else happens: now if there is
+ * more to do at
+ * once (give sockets a turn first), KELP_NEVER if nothing is. Bounded work: about one apply batch.
+ * */
+kelp_ns driver_run(struct driver *d, kelp_ns now);
+
+/* driver_shutdown - every open request is answered SHUTDOWN or better, nothing is sent any more. */
+void driver_shutdown(struct driver *d, kelp_ns now);
+
+/* ---- looking at it ----------------------------------------------------------------------------
+ * */
+
+enum driver_state {
+    DRIVER_WAITING = 0, /* holds no entry: waits to be founded or added; words say for whom */
+    DRIVER_RUNNING = 1,
+    DRIVER_FAULTED = 2, /* fault says why; answers status only */
+    /* the cluster exists without this directory (wiped) or refuses it: exit status 3 */
+    DRIVER_FOREIGN = 3,
+};
+
+struct driver_status {
+    enum driver_state state;
+    struct kelp_fault fault;
+    struct kelp_view view; /* RUNNING */
+    struct kelp_cluster_id cluster;
+    struct wire_config latest, committed; /* count 0: none */
+    struct kelp_bytes entry1;
+    bool empty;     /* holds no entry and no snapshot */
+    bool replaying; /* applied has not reached what was committed at boot */
+    kelp_index replay_to;
+    uint64_t cache_bytes, waiting_requests, forwarded_requests, forward_bytes;
+    uint64_t apply_queue;                  /* committed, not yet given to the machine */
+    uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
+    uint64_t by_reason[32];
+    /* judged before, of an older start, or from somebody unknown: never answered */
+    uint64_t forwards_dropped;
+    /* not sent: no memory, their bytes are gone, or a peer's read queue is full */
+    uint64_t messages_dropped;
+    /* WAITING, FAULTED, FOREIGN: what it waits for or why, for people */
+    char words[256];
+};
+
+void driver_status(const struct driver *d, struct driver_status *out);
+
+/* driver_core - the core, NULL before Raft starts; for checkers and status. */
+const struct kelp_core *driver_core(const struct driver *d);
+
+/* driver_check - the core's invariants; debug and simulator builds. */
+enum kelp_error driver_check(struct driver *d, struct kelp_fault *fault);
+
+/* driver_hello - fill what this node says about itself on a new connection (addresses are left to
+ * the caller). */
+void driver_hello(const struct driver *d, struct wire_hello *out);
+
+/* driver_judge - what a hello is judged by; committed points into the driver, valid until the next
+ * call. */
+void driver_judge(const struct driver *d, struct wire_judge *out);
+
+/* driver_entry - the encoded bytes of an entry that is in the cache; empty if it is not. For
+ * checkers. */
+struct kelp_bytes driver_entry(const struct driver *d, kelp_index index);
+
+#endif

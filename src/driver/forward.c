@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward.c - requests of a follower's clients to the leader and back: one hop, one outcome.
+ *
+ *   follower                                      leader
+ *   number n, term t --entries, connection c----> judged once: above the last one of this start?
+ *                                                   no: dropped without an answer
+ *                                                   leads in exactly t: executed; else refused
+ *   counts only on c <--connection c, once------- answer n
+ *
+ * A copy of a forward is dropped in silence, because a refusal of the copy could overtake the
+ * answer of the one that was executed. Nothing is resent: when the connection is lost a write's
+ * outcome is UNKNOWN, a read is asked anew. A forward that was answered with "I do not lead" was
+ * never executed and goes to the next leader, under a new number. A deposed leader answers
+ * forwards as its own proposals. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/room.h"
+#include "wire/forward.h"
+
+/* Head, fixed part and what follows, as one frame. False: it did not go. */
+static bool frame_send(struct driver *d, enum wire_kind kind, kelp_id to, uint64_t connection,
+                       struct kelp_bytes fixed, struct kelp_bytes first, struct kelp_bytes second)
+{
+    struct kelp_bytes *parts = scratch_take(d, 4 * sizeof *parts);
+    uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD);
+    if (parts == NULL || head == NULL) return false;
+    size_t count = 0;
+    parts[count++] = bytes_of(head, WIRE_FRAME_HEAD);
+    parts[count++] = fixed;
+    if (first.len > 0) parts[count++] = first;
+    if (second.len > 0) parts[count++] = second;
+    wire_frame_head(head, kind, d->options.group, parts + 1, count - 1);
+    return d->ports.peers->send(d->ports.peers_ctx, d->options.group, to, KELP_LANE_ENTRIES,
+                                connection, parts, count) == KELP_OK;
+}
+
+/* ---- the follower ---- */
+
+bool forward_send(struct driver *d, struct request *r)
+{
+    ASSERT(d->route.connection != 0 && r->bytes != NULL);
+    uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
+    if (fixed == NULL) return false;
+    struct wire_forward f = {
+        .kind = r->kind == REQUEST_WRITE ? WIRE_FORWARD_WRITE : WIRE_FORWARD_READ,
+        .term = kelp_term_of(d->route.term),
+        .incarnation = d->options.incarnation,
+        .start_count = d->options.start_count,
+        .number = ++d->forward_number, /* never used again, even if this one does not go */
+        .timeout_ns = r->deadline == KELP_NEVER ? KELP_NEVER : r->deadline - d->now,
+        .user = bytes_of(r->bytes, r->user_len),
+        .command = bytes_of(r->bytes + r->user_len, r->len),
+    };
+    size_t len = wire_forward_encode(&f, fixed);
+    if (!frame_send(d, WIRE_FORWARD, d->route.node, d->route.connection, bytes_of(fixed, len),
+                    f.user, f.command)) {
+        d->retry_at = d->now + RETRY_NS;
+        return false;
+    }
+    r->number = f.number;
+    r->route = d->route;
+    return true;
+}
+
+enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connection,
+                                 struct kelp_bytes body, struct kelp_fault *fault)
+{
+    struct wire_forward_answer a;
+    enum kelp_error error = wire_forward_answer_decode(body, &a, fault);
+    if (error != KELP_OK) return error;
+    struct request *r = number_find(d, a.number);
+    if (r == NULL || r->route.node != from || r->route.connection != connection) return KELP_OK;
+    enum kelp_outcome outcome = (enum kelp_outcome)a.outcome;
+    enum kelp_reason reason = (enum kelp_reason)a.reason;
+    r->pos = a.pos;
+    r->leader = a.leader;
+    if (outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER)) {
+        d->refused = r->route; /* and it never leads in that term again */
+        d->route_stale = true;
+        request_requeue(d, r);
+        return KELP_OK;
+    }
+    if (outcome == KELP_DONE) request_result(r, a.result);
+    request_close(d, r, outcome, reason);
+    return KELP_OK;
+}
+
+void forward_lost(struct driver *d, kelp_id peer, uint64_t connection)
+{
+    for (size_t i = 0; i < BUCKETS && d->forwarded_count > 0; i++) {
+        struct request *next;
+        for (struct request *r = d->requests.numbers[i]; r != NULL; r = next) {
+            next = r->bucket_next;
+            if (r->route.node != peer || r->route.connection != connection) continue;
+            if (r->kind == REQUEST_WRITE)
+                request_close(d, r, KELP_UNKNOWN, KELP_R_CONNECTION_LOST);
+            else
+                request_requeue(d, r);
+        }
+    }
+}
+
+/* ---- the leader ---- */
+
+/* True once for every number of a start, the newest start only. */
+static bool forward_judge(struct driver *d, kelp_id from, const struct wire_forward *f)
+{
+    struct peer *p = peer_find(d, from);
+    if (p == NULL || p->incarnation != f->incarnation) return false;
+    if (p->judged_incarnation == f->incarnation) {
+        if (f->start_count < p->judged_start) return false;
+        if (f->start_count == p->judged_start && f->number <= p->judged_number) return false;
+    }
+    p->judged_incarnation = f->incarnation;
+    p->judged_start = f->start_count;
+    p->judged_number = f->number;
+    return true;
+}
+
+/* A request of a peer that ends before it began. */
+static void guest_decline(struct driver *d, struct request *r, enum kelp_reason reason)
+{
+    r->state = REQUEST_READING; /* the state that owns nothing */
+    request_close(d, r, KELP_REFUSED, reason);
+}
+
+static void guest_write(struct driver *d, struct request *r, const struct wire_forward *f)
+{
+    struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .extension = f->extension};
+    e.payload.len = f->command.len;
+    if (f->extension.len > 0) e.flags = WIRE_ENTRY_EXTENDED;
+    uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
+    if (room == NULL) {
+        guest_decline(d, r, KELP_R_BUSY);
+        return;
+    }
+    if (f->command.len > 0) memcpy(wire_entry_payload(&e, room), f->command.data, f->command.len);
+    request_propose(d, r, &e, room);
+}
+
+static bool leads_in(struct driver *d, kelp_term term)
+{
+    if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
+    const struct kelp_view *view = driver_look(d);
+    return view->role == KELP_LEADER && view->term.v == term.v && d->led_term == term.v;
+}
+
+enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connection,
+                                struct kelp_bytes body, struct kelp_fault *fault)
+{
+    struct wire_forward f;
+    enum kelp_error error = wire_forward_decode(body, &f, fault);
+    if (error != KELP_OK) return error;
+    if (!request_reserve(d) || !forward_judge(d, from, &f)) {
+        d->forwards_dropped++;
+        return KELP_OK;
+    }
+    bool write = f.kind == WIRE_FORWARD_WRITE;
+    struct request *r = request_take(d, NULL, write ? REQUEST_WRITE : REQUEST_READ);
+    r->token = f.number;
+    r->origin = from;
+    r->origin_connection = connection;
+    r->deadline = add_sat(d->now, f.timeout_ns);
+    d->guest_count++;
+    const struct kelp_limits *limits = &d->options.core.limits;
+    bool full = !core_has_room(d) ||
+                d->guest_count > (uint64_t)limits->proposals_max + limits->reads_max ||
+                f.command.len > sub_sat(d->options.forward_bytes_max, d->guest_bytes);
+    if (!leads_in(d, f.term)) {
+        r->leader = d->core != NULL ? driver_look(d)->leader : 0;
+        guest_decline(d, r, KELP_R_NOT_LEADER);
+    } else if (full) {
+        guest_decline(d, r, KELP_R_BUSY);
+    } else if (write) {
+        guest_write(d, r, &f);
+    } else if (!request_keep(d, r, f.user, f.command)) {
+        guest_decline(d, r, KELP_R_BUSY);
+    } else {
+        request_ask(d, r);
+    }
+    return KELP_OK;
+}
+
+static void forward_reply(struct driver *d, struct request *r)
+{
+    struct wire_forward_answer a = {.number = r->token,
+                                    .leader = r->leader,
+                                    .pos = r->pos,
+                                    .outcome = (uint8_t)r->outcome,
+                                    .reason = (uint16_t)r->reason};
+    if (r->outcome == KELP_DONE) a.result = bytes_of(r->result, r->result_len);
+    if (a.result.len > WIRE_FRAME_BODY_MAX - WIRE_FORWARD_HEAD_MAX) {
+        /* What cannot be told must not be told as done with another result. */
+        a.outcome = (uint8_t)(r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED);
+        a.reason = KELP_R_TOO_LARGE;
+        a.result = bytes_of(NULL, 0);
+    }
+    uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
+    if (fixed == NULL) return; /* lost on the way: the sender's deadline ends it */
+    size_t len = wire_forward_answer_encode(&a, fixed);
+    (void)frame_send(d, WIRE_FORWARD_ANSWER, r->origin, r->origin_connection, bytes_of(fixed, len),
+                     a.result, bytes_of(NULL, 0)); /* a connection that is gone has lost it */
+}
+
+void forward_reply_all(struct driver *d)
+{
+    struct request *r;
+    while ((r = TAILQ_FIRST(&d->answers)) != NULL) {
+        TAILQ_REMOVE(&d->answers, r, link);
+        if (!d->closing) forward_reply(d, r);
+        request_recycle(d, r);
+    }
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* perform.c - one take of the core, performed in a fixed order, and the cluster clock that stamps
+ * entries.
+ *
+ *   events, made entries into the cache, messages, the save, lookups, answers, what may be applied
+ *
+ * Saves: the core counts its own from 1; the one that founding made before the core was there
+ * shifts them. The cluster clock runs only on a leader: from the last stamp in its log, at the
+ * speed of its own clock. [§6.3] Nothing here steps the core, since a take is valid only until the
+ * next step. */
+#include <stdlib.h>
+
+#include "driver/room.h"
+
+uint64_t clock_stamp(struct driver *d)
+{
+    uint64_t running = d->clock_base + (d->now - d->clock_from);
+    d->clock_last = max_u64(d->clock_last, running);
+    return d->clock_last;
+}
+
+/* An entry that came from elsewhere: the clock is at least there. */
+void clock_adopt(struct driver *d, struct kelp_bytes encoded)
+{
+    struct wire_entry e;
+    size_t used;
+    if (wire_entry_decode(encoded, &e, &used, NULL) == KELP_OK)
+        d->clock_last = max_u64(d->clock_last, e.time_ns);
+}
+
+static void perform_made(struct driver *d, const struct kelp_made *made)
+{
+    if (kelp_log_term(d->core, made->pos.index).v != made->pos.term.v)
+        return; /* overwritten since */
+    d->clock_base = d->clock_last;
+    d->clock_from = d->now;
+    struct wire_entry e = {.pos = made->pos, .type = made->type, .time_ns = clock_stamp(d)};
+    size_t size = wire_entry_size(&e);
+    uint8_t *room = cache_reserve(d->cache, size);
+    ASSERT(room != NULL); /* ensured before the take */
+    wire_entry_encode(&e, room);
+    cache_commit(d->cache, made->pos.index, size);
+    d->led_term = made->pos.term.v;
+    d->route_stale = true;
+}
+
+/* The parts of entries that are all in the cache; 0: out of memory. */
+static size_t save_parts(struct driver *d, kelp_index first, kelp_index last)
+{
+    ASSERT(cache_first(d->cache) != 0 && cache_first(d->cache) <= first &&
+           last <= cache_last(d->cache));
+    for (;;) {
+        size_t count =
+            d->part_room > 0 ? cache_parts(d->cache, first, last, d->parts, d->part_room) : 0;
+        if (count > 0) return count;
+        size_t room = d->part_room > 0 ? d->part_room * 2 : 64;
+        struct kelp_bytes *parts = realloc(d->parts, room * sizeof *parts);
+        if (parts == NULL) return 0;
+        d->parts = parts;
+        d->part_room = room;
+    }
+}
+
+static void perform_save(struct driver *d, const struct kelp_save *from_core)
+{
+    struct kelp_save save = *from_core;
+    save.number += d->save_offset;
+    ASSERT(save.number == d->save_given + 1);
+    size_t count = 0;
+    if ((save.flags & (KELP_SAVE_TRUNCATE | KELP_SAVE_RESET)) != 0) d->save_last = save.end.index;
+    if ((save.flags & KELP_SAVE_APPEND) != 0) {
+        count = save_parts(d, save.first, save.last);
+        if (count == 0) {
+            struct kelp_fault fault = {.error = KELP_E_NO_MEMORY,
+                                       .what = "no memory to save entries"};
+            driver_fail(d, &fault); /* a save cannot be left out */
+            return;
+        }
+        cache_pin(d->cache, save.number, save.first, save.last);
+        d->save_last = save.last;
+    }
+    d->save_given = save.number;
+    d->idle_at = KELP_NEVER;
+    d->ports.store->save(d->ports.store_ctx, d->options.group, &save, d->parts, count);
+}
+
+static void perform(struct driver *d, const struct kelp_work *work)
+{
+    for (uint32_t i = 0; i < work->event_count && d->options.event != NULL; i++)
+        d->options.event(d->options.watch_ctx, &work->events[i]);
+    for (uint32_t i = 0; i < work->made_count; i++)
+        perform_made(d, &work->made[i]);
+    for (uint32_t i = 0; i < work->message_count && !d->closing; i++)
+        peer_send(d, &work->messages[i]);
+    if (work->save.number != 0 && d->state == DRIVER_RUNNING && !d->fault_due)
+        perform_save(d, &work->save);
+    for (uint32_t i = 0; i < work->lookup_count && !d->closing; i++)
+        lookup_start(d, &work->lookups[i]);
+    for (uint32_t i = 0; i < work->answer_count; i++)
+        request_answered(d, &work->answers[i]);
+    if (work->apply_last != 0) {
+        ASSERT(work->apply_first == d->apply_to + 1);
+        d->apply_to = work->apply_last;
+    }
+    if (d->config_count > 1 || !d->config_committed) config_sync(d);
+}
+
+bool perform_takes(struct driver *d)
+{
+    if (d->core == NULL || d->tail_due || d->tail_open) return false;
+    bool any = false;
+    struct kelp_work work;
+    for (;;) {
+        if (!cache_ensure(d->cache, 8, 1024)) { /* room for entries the core makes */
+            d->core_deadline = d->now + RETRY_NS;
+            return any;
+        }
+        bool more = kelp_take(d->core, d->now, &work);
+        d->unanswered = 0;
+        d->core_deadline = work.deadline;
+        d->view_stale = true;
+        if (work.faulted) driver_fail(d, &work.fault);
+        if (!more) break;
+        d->route_stale = true;
+        perform(d, &work);
+        any = true;
+    }
+    d->untaken = false;
+    return any;
+}

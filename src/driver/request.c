@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request.c - requests as things: a pool, their timers, and two maps to find them by.
+ *
+ * A request's handle is its slot and a generation, so that a late report about an earlier one
+ * finds nobody. Slots are made in chunks and never given back: a node that once had many requests
+ * will have them again.
+ * Invariants: a request is in the map of indexes exactly while APPLYING, in that of numbers
+ * while FORWARDED, and has a timer while QUEUED or FORWARDED with a deadline. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/room.h"
+
+#define SLOT_BITS 32u
+
+bool pool_init(struct request_pool *pool)
+{
+    TAILQ_INIT(&pool->free);
+    TAILQ_INIT(&pool->dead);
+    pool->indexes = calloc(BUCKETS, sizeof(struct request *));
+    pool->numbers = calloc(BUCKETS, sizeof(struct request *));
+    return pool->indexes != NULL && pool->numbers != NULL;
+}
+
+static void buffers_free(struct request *r)
+{
+    free(r->bytes);
+    if (r->result != r->result_inline) free(r->result);
+    r->bytes = NULL;
+    r->result = NULL;
+}
+
+void pool_free(struct request_pool *pool)
+{
+    for (size_t i = 0; i < pool->chunk_count; i++) {
+        for (size_t k = 0; k < REQUESTS_A_CHUNK; k++)
+            buffers_free(&pool->chunks[i][k]);
+        free(pool->chunks[i]);
+    }
+    free(pool->chunks);
+    free(pool->timers);
+    free(pool->indexes);
+    free(pool->numbers);
+}
+
+static bool timers_grow(struct request_pool *pool, size_t count)
+{
+    if (count < pool->timer_room) return true;
+    struct request **timers = realloc(pool->timers, (count + 1) * sizeof(struct request *));
+    if (timers == NULL) return false;
+    pool->timers = timers;
+    pool->timer_room = count + 1;
+    return true;
+}
+
+bool request_reserve(struct driver *d)
+{
+    struct request_pool *pool = &d->requests;
+    if (!TAILQ_EMPTY(&pool->free)) return true;
+    size_t count = pool->chunk_count * REQUESTS_A_CHUNK;
+    if (!timers_grow(pool, count + REQUESTS_A_CHUNK)) return false;
+    if (pool->chunk_count == pool->chunk_room) {
+        size_t room = pool->chunk_room > 0 ? pool->chunk_room * 2 : 16;
+        struct request **chunks = realloc(pool->chunks, room * sizeof(struct request *));
+        if (chunks == NULL) return false;
+        pool->chunks = chunks;
+        pool->chunk_room = room;
+    }
+    struct request *chunk = calloc(REQUESTS_A_CHUNK, sizeof *chunk);
+    if (chunk == NULL) return false;
+    for (size_t i = 0; i < REQUESTS_A_CHUNK; i++) {
+        chunk[i].handle = count + i + 1;
+        TAILQ_INSERT_TAIL(&pool->free, &chunk[i], link);
+    }
+    pool->chunks[pool->chunk_count++] = chunk;
+    return true;
+}
+
+struct request *request_take(struct driver *d, struct driver_line *line, enum request_kind kind)
+{
+    struct request *r = TAILQ_FIRST(&d->requests.free);
+    ASSERT(r != NULL);
+    ASSERT(r->state == REQUEST_FREE && r->timer == 0);
+    TAILQ_REMOVE(&d->requests.free, r, link);
+    uint64_t handle = r->handle;
+    memset(r, 0,
+           offsetof(struct request, result_inline)); /* the rest is written before it is read */
+    r->handle = handle;
+    r->line = line;
+    r->kind = kind;
+    r->since = d->now;
+    return r;
+}
+
+void request_recycle(struct driver *d, struct request *r)
+{
+    ASSERT(r->state == REQUEST_CLOSED && r->timer == 0);
+    TAILQ_INSERT_TAIL(&d->requests.dead, r, link);
+}
+
+void requests_bury(struct driver *d)
+{
+    struct request *r;
+    while ((r = TAILQ_FIRST(&d->requests.dead)) != NULL) {
+        TAILQ_REMOVE(&d->requests.dead, r, link);
+        buffers_free(r);
+        r->state = REQUEST_FREE;
+        r->handle += UINT64_C(1) << SLOT_BITS; /* the next generation of this slot */
+        TAILQ_INSERT_HEAD(&d->requests.free, r, link);
+    }
+}
+
+struct request *request_of(struct driver *d, uint64_t handle)
+{
+    uint64_t slot = (handle & UINT32_MAX) - 1;
+    if (slot / REQUESTS_A_CHUNK >= d->requests.chunk_count) return NULL;
+    struct request *r = &d->requests.chunks[slot / REQUESTS_A_CHUNK][slot % REQUESTS_A_CHUNK];
+    return r->handle == handle && r->state != REQUEST_FREE ? r : NULL;
+}
+
+bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
+                  struct kelp_bytes command)
+{
+    ASSERT(r->bytes == NULL);
+    ASSERT(user.len <= UINT8_MAX && command.len <= WIRE_ENTRY_PAYLOAD_MAX);
+    r->bytes = malloc(user.len + command.len + 1);
+    if (r->bytes == NULL) return false;
+    if (user.len > 0) memcpy(r->bytes, user.data, user.len);
+    if (command.len > 0) memcpy(r->bytes + user.len, command.data, command.len);
+    r->user_len = user.len;
+    r->len = command.len;
+    r->held = true;
+    *(r->line != NULL ? &d->held_bytes : &d->guest_bytes) += user.len + command.len;
+    return true;
+}
+
+/* The bytes themselves may still be borrowed by a send: they go when the request is buried. */
+void request_let_go(struct driver *d, struct request *r)
+{
+    if (!r->held) return;
+    uint64_t *bytes = r->line != NULL ? &d->held_bytes : &d->guest_bytes;
+    ASSERT(*bytes >= r->user_len + r->len);
+    *bytes -= r->user_len + r->len;
+    r->held = false;
+}
+
+void request_hold_again(struct driver *d, struct request *r)
+{
+    ASSERT(!r->held && r->line != NULL && r->bytes != NULL);
+    d->held_bytes += r->user_len + r->len;
+    r->held = true;
+}
+
+void request_result_drop(struct request *r)
+{
+    if (r->result != r->result_inline) free(r->result);
+    r->result = NULL;
+    r->result_len = 0;
+    r->result_lost = false;
+}
+
+void request_result(struct request *r, struct kelp_bytes result)
+{
+    if (r->result != NULL || r->result_lost) return; /* one reply a request: the first holds */
+    r->result = result.len <= RESULT_INLINE ? r->result_inline : malloc(result.len);
+    r->result_lost = r->result == NULL;
+    if (r->result_lost) return;
+    if (result.len > 0) memcpy(r->result, result.data, result.len);
+    r->result_len = result.len;
+}
+
+/* ---- timers: a binary heap by deadline, then by handle, so that the order is the same
+ * everywhere - */
+
+static bool timer_before(const struct request *a, const struct request *b)
+{
+    return a->deadline != b->deadline ? a->deadline < b->deadline : a->handle < b->handle;
+}
+
+static void timer_put(struct request_pool *pool, size_t at, struct request *r)
+{
+    pool->timers[at] = r;
+    r->timer = at;
+}
+
+static void timer_up(struct request_pool *pool, size_t at, struct request *r)
+{
+    while (at > 1 && timer_before(r, pool->timers[at / 2])) {
+        timer_put(pool, at, pool->timers[at / 2]);
+        at /= 2;
+    }
+    timer_put(pool, at, r);
+}
+
+static void timer_down(struct request_pool *pool, size_t at, struct request *r)
+{
+    for (;;) {
+        size_t child = at * 2;
+        if (child > pool->timer_count) break;
+        if (child < pool->timer_count && timer_before(pool->timers[child + 1], pool->timers[child]))
+            child++;
+        if (!timer_before(pool->timers[child], r)) break;
+        timer_put(pool, at, pool->timers[child]);
+        at = child;
+    }
+    timer_put(pool, at, r);
+}
+
+void timer_add(struct driver *d, struct request *r)
+{
+    struct request_pool *pool = &d->requests;
+    if (r->timer != 0 || r->deadline == KELP_NEVER) return;
+    ASSERT(pool->timer_count + 1 < pool->timer_room); /* there is a place for every slot */
+    pool->timer_count++;
+    timer_up(pool, pool->timer_count, r);
+}
+
+void timer_remove(struct driver *d, struct request *r)
+{
+    struct request_pool *pool = &d->requests;
+    if (r->timer == 0) return;
+    size_t at = r->timer;
+    struct request *last = pool->timers[pool->timer_count--];
+    r->timer = 0;
+    if (last == r) return;
+    if (at > 1 && timer_before(last, pool->timers[at / 2]))
+        timer_up(pool, at, last);
+    else
+        timer_down(pool, at, last);
+}
+
+struct request *timer_first(struct driver *d)
+{
+    return d->requests.timer_count > 0 ? d->requests.timers[1] : NULL;
+}
+
+/* ---- maps ---- */
+
+static void bucket_add(struct request **bucket, struct request *r)
+{
+    r->bucket_next = *bucket;
+    *bucket = r;
+}
+
+static void bucket_remove(struct request **bucket, struct request *r)
+{
+    while (*bucket != r) {
+        ASSERT(*bucket != NULL);
+        bucket = &(*bucket)->bucket_next;
+    }
+    *bucket = r->bucket_next;
+    r->bucket_next = NULL;
+}
+
+void index_add(struct driver *d, struct request *r)
+{
+    d->requests.index_count++;
+    bucket_add(&d->requests.indexes[r->pos.index % BUCKETS], r);
+}
+
+void applying_timers(struct driver *d)
+{
+    for (size_t i = 0; i < BUCKETS && d->requests.index_count > 0; i++) {
+        for (struct request *r = d->requests.indexes[i]; r != NULL; r = r->bucket_next)
+            timer_add(d, r);
+    }
+}
+
+void index_remove(struct driver *d, struct request *r)
+{
+    ASSERT(d->requests.index_count > 0);
+    d->requests.index_count--;
+    bucket_remove(&d->requests.indexes[r->pos.index % BUCKETS], r);
+}
+
+struct request *index_find(struct driver *d, kelp_index index)
+{
+    if (d->requests.index_count == 0) return NULL;
+    struct request *r = d->requests.indexes[index % BUCKETS];
+    while (r != NULL && r->pos.index != index)
+        r = r->bucket_next;
+    return r;
+}
+
+void number_add(struct driver *d, struct request *r)
+{
+    bucket_add(&d->requests.numbers[r->number % BUCKETS], r);
+}
+
+void number_remove(struct driver *d, struct request *r)
+{
+    bucket_remove(&d->requests.numbers[r->number % BUCKETS], r);
+}
+
+struct request *number_find(struct driver *d, uint64_t number)
+{
+    struct request *r = d->requests.numbers[number % BUCKETS];
+    while (r != NULL && r->number != number)
+        r = r->bucket_next;
+    return r;
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* room.h - what the files of the driver share: its state, and which file does what.
+ *
+ *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
+ *   port.c     what comes in                 peer.c     messages out, reads of the log for them
+ *   request.c  pool, timers, maps            apply.c    entries to the machine, snapshots
+ *   line.c     sequences and routing         forward.c  both sides of forwarding
+ *   birth.c    founding, starting Raft       found.c    the rules of founding, pure
+ *   cache.c    the log's tail as bytes       status.c   looking at it
+ *
+ * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
+ * flush: buffers go to the scratch arena, and requests that end before it are recycled behind
+ * it. */
+#ifndef DRIVER_ROOM_H
+#define DRIVER_ROOM_H
+
+#include <sys/queue.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/min.h"
+#include "driver/cache.h"
+#include "driver/driver.h"
+#include "driver/found.h"
+#include "wire/entry.h"
+#include "wire/message.h"
+#include "wire/snaphead.h"
+
+#define MILLISECOND UINT64_C(1000000)
+#define PEERS_MAX   256u
+/* appends behind one read of the log, a peer; more are dropped: lost messages */
+#define APPENDS_WAITING_MAX 16u
+#define APPLY_ENTRIES_MAX   1024u
+#define APPLY_BYTES_MAX     (1024u * 1024)
+#define CONFIGS_MAX         8u
+#define RESULT_INLINE       64u
+/* requests started in one run; the rest take turns with the sockets */
+#define PUMP_MAX 1024u
+#define RETRY_NS (5 * MILLISECOND)
+
+/* ---- requests ---- */
+
+/* led here:  QUEUED --core takes it--> PROPOSED --DONE--> APPLYING --applied--> CLOSED   a write
+ *            QUEUED --core--> READING --DONE--> QUERYING --reply--> CLOSED               a read
+ * elsewhere: QUEUED --sent--> FORWARDED --answer, deadline, connection lost--> CLOSED
+ * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
+ * any:       --limits, deadline, fault, shutdown--> CLOSED --delivered in order--> FREE */
+enum request_state {
+    REQUEST_FREE = 0,
+    REQUEST_QUEUED,
+    REQUEST_PROPOSED,
+    REQUEST_APPLYING,
+    REQUEST_READING,
+    REQUEST_QUERYING,
+    REQUEST_FORWARDED,
+    REQUEST_CLOSED,
+};
+
+enum request_kind { REQUEST_WRITE = 1, REQUEST_READ = 2 };
+
+/* Where a line's open requests are: with ourselves as leader of a term, or with another on one
+ * connection. */
+struct route {
+    kelp_id node; /* 0: nowhere */
+    uint64_t term;
+    uint64_t connection; /* 0: here */
+};
+
+struct request {
+    TAILQ_ENTRY(request)
+    link; /* in its line; or among the answers to peers, the free or the dead */
+    struct request *bucket_next; /* in the map of indexes (APPLYING) or of numbers (FORWARDED) */
+    struct driver_line *line;    /* NULL: a peer's */
+    uint64_t handle;             /* its name towards the core and the machine */
+    uint64_t token;              /* the client's name for it; a peer's number */
+    uint64_t order;              /* place in its line */
+    uint64_t number;             /* of the forward that carries it */
+    kelp_ns since, deadline;
+    size_t timer; /* place in the heap of timers, 0: none */
+    enum request_kind kind;
+    enum request_state state;
+    bool forward;
+    struct route route; /* FORWARDED: which connection carries it */
+    kelp_id origin;     /* a peer's: who asked, and on which connection */
+    uint64_t origin_connection;
+    uint8_t
+        *bytes; /* owned: user, then command or question; NULL: a write built in the log cache */
+    size_t user_len, len; /* len: command or question alone */
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    struct kelp_pos pos;
+    kelp_id leader;
+    uint8_t *result; /* result_inline or owned */
+    size_t result_len;
+    bool held;        /* bytes are counted in held_bytes or guest_bytes */
+    bool result_lost; /* no memory for the reply */
+    uint8_t result_inline[RESULT_INLINE];
+};
+
+TAILQ_HEAD(request_list, request);
+
+struct driver_line {
+    TAILQ_ENTRY(driver_line) all_link, ready_link;
+    struct request_list requests; /* in the order given */
+    struct request *next;         /* the first QUEUED one */
+    uint64_t order, order_started;
+    uint64_t count, queued, open_writes, open_reads;
+    struct route route; /* of the open ones */
+    driver_done_fn done;
+    void *ctx;
+    bool ready, closed, delivering;
+};
+
+TAILQ_HEAD(line_list, driver_line);
+
+#define REQUESTS_A_CHUNK 256u
+#define BUCKETS          8192u
+#define QUERY_BYTES_RUN  (1024u * 1024) /* of answers to reads in one run, about a millisecond */
+#define QUERY_COST       4096u /* what a read costs beside its bytes, so at most 256 a run */
+
+struct request_pool {
+    struct request **chunks;
+    size_t chunk_count, chunk_room;
+    struct request_list free;
+    struct request_list dead; /* closed, but a send may still borrow their bytes: until flush */
+    struct request **timers;  /* a binary heap by deadline, from 1 */
+    size_t timer_count, timer_room;
+    struct request **indexes, **numbers; /* BUCKETS each */
+    uint64_t index_count;
+};
+
+/* ---- peers ---- */
+
+struct peer {
+    kelp_id id;
+    uint64_t connection[KELP_LANES];                          /* 0: down */
+    uint64_t incarnation;                                     /* as its last hello showed */
+    uint64_t judged_incarnation, judged_start, judged_number; /* the highest forward judged */
+    struct kelp_message
+        *waiting; /* appends behind a read of the log, a ring of APPENDS_WAITING_MAX */
+    size_t waiting_first, waiting_count;
+    bool reading;
+};
+
+/* ---- reads of the log ---- */
+
+enum read_purpose { READ_TAIL, READ_APPLY, READ_LOOKUP, READ_APPEND };
+
+struct log_read {
+    TAILQ_ENTRY(log_read) link;
+    uint64_t tag;
+    enum read_purpose purpose;
+    kelp_id peer;              /* APPEND */
+    struct kelp_lookup lookup; /* LOOKUP */
+    bool done;
+    enum kelp_error error;
+    struct kelp_pos before;
+    kelp_index first, last;
+    uint8_t *data; /* owned */
+    size_t len;
+    bool from_cache; /* LOOKUP: answered without the store, by the two below */
+    struct kelp_pos last_pos;
+    uint64_t bytes;
+};
+
+TAILQ_HEAD(read_list, log_read);
+
+struct scratch { /* bytes that sends borrow, until flush */
+    struct scratch *next;
+    size_t size, used;
+    _Alignas(16) uint8_t data[];
+};
+
+/* ---- the driver ---- */
+
+struct driver {
+    struct driver_options options;
+    struct driver_member listed[KELP_MEMBERS_MAX];
+    struct driver_ports ports;
+    kelp_ns now;
+
+    enum driver_state state;
+    struct kelp_fault fault;
+    bool fault_due; /* a port reported it; acted on in the next run */
+    bool closing;   /* driver_shutdown was called */
+
+    struct kelp_core *core; /* NULL: waits to be founded */
+    void *core_memory;
+    struct kelp_view view; /* see driver_look */
+    bool view_stale, untaken;
+    uint32_t
+        /* reads, and proposals not taken, since the last take: the core holds answers_max */
+        unanswered;
+    kelp_ns core_deadline;
+    uint64_t led_term; /* the term whose first entry, made by the core, is in the cache */
+    struct found *found;
+    bool campaigned;
+
+    struct cache *cache;
+    uint8_t *reserved; /* driver_reserve: the entry's room */
+    size_t reserved_len;
+    uint64_t clock_last,
+        clock_base;           /* cluster clock: last stamp; what it was when we began to lead */
+    kelp_ns clock_from;       /* ... at this moment */
+    bool tail_due, tail_open; /* the log's last stamp must be read before the core runs */
+
+    struct wire_config
+        configs[CONFIGS_MAX]; /* ascending by index; the first is committed if config_committed */
+    size_t config_count;
+    bool config_committed;
+    struct wire_config decoded[2];
+    struct kelp_entry_info *infos;
+    size_t info_room;
+
+    uint64_t save_offset, save_given, save_done,
+        save_reported;    /* numbers of the store; reported: by the store */
+    kelp_index save_last; /* last index handed to a save */
+    kelp_ns idle_at;
+
+    kelp_index apply_next, apply_to;      /* to be given to the machine */
+    kelp_index apply_open;                /* last index of the open call, 0: none is open */
+    kelp_index applied, applied_reported; /* told the core; reported by the machine */
+    kelp_index replay_to, snapshot_last, snapshot_open;
+    kelp_index snapshot_done_index;
+    enum kelp_error snapshot_done_error;
+    bool apply_reading, snapshot_done, pledged_reported;
+    kelp_ns snapshot_after; /* not before: the last one failed */
+    struct kelp_bytes batch[APPLY_ENTRIES_MAX];
+
+    struct request_pool requests;
+    struct line_list lines, ready;
+    struct request_list answers; /* closed requests of peers */
+    struct route route,
+        refused; /* where requests go now; who said that it does not lead in that term */
+    kelp_id leader_hint;
+    bool route_stale;
+    kelp_ns leaderless_since, expire_at, retry_at;
+    uint64_t forward_number;
+    uint32_t pump_left;
+    struct request *query_first, *query_last; /* QUERYING, not yet given to the machine */
+    uint64_t query_left;                      /* bytes of answers this run may still make */
+    uint64_t held_bytes;                      /* of clients' requests, waiting or forwarded */
+    uint64_t queued_count, forwarded_count;
+    uint64_t guest_bytes, guest_count; /* of peers' requests, open here */
+
+    struct peer *peers;
+    size_t peer_count;
+    struct read_list reads;
+    uint64_t read_tag;
+    struct kelp_lookup
+        lookups_waiting[KELP_MEMBERS_MAX + 1]; /* there was no memory: the core asks only once */
+    size_t lookup_waiting_count;
+    struct scratch *scratch;
+    struct kelp_bytes *parts; /* for saves */
+    size_t part_room;
+
+    uint64_t done, refused_count, lost, unknown, by_reason[32];
+    uint64_t forwards_dropped, messages_dropped;
+};
+
+/* driver.c */
+void driver_note(struct driver *d, enum kelp_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+const struct kelp_view *
+driver_look(struct driver *d);              /* the core's view, fresh; the core must be there */
+bool core_has_room(const struct driver *d); /* for one more request */
+struct kelp_taken driver_step(struct driver *d, const struct kelp_input *input);
+void driver_fail(struct driver *d, const struct kelp_fault *fault); /* FAULTED, for good */
+void *scratch_take(struct driver *d, size_t size); /* until flush; NULL: out of memory */
+void driver_flush(struct driver *d);
+
+/* port.c */
+bool ports_settle(struct driver *d); /* what the ports reported; true: something was done */
+void config_push(struct driver *d, const struct wire_config *config);
+void config_sync(struct driver *d); /* with what the core says is newest and committed */
+
+/* perform.c */
+bool perform_takes(struct driver *d); /* true: something was done */
+uint64_t clock_stamp(struct driver *d);
+void clock_adopt(struct driver *d, struct kelp_bytes encoded);
+
+/* peer.c */
+struct peer *peer_find(struct driver *d, kelp_id id);
+struct peer *peer_make(struct driver *d, kelp_id id); /* NULL: out of memory, or too many */
+void peer_send(struct driver *d, const struct kelp_message *m);
+void peer_read_ended(struct driver *d, struct log_read *read);
+void peer_forget_waiting(struct peer *peer);
+void lookup_start(struct driver *d, const struct kelp_lookup *lookup);
+void lookups_again(struct driver *d);
+void lookup_ended(struct driver *d, struct log_read *read);
+struct log_read *read_new(struct driver *d,
+                          enum read_purpose purpose); /* then read_ask; NULL: out of memory */
+void read_ask(struct driver *d, struct log_read *read, kelp_index first, uint64_t entries_max,
+              uint64_t bytes_max);
+void read_free(struct driver *d, struct log_read *read);
+
+/* apply.c */
+bool apply_run(struct driver *d); /* one batch; true: something was done */
+void apply_read_ended(struct driver *d, struct log_read *read);
+void apply_settle(struct driver *d); /* what the machine reported */
+void snapshot_run(struct driver *d);
+
+/* request.c */
+bool pool_init(struct request_pool *pool);
+void pool_free(struct request_pool *pool);
+bool request_reserve(
+    struct driver *d); /* the next request_take cannot fail; false: out of memory */
+struct request *request_take(struct driver *d, struct driver_line *line, enum request_kind kind);
+void request_recycle(struct driver *d, struct request *r);
+void requests_bury(struct driver *d);                          /* after flush */
+struct request *request_of(struct driver *d, uint64_t handle); /* NULL: long gone */
+bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
+                  struct kelp_bytes command);             /* copies them; false: out of memory */
+void request_let_go(struct driver *d, struct request *r); /* what was kept */
+void request_hold_again(struct driver *d, struct request *r); /* its bytes are still there */
+void request_result(struct request *r, struct kelp_bytes result);
+void request_result_drop(struct request *r);
+void timer_add(struct driver *d, struct request *r);
+void timer_remove(struct driver *d, struct request *r);
+struct request *timer_first(struct driver *d);
+void index_add(struct driver *d, struct request *r);
+void index_remove(struct driver *d, struct request *r);
+void applying_timers(struct driver *d); /* whatever waits to be applied ends at its deadline */
+struct request *index_find(struct driver *d, kelp_index index);
+void number_add(struct driver *d, struct request *r);
+void number_remove(struct driver *d, struct request *r);
+struct request *number_find(struct driver *d, uint64_t number);
+
+/* line.c */
+bool route_equal(struct route a, struct route b);
+void route_refresh(struct driver *d);
+void line_ready(struct driver *d, struct driver_line *line);
+bool queries_run(struct driver *d); /* true: something was done */
+void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
+                   enum kelp_reason reason);
+void request_requeue(struct driver *d, struct request *r);
+/* The command of e stands in room, reserved in the log cache; e has its lengths. */
+void request_propose(struct driver *d, struct request *r, struct wire_entry *e, uint8_t *room);
+void request_ask(struct driver *d, struct request *r); /* a read, of our own core */
+void request_answered(struct driver *d, const struct kelp_answer *answer);
+bool lines_pump(struct driver *d);
+void lines_deliver(struct driver *d);
+kelp_ns lines_expire(struct driver *d);
+void lines_end(struct driver *d, enum kelp_reason reason); /* close what is still open */
+
+/* forward.c */
+bool forward_send(struct driver *d, struct request *r); /* false: not sent, try later */
+enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connection,
+                                struct kelp_bytes body, struct kelp_fault *fault);
+enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connection,
+                                 struct kelp_bytes body, struct kelp_fault *fault);
+void forward_lost(struct driver *d, kelp_id peer, uint64_t connection);
+void forward_reply_all(struct driver *d);
+
+/* birth.c */
+enum kelp_error raft_start(struct driver *d, const struct kelp_boot *boot,
+                           struct kelp_fault *fault);
+bool birth_run(struct driver *d);
+kelp_ns birth_tick(struct driver *d);
+void birth_saved(struct driver *d);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rsm.c - what surrounds every state machine.
+ *
+ * Entries are opened one after the other; commands are gathered and reach the machine together,
+ * with the cluster clock held monotone. Everything that is not a command is counted and hashed
+ * only. What this version does not know stops it at that entry: the ones before it are applied,
+ * the ones behind it never will be by this program. Invariant: chain and state are those of
+ * exactly the entries up to `applied`. */
+#include "rsm/rsm.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/fault.h"
+#include "base/hash.h"
+#include "base/min.h"
+#include "wire/entry.h"
+
+#define BATCH_MAX 256u
+
+struct rsm {
+    const struct kelp_fsm_ops *ops;
+    void *fsm;
+    uint32_t group;
+    struct kelp_pos applied;
+    uint64_t time_ns, chain;
+    enum kelp_error stopped; /* KELP_OK: it goes on */
+    struct kelp_command commands[BATCH_MAX];
+    size_t places[BATCH_MAX]; /* of each command among the entries of this call */
+    size_t count;
+};
+
+/* The machine counts commands, the caller entries. */
+struct reply_to {
+    const struct rsm *rsm;
+    kelp_reply_fn reply;
+    void *sink;
+};
+
+static void reply_on(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_to *to = sink;
+    ASSERT(i < to->rsm->count);
+    to->reply(to->sink, to->rsm->places[i], bytes);
+}
+
+struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group)
+{
+    struct rsm *r = calloc(1, sizeof *r);
+    if (r == NULL) return NULL;
+    r->ops = ops;
+    r->fsm = fsm;
+    r->group = group;
+    return r;
+}
+
+void rsm_free(struct rsm *r)
+{
+    if (r == NULL) return;
+    if (r->ops->close != NULL) r->ops->close(r->fsm);
+    free(r);
+}
+
+static void commands_flush(struct rsm *r, kelp_reply_fn reply, void *sink)
+{
+    struct reply_to to = {.rsm = r, .reply = reply, .sink = sink};
+    if (r->count > 0) r->ops->apply(r->fsm, r->group, r->commands, r->count, reply_on, &to);
+    r->count = 0;
+}
+
+/* Does this version know what to do with an entry of this type and these flags? */
+static bool entry_known(const struct wire_entry *e)
+{
+    if ((e->flags & ~(uint32_t)WIRE_ENTRY_EXTENDED) != 0)
+        return false; /* exactly-once is not here yet */
+    switch ((enum kelp_entry_type)e->type) {
+    case KELP_ENTRY_COMMAND:
+    case KELP_ENTRY_NOOP:
+    case KELP_ENTRY_CONFIG:
+    case KELP_ENTRY_BARRIER: return true;
+    case KELP_ENTRY_SESSION:
+    case KELP_ENTRY_CLOCK:
+    case KELP_ENTRY_RESTORE:
+    case KELP_ENTRY_VERSION: return false;
+    }
+    return false;
+}
+
+static enum kelp_error entry_open(const struct rsm *r, struct kelp_bytes encoded,
+                                  struct wire_entry *e, struct kelp_fault *fault)
+{
+    size_t used;
+    enum kelp_error error = wire_entry_decode(encoded, e, &used, fault);
+    if (error == KELP_E_VERSION) return error;
+    if (error != KELP_OK || used != encoded.len)
+        return fault_set(fault, KELP_E_CORRUPT, "state machine", "a committed entry is damaged");
+    if (e->pos.index != r->applied.index + 1 || e->pos.term.v < r->applied.term.v) {
+        return fault_set(
+            fault, KELP_E_CORRUPT, "state machine", "entry %llu@%llu cannot follow %llu@%llu",
+            (unsigned long long)e->pos.index, (unsigned long long)e->pos.term.v,
+            (unsigned long long)r->applied.index, (unsigned long long)r->applied.term.v);
+    }
+    if (entry_known(e)) return KELP_OK;
+    return fault_set(fault, KELP_E_VERSION, "state machine",
+                     "entry %llu@%llu of type %u, flags 0x%x needs a newer version",
+                     (unsigned long long)e->pos.index, (unsigned long long)e->pos.term.v, e->type,
+                     e->flags);
+}
+
+enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
+                          size_t count, kelp_reply_fn reply, void *sink, struct kelp_fault *fault)
+{
+    ASSERT(first == r->applied.index + 1);
+    ASSERT(r->count == 0);
+    for (size_t i = 0; i < count && r->stopped == KELP_OK; i++) {
+        struct wire_entry e;
+        r->stopped = entry_open(r, entries[i], &e, fault);
+        if (r->stopped != KELP_OK) break;
+        r->time_ns = max_u64(r->time_ns, e.time_ns);
+        r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
+        r->applied = e.pos;
+        if (e.type != KELP_ENTRY_COMMAND) continue;
+        r->places[r->count] = i;
+        r->commands[r->count++] = (struct kelp_command){
+            .pos = e.pos, .time_ns = r->time_ns, .extension = e.extension, .payload = e.payload};
+        if (r->count == BATCH_MAX) commands_flush(r, reply, sink);
+    }
+    commands_flush(r, reply, sink);
+    if (r->stopped != KELP_OK && fault != NULL) {
+        (void)fault_set(fault, r->stopped, "state machine", "stopped at an earlier entry");
+        fault->index = r->applied.index + 1;
+    }
+    return r->stopped;
+}
+
+void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, void *sink)
+{
+    r->ops->query(r->fsm, r->group, question, reply, sink);
+}
+
+size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,
+                    uint64_t epoch, uint8_t *out, struct kelp_pos *pos)
+{
+    if ((r->ops->flags & KELP_FSM_DISPOSABLE) == 0 || r->applied.index == 0 ||
+        r->stopped != KELP_OK)
+        return 0;
+    uint8_t *own = malloc(KELP_FSM_OWN_BYTES_MAX);
+    if (own == NULL) return 0;
+    size_t own_len = 0, len = 0;
+    void *snapshot = NULL;
+    if (r->ops->snapshot_begin(r->fsm, r->group, own, &own_len, &snapshot) == KELP_OK) {
+        ASSERT(own_len <= KELP_FSM_OWN_BYTES_MAX);
+        struct wire_snaphead head = {.cluster = cluster,
+                                     .epoch = epoch,
+                                     .pos = r->applied,
+                                     .time_ns = r->time_ns,
+                                     .state_hash = rsm_state_hash(r),
+                                     .chain_hash = r->chain,
+                                     .config = *config,
+                                     .own = bytes_of(own, own_len)};
+        len = wire_snaphead_encode(&head, out, WIRE_SNAPHEAD_BYTES_MAX);
+        if (r->ops->snapshot_end != NULL) r->ops->snapshot_end(r->fsm, snapshot);
+    }
+    free(own);
+    *pos = r->applied;
+    return len;
+}
+
+enum kelp_error rsm_restore(struct rsm *r, const struct wire_snaphead *head,
+                            struct kelp_fault *fault)
+{
+    if (head->object_count != 0)
+        return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
+                         "it has objects; this version reads heads only");
+    void *restore = NULL;
+    enum kelp_error error =
+        r->ops->restore_begin(r->fsm, r->group, head->pos, head->time_ns, head->own, &restore);
+    if (error == KELP_OK) error = r->ops->restore_commit(r->fsm, restore);
+    if (error != KELP_OK)
+        return fault_set(fault, error, "snapshot", "the state machine does not take it");
+    if (rsm_state_hash(r) != head->state_hash)
+        return fault_set(fault, KELP_E_CORRUPT, "snapshot",
+                         "the state hash differs from the one in its head");
+    r->applied = head->pos;
+    r->time_ns = head->time_ns;
+    r->chain = head->chain_hash;
+    return KELP_OK;
+}
+
+struct kelp_pos rsm_applied(const struct rsm *r)
+{
+    return r->applied;
+}
+
+uint64_t rsm_time_ns(const struct rsm *r)
+{
+    return r->time_ns;
+}
+
+uint64_t rsm_chain_hash(const struct rsm *r)
+{
+    return r->chain;
+}
+
+uint64_t rsm_state_hash(const struct rsm *r)
+{
+    return r->ops->hash(r->fsm, r->group);
+}

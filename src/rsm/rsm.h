@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rsm.h - what surrounds every state machine: opens entry envelopes, keeps the cluster clock,
+ * chains the hash.
+ *
+ * Between the driver and the user's kelp_fsm. Commands reach the machine in batches; no-ops,
+ * configurations and
+ * barriers are counted and hashed but not shown to it. An entry type or flag this version does not
+ * know stops the
+ * machine with an explanation: skipping it would make replicas differ. The chain hash covers every
+ * entry's checksum
+ * from the first one on, so two nodes that applied the same log have the same chain; the state hash
+ * is the machine's
+ * own. Sessions will live here. */
+#ifndef RSM_RSM_H
+#define RSM_RSM_H
+
+#include "kelp/fsm.h"
+#include "wire/snaphead.h"
+
+struct rsm;
+
+/* NULL: out of memory */
+struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group);
+void rsm_free(struct rsm *r); /* closes the machine */
+
+/* rsm_apply - encoded entries first.. in order; reply(sink, index - first, bytes) for commands. The
+ * first index must
+ * be rsm_applied + 1. KELP_E_VERSION, KELP_E_CORRUPT: stopped for good at the entry named in fault;
+ * entries before
+ * it are applied. */
+enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
+                          size_t count, kelp_reply_fn reply, void *sink, struct kelp_fault *fault);
+
+void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, void *sink);
+
+/* rsm_snapshot - for a disposable machine: a head at the last applied position; 0 if it is not
+ * disposable. */
+size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,
+                    uint64_t epoch, uint8_t *out, struct kelp_pos *pos);
+
+/* rsm_restore - start from a head. */
+enum kelp_error rsm_restore(struct rsm *r, const struct wire_snaphead *head,
+                            struct kelp_fault *fault);
+
+struct kelp_pos rsm_applied(const struct rsm *r);
+uint64_t rsm_time_ns(const struct rsm *r);
+uint64_t rsm_chain_hash(const struct rsm *r);
+uint64_t rsm_state_hash(const struct rsm *r);
+
+#endif

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* forward_test.c - one forward, one outcome: copies, reordering, late answers, other
+ * connections, lost leaders. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "driver/lab.h"
+#include "wire/forward.h"
+
+struct spy { /* what went by, and what is to be withheld */
+    struct lab_packet forwards[64], answers[64];
+    size_t forward_count, answer_count;
+    bool hold_forwards, hold_answers;
+    kelp_id deaf; /* no Raft message to or from this node */
+    size_t refusals;
+};
+
+static uint8_t kind_of(const struct lab_packet *p)
+{
+    struct wire_frame frame;
+    size_t used;
+    assert_int_equal(
+        wire_frame_decode(bytes_of(p->data, p->len), WIRE_FRAME_BODY_MAX, &frame, &used, NULL),
+        KELP_OK);
+    return frame.kind;
+}
+
+static struct lab_packet copy_packet(const struct lab_packet *p)
+{
+    struct lab_packet copy = *p;
+    copy.data = malloc(p->len);
+    memcpy(copy.data, p->data, p->len);
+    return copy;
+}
+
+static bool watch(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    struct spy *spy = ctx;
+    (void)lab;
+    uint8_t kind = kind_of(p);
+    if (kind == WIRE_MESSAGE && spy->deaf != 0 && (p->from == spy->deaf || p->to == spy->deaf))
+        return false;
+    if (kind == WIRE_FORWARD) {
+        if (spy->forward_count < 64) spy->forwards[spy->forward_count++] = copy_packet(p);
+        return !spy->hold_forwards;
+    }
+    if (kind == WIRE_FORWARD_ANSWER) {
+        struct wire_forward_answer a;
+        struct kelp_bytes body = bytes_of(p->data + WIRE_FRAME_HEAD, p->len - WIRE_FRAME_HEAD);
+        assert_int_equal(wire_forward_answer_decode(body, &a, NULL), KELP_OK);
+        spy->refusals += a.outcome == KELP_REFUSED && a.reason == KELP_R_NOT_LEADER;
+        if (spy->answer_count < 64) spy->answers[spy->answer_count++] = copy_packet(p);
+        return !spy->hold_answers;
+    }
+    return true;
+}
+
+struct scene {
+    struct lab *lab;
+    struct spy spy;
+    kelp_id leader, follower;
+    struct lab_client *client; /* of the follower */
+};
+
+static struct scene *scene_new(uint64_t seed)
+{
+    struct scene *s = calloc(1, sizeof *s);
+    s->lab = lab_new(3, seed);
+    lab_start_all(s->lab);
+    s->leader = lab_await_leader(s->lab);
+    lab_run(s->lab, 300);
+    s->follower = s->leader == 1 ? 2 : 1;
+    s->client = lab_client(s->lab, s->follower);
+    s->lab->watch = watch;
+    s->lab->watch_ctx = &s->spy;
+    return s;
+}
+
+static void scene_free(struct scene *s)
+{
+    lab_client_free(s->client);
+    for (size_t i = 0; i < s->spy.forward_count; i++)
+        free(s->spy.forwards[i].data);
+    for (size_t i = 0; i < s->spy.answer_count; i++)
+        free(s->spy.answers[i].data);
+    lab_free(s->lab);
+    free(s);
+}
+
+static uint64_t applied_count(struct scene *s)
+{
+    return lab_node(s->lab, s->leader)->machine->count;
+}
+
+/* The forward with other fields, as a packet on the connection that is there now. */
+static struct lab_packet forge(struct scene *s, uint64_t term, uint64_t start, uint64_t number)
+{
+    static uint8_t data[4096];
+    uint8_t fixed[WIRE_FORWARD_HEAD_MAX], command[8];
+    put_u64(command, 999);
+    struct wire_forward f = {.kind = WIRE_FORWARD_WRITE,
+                             .term = {term},
+                             .incarnation = lab_node(s->lab, s->follower)->incarnation,
+                             .start_count = start,
+                             .number = number,
+                             .timeout_ns = 1000 * LAB_MS,
+                             .command = bytes_of(command, 8)};
+    struct kelp_bytes parts[2] = {bytes_of(fixed, wire_forward_encode(&f, fixed)), f.command};
+    wire_frame_head(data, WIRE_FORWARD, 0, parts, 2);
+    memcpy(data + WIRE_FRAME_HEAD, fixed, parts[0].len);
+    memcpy(data + WIRE_FRAME_HEAD + parts[0].len, command, 8);
+    struct lab_node *n = lab_node(s->lab, s->follower);
+    return (struct lab_packet){.from = s->follower,
+                               .to = s->leader,
+                               .lane = KELP_LANE_ENTRIES,
+                               .connection = n->links[s->leader - 1][KELP_LANE_ENTRIES].connection,
+                               .data = data,
+                               .len = WIRE_FRAME_HEAD + parts[0].len + 8};
+}
+
+static uint64_t term_of(struct scene *s)
+{
+    return lab_status(s->lab, s->leader)->view.term.v;
+}
+
+static void a_copy_is_executed_once_and_never_answered(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(1);
+    s->lab->twice = 1000;
+    (void)lab_write(s->client, 7, 5000);
+    lab_await(s->client, 1);
+    lab_run(s->lab, 200);
+    assert_int_equal(applied_count(s), 1);
+    assert_int_equal(s->spy.answer_count, 1);
+    assert_int_equal(lab_status(s->lab, s->leader)->forwards_dropped, 1);
+    scene_free(s);
+}
+
+static void a_replay_on_another_connection_is_dropped(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(2);
+    (void)lab_write(s->client, 7, 5000);
+    lab_await(s->client, 1);
+    lab_disconnect(s->lab, s->leader, s->follower);
+    lab_run(s->lab, 5);
+    struct lab_packet replay = s->spy.forwards[0];
+    replay.connection = forge(s, 1, 1, 1).connection;
+    lab_inject(s->lab, &replay);
+    lab_run(s->lab, 200);
+    assert_int_equal(applied_count(s), 1);
+    assert_int_equal(lab_status(s->lab, s->leader)->forwards_dropped, 1);
+    scene_free(s);
+}
+
+static void what_is_overtaken_is_never_executed_and_its_outcome_is_unknown(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(3);
+    s->spy.hold_forwards = true;
+    (void)lab_write(s->client, 1, 1000);
+    (void)lab_write(s->client, 2, 1000);
+    lab_run(s->lab, 2);
+    assert_int_equal(s->spy.forward_count, 2);
+    lab_inject(s->lab, &s->spy.forwards[1]);
+    lab_run(s->lab, 5);
+    lab_inject(s->lab, &s->spy.forwards[0]);
+    lab_run(s->lab, 1100);
+    assert_int_equal(s->client->told_count, 2);
+    assert_int_equal(s->client->told[0].outcome, KELP_UNKNOWN); /* in the order of submission */
+    assert_int_equal(s->client->told[0].reason, KELP_R_TIMEOUT);
+    assert_int_equal(s->client->told[1].outcome, KELP_DONE);
+    assert_int_equal(applied_count(s), 1);
+    assert_int_equal(lab_node(s->lab, s->leader)->machine->last, 2);
+    scene_free(s);
+}
+
+static void an_answer_after_the_deadline_counts_for_nothing(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(4);
+    s->spy.hold_answers = true;
+    (void)lab_write(s->client, 1, 300);
+    lab_run(s->lab, 310);
+    assert_int_equal(s->client->told_count, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_UNKNOWN);
+    lab_inject(s->lab, &s->spy.answers[0]);
+    s->spy.hold_answers = false;
+    (void)lab_read(s->client, 1000);
+    lab_await(s->client, 2);
+    assert_int_equal(s->client->told[1].result[0], 1);
+    assert_int_equal(s->client->told_count, 2);
+    scene_free(s);
+}
+
+static void an_answer_counts_only_on_the_connection_of_its_forward(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(5);
+    s->spy.hold_answers = true;
+    (void)lab_write(s->client, 1, 3000);
+    lab_run(s->lab, 20);
+    assert_int_equal(s->spy.answer_count, 1);
+    struct lab_packet other = s->spy.answers[0];
+    other.from = other.from == 3 ? 2 : 3; /* the same frame from somebody else */
+    if (other.from == s->follower) other.from = 1;
+    other.connection =
+        lab_node(s->lab, s->follower)->links[other.from - 1][KELP_LANE_ENTRIES].connection;
+    lab_inject(s->lab, &other);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->client->told_count, 0);
+    other = s->spy.answers[0]; /* and on another lane's connection */
+    other.lane = KELP_LANE_SNAPSHOT;
+    other.connection =
+        lab_node(s->lab, s->follower)->links[s->leader - 1][KELP_LANE_SNAPSHOT].connection;
+    struct wire_frame frame;
+    size_t used;
+    assert_int_equal(wire_frame_decode(bytes_of(other.data, other.len), WIRE_FRAME_BODY_MAX, &frame,
+                                       &used, NULL),
+                     KELP_OK);
+    assert_int_equal(driver_frame(lab_node(s->lab, s->follower)->driver, s->lab->now, s->leader,
+                                  KELP_LANE_SNAPSHOT, other.connection, &frame, NULL),
+                     KELP_E_MALFORMED);
+    lab_inject(s->lab, &s->spy.answers[0]);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->client->told_count, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_DONE);
+    scene_free(s);
+}
+
+static void a_lost_connection_makes_a_write_unknown_and_asks_a_read_anew(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(6);
+    struct lab_client *reader = lab_client(s->lab, s->follower);
+    s->spy.hold_answers = true;
+    (void)lab_write(s->client, 1, 3000);
+    (void)lab_read(reader, 3000);
+    lab_run(s->lab, 20);
+    s->spy.hold_answers = false;
+    lab_disconnect(s->lab, s->leader, s->follower);
+    lab_await(s->client, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_UNKNOWN);
+    assert_int_equal(s->client->told[0].reason, KELP_R_CONNECTION_LOST);
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(reader->told[0].result[0], 1); /* the write did happen */
+    lab_client_free(reader);
+    scene_free(s);
+}
+
+static void a_forward_of_another_term_is_refused_and_of_an_older_start_is_dropped(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(7);
+    uint64_t term = term_of(s);
+    struct lab_packet p = forge(s, term + 1, 1, 1000);
+    lab_inject(s->lab, &p);
+    lab_run(s->lab, 20);
+    assert_int_equal(s->spy.refusals, 1);
+    p = forge(s, term, 0, 2000);
+    lab_inject(s->lab, &p);
+    p = forge(s, term, 1, 1000); /* judged before, though refused */
+    lab_inject(s->lab, &p);
+    lab_run(s->lab, 200);
+    assert_int_equal(applied_count(s), 0);
+    assert_int_equal(s->spy.answer_count, 1);
+    assert_int_equal(lab_status(s->lab, s->leader)->forwards_dropped, 2);
+    p = forge(s, term, 1, 1001);
+    lab_inject(s->lab, &p);
+    lab_run(s->lab, 200);
+    assert_int_equal(applied_count(s), 1);
+    scene_free(s);
+}
+
+static void a_new_start_of_the_sender_begins_its_numbers_anew(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(8);
+    for (uint64_t i = 1; i <= 5; i++)
+        (void)lab_write(s->client, i, 3000);
+    lab_await(s->client, 5);
+    free(s->client);
+    lab_crash(s->lab, s->follower);
+    lab_start(s->lab, s->follower);
+    lab_run(s->lab, 500);
+    s->client = lab_client(s->lab, s->follower);
+    (void)lab_write(s->client, 6, 3000);
+    lab_await(s->client, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_DONE);
+    scene_free(s);
+}
+
+static void what_a_deposed_leader_refuses_goes_to_the_next_one_in_order(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(9);
+    s->spy.deaf = s->leader; /* it loses its quorum, but forwards still reach it */
+    uint64_t value = 0;
+    for (int i = 0; i < 800; i++) {
+        (void)lab_write(s->client, ++value, 20000);
+        lab_run(s->lab, 10);
+    }
+    lab_await(s->client, value);
+    assert_true(s->spy.refusals > 0);
+    size_t done = 0;
+    const struct lab_machine *m = lab_node(s->lab, s->follower)->machine;
+    for (uint64_t i = 1; i < m->count; i++)
+        assert_true(m->values[i] > m->values[i - 1]);
+    for (size_t i = 0; i < value; i++) {
+        assert_int_equal(s->client->told[i].token, i + 1);
+        done += s->client->told[i].outcome == KELP_DONE;
+    }
+    assert_true(done >= 400);
+    assert_true(lab_leader(s->lab) != s->leader);
+    s->spy.deaf = 0;
+    scene_free(s);
+}
+
+static void a_leader_at_its_limit_answers_busy(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(10);
+    s->lab->forward_bytes_max = 100;
+    free(s->client);
+    lab_crash(s->lab, s->follower);
+    lab_start(s->lab, s->follower);
+    lab_run(s->lab, 500);
+    s->client = lab_client(s->lab, s->follower);
+    s->spy.hold_answers = true;
+    for (uint64_t i = 1; i <= 13; i++)
+        (void)lab_write(s->client, i, 1000);
+    lab_run(s->lab, 1100);
+    assert_int_equal(s->client->told_count, 13);
+    assert_int_equal(s->client->told[12].outcome, KELP_REFUSED); /* 13 x 8 bytes do not fit */
+    assert_int_equal(s->client->told[12].reason, KELP_R_BUSY);
+    assert_int_equal(s->client->told[11].outcome, KELP_UNKNOWN);
+    assert_int_equal(lab_status(s->lab, s->follower)->forward_bytes, 0);
+    scene_free(s);
+}
+
+static void a_malformed_forward_closes_the_connection(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(11);
+    uint8_t junk[16] = {4, 0, 9, 9};
+    struct wire_frame frame = {.kind = WIRE_FORWARD, .body = bytes_of(junk, sizeof junk)};
+    struct kelp_fault fault = {.error = KELP_OK};
+    assert_int_not_equal(driver_frame(lab_node(s->lab, s->leader)->driver, s->lab->now, s->follower,
+                                      KELP_LANE_ENTRIES, 1, &frame, &fault),
+                         KELP_OK);
+    assert_true(fault.what[0] != '\0');
+    frame.kind = WIRE_HELLO;
+    assert_int_equal(driver_frame(lab_node(s->lab, s->leader)->driver, s->lab->now, s->follower,
+                                  KELP_LANE_ENTRIES, 1, &frame, NULL),
+                     KELP_E_MALFORMED);
+    scene_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_copy_is_executed_once_and_never_answered),
+        cmocka_unit_test(a_replay_on_another_connection_is_dropped),
+        cmocka_unit_test(what_is_overtaken_is_never_executed_and_its_outcome_is_unknown),
+        cmocka_unit_test(an_answer_after_the_deadline_counts_for_nothing),
+        cmocka_unit_test(an_answer_counts_only_on_the_connection_of_its_forward),
+        cmocka_unit_test(a_lost_connection_makes_a_write_unknown_and_asks_a_read_anew),
+        cmocka_unit_test(a_forward_of_another_term_is_refused_and_of_an_older_start_is_dropped),
+        cmocka_unit_test(a_new_start_of_the_sender_begins_its_numbers_anew),
+        cmocka_unit_test(what_a_deposed_leader_refuses_goes_to_the_next_one_in_order),
+        cmocka_unit_test(a_leader_at_its_limit_answers_busy),
+        cmocka_unit_test(a_malformed_forward_closes_the_connection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

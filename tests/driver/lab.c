@@ -1,0 +1,727 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lab.c - a few drivers in memory: see lab.h. */
+#include "driver/lab.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "wire/entry.h"
+#include "wire/snaphead.h"
+
+struct lab_node *lab_node(struct lab *lab, kelp_id id)
+{
+    assert_true(id >= 1 && id <= lab->count);
+    return &lab->nodes[id - 1];
+}
+
+/* ---- the machine ---- */
+
+static void fsm_apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
+                      kelp_reply_fn reply, void *sink)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(commands[i].payload.len >= 8);
+        m->last = load_u64(commands[i].payload.data);
+        if (m->count < LAB_VALUES) m->values[m->count] = m->last;
+        m->count++;
+        uint8_t out[8];
+        put_u64(out, m->count);
+        reply(sink, i, bytes_of(out, sizeof out));
+    }
+}
+
+static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
+                      void *sink)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    (void)question;
+    uint8_t out[16];
+    put_u64(out, m->count);
+    put_u64(out + 8, m->last);
+    reply(sink, 0, bytes_of(out, sizeof out));
+}
+
+static enum kelp_error fsm_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                    void **snapshot)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    put_u64(own, m->count);
+    put_u64(own + 8, m->last);
+    *own_len = 16;
+    *snapshot = NULL;
+    return KELP_OK;
+}
+
+static enum kelp_error fsm_restore(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
+                                   struct kelp_bytes own, void **restore)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    (void)pos;
+    (void)time_ns;
+    if (own.len != 16) return KELP_E_MALFORMED;
+    m->count = load_u64(own.data);
+    m->last = load_u64(own.data + 8);
+    *restore = m;
+    return KELP_OK;
+}
+
+static enum kelp_error fsm_commit(void *fsm, void *restore)
+{
+    (void)fsm;
+    (void)restore;
+    return KELP_OK;
+}
+
+static uint64_t fsm_hash(void *fsm, uint32_t group)
+{
+    const struct lab_machine *m = fsm;
+    (void)group;
+    return hash_mix(m->count, m->last);
+}
+
+static void fsm_close(void *fsm)
+{
+    free(fsm);
+}
+
+static const struct kelp_fsm_ops fsm_ops = {
+    .size = sizeof(struct kelp_fsm_ops),
+    .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
+    .apply = fsm_apply,
+    .query = fsm_query,
+    .snapshot_begin = fsm_snapshot,
+    .restore_begin = fsm_restore,
+    .restore_commit = fsm_commit,
+    .hash = fsm_hash,
+    .close = fsm_close,
+};
+
+struct reply_sink {
+    struct lab_node *node;
+    kelp_index first;
+    uint64_t token;
+};
+
+static void result_reply(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_sink *s = sink;
+    driver_result(s->node->driver, s->first + i, bytes);
+}
+
+static void query_reply(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_sink *s = sink;
+    (void)i;
+    driver_query_result(s->node->driver, s->token, bytes);
+}
+
+static void apply_now(struct lab_node *n, kelp_index first, const struct kelp_bytes *entries,
+                      size_t count)
+{
+    struct reply_sink sink = {.node = n, .first = first};
+    struct kelp_fault fault = {.error = KELP_OK};
+    enum kelp_error error = rsm_apply(n->rsm, first, entries, count, result_reply, &sink, &fault);
+    assert_int_equal(error, KELP_OK);
+    driver_applied(n->driver, first + count - 1);
+}
+
+static void port_apply(void *machine, kelp_index first, const struct kelp_bytes *entries,
+                       size_t count)
+{
+    struct lab_node *n = machine;
+    if (!n->hold_apply) {
+        apply_now(n, first, entries, count);
+        return;
+    }
+    assert_int_equal(n->held_count, 0); /* one batch is open at a time */
+    n->held_first = first;
+    n->held_count = count;
+    for (size_t i = 0; i < count; i++) {
+        n->held[i] = malloc(entries[i].len);
+        n->held_len[i] = entries[i].len;
+        memcpy(n->held[i], entries[i].data, entries[i].len);
+    }
+}
+
+void lab_release_apply(struct lab_node *n)
+{
+    n->hold_apply = false;
+    struct kelp_bytes entries[1024];
+    size_t count = n->held_count;
+    n->held_count = 0;
+    for (size_t i = 0; i < count; i++)
+        entries[i] = bytes_of(n->held[i], n->held_len[i]);
+    if (count > 0) apply_now(n, n->held_first, entries, count);
+    for (size_t i = 0; i < count; i++)
+        free(n->held[i]);
+}
+
+static void port_query(void *machine, uint64_t token, struct kelp_bytes question)
+{
+    struct lab_node *n = machine;
+    struct reply_sink sink = {.node = n, .token = token};
+    rsm_query(n->rsm, question, query_reply, &sink);
+}
+
+static size_t port_machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
+                                    struct kelp_pos *pos)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot(n->rsm, config, config->cluster, 0, out, pos);
+}
+
+static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driver_machine_ops),
+                                                      .apply = port_apply,
+                                                      .query = port_query,
+                                                      .snapshot = port_machine_snapshot};
+
+/* ---- the store: memstore, an identity beside it, and what a boot needs ---- */
+
+static void copy_of(uint8_t **out, size_t *out_len, struct kelp_bytes in)
+{
+    free(*out);
+    *out = malloc(in.len + 1);
+    memcpy(*out, in.data, in.len);
+    *out_len = in.len;
+}
+
+static void port_save(void *store, uint32_t group, const struct kelp_save *save,
+                      const struct kelp_bytes *parts, size_t part_count)
+{
+    struct lab_node *n = store;
+    if ((save->flags & KELP_SAVE_APPEND) != 0 && save->first == 1) {
+        struct kelp_pos pos;
+        uint8_t type;
+        size_t bytes;
+        assert_int_equal(wire_entry_peek(parts[0], &pos, &type, &bytes), KELP_OK);
+        copy_of(&n->entry1, &n->entry1_len, bytes_of(parts[0].data, bytes));
+    }
+    memstore_ops.save(n->store, group, save, parts, part_count);
+}
+
+static void port_read(void *store, uint32_t group, uint64_t tag, kelp_index first,
+                      uint32_t entries_max, uint64_t bytes_max)
+{
+    struct lab_node *n = store;
+    memstore_ops.read(n->store, group, tag, first, entries_max, bytes_max);
+}
+
+static void port_snapshot(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head)
+{
+    struct lab_node *n = store;
+    copy_of(&n->head, &n->head_new_len, head);
+    memstore_ops.snapshot(n->store, group, pos, head);
+}
+
+static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+{
+    struct lab_node *n = store;
+    (void)group;
+    assert_true(n->cluster.hi == 0 && n->cluster.lo == 0); /* once in a directory's life */
+    n->pledging = cluster;
+    n->pledge_queued = true;
+}
+
+static void port_idle(void *store, uint32_t group)
+{
+    struct lab_node *n = store;
+    memstore_ops.idle(n->store, group);
+}
+
+static const struct kelp_store_ops store_ops = {.size = sizeof(struct kelp_store_ops),
+                                                .save = port_save,
+                                                .read = port_read,
+                                                .snapshot = port_snapshot,
+                                                .pledge = port_pledge,
+                                                .idle = port_idle};
+
+static void done_saved(void *ctx, uint32_t group, uint64_t number)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    driver_saved(n->driver, number);
+}
+
+static void done_read(void *ctx, uint32_t group, uint64_t tag, enum kelp_error error,
+                      struct kelp_pos before, kelp_index first, kelp_index last,
+                      struct kelp_bytes entries)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    driver_read_done(n->driver, tag, error, before, first, last, entries);
+}
+
+static void done_snapshot(void *ctx, uint32_t group, kelp_index index, enum kelp_error error)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    n->head_len = n->head_new_len;
+    driver_snapshot_done(n->driver, index, error);
+}
+
+static void done_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    driver_store_fault(n->driver, fault);
+}
+
+static void store_run(struct lab_node *n)
+{
+    if (n->hold_disk) return;
+    if (n->pledge_queued) {
+        n->pledge_queued = false;
+        n->cluster = n->pledging;
+        driver_pledged(n->driver);
+    }
+    (void)memstore_run(n->store);
+}
+
+/* ---- the network ---- */
+
+static void packet_push(struct lab *lab, struct lab_packet packet)
+{
+    if (lab->packet_count == lab->packet_room) {
+        lab->packet_room = lab->packet_room * 2 + 64;
+        lab->packets = realloc(lab->packets, lab->packet_room * sizeof packet);
+    }
+    lab->packets[lab->packet_count++] = packet;
+}
+
+void lab_inject(struct lab *lab, const struct lab_packet *packet)
+{
+    struct lab_packet copy = *packet;
+    copy.data = malloc(packet->len);
+    memcpy(copy.data, packet->data, packet->len);
+    packet_push(lab, copy);
+}
+
+static enum kelp_error port_send(void *peers, uint32_t group, kelp_id to, enum kelp_lane lane,
+                                 uint64_t connection, const struct kelp_bytes *parts,
+                                 size_t part_count)
+{
+    struct lab_node *n = peers;
+    (void)group;
+    uint64_t now = n->links[to - 1][lane].connection;
+    if (now == 0 || (connection != 0 && connection != now)) return KELP_E_CLOSED;
+    struct lab_packet p = {.from = n->id, .to = to, .lane = (uint8_t)lane, .connection = now};
+    for (size_t i = 0; i < part_count; i++)
+        p.len += parts[i].len;
+    p.data = malloc(p.len);
+    size_t at = 0;
+    for (size_t i = 0; i < part_count; i++) {
+        if (parts[i].len > 0) memcpy(p.data + at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    struct lab *lab = n->lab;
+    bool drop = prng_chance(&lab->prng, lab->loss, 1000);
+    if (lab->watch != NULL && !lab->watch(lab, &p, lab->watch_ctx)) drop = true;
+    if (!drop && prng_chance(&lab->prng, lab->twice, 1000)) lab_inject(lab, &p);
+    if (drop)
+        free(p.data);
+    else
+        packet_push(lab, p);
+    return KELP_OK;
+}
+
+static void port_flush(void *peers)
+{
+    (void)peers; /* parts were copied when they were sent */
+}
+
+static uint64_t port_connection(void *peers, kelp_id to, enum kelp_lane lane)
+{
+    struct lab_node *n = peers;
+    return to >= 1 && to <= n->lab->count ? n->links[to - 1][lane].connection : 0;
+}
+
+static const struct kelp_peers_ops peers_ops = {.size = sizeof(struct kelp_peers_ops),
+                                                .send = port_send,
+                                                .flush = port_flush,
+                                                .connection = port_connection};
+
+static void deliver(struct lab *lab, struct lab_packet *p)
+{
+    struct lab_node *to = lab_node(lab, p->to), *from = lab_node(lab, p->from);
+    bool open = to->up && to->links[p->from - 1][p->lane].connection == p->connection;
+    if (open && !to->cut && !from->cut) {
+        struct wire_frame frame;
+        size_t used;
+        struct kelp_fault fault = {.error = KELP_OK};
+        assert_int_equal(wire_frame_decode(bytes_of(p->data, p->len), WIRE_FRAME_BODY_MAX, &frame,
+                                           &used, &fault),
+                         KELP_OK);
+        enum kelp_error error =
+            driver_frame(to->driver, lab->now, p->from, p->lane, p->connection, &frame, &fault);
+        if (error != KELP_OK) fail_msg("frame refused: %s", fault.what);
+    }
+    free(p->data);
+}
+
+static bool judge(struct lab_node *on, struct lab_node *other, struct wire_hello *hello)
+{
+    memset(hello, 0, sizeof *hello);
+    driver_hello(other->driver, hello);
+    hello->to = on->id;
+    struct wire_judge rules;
+    struct wire_refuse refuse;
+    driver_judge(on->driver, &rules);
+    memset(&refuse, 0, sizeof refuse);
+    if (wire_hello_judge(&rules, hello, &refuse) == 0) return true;
+    other->refused = true;
+    driver_refused(other->driver, on->id, &refuse);
+    return false;
+}
+
+static void connect_pair(struct lab *lab, struct lab_node *a, struct lab_node *b)
+{
+    if (!a->up || !b->up || a->cut || b->cut || a->links[b->id - 1][0].connection != 0) return;
+    struct wire_hello of_a, of_b;
+    if (!judge(a, b, &of_b) || !judge(b, a, &of_a)) return;
+    for (uint8_t lane = 0; lane < KELP_LANES; lane++) {
+        uint64_t connection = ++lab->connections;
+        a->links[b->id - 1][lane].connection = b->links[a->id - 1][lane].connection = connection;
+        driver_connected(a->driver, lab->now, b->id, lane, connection, &of_b);
+        driver_connected(b->driver, lab->now, a->id, lane, connection, &of_a);
+    }
+}
+
+void lab_disconnect(struct lab *lab, kelp_id first, kelp_id second)
+{
+    struct lab_node *a = lab_node(lab, first), *b = lab_node(lab, second);
+    for (uint8_t lane = 0; lane < KELP_LANES; lane++) {
+        uint64_t connection = a->links[second - 1][lane].connection;
+        a->links[second - 1][lane].connection = b->links[first - 1][lane].connection = 0;
+        if (connection == 0) continue;
+        if (a->up) driver_disconnected(a->driver, lab->now, second, lane, connection);
+        if (b->up) driver_disconnected(b->driver, lab->now, first, lane, connection);
+    }
+}
+
+/* ---- nodes ---- */
+
+static uint64_t lab_random(void *ctx)
+{
+    struct lab_node *n = ctx;
+    return prng_next(&n->lab->prng);
+}
+
+static void lab_note(void *ctx, int level, const char *line)
+{
+    struct lab_node *n = ctx;
+    (void)level;
+    (void)snprintf(n->note, sizeof n->note, "%s", line);
+}
+
+static void directory_new(struct lab_node *n)
+{
+    struct kelp_store_done done = {.size = sizeof done,
+                                   .ctx = n,
+                                   .saved = done_saved,
+                                   .read = done_read,
+                                   .snapshot = done_snapshot,
+                                   .fault = done_fault};
+    memstore_free(n->store);
+    free(n->entry1);
+    free(n->head);
+    n->entry1 = n->head = NULL;
+    n->entry1_len = n->head_len = n->head_new_len = 0;
+    n->cluster = (struct kelp_cluster_id){0, 0};
+    n->incarnation = prng_next(&n->lab->prng) | 1;
+    n->start_count = 0;
+    n->store = memstore_new(&done);
+}
+
+struct lab *lab_new(size_t count, uint64_t seed)
+{
+    assert_true(count >= 1 && count <= LAB_NODES);
+    struct lab *lab = calloc(1, sizeof *lab);
+    lab->count = count;
+    lab->prng.state = seed;
+    lab->now = 1000 * LAB_MS;
+    lab->cache_bytes_max = lab->forward_bytes_max = 64u << 20;
+    lab->line_requests_max = 16384;
+    lab->limits = kelp_options_default(1, 1).limits;
+    for (size_t i = 0; i < count; i++) {
+        struct lab_node *n = &lab->nodes[i];
+        n->lab = lab;
+        n->id = i + 1;
+        lab->listed[i].id = n->id;
+        (void)snprintf(lab->listed[i].peer.text, WIRE_ADDRESS_MAX, "node%zu:7101", i + 1);
+        directory_new(n);
+    }
+    return lab;
+}
+
+/* What recovery would find: the newest snapshot, and entry 1 as the only configuration. */
+static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_config *config,
+                      struct wire_snaphead *head)
+{
+    memset(boot, 0, sizeof *boot);
+    memstore_boot(n->store, &boot->core);
+    if (boot->core.last == 0 && boot->core.base.index == 0) return false;
+    struct wire_entry e;
+    size_t used;
+    assert_int_equal(wire_entry_decode(bytes_of(n->entry1, n->entry1_len), &e, &used, NULL), 0);
+    assert_int_equal(wire_config_decode(e.payload, 1, config, NULL), KELP_OK);
+    boot->config = config;
+    if (boot->core.base.index == 0) boot->entry1 = bytes_of(n->entry1, n->entry1_len);
+    head->pos.index = 0;
+    if (n->head_len == 0) return true;
+    assert_int_equal(wire_snaphead_decode(bytes_of(n->head, n->head_len), head, &used, NULL), 0);
+    boot->core.applied = boot->core.snapshot = head->pos.index;
+    if (boot->core.commit < head->pos.index) boot->core.commit = head->pos.index;
+    boot->time_ns = head->time_ns;
+    return true;
+}
+
+void lab_start(struct lab *lab, kelp_id id)
+{
+    struct lab_node *n = lab_node(lab, id);
+    assert_false(n->up);
+    n->start_count++;
+    n->refused = false;
+    n->machine = calloc(1, sizeof *n->machine);
+    n->rsm = rsm_new(&fsm_ops, n->machine, 0);
+    struct driver_boot boot;
+    struct wire_config config;
+    struct wire_snaphead head;
+    if (boot_make(n, &boot, &config, &head) && head.pos.index != 0)
+        assert_int_equal(rsm_restore(n->rsm, &head, NULL), KELP_OK);
+    struct driver_options o = {
+        .core = kelp_options_default(id, prng_next(&lab->prng)),
+        .cluster = n->cluster,
+        .incarnation = n->incarnation,
+        .start_count = n->start_count,
+        .bootstrap = lab->listed,
+        .bootstrap_count = lab->count,
+        .cache_bytes_max = lab->cache_bytes_max,
+        .forward_bytes_max = lab->forward_bytes_max,
+        .line_requests_max = lab->line_requests_max,
+        .snapshot_every_entries = lab->snapshot_every,
+        .wall_unix_ms = 1700000000000,
+        .random = lab_random,
+        .random_ctx = n,
+        .note = lab_note,
+        .watch_ctx = n,
+    };
+    o.core.limits = lab->limits;
+    if (lab->snapshot_every > 0) o.core.trailing_entries = 8;
+    struct driver_ports ports = {.store = &store_ops,
+                                 .store_ctx = n,
+                                 .peers = &peers_ops,
+                                 .peers_ctx = n,
+                                 .machine = &machine_ops,
+                                 .machine_ctx = n};
+    struct kelp_fault fault = {.error = KELP_OK};
+    n->driver = driver_new(&o, &ports, &boot, lab->now, &fault);
+    if (n->driver == NULL) fail_msg("node %d: %s", (int)id, fault.what);
+    n->up = true;
+}
+
+void lab_start_all(struct lab *lab)
+{
+    for (kelp_id id = 1; id <= lab->count; id++)
+        lab_start(lab, id);
+}
+
+static void node_drop(struct lab_node *n)
+{
+    driver_free(n->driver);
+    n->driver = NULL;
+    rsm_free(n->rsm);
+    n->rsm = NULL;
+    n->machine = NULL;
+    for (size_t i = 0; i < n->held_count; i++)
+        free(n->held[i]);
+    n->held_count = 0;
+    n->hold_apply = n->hold_disk = n->pledge_queued = false;
+}
+
+void lab_crash(struct lab *lab, kelp_id id)
+{
+    struct lab_node *n = lab_node(lab, id);
+    if (!n->up) return;
+    n->up = false;
+    memstore_crash(n->store);
+    node_drop(n);
+    for (kelp_id other = 1; other <= lab->count; other++) {
+        if (other != id) lab_disconnect(lab, id, other);
+    }
+}
+
+void lab_wipe(struct lab *lab, kelp_id id)
+{
+    lab_crash(lab, id);
+    directory_new(lab_node(lab, id));
+}
+
+void lab_free(struct lab *lab)
+{
+    for (size_t i = 0; i < lab->count; i++) {
+        struct lab_node *n = &lab->nodes[i];
+        node_drop(n);
+        memstore_free(n->store);
+        free(n->entry1);
+        free(n->head);
+    }
+    for (size_t i = 0; i < lab->packet_count; i++)
+        free(lab->packets[i].data);
+    free(lab->packets);
+    free(lab);
+}
+
+/* ---- time ---- */
+
+static void tick(struct lab *lab)
+{
+    lab->now += LAB_MS;
+    for (size_t a = 0; a < lab->count; a++) {
+        for (size_t b = a + 1; b < lab->count; b++)
+            connect_pair(lab, &lab->nodes[a], &lab->nodes[b]);
+    }
+    struct lab_packet *due = lab->packets;
+    size_t count = lab->packet_count;
+    lab->packets = NULL;
+    lab->packet_count = lab->packet_room = 0;
+    for (size_t i = 0; i < count; i++)
+        deliver(lab, &due[i]);
+    free(due);
+    for (size_t i = 0; i < lab->count; i++) {
+        struct lab_node *n = &lab->nodes[i];
+        if (!n->up) continue;
+        store_run(n);
+        for (int turn = 0; turn < 100 && driver_run(n->driver, lab->now) <= lab->now; turn++)
+            store_run(n);
+        struct kelp_fault fault = {.error = KELP_OK};
+        if (driver_check(n->driver, &fault) != KELP_OK) fail_msg("node %zu: %s", i + 1, fault.what);
+    }
+}
+
+void lab_run(struct lab *lab, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i++)
+        tick(lab);
+}
+
+static struct driver_status shared_status;
+
+struct driver_status *lab_status(struct lab *lab, kelp_id id)
+{
+    driver_status(lab_node(lab, id)->driver, &shared_status);
+    return &shared_status;
+}
+
+kelp_id lab_leader(struct lab *lab)
+{
+    kelp_id leader = 0;
+    uint64_t term = 0;
+    for (kelp_id id = 1; id <= lab->count; id++) {
+        if (!lab_node(lab, id)->up) continue;
+        const struct kelp_view *v = &lab_status(lab, id)->view;
+        if (v->role != KELP_LEADER || v->term.v <= term || !v->committed_own_term) continue;
+        leader = id;
+        term = v->term.v;
+    }
+    return leader;
+}
+
+kelp_id lab_await_leader(struct lab *lab)
+{
+    for (int i = 0; i < 30000; i++) {
+        kelp_id leader = lab_leader(lab);
+        if (leader != 0) return leader;
+        tick(lab);
+    }
+    fail_msg("no leader within 30 s");
+    return 0;
+}
+
+/* ---- clients ---- */
+
+static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
+{
+    struct lab_client *c = ctx;
+    assert_true(c->told_count < LAB_VALUES);
+    struct lab_told *t = &c->told[c->told_count++];
+    *t = (struct lab_told){.token = token,
+                           .outcome = o->outcome,
+                           .reason = o->reason,
+                           .pos = o->pos,
+                           .leader = o->leader,
+                           .result_len = o->result.len};
+    if (o->result.len >= 8) t->result[0] = load_u64(o->result.data);
+    if (o->result.len >= 16) t->result[1] = load_u64(o->result.data + 8);
+}
+
+struct lab_client *lab_client(struct lab *lab, kelp_id node)
+{
+    struct lab_client *c = calloc(1, sizeof *c);
+    c->lab = lab;
+    c->node = node;
+    c->line = driver_line_open(lab_node(lab, node)->driver, told, c);
+    assert_non_null(c->line);
+    return c;
+}
+
+void lab_client_free(struct lab_client *c)
+{
+    struct lab_node *n = lab_node(c->lab, c->node);
+    if (n->up) driver_line_close(n->driver, c->line);
+    free(c);
+}
+
+static kelp_ns deadline_of(struct lab *lab, uint64_t timeout_ms)
+{
+    return lab->now + timeout_ms * LAB_MS;
+}
+
+static uint64_t write_to(struct lab_client *c, uint64_t value, uint64_t timeout_ms, bool forward)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    enum kelp_reason reason;
+    uint8_t *room = driver_reserve(d, 8, &reason);
+    assert_non_null(room);
+    put_u64(room, value);
+    driver_write(d, c->lab->now, c->line, ++c->tokens, 8, bytes_of(NULL, 0),
+                 deadline_of(c->lab, timeout_ms), forward);
+    return c->tokens;
+}
+
+uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
+{
+    return write_to(c, value, timeout_ms, true);
+}
+
+uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
+{
+    return write_to(c, value, timeout_ms, false);
+}
+
+uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, bytes_of("?", 1),
+                            bytes_of(NULL, 0), deadline_of(c->lab, timeout_ms), true));
+    return c->tokens;
+}
+
+void lab_await(struct lab_client *c, size_t told_count)
+{
+    for (int i = 0; i < 30000 && c->told_count < told_count; i++)
+        tick(c->lab);
+    if (c->told_count < told_count)
+        fail_msg("%zu of %zu outcomes within 30 s", c->told_count, told_count);
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lab.h - a few drivers with stores, machines and a network in memory, on a clock that the test
+ * turns.
+ *
+ * What a crash keeps is what the store had run: identity, log, snapshot. Frames may be cut, lost
+ * or sent twice; a seed decides. The machine under every driver is a list of 64-bit numbers: a
+ * command appends its number and is answered with the new count, a question is answered with count
+ * and last number. */
+#ifndef TESTS_DRIVER_LAB_H
+#define TESTS_DRIVER_LAB_H
+
+#include "base/prng.h"
+#include "driver/driver.h"
+#include "rsm/rsm.h"
+#include "store/memstore.h"
+
+#define LAB_NODES  5u
+#define LAB_VALUES 8192u
+#define LAB_MS     UINT64_C(1000000)
+
+struct lab;
+
+struct lab_machine {
+    uint64_t values[LAB_VALUES];
+    uint64_t count, last;
+};
+
+struct lab_link {
+    uint64_t connection; /* 0: down */
+};
+
+struct lab_node {
+    struct lab *lab;
+    kelp_id id;
+    bool up, cut;    /* cut: no frame goes in or out, its connections stay */
+    bool hold_disk;  /* the store does not run */
+    bool hold_apply; /* the machine keeps its batches until released */
+    struct kelp_cluster_id cluster, pledging;
+    bool pledge_queued;
+    uint64_t incarnation, start_count;
+    struct memstore *store;
+    uint8_t *entry1, *head;
+    size_t entry1_len, head_len, head_new_len;
+    struct kelp_bytes snapshot;
+    struct driver *driver;
+    struct rsm *rsm;
+    struct lab_machine *machine;
+    kelp_index held_first;
+    size_t held_count;
+    uint8_t *held[1024];
+    size_t held_len[1024];
+    struct lab_link links[LAB_NODES][KELP_LANES]; /* by slot of the peer */
+    char note[400];
+    bool refused; /* by a peer's handshake */
+};
+
+struct lab_packet {
+    kelp_id from, to;
+    uint8_t lane;
+    uint64_t connection;
+    uint8_t *data;
+    size_t len;
+};
+
+struct lab {
+    kelp_ns now;
+    struct prng prng;
+    size_t count;
+    struct lab_node nodes[LAB_NODES];
+    struct driver_member listed[LAB_NODES];
+    struct lab_packet *packets; /* in flight, oldest first */
+    size_t packet_count, packet_room;
+    uint64_t connections;
+    uint64_t loss, twice; /* of 1000 frames */
+    uint64_t snapshot_every;
+    uint64_t cache_bytes_max, forward_bytes_max, line_requests_max;
+    struct kelp_limits limits;
+    /* sees every frame before it is queued; false drops it; may be NULL */
+    bool (*watch)(struct lab *lab, const struct lab_packet *packet, void *ctx);
+    void *watch_ctx;
+};
+
+/* lab_new - nodes 1..count, all down and empty, each listing all. */
+struct lab *lab_new(size_t count, uint64_t seed);
+void lab_free(struct lab *lab);
+struct lab_node *lab_node(struct lab *lab, kelp_id id);
+void lab_start(struct lab *lab, kelp_id id); /* from what its store holds */
+void lab_start_all(struct lab *lab);
+void lab_crash(struct lab *lab, kelp_id id); /* what was not run by the store is gone */
+void lab_wipe(struct lab *lab, kelp_id id);  /* crash, then an empty directory */
+void lab_disconnect(struct lab *lab, kelp_id a, kelp_id b);
+void lab_run(struct lab *lab, uint64_t ms);
+kelp_id lab_leader(struct lab *lab); /* the one that leads in the highest term, 0: none */
+/* runs until there is one that can serve; fails after 30 s */
+kelp_id lab_await_leader(struct lab *lab);
+struct driver_status *lab_status(struct lab *lab, kelp_id id); /* valid until the next call */
+void lab_release_apply(struct lab_node *node);                 /* the held batch is applied now */
+void lab_inject(struct lab *lab, const struct lab_packet *packet); /* a copy of it is queued */
+
+/* ---- a client: remembers what it was told, in order ---- */
+
+struct lab_told {
+    uint64_t token;
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    struct kelp_pos pos;
+    kelp_id leader;
+    uint64_t result[2];
+    size_t result_len;
+};
+
+struct lab_client {
+    struct lab *lab;
+    kelp_id node;
+    struct driver_line *line;
+    uint64_t tokens;
+    struct lab_told told[LAB_VALUES];
+    size_t told_count;
+};
+
+struct lab_client *lab_client(struct lab *lab, kelp_id node);
+void lab_client_free(struct lab_client *c);
+uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
+/* not forwarded */
+uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
+uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
+void lab_await(struct lab_client *c, size_t told_count); /* fails after 30 s */
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rsm_test.c - envelopes opened, clock and chain kept, the unknown never skipped. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "rsm/rsm.h"
+#include "wire/entry.h"
+
+struct sum { /* adds the first byte of every command */
+    uint64_t total, commands, calls, time_ns, extension_bytes;
+};
+
+static bool closed;
+
+static void sum_apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
+                      kelp_reply_fn reply, void *sink)
+{
+    struct sum *s = fsm;
+    (void)group;
+    s->calls++;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(commands[i].time_ns >= s->time_ns);
+        s->time_ns = commands[i].time_ns;
+        s->total += commands[i].payload.data[0];
+        s->commands++;
+        s->extension_bytes += commands[i].extension.len;
+        if (commands[i].payload.data[0] != 0) reply(sink, i, commands[i].payload);
+    }
+}
+
+static void sum_query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
+                      void *sink)
+{
+    const struct sum *s = fsm;
+    (void)group;
+    (void)question;
+    uint8_t out[8];
+    put_u64(out, s->total);
+    reply(sink, 0, bytes_of(out, 8));
+}
+
+static enum kelp_error sum_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                    void **snapshot)
+{
+    const struct sum *s = fsm;
+    (void)group;
+    put_u64(own, s->total);
+    *own_len = 8;
+    *snapshot = NULL;
+    return KELP_OK;
+}
+
+static enum kelp_error sum_restore(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
+                                   struct kelp_bytes own, void **restore)
+{
+    struct sum *s = fsm;
+    (void)group;
+    (void)pos;
+    if (own.len != 8) return KELP_E_MALFORMED;
+    s->total = load_u64(own.data);
+    s->time_ns = time_ns;
+    *restore = NULL;
+    return KELP_OK;
+}
+
+static enum kelp_error sum_commit(void *fsm, void *restore)
+{
+    (void)fsm;
+    (void)restore;
+    return KELP_OK;
+}
+
+static uint64_t sum_hash(void *fsm, uint32_t group)
+{
+    const struct sum *s = fsm;
+    (void)group;
+    return s->total * 31;
+}
+
+static void sum_close(void *fsm)
+{
+    closed = true;
+    free(fsm);
+}
+
+static const struct kelp_fsm_ops ops = {.size = sizeof(struct kelp_fsm_ops),
+                                        .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
+                                        .apply = sum_apply,
+                                        .query = sum_query,
+                                        .snapshot_begin = sum_snapshot,
+                                        .restore_begin = sum_restore,
+                                        .restore_commit = sum_commit,
+                                        .hash = sum_hash,
+                                        .close = sum_close};
+
+struct replies {
+    uint8_t first[1024];
+    bool there[1024];
+};
+
+static void on_reply(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    struct replies *r = sink;
+    assert_true(i < 1024 && !r->there[i]);
+    r->there[i] = true;
+    r->first[i] = bytes.data[0];
+}
+
+#define ENTRY_ROOM 256u
+
+static struct kelp_bytes entry(uint8_t room[ENTRY_ROOM], kelp_index index, uint64_t term,
+                               enum kelp_entry_type type, uint64_t time_ns, uint8_t value)
+{
+    struct wire_entry e = {
+        .pos = kelp_pos_of(index, term), .type = (uint8_t)type, .time_ns = time_ns};
+    if (type == KELP_ENTRY_COMMAND) e.payload = bytes_of(&value, 1);
+    wire_entry_encode(&e, room);
+    return bytes_of(room, wire_entry_size(&e));
+}
+
+static struct rsm *made(struct sum **sum)
+{
+    *sum = calloc(1, sizeof **sum);
+    struct rsm *r = rsm_new(&ops, *sum, 0);
+    assert_non_null(r);
+    return r;
+}
+
+static void only_commands_reach_the_machine_and_replies_find_their_entry(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    uint8_t room[5][ENTRY_ROOM];
+    struct kelp_bytes entries[5] = {entry(room[0], 1, 1, KELP_ENTRY_CONFIG, 0, 0),
+                                    entry(room[1], 2, 2, KELP_ENTRY_NOOP, 5, 0),
+                                    entry(room[2], 3, 2, KELP_ENTRY_COMMAND, 6, 7),
+                                    entry(room[3], 4, 2, KELP_ENTRY_BARRIER, 6, 0),
+                                    entry(room[4], 5, 2, KELP_ENTRY_COMMAND, 7, 9)};
+    struct replies replies = {0};
+    assert_int_equal(rsm_apply(r, 1, entries, 5, on_reply, &replies, NULL), KELP_OK);
+    assert_int_equal(sum->commands, 2);
+    assert_int_equal(sum->calls, 1); /* one batch */
+    assert_int_equal(replies.first[2], 7);
+    assert_int_equal(replies.first[4], 9);
+    assert_false(replies.there[0] || replies.there[1] || replies.there[3]);
+    assert_int_equal(rsm_applied(r).index, 5);
+    assert_int_equal(rsm_applied(r).term.v, 2);
+    rsm_free(r);
+}
+
+static void cluster_time_never_goes_back(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    uint8_t room[3][ENTRY_ROOM];
+    struct kelp_bytes entries[3] = {entry(room[0], 1, 1, KELP_ENTRY_COMMAND, 100, 1),
+                                    entry(room[1], 2, 1, KELP_ENTRY_COMMAND, 40, 1),
+                                    entry(room[2], 3, 1, KELP_ENTRY_NOOP, 150, 1)};
+    struct replies replies = {0};
+    assert_int_equal(rsm_apply(r, 1, entries, 2, on_reply, &replies, NULL), KELP_OK);
+    assert_int_equal(rsm_time_ns(r), 100);
+    assert_int_equal(sum->time_ns, 100);
+    assert_int_equal(rsm_apply(r, 3, entries + 2, 1, on_reply, &replies, NULL), KELP_OK);
+    assert_int_equal(rsm_time_ns(r), 150);
+    rsm_free(r);
+}
+
+static void the_chain_does_not_depend_on_batches_and_covers_every_entry(void **state)
+{
+    (void)state;
+    static uint8_t room[600][ENTRY_ROOM];
+    static struct kelp_bytes entries[600];
+    struct sum *sum;
+    for (size_t i = 0; i < 600; i++)
+        entries[i] =
+            entry(room[i], i + 1, 1, i % 5 == 0 ? KELP_ENTRY_NOOP : KELP_ENTRY_COMMAND, i, 1);
+    struct rsm *whole = made(&sum), *pieces = made(&sum), *other = made(&sum);
+    static struct replies replies;
+    memset(&replies, 0, sizeof replies);
+    assert_int_equal(rsm_apply(whole, 1, entries, 600, on_reply, &replies, NULL), KELP_OK);
+    for (size_t i = 0; i < 600; i += 100) {
+        memset(&replies, 0, sizeof replies);
+        assert_int_equal(rsm_apply(pieces, i + 1, entries + i, 100, on_reply, &replies, NULL),
+                         KELP_OK);
+    }
+    assert_int_equal(rsm_chain_hash(whole), rsm_chain_hash(pieces));
+    assert_int_equal(rsm_state_hash(whole), rsm_state_hash(pieces));
+    entries[300] = entry(room[300], 301, 1, KELP_ENTRY_NOOP, 999, 0); /* a no-op, but another one */
+    memset(&replies, 0, sizeof replies);
+    assert_int_equal(rsm_apply(other, 1, entries, 600, on_reply, &replies, NULL), KELP_OK);
+    assert_int_not_equal(rsm_chain_hash(whole), rsm_chain_hash(other));
+    rsm_free(whole);
+    rsm_free(pieces);
+    rsm_free(other);
+}
+
+static void what_is_not_known_stops_it_there_for_good(void **state)
+{
+    (void)state;
+    const enum kelp_entry_type later[] = {KELP_ENTRY_SESSION, KELP_ENTRY_CLOCK, KELP_ENTRY_RESTORE,
+                                          KELP_ENTRY_VERSION};
+    for (size_t k = 0; k < 4; k++) {
+        struct sum *sum;
+        struct rsm *r = made(&sum);
+        uint8_t room[3][ENTRY_ROOM];
+        struct kelp_bytes entries[3] = {entry(room[0], 1, 1, KELP_ENTRY_COMMAND, 1, 3),
+                                        entry(room[1], 2, 1, later[k], 1, 0),
+                                        entry(room[2], 3, 1, KELP_ENTRY_COMMAND, 1, 5)};
+        struct replies replies = {0};
+        struct kelp_fault fault = {.error = KELP_OK};
+        assert_int_equal(rsm_apply(r, 1, entries, 3, on_reply, &replies, &fault), KELP_E_VERSION);
+        assert_int_equal(fault.index, 2);
+        assert_true(fault.what[0] != '\0');
+        /* the one before it is applied, the one behind it is not */
+        assert_int_equal(sum->total, 3);
+        assert_true(replies.there[0]);
+        assert_int_equal(rsm_applied(r).index, 1);
+        entries[1] = entry(room[1], 2, 1, KELP_ENTRY_COMMAND, 1, 4);
+        struct kelp_fault again = {.error = KELP_OK};
+        assert_int_equal(rsm_apply(r, 2, entries + 1, 2, on_reply, &replies, &again),
+                         KELP_E_VERSION);
+        assert_int_equal(sum->total, 3);
+        rsm_free(r);
+    }
+}
+
+static void an_entry_in_a_session_is_not_applied_without_sessions(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    uint8_t room[ENTRY_ROOM], value = 1;
+    struct wire_entry e = {.pos = kelp_pos_of(1, 1),
+                           .type = KELP_ENTRY_COMMAND,
+                           .flags = WIRE_ENTRY_IN_SESSION,
+                           .session = 1,
+                           .sequence = 1,
+                           .payload = bytes_of(&value, 1)};
+    wire_entry_encode(&e, room);
+    struct kelp_bytes encoded = bytes_of(room, wire_entry_size(&e));
+    struct replies replies = {0};
+    assert_int_equal(rsm_apply(r, 1, &encoded, 1, on_reply, &replies, NULL), KELP_E_VERSION);
+    assert_int_equal(sum->commands, 0);
+    rsm_free(r);
+}
+
+static void an_extension_reaches_the_machine(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    uint8_t room[ENTRY_ROOM], value = 1;
+    struct wire_entry e = {.pos = kelp_pos_of(1, 1),
+                           .type = KELP_ENTRY_COMMAND,
+                           .flags = WIRE_ENTRY_EXTENDED,
+                           .extension = bytes_of("beside", 6),
+                           .payload = bytes_of(&value, 1)};
+    wire_entry_encode(&e, room);
+    struct kelp_bytes encoded = bytes_of(room, wire_entry_size(&e));
+    struct replies replies = {0};
+    assert_int_equal(rsm_apply(r, 1, &encoded, 1, on_reply, &replies, NULL), KELP_OK);
+    assert_int_equal(sum->extension_bytes, 6);
+    rsm_free(r);
+}
+
+static void a_damaged_or_misplaced_entry_stops_it(void **state)
+{
+    (void)state;
+    for (int what = 0; what < 3; what++) {
+        struct sum *sum;
+        struct rsm *r = made(&sum);
+        uint8_t room[2][ENTRY_ROOM];
+        struct kelp_bytes entries[2] = {
+            entry(room[0], 1, 5, KELP_ENTRY_COMMAND, 1, 3),
+            entry(room[1], what == 1 ? 3 : 2, what == 2 ? 4 : 5, KELP_ENTRY_COMMAND, 1, 4)};
+        if (what == 0) room[1][33] ^= 1;
+        struct replies replies = {0};
+        struct kelp_fault fault = {.error = KELP_OK};
+        assert_int_equal(rsm_apply(r, 1, entries, 2, on_reply, &replies, &fault), KELP_E_CORRUPT);
+        assert_int_equal(fault.index, 2);
+        assert_int_equal(sum->total, 3);
+        rsm_free(r);
+    }
+}
+
+static struct wire_config config_of_one(void)
+{
+    struct wire_config c = {.cluster = {1, 2}, .config = {.index = 1, .id_highest = 1, .count = 1}};
+    c.config.members[0] = (struct kelp_member){.id = 1, .incarnation = 5, .role = KELP_VOTER};
+    memcpy(c.peer[0].text, "a:1", 4);
+    return c;
+}
+
+static void a_snapshot_restores_state_clock_and_chain(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum), *fresh;
+    uint8_t room[2][ENTRY_ROOM];
+    struct kelp_bytes entries[2] = {entry(room[0], 1, 1, KELP_ENTRY_COMMAND, 50, 3),
+                                    entry(room[1], 2, 1, KELP_ENTRY_COMMAND, 60, 4)};
+    static uint8_t head_bytes[WIRE_SNAPHEAD_BYTES_MAX];
+    struct wire_config config = config_of_one();
+    struct kelp_pos pos = {.index = 0};
+    /* nothing yet */
+    assert_int_equal(rsm_snapshot(r, &config, config.cluster, 7, head_bytes, &pos), 0);
+    struct replies replies = {0};
+    assert_int_equal(rsm_apply(r, 1, entries, 2, on_reply, &replies, NULL), KELP_OK);
+    size_t len = rsm_snapshot(r, &config, config.cluster, 7, head_bytes, &pos);
+    assert_true(len > 0);
+    assert_int_equal(pos.index, 2);
+    struct wire_snaphead head;
+    size_t used;
+    assert_int_equal(wire_snaphead_decode(bytes_of(head_bytes, len), &head, &used, NULL), KELP_OK);
+    assert_int_equal(head.epoch, 7);
+    fresh = made(&sum);
+    assert_int_equal(rsm_restore(fresh, &head, NULL), KELP_OK);
+    assert_int_equal(rsm_applied(fresh).index, 2);
+    assert_int_equal(rsm_time_ns(fresh), 60);
+    assert_int_equal(rsm_chain_hash(fresh), rsm_chain_hash(r));
+    assert_int_equal(rsm_state_hash(fresh), rsm_state_hash(r));
+    head.state_hash++;
+    assert_int_equal(rsm_restore(fresh, &head, NULL), KELP_E_CORRUPT);
+    rsm_free(r);
+    rsm_free(fresh);
+}
+
+static void a_query_is_answered_at_the_state_as_it_is(void **state)
+{
+    (void)state;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    sum->total = 77;
+    struct replies replies = {0};
+    rsm_query(r, bytes_of("?", 1), on_reply, &replies);
+    assert_true(replies.there[0]);
+    assert_int_equal(replies.first[0], 77);
+    closed = false;
+    rsm_free(r);
+    assert_true(closed);
+    rsm_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_commands_reach_the_machine_and_replies_find_their_entry),
+        cmocka_unit_test(cluster_time_never_goes_back),
+        cmocka_unit_test(the_chain_does_not_depend_on_batches_and_covers_every_entry),
+        cmocka_unit_test(what_is_not_known_stops_it_there_for_good),
+        cmocka_unit_test(an_entry_in_a_session_is_not_applied_without_sessions),
+        cmocka_unit_test(an_extension_reaches_the_machine),
+        cmocka_unit_test(a_damaged_or_misplaced_entry_stops_it),
+        cmocka_unit_test(a_snapshot_restores_state_clock_and_chain),
+        cmocka_unit_test(a_query_is_answered_at_the_state_as_it_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
