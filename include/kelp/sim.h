@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim.h - the simulator: a whole cluster in one thread, under faults, from one seed.
+ *
+ * Real drivers, cores, stores, handshakes and state machines run on a virtual clock, network and
+ * disk. A seed decides everything: the shape of the cluster, its limits and timers, which faults
+ * happen and when, and what the clients ask. The same seed gives the same events and the same hash
+ * on every machine, under every compiler. A run hurts the cluster for a while, then heals it and
+ * demands a leader, a write, and one equal state everywhere. The invariants are checked after every
+ * event, from outside the nodes; each has an id (I01 ...) and a name.
+ *
+ * To simulate your own state machine, give kelp_sim_options.machine; to ask it your own questions,
+ * kelp_sim_options.workload. Without them the built-in registers are used, whose histories are
+ * checked for linearizability. */
+#ifndef KELP_SIM_H
+#define KELP_SIM_H
+
+#include "kelp/event.h"
+#include "kelp/fsm.h"
+#include "kelp/types.h"
+
+#define KELP_SIM_NODES_MAX 7u
+#define KELP_SIM_MARKS_MAX 256u
+#define KELP_SIM_LINE_MAX  256u
+
+/* Rules that a run may break on purpose. Each must be caught within a few seeds: this is how the
+ * checkers themselves are tested. */
+enum kelp_sim_break {
+    KELP_SIM_BREAK_NOTHING = 0,
+    KELP_SIM_BREAK_VOTE_SYNC = 1,     /* the vote file says it is synced and is not */
+    KELP_SIM_BREAK_LOG_SYNC = 2,      /* log files say they are synced and are not */
+    KELP_SIM_BREAK_EARLY_SAVED = 3,   /* saves are reported before they are performed */
+    KELP_SIM_BREAK_STALE_READ = 4,    /* reads are answered from the node's own state at once */
+    KELP_SIM_BREAK_FALSE_DONE = 5,    /* a client is told OK when the outcome is unknown */
+    KELP_SIM_BREAK_FALSE_REFUSED = 6, /* a client is told "refused" when the outcome is unknown */
+    KELP_SIM_BREAK_APPLY = 7,         /* one node's state machine differs */
+    KELP_SIM_BREAK_FRAME = 8,         /* flipped bits are delivered as if the checksum were good */
+};
+#define KELP_SIM_BREAK_COUNT 9u
+
+/* One state machine for one node. make is called at each start of a node; the machine is closed
+ * through ops->close when the node stops or crashes. */
+struct kelp_sim_machine {
+    size_t size; /* sizeof(struct kelp_sim_machine) */
+    void *ctx;
+    const struct kelp_fsm_ops *ops;
+    void *(*make)(void *ctx, kelp_id node); /* NULL: out of memory */
+};
+
+#define KELP_SIM_REQUEST_MAX 4096u
+
+/* What clients ask. Every choice must come from random, which is drawn from the seed. */
+struct kelp_sim_workload {
+    size_t size; /* sizeof(struct kelp_sim_workload) */
+    void *ctx;
+    /* The next request of a client: writes at most KELP_SIM_REQUEST_MAX bytes to out and returns
+     * how many (at least one); *read true: a question, else a command. token names it later. */
+    size_t (*next)(void *ctx, uint32_t client, uint64_t token, uint64_t random, bool *read,
+                   uint8_t *out);
+    /* The outcome of a request; never called for one that was open when its node crashed. */
+    void (*outcome)(void *ctx, uint32_t client, uint64_t token, enum kelp_outcome outcome,
+                    enum kelp_reason reason, struct kelp_pos pos, struct kelp_bytes result);
+    /* After healing, once per node with its machine: NULL if all is well, else what is wrong. */
+    const char *(*judge)(void *ctx, kelp_id node, void *machine);
+};
+
+struct kelp_sim_options {
+    size_t size;           /* sizeof(struct kelp_sim_options), so that it may grow */
+    uint32_t nodes;        /* 1..KELP_SIM_NODES_MAX; 0: the seed decides, mostly 5 */
+    kelp_ns hurt;          /* simulated time under faults; 60 s */
+    kelp_ns heal;          /* simulated time in which a healed cluster must have recovered; 60 s */
+    uint64_t wall_unix_ms; /* what the nodes are told the wall clock says; must not matter */
+    enum kelp_sim_break broken;
+    const struct kelp_sim_machine *machine;     /* borrowed; NULL: the built-in registers */
+    const struct kelp_sim_workload *workload;   /* borrowed; NULL: reads and writes of registers;
+                                               * required with machine */
+    void (*trace)(void *ctx, const char *line); /* one line an event; NULL: none, much faster */
+    void *trace_ctx;
+};
+
+struct kelp_sim_report {
+    uint64_t seed, events, hash;
+    uint64_t faults;   /* crashes, pauses, cuts, stalls, lost, repeated and damaged frames ... */
+    kelp_ns simulated; /* how much time passed in the world */
+    uint32_t nodes;
+    bool passed;
+    uint64_t requests, done, refused, lost, unknown, abandoned; /* clients' requests and outcomes */
+    uint64_t frames, frames_lost, frames_repeated, frames_damaged, crashes, power_cuts, pauses,
+        cuts, stalls, restarts, elections, commits, snapshots, torn_sectors, recovery_crashes,
+        strangers_refused;
+    uint64_t marks[KELP_SIM_MARKS_MAX]; /* how often each enum kelp_event_type happened */
+    char invariant[64];                 /* FAIL: "I09 StateMachineSafety" */
+    char message[512];                  /* FAIL: what was expected and what was there */
+    char story[8192];                   /* FAIL: every node in a line, and its last events */
+};
+
+/* kelp_sim_options_default - five nodes mostly, 60 s of faults, 60 s to heal, built-in workload.
+ * returns  options by value; every field may be changed before kelp_sim_run
+ * thread   any   cost  O(1)   source  - */
+KELP_API struct kelp_sim_options kelp_sim_options_default(void);
+
+/* kelp_sim_run - run one seed to its end.
+ * takes    seed     any number
+ *          options  borrowed; NULL: the defaults
+ *          report   filled whole
+ * returns  true: passed; false: report->invariant, message and story say what broke
+ * errors   a failed assertion inside a node prints the seed and aborts, as it does in production;
+ *          too little memory or bad options end the run as failed with "options" or "memory"
+ * thread   any, one run at a time per process (the assertion hook is set during the run)
+ * cost     about 40 ms for 60 simulated seconds of five nodes   source  - */
+KELP_API bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
+                           struct kelp_sim_report *report);
+
+/* kelp_sim_line - the one line a single seed ends with: "seed S events N hash HEX PASS", or
+ * "... FAIL invariant".
+ * takes    report   filled by kelp_sim_run
+ *          out      room for size bytes, final NUL included; KELP_SIM_LINE_MAX is enough
+ * returns  the length it would have needed, as snprintf does
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, size_t size);
+
+/* What several seeds add up to. Zero it before the first kelp_sim_add. */
+struct kelp_sim_total {
+    uint64_t seeds, failed, events, faults, requests, done, crashes;
+    kelp_ns simulated;
+    uint64_t marks[KELP_SIM_MARKS_MAX];
+};
+
+/* kelp_sim_add - count one report into a total.
+ * takes    total, report   not NULL
+ * thread   one at a time per total   cost  O(marks)   source  - */
+KELP_API void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *report);
+
+/* kelp_sim_total_line - "N seeds, E events, F faults, PASS, R x real time"; with failures "FAIL n"
+ * stands in place of PASS.
+ * takes    total    not NULL
+ *          wall_ns  real time that all jobs together took
+ *          out      room for size bytes, final NUL included; KELP_SIM_LINE_MAX is enough
+ * returns  the length it would have needed, as snprintf does
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_sim_total_line(const struct kelp_sim_total *total, uint64_t wall_ns, char *out,
+                                    size_t size);
+
+/* kelp_sim_unmarked - the events that no seed of a total ever hit, by name.
+ * takes    total    not NULL
+ *          print    called once per name
+ * returns  how many there were
+ * thread   any   cost  O(marks)   source  - */
+KELP_API size_t kelp_sim_unmarked(const struct kelp_sim_total *total,
+                                  void (*print)(void *ctx, const char *name), void *ctx);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checker.h - what must be true of a cluster, judged from outside its nodes after every event.
+ *
+ * The checker keeps its own idea of the world: who led which term, what is committed at every
+ * index, what each node has in its log and what of that it was told is durable, every vote it saw
+ * leave. It is fed with plain values (what a node saves, sends, reports, answers) and knows no
+ * driver, disk or clock, so that its own tests can feed it lies. Logs are compared by chain hash:
+ * equal at one index means equal up to there, so every check is O(1) per entry.
+ *
+ * The first violation stays; failed, id, name and message say what it was. */
+#ifndef SIM_CHECKER_H
+#define SIM_CHECKER_H
+
+#include "kelp/core.h"
+#include "kelp/sim.h"
+
+#define CHECKER_NODES_MAX KELP_SIM_NODES_MAX
+
+enum checker_rule {
+    RULE_NONE = 0,
+#define CHECKER_RULES(X)                                                                           \
+    X(I01, ElectionSafety)                                                                         \
+    X(I02, OneVote)                                                                                \
+    X(I03, VoteDurable)                                                                            \
+    X(I04, TermMonotonic)                                                                          \
+    X(I05, TermBeforeLog)                                                                          \
+    X(I06, LeaderAppendOnly)                                                                       \
+    X(I07, LogMatching)                                                                            \
+    X(I08, LeaderCompleteness)                                                                     \
+    X(I09, StateMachineSafety)                                                                     \
+    X(I10, CommitMonotonic)                                                                        \
+    X(I11, Order)                                                                                  \
+    X(I12, CommitRule)                                                                             \
+    X(I13, FollowerCommit)                                                                         \
+    X(I14, AckDurable)                                                                             \
+    X(I15, AckKept)                                                                                \
+    X(I16, NoTruncCommitted)                                                                       \
+    X(I17, MatchSound)                                                                             \
+    X(I22, ReadFresh)                                                                              \
+    X(I24, NoDirtyRead)                                                                            \
+    X(I25, OKHonest)                                                                               \
+    X(I28, StateDeterminism)                                                                       \
+    X(I31, RecoveryHonest)                                                                         \
+    X(I33, Identity)                                                                               \
+    X(I37, Bounded)                                                                                \
+    X(I38, NoSpin)                                                                                 \
+    X(L01, LeaderAfterHeal)                                                                        \
+    X(L02, WriteAfterHeal)                                                                         \
+    X(L03, EqualAfterHeal)                                                                         \
+    X(L04, EveryRequestAnswered)                                                                   \
+    X(N01, NodeCheck)                                                                              \
+    X(N02, NoFaultWithoutCause)                                                                    \
+    X(N03, FramesWellFormed)                                                                       \
+    X(N04, DamageRefused)                                                                          \
+    X(S01, LineOrder)                                                                              \
+    X(S02, Linearizable)                                                                           \
+    X(S03, OneFounding)                                                                            \
+    X(W01, Workload)                                                                               \
+    X(W02, Memory)
+#define X(id, name) RULE_##id,
+    CHECKER_RULES(X)
+#undef X
+};
+
+struct checker;
+
+/* What the checker wants to know of one log entry. */
+struct checker_entry {
+    uint64_t term, checksum;
+    uint64_t value; /* a register's write: its unique value; 0: something else */
+    uint32_t name;  /* the register */
+};
+
+struct checker_sent {
+    uint8_t type, flags;
+    unsigned to;        /* slot */
+    uint64_t term;      /* of the message */
+    uint64_t vote_term; /* VOTE, VOTE_ANSWER */
+    kelp_index match;   /* ANSWER */
+};
+
+struct checker_recovered {
+    uint64_t term;
+    kelp_id vote;
+    struct kelp_pos base;
+    kelp_index last, commit, everyone, snapshot;
+    const struct checker_entry *entries; /* base.index+1..last */
+};
+
+struct checker *checker_new(unsigned nodes); /* NULL: out of memory */
+void checker_free(struct checker *c);
+
+/* checker_fail - record a violation, unless there is one already. */
+void checker_fail(struct checker *c, enum checker_rule rule, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool checker_failed(const struct checker *c);
+/* "I09 StateMachineSafety", and what was seen. */
+const char *checker_invariant(const struct checker *c);
+const char *checker_message(const struct checker *c);
+
+/* ---- what nodes do; node is a slot, its id is slot + 1 ---- */
+
+void checker_leads(struct checker *c, unsigned node, uint64_t term);
+void checker_own_vote(struct checker *c, unsigned node, uint64_t term);
+void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent);
+/* A save was given to the log's owner; entries of save->first..save->last. */
+void checker_saves(struct checker *c, unsigned node, const struct kelp_save *save,
+                   const struct checker_entry *entries);
+/* Saves up to number are about to be reported durable. */
+void checker_saved(struct checker *c, unsigned node, uint64_t number);
+void checker_snapshot(struct checker *c, unsigned node, kelp_index index); /* durable */
+void checker_crashed(struct checker *c, unsigned node);
+void checker_recovers(struct checker *c, unsigned node, const struct checker_recovered *found);
+/* Where the log of a node ends as far as the checker was told. */
+struct kelp_pos checker_log_end(const struct checker *c, unsigned node);
+/* The term of a saved entry, 0: none there. */
+uint64_t checker_saved_term(const struct checker *c, unsigned node, kelp_index index);
+/* The core has entries from first on that it did not give to be saved yet (many saves are open);
+ * they replace what stood there. count 0: it has none. */
+void checker_ahead(struct checker *c, unsigned node, kelp_index first,
+                   const struct checker_entry *entries, size_t count);
+/* The state of a node after an event. */
+void checker_views(struct checker *c, unsigned node, const struct kelp_view *view);
+/* A node stands at index with these hashes. */
+void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_t chain,
+                     uint64_t state);
+
+/* ---- what the cluster has ---- */
+
+kelp_index checker_commit(const struct checker *c);
+uint64_t checker_commits_by_clients(const struct checker *c); /* committed register writes */
+uint64_t checker_leaders(const struct checker *c);            /* terms that had a leader */
+uint64_t checker_highest_term(const struct checker *c);       /* that had a leader */
+
+/* ---- clients: registers with unique values ---- */
+
+struct checker_request {
+    uint32_t name;
+    uint64_t value; /* of a write */
+    bool read;
+    kelp_index commit_at_call; /* checker_commit() then */
+    kelp_index *floor;         /* of the line: what its earlier requests saw; moved on */
+};
+
+void checker_answered(struct checker *c, const struct checker_request *request,
+                      enum kelp_outcome outcome, struct kelp_pos pos, struct kelp_bytes result);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* checker_room.h - the checker's own idea of the world; shared by checker.c, promise.c,
+ * answer.c. */
+#ifndef SIM_CHECKER_ROOM_H
+#define SIM_CHECKER_ROOM_H
+
+#include "sim/checker.h"
+
+/* One entry of one log: its term, and the hash of everything up to and including it. */
+struct held {
+    uint64_t chain, term;
+};
+
+/* A log by index from 1 on; what is compacted stays here, so that it can still be compared. */
+struct held_log {
+    struct held *held; /* [0] is "before the log" */
+    size_t room;
+    kelp_index last;
+};
+
+struct pending_save {
+    struct kelp_save save;
+    size_t entries_begin; /* in pending_entries, counted from the first one ever */
+};
+
+struct checked_node {
+    struct held_log memory; /* as its core has given it to be saved */
+    struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
+    kelp_index ahead_first; /* 0: none */
+    struct held_log durable; /* as it was told */
+    uint64_t term;           /* durable */
+    kelp_id vote;            /* durable */
+    kelp_index commit_floor; /* of the last durable save */
+    kelp_index base;         /* compacted up to here, as told to the log's owner */
+    kelp_index snapshot;     /* durable own snapshot */
+    kelp_index everyone;
+    struct pending_save *saves; /* given and not reported, oldest first */
+    size_t save_count, save_room;
+    struct held *entries; /* of the pending saves, in order */
+    size_t entry_count, entry_room;
+    kelp_id *votes; /* by term: to whom a vote left this node, 0: nobody */
+    size_t vote_room;
+    bool running; /* the view below is of this life of the node */
+    struct kelp_view view;
+};
+
+struct committed {
+    uint64_t chain, term;
+    uint64_t by;                   /* the term of the leader that committed it */
+    uint64_t applied_chain, state; /* hashes of the machine that stood here first */
+    bool applied;
+    uint64_t value;
+};
+
+struct register_state {
+    uint64_t value;   /* of the last committed write */
+    kelp_index first; /* index of the first one, 0: none */
+};
+
+/* Every register write that anybody asked for or any log held, by value. */
+struct write_record {
+    uint64_t value;      /* 0: free slot */
+    uint64_t before;     /* the value it replaced */
+    kelp_index at, next; /* where it was committed; where the next write of its register was */
+    bool refused;        /* a client was told it will never happen */
+};
+
+struct known_entry { /* every entry ever seen, by index and term: LogMatching */
+    uint64_t key;    /* 0: free slot */
+    uint64_t chain, value;
+    uint32_t name;
+};
+
+struct checker {
+    unsigned node_count;
+    struct checked_node nodes[CHECKER_NODES_MAX];
+    unsigned *leader_of; /* by term: slot + 1, 0: nobody */
+    size_t leader_room;
+    uint64_t leader_count, leader_highest;
+    struct committed *commits; /* by index */
+    size_t commit_room;
+    kelp_index commit_max;
+    uint64_t client_commits;
+    struct known_entry *known;
+    size_t known_room, known_count; /* a power of two */
+    struct write_record *writes;
+    size_t write_room, write_count; /* a power of two */
+    struct register_state *registers;
+    size_t register_room;
+    enum checker_rule rule;
+    char invariant[64], message[512];
+};
+
+/* room.c: growing tables; each fails the run as W02 when there is no memory and returns false. */
+bool checker_log_reserve(struct checker *c, struct held_log *log, kelp_index last);
+bool checker_term_reserve(struct checker *c, uint64_t term);
+bool checker_vote_reserve(struct checker *c, struct checked_node *n, uint64_t term);
+bool checker_commit_reserve(struct checker *c, kelp_index index);
+bool checker_register_reserve(struct checker *c, uint32_t name);
+bool checker_pending_reserve(struct checker *c, struct checked_node *n, size_t entries);
+struct known_entry *checker_known(struct checker *c, kelp_index index, uint64_t term); /* or NULL */
+struct known_entry *checker_know(struct checker *c, kelp_index index, uint64_t term);
+struct write_record *checker_write(struct checker *c, uint64_t value); /* made if needed */
+
+/* A node's log as its core has it: what was given, and what is ahead of that. */
+static inline kelp_index node_last(const struct checked_node *n)
+{
+    return n->ahead_first != 0 ? n->ahead.last : n->memory.last;
+}
+
+static inline struct held node_held(const struct checked_node *n, kelp_index index)
+{
+    bool ahead = n->ahead_first != 0 && index >= n->ahead_first;
+    return ahead ? n->ahead.held[index] : n->memory.held[index];
+}
+
+/* promise.c */
+void checker_log_truncate(struct held_log *log, kelp_index last);
+
+/* answer.c: a register's write was committed. */
+void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* image.c - the two sides of a simulated file. */
+#include "sim/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/min.h"
+
+#define MARK_BITS 64u
+#define ROOM_MIN  8192u
+
+struct image *image_new(void)
+{
+    struct image *image = calloc(1, sizeof *image);
+    if (image != NULL) image->first_marked = UINT64_MAX;
+    return image;
+}
+
+void image_free(struct image *image)
+{
+    if (image == NULL) return;
+    free(image->seen.data);
+    free(image->durable.data);
+    free(image->marks);
+    free(image);
+}
+
+static bool side_reserve(struct image_side *side, uint64_t size)
+{
+    if (size <= side->room) return true;
+    uint64_t room = max_u64(ROOM_MIN, side->room);
+    while (room < size)
+        room *= 2;
+    uint8_t *data = realloc(side->data, room);
+    if (data == NULL) return false;
+    memset(data + side->room, 0, room - side->room);
+    side->data = data;
+    side->room = room;
+    return true;
+}
+
+/* The room is there: what lies beyond a smaller size reads as zeros when the file grows again. */
+static void side_resize(struct image_side *side, uint64_t size)
+{
+    ASSERT(size <= side->room || size == 0);
+    if (size < side->size) memset(side->data + size, 0, side->size - size);
+    side->size = size;
+}
+
+static bool marks_reserve(struct image *image, uint64_t size)
+{
+    size_t words = (size_t)(size / IMAGE_SECTOR / MARK_BITS + 1);
+    if (words <= image->mark_words) return true;
+    uint64_t *marks = realloc(image->marks, words * sizeof *marks);
+    if (marks == NULL) return false;
+    memset(marks + image->mark_words, 0, (words - image->mark_words) * sizeof *marks);
+    image->marks = marks;
+    image->mark_words = words;
+    return true;
+}
+
+static void marks_set(struct image *image, uint64_t begin, uint64_t end)
+{
+    if (begin >= end) return;
+    uint64_t first = begin / IMAGE_SECTOR, last = (end - 1) / IMAGE_SECTOR;
+    for (uint64_t s = first; s <= last; s++)
+        image->marks[s / MARK_BITS] |= (uint64_t)1 << (s % MARK_BITS);
+    image->first_marked = min_u64(image->first_marked, first);
+    image->end_marked = max_u64(image->end_marked, last + 1);
+}
+
+static bool mark_at(const struct image *image, uint64_t sector)
+{
+    return (image->marks[sector / MARK_BITS] >> (sector % MARK_BITS) & 1) != 0;
+}
+
+void image_forget_marks(struct image *image)
+{
+    if (image->end_marked > 0) {
+        size_t first = (size_t)(image->first_marked / MARK_BITS);
+        size_t end = (size_t)((image->end_marked - 1) / MARK_BITS + 1);
+        memset(image->marks + first, 0, (end - first) * sizeof *image->marks);
+    }
+    image->first_marked = UINT64_MAX;
+    image->end_marked = 0;
+}
+
+bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
+{
+    uint64_t end = offset + bytes.len;
+    if (bytes.len == 0) return true;
+    if (!side_reserve(&image->seen, end) || !marks_reserve(image, end)) return false;
+    memcpy(image->seen.data + offset, bytes.data, bytes.len);
+    image->seen.size = max_u64(image->seen.size, end);
+    marks_set(image, offset, end);
+    return true;
+}
+
+bool image_resize(struct image *image, uint64_t size)
+{
+    uint64_t before = image->seen.size, most = max_u64(before, size);
+    if (!side_reserve(&image->seen, size) || !marks_reserve(image, most)) return false;
+    side_resize(&image->seen, size);
+    marks_set(image, min_u64(before, size), most);
+    return true;
+}
+
+/* Copy begin..end of what the process sees over the durable side; both have the room. */
+static void image_copy(struct image *image, uint64_t begin, uint64_t end)
+{
+    end = min_u64(end, image->durable.size);
+    uint64_t data_end = min_u64(end, image->seen.size);
+    if (begin < data_end)
+        memcpy(image->durable.data + begin, image->seen.data + begin, data_end - begin);
+    begin = max_u64(begin, data_end);
+    if (begin < end) memset(image->durable.data + begin, 0, end - begin);
+}
+
+bool image_sync(struct image *image)
+{
+    if (!side_reserve(&image->durable, image->seen.size)) return false;
+    side_resize(&image->durable, image->seen.size);
+    for (uint64_t s = image->first_marked; s < image->end_marked;) {
+        if (!mark_at(image, s)) {
+            s++;
+            continue;
+        }
+        uint64_t first = s;
+        while (s < image->end_marked && mark_at(image, s))
+            s++;
+        image_copy(image, first * IMAGE_SECTOR, s * IMAGE_SECTOR);
+    }
+    image_forget_marks(image);
+    return true;
+}
+
+/* The size a power cut leaves: the old one, the new one, or something between. */
+static uint64_t size_after(const struct image *image, struct prng *prng)
+{
+    uint64_t old = image->durable.size, new = image->seen.size;
+    if (old == new) return old;
+    switch (prng_below(prng, 3)) {
+    case 0: return old;
+    case 1: return new;
+    }
+    uint64_t low = min_u64(old, new), high = max_u64(old, new);
+    return min_u64(high, low + prng_below(prng, (high - low) / IMAGE_SECTOR + 1) * IMAGE_SECTOR);
+}
+
+static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uint64_t end,
+                     struct image_cut *cut)
+{
+    switch (prng_below(prng, 4)) {
+    case 0:
+    case 1:
+        image_copy(image, begin, end);
+        cut->kept++;
+        return;
+    case 2: cut->dropped++; return;
+    }
+    /* Torn: its first bytes are new, the others old; or the other way round. */
+    uint64_t middle = begin + prng_below(prng, end - begin);
+    if (prng_chance(prng, 1, 4))
+        image_copy(image, middle, end);
+    else
+        image_copy(image, begin, middle);
+    cut->torn++;
+}
+
+struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes)
+{
+    struct image_cut cut = {0};
+    bool dirty = image->end_marked > 0 || image->seen.size != image->durable.size;
+    if (dirty) {
+        uint64_t size = size_after(image, prng);
+        if (!side_reserve(&image->durable, size)) abort(); /* a test program out of memory */
+        side_resize(&image->durable, size);
+        uint64_t step = tear_bytes / IMAGE_SECTOR, s = image->first_marked;
+        for (s -= image->end_marked > 0 ? s % step : 0; s < image->end_marked; s += step) {
+            bool marked = false;
+            for (uint64_t i = s; i < s + step && i < image->end_marked; i++)
+                marked = marked || mark_at(image, i);
+            if (!marked) continue;
+            unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, &cut);
+        }
+    }
+    image_forget_marks(image);
+    /* A failed sync left differences without marks, so all of it is taken over. */
+    side_resize(&image->seen, min_u64(image->seen.size, image->durable.size));
+    if (!side_reserve(&image->seen, image->durable.size)) abort();
+    side_resize(&image->seen, image->durable.size);
+    if (image->seen.size > 0) memcpy(image->seen.data, image->durable.data, image->seen.size);
+    return cut;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.c - one simulated node: starting from its disk, running its driver, dying.
+ *
+ * This is what src/node does with threads, sockets and files: open the store, give what it found to
+ * a driver and a state machine, and call the driver when something happened or is due. All else
+ * that could lose data is the same code as there. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/min.h"
+#include "sim/world.h"
+
+#define MS         ((kelp_ns)1000000)
+#define RUNS_MAX   256u /* of a driver at one moment, before others have their turn */
+#define DISK_BYTES ((uint64_t)64 * 1024 * 1024)
+
+/* ---- time ---- */
+
+kelp_ns node_clock(const struct node *n)
+{
+    return n->clock_offset + (n->world->now - n->clock_from) * n->clock_rate / 1000;
+}
+
+/* The first moment of the world at which the node's clock shows at least local. */
+kelp_ns node_world_time(const struct node *n, kelp_ns local)
+{
+    if (local == KELP_NEVER) return KELP_NEVER;
+    if (local <= n->clock_offset) return n->world->now;
+    kelp_ns span = local - n->clock_offset;
+    kelp_ns at = n->clock_from + (span * 1000 + n->clock_rate - 1) / n->clock_rate;
+    return max_u64(at, n->world->now);
+}
+
+/* ---- the state machine port ---- */
+
+struct reply_to {
+    struct node *node;
+    kelp_index first;
+};
+
+static void reply_of_command(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_to *to = sink;
+    driver_result(to->node->driver, to->first + i, bytes);
+}
+
+static void apply_now(struct node *n, kelp_index first, const struct kelp_bytes *entries,
+                      size_t count)
+{
+    struct reply_to to = {n, first};
+    struct kelp_fault fault = {0};
+    if (rsm_apply(n->rsm, first, entries, count, reply_of_command, &to, &fault) == KELP_OK)
+        driver_applied(n->driver, first + count - 1);
+    else
+        driver_machine_fault(n->driver, &fault);
+}
+
+static bool batch_keep(struct batch *b, kelp_index first, const struct kelp_bytes *entries,
+                       size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += entries[i].len;
+    if (count > b->room) {
+        struct kelp_bytes *more = realloc(b->entries, count * sizeof *more);
+        if (more == NULL) return false;
+        b->entries = more;
+        b->room = count;
+    }
+    if (bytes > b->bytes_room) {
+        uint8_t *more = realloc(b->bytes, bytes);
+        if (more == NULL) return false;
+        b->bytes = more;
+        b->bytes_room = bytes;
+    }
+    uint8_t *at = b->bytes;
+    for (size_t i = 0; i < count; i++) {
+        memcpy(at, entries[i].data, entries[i].len);
+        b->entries[i] = (struct kelp_bytes){at, entries[i].len};
+        at += entries[i].len;
+    }
+    b->first = first;
+    b->count = count;
+    return true;
+}
+
+static void machine_port_apply(void *machine, kelp_index first, const struct kelp_bytes *entries,
+                               size_t count)
+{
+    struct node *n = machine;
+    struct world *w = n->world;
+    ASSERT(n->apply_end == KELP_NEVER); /* one batch at a time */
+    if (w->swarm.apply_range == 0) {
+        apply_now(n, first, entries, count);
+    } else if (batch_keep(&n->batch, first, entries, count)) {
+        n->apply_end = w->now + prng_below(stream(w, STREAM_NODE), w->swarm.apply_range);
+    } else {
+        checker_fail(w->checker, RULE_W02, "no memory for a batch");
+    }
+}
+
+void node_apply_ends(struct node *n)
+{
+    n->apply_end = KELP_NEVER;
+    apply_now(n, n->batch.first, n->batch.entries, n->batch.count);
+    node_run(n);
+}
+
+struct query_to {
+    struct node *node;
+    uint64_t token;
+    bool answered;
+};
+
+static void reply_of_query(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    struct query_to *to = sink;
+    ASSERT(i == 0);
+    to->answered = true;
+    driver_query_result(to->node->driver, to->token, bytes);
+}
+
+static void machine_port_query(void *machine, uint64_t token, struct kelp_bytes question)
+{
+    struct node *n = machine;
+    struct query_to to = {n, token, false};
+    rsm_query(n->rsm, question, reply_of_query, &to);
+    if (!to.answered) driver_query_result(n->driver, token, (struct kelp_bytes){0});
+}
+
+static size_t machine_port_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
+                                    struct kelp_pos *pos)
+{
+    struct node *n = machine;
+    const struct store_identity *identity = &store_found(n->store)->identity;
+    struct wire_judge judge; /* the driver knows the cluster id that was pledged meanwhile */
+    driver_judge(n->driver, &judge);
+    n->world->report->snapshots++;
+    return rsm_snapshot(n->rsm, config, judge.cluster, identity->epoch, out, pos);
+}
+
+static const struct driver_machine_ops machine_port = {
+    .size = sizeof(struct driver_machine_ops),
+    .apply = machine_port_apply,
+    .query = machine_port_query,
+    .snapshot = machine_port_snapshot,
+};
+
+/* ---- callbacks ---- */
+
+static uint64_t node_random(void *ctx)
+{
+    struct node *n = ctx;
+    return prng_next(&n->random);
+}
+
+static void node_event(void *ctx, const struct kelp_event *event)
+{
+    sim_watch_event(ctx, event);
+}
+
+static void node_note(void *ctx, int level, const char *line)
+{
+    struct node *n = ctx;
+    (void)level;
+    (void)snprintf(n->note, sizeof n->note, "%s", line);
+    if (n->world->options.trace != NULL) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "node %u: %s", n->slot + 1, line);
+        n->world->options.trace(n->world->options.trace_ctx, text);
+    }
+}
+
+/* ---- making, once a run ---- */
+
+bool node_make(struct world *w, unsigned slot)
+{
+    struct node *n = &w->nodes[slot];
+    struct prng *draw = stream(w, STREAM_NODE);
+    *n = (struct node){.world = w, .slot = (uint8_t)slot, .id = slot + 1};
+    n->wake = n->job_end = n->apply_end = KELP_NEVER;
+    n->random.state = prng_next(draw);
+    n->clock_rate = 1000 - w->swarm.clock_drift + prng_below(draw, 2 * w->swarm.clock_drift + 1);
+    n->disk = sim_disk_new(prng_next(stream(w, STREAM_DISK)), DISK_BYTES, w->swarm.tear_bytes);
+    if (n->disk == NULL) return false;
+    if (w->options.broken == KELP_SIM_BREAK_LOG_SYNC) sim_disk_lie(n->disk, "log/");
+    return true;
+}
+
+static void node_parts_free(struct node *n)
+{
+    driver_free(n->driver);
+    rsm_free(n->rsm);
+    store_close(n->store);
+    n->driver = NULL;
+    n->rsm = NULL;
+    n->store = NULL;
+    n->machine = NULL;
+}
+
+void node_unmake(struct node *n)
+{
+    node_parts_free(n);
+    for (size_t i = 0; i < n->job_count; i++) {
+        struct job *job = &n->jobs[(n->job_first + i) % n->job_room];
+        free(job->more_parts);
+        free(job->head);
+    }
+    free(n->jobs);
+    free(n->read_buffer);
+    free(n->batch.entries);
+    free(n->batch.bytes);
+    sim_disk_free(n->disk);
+    *n = (struct node){0};
+}
+
+/* ---- starting ---- */
+
+static bool machine_start(struct node *n, const struct store_found *found, struct kelp_fault *fault)
+{
+    const struct kelp_sim_machine *m = &n->world->machine;
+    n->machine = m->make(m->ctx, n->id);
+    n->rsm = n->machine != NULL ? rsm_new(m->ops, n->machine, 0) : NULL;
+    if (n->rsm == NULL) {
+        checker_fail(n->world->checker, RULE_W02, "no memory for a state machine");
+        return false;
+    }
+    if (found->snapshot.pos.index == 0) return true;
+    return rsm_restore(n->rsm, &found->snapshot, fault) == KELP_OK;
+}
+
+static void driver_options_fill(struct node *n, const struct store_found *found,
+                                struct driver_options *o)
+{
+    const struct world *w = n->world;
+    o->core = kelp_options_default(n->id, prng_next(&n->random));
+    o->core.heartbeat = w->swarm.heartbeat;
+    o->core.election_min = w->swarm.election_min;
+    o->core.election_max = w->swarm.election_max;
+    o->core.limits = w->swarm.limits;
+    o->core.off = w->swarm.off;
+    o->core.trailing_entries = w->swarm.trailing_entries;
+    o->cluster = found->identity.cluster;
+    o->epoch = found->identity.epoch;
+    o->incarnation = found->identity.incarnation;
+    o->start_count = found->start_count;
+    o->bootstrap = w->members;
+    o->bootstrap_count = w->node_count;
+    o->cache_bytes_max = 64 * 1024;
+    o->forward_bytes_max = 1024 * 1024;
+    o->line_requests_max = 64;
+    o->snapshot_every_entries = w->swarm.snapshot_every;
+    o->wall_unix_ms = w->options.wall_unix_ms;
+    o->random = node_random;
+    o->random_ctx = n;
+    o->event = node_event;
+    o->note = node_note;
+    o->watch_ctx = n;
+}
+
+static void driver_boot_fill(struct node *n, const struct store_found *found,
+                             struct driver_boot *boot, size_t entry1_len)
+{
+    boot->core = (struct kelp_boot){
+        .term = found->term,
+        .vote = found->vote,
+        .base = found->base,
+        .last = found->last,
+        .commit = found->commit,
+        .applied = found->snapshot.pos.index,
+        .snapshot = found->snapshot.pos.index,
+        .everyone = found->everyone,
+        .runs = found->runs,
+        .run_count = found->run_count,
+        .runs_from = found->base.index + 1,
+    };
+    if (found->config.config.count > 0) boot->config = &found->config;
+    if (found->config_before.config.count > 0) boot->config_before = &found->config_before;
+    boot->entry1 = (struct kelp_bytes){n->read_buffer, entry1_len};
+}
+
+static bool driver_start(struct node *n, const struct store_found *found, struct kelp_fault *fault)
+{
+    struct driver_options *options = calloc(1, sizeof *options);
+    if (options == NULL) return false;
+    driver_options_fill(n, found, options);
+    struct driver_boot boot = {0};
+    size_t entry1_len = 0;
+    if (found->base.index == 0 && found->last > 0) {
+        struct kelp_pos before;
+        kelp_index last;
+        if (store_read(n->store, 1, 1, 1, &n->read_buffer, &n->read_room, &entry1_len, &before,
+                       &last, fault) != KELP_OK) {
+            free(options);
+            return false;
+        }
+    }
+    driver_boot_fill(n, found, &boot, entry1_len);
+    struct driver_ports ports = {&saver_ops, n, &sim_net_peers_ops, n, &machine_port, n};
+    n->driver = driver_new(options, &ports, &boot, node_clock(n), fault);
+    free(options);
+    return n->driver != NULL;
+}
+
+static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
+{
+    const struct world *w = n->world;
+    struct store_options options = {
+        .node = n->id,
+        .segment_bytes = w->swarm.segment_bytes,
+        .spares_max = w->swarm.spares,
+        .zero_piece_bytes = w->swarm.zero_piece_bytes,
+        .random = node_random,
+        .random_ctx = n,
+        .note = node_note,
+        .note_ctx = n,
+    };
+    if (w->options.broken == KELP_SIM_BREAK_VOTE_SYNC) sim_disk_lie(n->disk, NULL);
+    struct prng *draw = stream(n->world, STREAM_DISK);
+    if (w->swarm.crash_in_recovery && prng_chance(draw, 1, 8))
+        sim_disk_budget(n->disk, prng_between(draw, 1, 30));
+    enum kelp_error error = store_open(sim_disk_port(n->disk), &options, &n->store, fault);
+    /* A call that fails while dying may be one whose failure the store is free to overlook. */
+    if (error == KELP_OK && sim_disk_dead(n->disk)) {
+        store_close(n->store);
+        n->store = NULL;
+        error = KELP_E_IO;
+    }
+    if (error == KELP_OK) sim_disk_budget(n->disk, UINT64_MAX);
+    if (w->options.broken == KELP_SIM_BREAK_VOTE_SYNC) sim_disk_lie(n->disk, "vote");
+    return error;
+}
+
+/* It died while it recovered: what it did so far is subject to the crash like anything else. */
+static void node_dies_again(struct node *n)
+{
+    struct world *w = n->world;
+    struct prng *draw = stream(w, STREAM_DISK);
+    sim_disk_crash(n->disk, prng_chance(draw, 1, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+    w->report->recovery_crashes++;
+    w->report->faults++;
+    world_push(w, w->now + prng_between(draw, 1, 500) * MS, EVENT_START, n->slot, 0, NULL);
+}
+
+static void node_clock_start(struct node *n)
+{
+    n->clock_from = n->world->now;
+    n->clock_offset = prng_between(&n->random, 1, 1000000) * MS; /* a reboot: any moment, even 0 */
+    n->started = n->world->now;
+}
+
+void node_start(struct node *n)
+{
+    struct world *w = n->world;
+    if (n->state != NODE_DOWN) return;
+    struct kelp_fault fault = {0};
+    enum kelp_error error = node_open(n, &fault);
+    if (error != KELP_OK && sim_disk_dead(n->disk)) {
+        node_dies_again(n);
+        return;
+    }
+    node_clock_start(n);
+    if (error != KELP_OK || !watch_recovery(n, &fault) ||
+        !machine_start(n, store_found(n->store), &fault) ||
+        !driver_start(n, store_found(n->store), &fault)) {
+        checker_fail(w->checker, RULE_I31, "node %u does not start: %s: %s (%s)", n->slot + 1u,
+                     kelp_strerror(fault.error), fault.what, fault.where);
+        return;
+    }
+    n->state = NODE_UP;
+    n->life++;
+    n->paused_until = 0;
+    w->report->restarts += n->life > 1;
+    n->stall = 0;
+    driver_hello(n->driver, &n->hello);
+    net_node_starts(n);
+    saver_work(n);
+    node_run(n);
+}
+
+/* ---- running ---- */
+
+void node_run(struct node *n)
+{
+    if (n->driver == NULL) return;
+    kelp_ns now = node_clock(n), due = now;
+    for (unsigned runs = 0; due <= now && runs < RUNS_MAX; runs++)
+        due = driver_run(n->driver, now);
+    n->wake = node_world_time(n, due);
+    watch_node(n);
+}
+
+void node_fault(struct node *n, const struct kelp_fault *fault)
+{
+    struct world *w = n->world;
+    if (n->state != NODE_UP) return;
+    if (!n->sync_fault)
+        checker_fail(w->checker, RULE_N02, "node %u: %s: %s (%s)", n->slot + 1u,
+                     kelp_strerror(fault->error), fault->what, fault->where);
+    n->state = NODE_FAULTED;
+}
+
+void node_watch_status(struct node *n)
+{
+    if (n->state != NODE_UP) return;
+    struct driver_status status;
+    driver_status(n->driver, &status);
+    switch (status.state) {
+    case DRIVER_WAITING:
+    case DRIVER_RUNNING: return;
+    case DRIVER_FAULTED: node_fault(n, &status.fault); return;
+    case DRIVER_FOREIGN:
+        if (!n->wiped)
+            checker_fail(n->world->checker, RULE_N02, "node %u takes itself for foreign: %s",
+                         n->slot + 1u, status.words);
+        else
+            node_crash(n, SIM_CRASH_PROCESS, KELP_NEVER); /* it exits with status 3 */
+        return;
+    }
+}
+
+/* ---- dying ---- */
+
+static void node_goes_down(struct node *n, kelp_ns back_after)
+{
+    struct world *w = n->world;
+    checker_crashed(w->checker, n->slot);
+    clients_node_dies(n);
+    net_node_dies(n);
+    node_parts_free(n);
+    n->wake = n->job_end = n->apply_end = KELP_NEVER;
+    n->paused_until = 0;
+    bool back = back_after != KELP_NEVER;
+    if (back && n->sync_fault) {
+        n->sync_fault = false; /* what its page cache holds now is no longer what the disk has */
+        w->lost_nodes--;
+    }
+    n->state = back ? NODE_DOWN : NODE_GONE;
+    if (back) world_push(w, w->now + back_after, EVENT_START, n->slot, 0, NULL);
+}
+
+void node_crash(struct node *n, enum sim_disk_crash crash, kelp_ns back_after)
+{
+    if (n->state != NODE_UP && n->state != NODE_FAULTED) return;
+    saver_die(n, crash);
+    node_goes_down(n, back_after);
+}
+
+void sim_node_stop(struct node *n, kelp_ns back_after)
+{
+    if (n->state != NODE_UP) return;
+    driver_shutdown(n->driver, node_clock(n));
+    clients_judge(n->world);
+    /* What is still on its way to the disk at the end of a process is like a kill. */
+    node_crash(n, SIM_CRASH_PROCESS, back_after);
+}
+
+/* The directory is emptied while the node is down; it must never vote again. */
+void node_lose(struct node *n)
+{
+    struct world *w = n->world;
+    if (n->state != NODE_UP) return;
+    node_crash(n, SIM_CRASH_POWER, 500 * MS);
+    struct sim_disk *empty =
+        sim_disk_new(prng_next(stream(w, STREAM_DISK)), DISK_BYTES, w->swarm.tear_bytes);
+    if (empty == NULL) {
+        checker_fail(w->checker, RULE_W02, "no memory for a disk");
+        return;
+    }
+    sim_disk_free(n->disk);
+    n->disk = empty;
+    n->wiped = true;
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* promise.c - what leaves a node, what it was told is durable, and what it finds after a crash.
+ *
+ * A node's durable image is kept here from its saves: a save counts once it was reported. A vote, a
+ * term or an acknowledgement that leaves must be covered by it [§3.6.2, §3.8], and a restart must
+ * find all of it: exactly what was reported, or that and some first part of the saves that were
+ * still open, in order. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/min.h"
+#include "sim/checker_room.h"
+
+typedef unsigned long long ull;
+
+static uint64_t chain_on(struct held before, const struct checker_entry *entry)
+{
+    return hash_mix(hash_mix(before.chain, entry->checksum), entry->term);
+}
+
+void checker_log_truncate(struct held_log *log, kelp_index last)
+{
+    log->last = min_u64(log->last, last);
+}
+
+static void log_put(struct held_log *log, kelp_index index, struct held held)
+{
+    log->held[index] = held;
+    log->last = index;
+}
+
+/* ---- saves ---- */
+
+/* One entry enters a node's log: the same position must hold the same bytes everywhere. */
+static void entry_known(struct checker *c, unsigned node, kelp_index index,
+                        const struct checker_entry *entry, uint64_t chain)
+{
+    bool first = checker_known(c, index, entry->term) == NULL;
+    struct known_entry *known = checker_know(c, index, entry->term);
+    if (known == NULL) return;
+    if (first) {
+        known->chain = chain;
+        known->value = entry->value;
+        known->name = entry->name;
+        return;
+    }
+    if (known->chain != chain)
+        checker_fail(c, RULE_I07,
+                     "node %u holds %llu@%llu with chain %016llx; elsewhere it is %016llx",
+                     node + 1, (ull)index, (ull)entry->term, (ull)chain, (ull)known->chain);
+}
+
+static void save_truncates(struct checker *c, unsigned node, kelp_index last)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (last < n->memory.last && last < c->commit_max &&
+        n->memory.held[last + 1].chain == c->commits[last + 1].chain)
+        checker_fail(c, RULE_I16, "node %u cuts its log to %llu; %llu@%llu is committed", node + 1,
+                     (ull)last, (ull)last + 1, (ull)c->commits[last + 1].term);
+    checker_log_truncate(&n->memory, last);
+}
+
+static void save_appends(struct checker *c, unsigned node, const struct kelp_save *save,
+                         const struct checker_entry *entries)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (save->first != n->memory.last + 1 || save->last < save->first) {
+        checker_fail(c, RULE_I11, "node %u appends %llu..%llu to a log that ends at %llu", node + 1,
+                     (ull)save->first, (ull)save->last, (ull)n->memory.last);
+        return;
+    }
+    if (!checker_log_reserve(c, &n->memory, save->last)) return;
+    for (kelp_index i = save->first; i <= save->last; i++) {
+        const struct checker_entry *entry = &entries[i - save->first];
+        if (entry->term < n->memory.held[i - 1].term)
+            checker_fail(c, RULE_I11, "node %u has %llu@%llu behind an entry of term %llu",
+                         node + 1, (ull)i, (ull)entry->term, (ull)n->memory.held[i - 1].term);
+        struct held held = {chain_on(n->memory.held[i - 1], entry), entry->term};
+        log_put(&n->memory, i, held);
+        entry_known(c, node, i, entry, held.chain);
+        if (checker_failed(c)) return;
+        n->entries[n->entry_count++] = held;
+    }
+}
+
+struct kelp_pos checker_log_end(const struct checker *c, unsigned node)
+{
+    const struct checked_node *n = &c->nodes[node];
+    return kelp_pos_of(n->memory.last, n->memory.held[n->memory.last].term);
+}
+
+uint64_t checker_saved_term(const struct checker *c, unsigned node, kelp_index index)
+{
+    const struct held_log *log = &c->nodes[node].memory;
+    return index <= log->last ? log->held[index].term : 0;
+}
+
+void checker_ahead(struct checker *c, unsigned node, kelp_index first,
+                   const struct checker_entry *entries, size_t count)
+{
+    struct checked_node *n = &c->nodes[node];
+    n->ahead_first = 0;
+    if (count == 0) return;
+    if (first == 0 || first > n->memory.last + 1) {
+        checker_fail(c, RULE_I11, "node %u holds %llu and saved only up to %llu", node + 1,
+                     (ull)first, (ull)n->memory.last);
+        return;
+    }
+    if (!checker_log_reserve(c, &n->ahead, first + count - 1)) return;
+    for (size_t i = 0; i < count; i++) {
+        kelp_index index = first + i;
+        struct held before = i > 0 ? n->ahead.held[index - 1] : n->memory.held[index - 1];
+        log_put(&n->ahead, index, (struct held){chain_on(before, &entries[i]), entries[i].term});
+        entry_known(c, node, index, &entries[i], n->ahead.held[index].chain);
+    }
+    n->ahead_first = first;
+}
+
+/* What everybody has, the own snapshot, and nothing beyond may go. */
+static void save_compacts(struct checker *c, unsigned node, const struct kelp_save *save)
+{
+    struct checked_node *n = &c->nodes[node];
+    kelp_index gone = sub_sat(save->keep, 1);
+    if (gone > n->snapshot || gone > c->commit_max)
+        checker_fail(c, RULE_I16, "node %u drops entries up to %llu; snapshot %llu, committed %llu",
+                     node + 1, (ull)gone, (ull)n->snapshot, (ull)c->commit_max);
+    for (unsigned i = 0; i < c->node_count; i++) {
+        const struct held_log *log = &c->nodes[i].durable;
+        if (gone > log->last || log->held[gone].chain != n->memory.held[gone].chain)
+            checker_fail(c, RULE_I16, "node %u drops entries up to %llu; node %u holds only %llu",
+                         node + 1, (ull)gone, i + 1, (ull)log->last);
+    }
+    n->base = max_u64(n->base, gone);
+}
+
+void checker_saves(struct checker *c, unsigned node, const struct kelp_save *save,
+                   const struct checker_entry *entries)
+{
+    struct checked_node *n = &c->nodes[node];
+    bool appends = (save->flags & KELP_SAVE_APPEND) != 0;
+    size_t count = appends ? (size_t)(save->last - save->first + 1) : 0;
+    if (!checker_pending_reserve(c, n, count)) return;
+    struct pending_save *pending = &n->saves[n->save_count];
+    *pending = (struct pending_save){.save = *save, .entries_begin = n->entry_count};
+    if ((save->flags & KELP_SAVE_RESET) != 0)
+        checker_fail(c, RULE_I16, "node %u resets its log; no snapshot travels yet", node + 1);
+    if ((save->flags & KELP_SAVE_TRUNCATE) != 0) save_truncates(c, node, save->end.index);
+    if (appends) save_appends(c, node, save, entries);
+    if ((save->flags & KELP_SAVE_COMPACT) != 0) save_compacts(c, node, save);
+    if (!checker_failed(c)) n->save_count++;
+}
+
+/* The log part of the oldest open save becomes durable. */
+static bool pending_log_done(struct checker *c, struct checked_node *n,
+                             const struct pending_save *p)
+{
+    const struct kelp_save *save = &p->save;
+    if ((save->flags & KELP_SAVE_TRUNCATE) != 0) checker_log_truncate(&n->durable, save->end.index);
+    if ((save->flags & KELP_SAVE_APPEND) != 0) {
+        if (!checker_log_reserve(c, &n->durable, save->last)) return false;
+        for (kelp_index i = save->first; i <= save->last; i++)
+            log_put(&n->durable, i, n->entries[p->entries_begin + (i - save->first)]);
+    }
+    return true;
+}
+
+static void pending_drop(struct checked_node *n, size_t count)
+{
+    size_t entries = count < n->save_count ? n->saves[count].entries_begin : n->entry_count;
+    n->entry_count -= entries;
+    memmove(n->entries, n->entries + entries, n->entry_count * sizeof *n->entries);
+    n->save_count -= count;
+    memmove(n->saves, n->saves + count, n->save_count * sizeof *n->saves);
+    for (size_t i = 0; i < n->save_count; i++)
+        n->saves[i].entries_begin -= entries;
+}
+
+void checker_saved(struct checker *c, unsigned node, uint64_t number)
+{
+    struct checked_node *n = &c->nodes[node];
+    size_t count = 0;
+    for (; count < n->save_count && n->saves[count].save.number <= number; count++) {
+        const struct kelp_save *save = &n->saves[count].save;
+        if ((save->flags & KELP_SAVE_VOTE) != 0) {
+            if (save->term.v < n->term)
+                checker_fail(c, RULE_I04, "node %u saves term %llu after %llu", node + 1,
+                             (ull)save->term.v, (ull)n->term);
+            n->term = save->term.v;
+            n->vote = save->vote;
+        }
+        if (!pending_log_done(c, n, &n->saves[count])) return;
+        /* Only a save that writes to the log takes the commit index along. */
+        if ((save->flags & (KELP_SAVE_APPEND | KELP_SAVE_TRUNCATE)) != 0)
+            n->commit_floor = max_u64(n->commit_floor, save->commit);
+        n->everyone = max_u64(n->everyone, save->everyone);
+        if (n->durable.held[n->durable.last].term > n->term)
+            checker_fail(c, RULE_I05, "node %u holds %llu@%llu durably, its durable term is %llu",
+                         node + 1, (ull)n->durable.last, (ull)n->durable.held[n->durable.last].term,
+                         (ull)n->term);
+    }
+    pending_drop(n, count);
+}
+
+void checker_snapshot(struct checker *c, unsigned node, kelp_index index)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (index > c->commit_max || index > n->durable.last)
+        checker_fail(c, RULE_I11, "node %u has a snapshot at %llu; committed %llu, durable %llu",
+                     node + 1, (ull)index, (ull)c->commit_max, (ull)n->durable.last);
+    n->snapshot = max_u64(n->snapshot, index);
+}
+
+/* ---- messages ---- */
+
+static void vote_leaves(struct checker *c, unsigned node, uint64_t term, kelp_id candidate)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (n->term != term || n->vote != candidate)
+        checker_fail(c, RULE_I03,
+                     "node %u gives its vote in term %llu to %llu; durable is term %llu, vote %llu",
+                     node + 1, (ull)term, (ull)candidate, (ull)n->term, (ull)n->vote);
+    if (!checker_vote_reserve(c, n, term)) return;
+    if (n->votes[term] != 0 && n->votes[term] != candidate)
+        checker_fail(c, RULE_I02, "node %u gives its vote in term %llu to %llu; %llu had it",
+                     node + 1, (ull)term, (ull)candidate, (ull)n->votes[term]);
+    n->votes[term] = candidate;
+}
+
+void checker_own_vote(struct checker *c, unsigned node, uint64_t term)
+{
+    vote_leaves(c, node, term, node + 1);
+}
+
+static void acknowledgement_leaves(struct checker *c, unsigned node,
+                                   const struct checker_sent *sent)
+{
+    const struct checked_node *n = &c->nodes[node];
+    if (sent->match == 0) return;
+    if (sent->match > n->durable.last) {
+        checker_fail(c, RULE_I14, "node %u acknowledges %llu in term %llu; durable is %llu",
+                     node + 1, (ull)sent->match, (ull)sent->term, (ull)n->durable.last);
+        return;
+    }
+    const struct checked_node *leader = &c->nodes[sent->to];
+    bool leads =
+        leader->running && leader->view.role == KELP_LEADER && leader->view.term.v == sent->term;
+    if (leads && (sent->match > node_last(leader) ||
+                  node_held(leader, sent->match).chain != n->durable.held[sent->match].chain))
+        checker_fail(c, RULE_I14, "node %u acknowledges %llu@%llu to leader %u, which has another",
+                     node + 1, (ull)sent->match, (ull)n->durable.held[sent->match].term,
+                     sent->to + 1);
+}
+
+void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent)
+{
+    const struct checked_node *n = &c->nodes[node];
+    if (sent->term > n->term)
+        checker_fail(c, RULE_I04, "node %u sends a message of term %llu; durable is %llu", node + 1,
+                     (ull)sent->term, (ull)n->term);
+    switch ((enum kelp_message_type)sent->type) {
+    case KELP_MSG_VOTE_ANSWER:
+        if ((sent->flags & KELP_MF_GRANTED) != 0 && (sent->flags & KELP_MF_PRE_VOTE) == 0)
+            vote_leaves(c, node, sent->vote_term, sent->to + 1);
+        break;
+    case KELP_MSG_ANSWER: acknowledgement_leaves(c, node, sent); break;
+    case KELP_MSG_VOTE:
+    case KELP_MSG_APPEND:
+    case KELP_MSG_HEARTBEAT: break;
+    }
+}
+
+/* ---- crash and recovery ---- */
+
+void checker_crashed(struct checker *c, unsigned node)
+{
+    struct checked_node *n = &c->nodes[node];
+    n->running = false;
+    n->ahead_first = 0;
+    memset(&n->view, 0, sizeof n->view);
+}
+
+/* Term and vote: what was reported, or what an open save carries, at or after save number
+ * `from`. */
+static bool vote_explained(const struct checked_node *n, const struct checker_recovered *found,
+                           size_t from)
+{
+    uint64_t term = n->term;
+    kelp_id vote = n->vote;
+    for (size_t i = 0; i <= n->save_count; i++) {
+        if (i >= from && found->term == term && found->vote == vote) return true;
+        if (i < n->save_count && (n->saves[i].save.flags & KELP_SAVE_VOTE) != 0) {
+            term = n->saves[i].save.term.v;
+            vote = n->saves[i].save.vote;
+        }
+    }
+    return false;
+}
+
+/* Is the found log the durable one, or that one with only a first part of save p's entries? */
+static bool log_equal(const struct held_log *durable, const struct held_log *found)
+{
+    return found->last == durable->last &&
+           found->held[found->last].chain == durable->held[durable->last].chain;
+}
+
+static bool log_cut_short(const struct held_log *durable, const struct held_log *found,
+                          const struct kelp_save *save)
+{
+    return (save->flags & KELP_SAVE_APPEND) != 0 && found->last + 1 >= save->first &&
+           found->last < save->last &&
+           found->held[found->last].chain == durable->held[found->last].chain;
+}
+
+/* Apply open saves to the durable log until it is what was found; the number applied, or -1. */
+static int log_explained(struct checker *c, struct checked_node *n, const struct held_log *found)
+{
+    if (log_equal(&n->durable, found)) return 0;
+    for (size_t i = 0; i < n->save_count; i++) {
+        if (!pending_log_done(c, n, &n->saves[i])) return -1;
+        if (log_cut_short(&n->durable, found, &n->saves[i].save)) {
+            checker_log_truncate(&n->durable, found->last);
+            return (int)i + 1;
+        }
+        if (log_equal(&n->durable, found)) return (int)i + 1;
+    }
+    return -1;
+}
+
+static void recovered_positions(struct checker *c, unsigned node,
+                                const struct checker_recovered *found)
+{
+    const struct checked_node *n = &c->nodes[node];
+    kelp_index committed =
+        max_u64(c->commit_max, 1); /* entry 1 is, once it is written [founding] */
+    if (found->commit > committed || found->commit > found->last ||
+        found->commit < min_u64(n->commit_floor, found->last) || found->commit < found->snapshot)
+        checker_fail(c, RULE_I10,
+                     "node %u recovers commit %llu; last %llu, reported %llu, snapshot %llu, "
+                     "committed anywhere %llu",
+                     node + 1, (ull)found->commit, (ull)found->last, (ull)n->commit_floor,
+                     (ull)found->snapshot, (ull)c->commit_max);
+    if (found->snapshot < n->snapshot)
+        checker_fail(c, RULE_I31, "node %u recovers snapshot %llu; %llu was reported durable",
+                     node + 1, (ull)found->snapshot, (ull)n->snapshot);
+    if (found->base.index > max_u64(n->base, found->snapshot))
+        checker_fail(c, RULE_I31, "node %u recovers a log from %llu; only up to %llu was dropped",
+                     node + 1, (ull)found->base.index + 1, (ull)n->base);
+}
+
+void checker_recovers(struct checker *c, unsigned node, const struct checker_recovered *found)
+{
+    struct checked_node *n = &c->nodes[node];
+    kelp_index base = found->base.index, durable_last = n->durable.last;
+    uint64_t durable_term = n->term;
+    kelp_id durable_vote = n->vote;
+    if (base > n->durable.last || n->durable.held[base].term != found->base.term.v) {
+        checker_fail(c, RULE_I31,
+                     "node %u recovers a log that starts after %llu@%llu; durable %llu", node + 1,
+                     (ull)base, (ull)found->base.term.v, (ull)n->durable.last);
+        return;
+    }
+    struct held_log *log = &n->memory; /* what was in memory is gone: read the found log into it */
+    if (!checker_log_reserve(c, log, found->last)) return;
+    log->held[base] = n->durable.held[base];
+    log->last = base;
+    for (kelp_index i = base + 1; i <= found->last; i++) {
+        const struct checker_entry *entry = &found->entries[i - base - 1];
+        log_put(log, i, (struct held){chain_on(log->held[i - 1], entry), entry->term});
+    }
+    int saves = log_explained(c, n, log);
+    if (saves < 0)
+        checker_fail(
+            c, RULE_I15,
+            "node %u recovers a log that ends at %llu@%llu; durable was %llu, %zu saves open",
+            node + 1, (ull)log->last, (ull)log->held[log->last].term, (ull)durable_last,
+            n->save_count);
+    else if (!vote_explained(n, found, (size_t)saves))
+        checker_fail(c, found->term < durable_term ? RULE_I04 : RULE_I31,
+                     "node %u recovers term %llu vote %llu; durable was term %llu vote %llu, "
+                     "%d of %zu open saves are in its log",
+                     node + 1, (ull)found->term, (ull)found->vote, (ull)durable_term,
+                     (ull)durable_vote, saves, n->save_count);
+    if (log->held[log->last].term > found->term)
+        checker_fail(c, RULE_I05, "node %u recovers %llu@%llu with term %llu", node + 1,
+                     (ull)log->last, (ull)log->held[log->last].term, (ull)found->term);
+    recovered_positions(c, node, found);
+    n->term = found->term;
+    n->vote = found->vote;
+    n->snapshot = found->snapshot;
+    n->commit_floor = max_u64(found->commit, min_u64(n->commit_floor, found->last));
+    n->save_count = n->entry_count = 0;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* saver.c - the owner of one node's log: a queue of work for its store, done after a drawn time.
+ *
+ * Like the log thread of a real node it takes all saves that wait when it starts as one write. The
+ * store is called when the job ends, so nothing is durable before its time. A node that dies in the
+ * middle of a job has done some of its file operations: the store is called with a disk that dies
+ * after so many. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/min.h"
+#include "sim/world.h"
+
+#define BATCH_MAX           64u
+#define OPERATIONS_OF_A_JOB 12u /* about; a crash falls somewhere in them */
+
+static struct job *job_at(struct node *n, size_t i)
+{
+    return &n->jobs[(n->job_first + i) % n->job_room];
+}
+
+static struct job *job_push(struct node *n, enum job_kind kind)
+{
+    if (n->job_count == n->job_room) {
+        size_t room = n->job_room > 0 ? n->job_room * 2 : 16;
+        struct job *jobs = malloc(room * sizeof *jobs);
+        if (jobs == NULL) {
+            checker_fail(n->world->checker, RULE_W02, "no memory for disk jobs");
+            return NULL;
+        }
+        for (size_t i = 0; i < n->job_count; i++)
+            jobs[i] = *job_at(n, i);
+        free(n->jobs);
+        n->jobs = jobs;
+        n->job_room = room;
+        n->job_first = 0;
+    }
+    struct job *job = job_at(n, n->job_count++);
+    memset(job, 0, sizeof *job);
+    job->kind = (uint8_t)kind;
+    return job;
+}
+
+static void jobs_drop(struct node *n, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = job_at(n, i);
+        free(job->more_parts);
+        free(job->head);
+    }
+    n->job_first = (n->job_first + count) % n->job_room;
+    n->job_count -= count;
+}
+
+/* Start the next job if the owner is free: every save that waits at the head, or one other
+ * thing. */
+static void job_begin(struct node *n)
+{
+    struct world *w = n->world;
+    if (n->job_end != KELP_NEVER) return;
+    n->job_work = n->job_count == 0 && n->work_due;
+    if (n->job_count == 0 && !n->job_work) return;
+    n->job_batch = n->job_work ? 0 : 1;
+    if (n->job_count > 0 && job_at(n, 0)->kind == JOB_SAVE) {
+        while (n->job_batch < min_u64(n->job_count, BATCH_MAX) &&
+               job_at(n, n->job_batch)->kind == JOB_SAVE)
+            n->job_batch++;
+    }
+    struct prng *draw = stream(w, STREAM_DISK);
+    kelp_ns takes = w->swarm.save_min + prng_below(draw, w->swarm.save_range) + n->stall;
+    n->stall = 0;
+    n->job_end = w->now + takes;
+}
+
+/* ---- the log port ---- */
+
+static void saver_save(void *store, uint32_t group, const struct kelp_save *save,
+                       const struct kelp_bytes *parts, size_t part_count)
+{
+    struct node *n = store;
+    (void)group;
+    watch_save(n, save, parts, part_count);
+    struct job *job = job_push(n, JOB_SAVE);
+    if (job == NULL) return;
+    job->save = *save;
+    job->part_count = part_count;
+    struct kelp_bytes *to = job->parts;
+    if (part_count > JOB_PARTS) {
+        to = job->more_parts = malloc(part_count * sizeof *to);
+        if (to == NULL) {
+            checker_fail(n->world->checker, RULE_W02, "no memory for disk jobs");
+            job->part_count = 0;
+            return;
+        }
+    }
+    if (part_count > 0) memcpy(to, parts, part_count * sizeof *to);
+    if (n->world->options.broken == KELP_SIM_BREAK_EARLY_SAVED) {
+        checker_saved(n->world->checker, n->slot, save->number);
+        driver_saved(n->driver, save->number);
+    }
+    job_begin(n);
+}
+
+static void saver_read(void *store, uint32_t group, uint64_t tag, kelp_index first,
+                       uint32_t entries_max, uint64_t bytes_max)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_READ);
+    if (job == NULL) return;
+    job->tag = tag;
+    job->first = first;
+    job->entries_max = entries_max;
+    job->bytes_max = bytes_max;
+    job_begin(n);
+}
+
+static void saver_snapshot(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_SNAPSHOT);
+    if (job == NULL) return;
+    job->pos = pos;
+    job->head = malloc(max_u64(head.len, 1));
+    if (job->head == NULL) {
+        checker_fail(n->world->checker, RULE_W02, "no memory for disk jobs");
+        return;
+    }
+    memcpy(job->head, head.data, head.len);
+    job->head_len = head.len;
+    job_begin(n);
+}
+
+static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_PLEDGE);
+    if (job == NULL) return;
+    job->cluster = cluster;
+    job_begin(n);
+}
+
+static void saver_idle(void *store, uint32_t group)
+{
+    struct node *n = store;
+    (void)group;
+    if (job_push(n, JOB_IDLE) != NULL) job_begin(n);
+}
+
+const struct kelp_store_ops saver_ops = {
+    .size = sizeof(struct kelp_store_ops),
+    .save = saver_save,
+    .read = saver_read,
+    .snapshot = saver_snapshot,
+    .pledge = saver_pledge,
+    .idle = saver_idle,
+};
+
+/* ---- doing it ---- */
+
+static enum kelp_error store_saves(struct node *n, struct kelp_fault *fault)
+{
+    struct store_save_item items[BATCH_MAX];
+    for (size_t i = 0; i < n->job_batch; i++) {
+        const struct job *job = job_at(n, i);
+        items[i] = (struct store_save_item){
+            .save = job->save,
+            .parts = job->more_parts != NULL ? job->more_parts : job->parts,
+            .part_count = job->part_count,
+        };
+    }
+    return store_save(n->store, items, n->job_batch, fault);
+}
+
+struct read_result {
+    size_t len;
+    struct kelp_pos before;
+    kelp_index last;
+};
+
+static enum kelp_error job_perform(struct node *n, struct read_result *read,
+                                   struct kelp_fault *fault)
+{
+    if (n->job_work) return store_idle_work(n->store, &n->work_due, fault);
+    const struct job *job = job_at(n, 0);
+    switch ((enum job_kind)job->kind) {
+    case JOB_SAVE: return store_saves(n, fault);
+    case JOB_READ:
+        return store_read(n->store, job->first, job->entries_max, job->bytes_max, &n->read_buffer,
+                          &n->read_room, &read->len, &read->before, &read->last, fault);
+    case JOB_SNAPSHOT:
+        return store_snapshot(n->store, job->pos, (struct kelp_bytes){job->head, job->head_len},
+                              fault);
+    case JOB_PLEDGE: return store_pledge(n->store, job->cluster, fault);
+    case JOB_IDLE: return store_mark_idle(n->store, fault);
+    }
+    UNREACHABLE();
+}
+
+static void job_report(struct node *n, enum kelp_error error, const struct read_result *read,
+                       const struct kelp_fault *fault)
+{
+    const struct job *job = job_at(n, 0);
+    struct checker *checker = n->world->checker;
+    if (job->kind == JOB_READ && (error == KELP_E_GONE || error == KELP_OK)) {
+        driver_read_done(n->driver, job->tag, error, read->before, job->first, read->last,
+                         (struct kelp_bytes){n->read_buffer, error == KELP_OK ? read->len : 0});
+        return;
+    }
+    if (error != KELP_OK) {
+        node_fault(n, fault);
+        driver_store_fault(n->driver, fault);
+        return;
+    }
+    switch ((enum job_kind)job->kind) {
+    case JOB_SAVE: {
+        uint64_t number = job_at(n, n->job_batch - 1)->save.number;
+        checker_saved(checker, n->slot, number);
+        if (n->world->options.broken != KELP_SIM_BREAK_EARLY_SAVED) driver_saved(n->driver, number);
+        break;
+    }
+    case JOB_SNAPSHOT:
+        checker_snapshot(checker, n->slot, job->pos.index);
+        driver_snapshot_done(n->driver, job->pos.index, KELP_OK);
+        break;
+    case JOB_PLEDGE: driver_pledged(n->driver); break;
+    case JOB_READ:
+    case JOB_IDLE: break;
+    }
+}
+
+/* The kind of the job that runs, 0: housekeeping; for the trace. */
+uint64_t saver_doing(const struct node *n)
+{
+    return n->job_work ? 0 : n->jobs[n->job_first].kind;
+}
+
+void saver_work(struct node *n)
+{
+    n->work_due = true;
+    job_begin(n);
+}
+
+/* A save may use up a spare, and let segments go. */
+static bool save_made_work(struct node *n)
+{
+    for (size_t i = 0; i < n->job_batch; i++) {
+        if ((job_at(n, i)->save.flags & KELP_SAVE_COMPACT) != 0) return true;
+    }
+    struct store_stats stats;
+    store_stats(n->store, &stats);
+    bool changed = stats.segments != n->segments || stats.spares != n->spares;
+    n->segments = stats.segments;
+    n->spares = stats.spares;
+    return changed;
+}
+
+void saver_job_ends(struct node *n)
+{
+    struct kelp_fault fault = {0};
+    struct read_result read = {0};
+    bool work = n->job_work;
+    enum kelp_error error = job_perform(n, &read, &fault);
+    n->job_end = KELP_NEVER;
+    if (work) {
+        if (error != KELP_OK) {
+            n->work_due = false;
+            node_fault(n, &fault);
+            driver_store_fault(n->driver, &fault);
+        }
+    } else {
+        if (job_at(n, 0)->kind == JOB_SAVE) n->work_due = n->work_due || save_made_work(n);
+        job_report(n, error, &read, &fault);
+        jobs_drop(n, n->job_batch);
+    }
+    job_begin(n);
+    if (!work || error != KELP_OK) node_run(n);
+}
+
+void saver_die(struct node *n, enum sim_disk_crash crash)
+{
+    struct prng *draw = stream(n->world, STREAM_DISK);
+    if (n->job_end != KELP_NEVER && n->state == NODE_UP) {
+        uint64_t operations = prng_below(draw, OPERATIONS_OF_A_JOB);
+        struct kelp_fault fault = {0};
+        struct read_result read = {0};
+        sim_disk_budget(n->disk, operations);
+        /* Nobody hears how it went: the node is dead. */
+        if (operations > 0) (void)job_perform(n, &read, &fault);
+    }
+    sim_disk_budget(n->disk, 0);
+    store_close(n->store);
+    n->store = NULL;
+    if (n->job_count > 0) jobs_drop(n, n->job_count);
+    n->work_due = false;
+    sim_disk_crash(n->disk, crash);
+}

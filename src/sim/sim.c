@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim.c - the public door: build a world from a seed, run it, report, take it down.     [sim.h] */
+#include "kelp/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/min.h"
+#include "sim/world.h"
+
+_Static_assert(KELP_EVENT_COUNT <= KELP_SIM_MARKS_MAX, "every event has its mark");
+
+#define SECOND       ((kelp_ns)1000000000)
+#define WALL_UNIX_MS 1700000000000u
+
+struct kelp_sim_options kelp_sim_options_default(void)
+{
+    return (struct kelp_sim_options){
+        .size = sizeof(struct kelp_sim_options),
+        .hurt = 60 * SECOND,
+        .heal = 60 * SECOND,
+        .wall_unix_ms = WALL_UNIX_MS,
+    };
+}
+
+/* ---- an assertion inside a node tells the seed before it traps ---- */
+
+static const struct world *running;
+
+static void assertion_failed(const char *expression, const char *file, int line)
+{
+    (void)fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, expression);
+    if (running == NULL) return;
+    (void)fprintf(stderr, "seed %llu events %llu hash %016llx FAIL assertion\n",
+                  (unsigned long long)running->seed, (unsigned long long)running->report->events,
+                  (unsigned long long)running->hash);
+    (void)fprintf(stderr, "again: kelp sim run --seed %llu\n", (unsigned long long)running->seed);
+}
+
+/* ---- a world ---- */
+
+static bool world_make(struct world *w)
+{
+    struct prng seeds = {hash_mix(0x6b656c70, w->seed)};
+    for (unsigned i = 0; i < STREAM_COUNT; i++)
+        w->streams[i].state = prng_next(&seeds);
+    swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
+    w->node_count = w->report->nodes = w->swarm.nodes;
+    w->checker = checker_new(w->node_count);
+    if (w->checker == NULL) return false;
+    w->wrong_node = w->options.broken == KELP_SIM_BREAK_APPLY ? 1 : 0;
+    w->machine = (struct kelp_sim_machine){.size = sizeof w->machine,
+                                           .ctx = &w->wrong_node,
+                                           .ops = &machine_ops,
+                                           .make = machine_make};
+    if (w->options.machine != NULL) w->machine = *w->options.machine;
+    net_make(w);
+    for (unsigned i = 0; i < w->node_count; i++) {
+        w->members[i].id = i + 1;
+        (void)snprintf(w->members[i].peer.text, sizeof w->members[i].peer.text, "node-%u:7101",
+                       i + 1);
+        if (!node_make(w, i)) return false;
+        world_push(w, prng_below(stream(w, STREAM_NODE), SECOND), EVENT_START, i, 0, NULL);
+    }
+    nemesis_start(w);
+    w->leader_at = w->write_at = w->equal_at = KELP_NEVER;
+    return clients_make(w) && !world_failed(w);
+}
+
+static void world_unmake(struct world *w)
+{
+    clients_unmake(w);
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct sim_disk_stats stats;
+        if (w->nodes[i].disk != NULL) {
+            sim_disk_stats(w->nodes[i].disk, &stats);
+            w->report->torn_sectors += stats.sectors_torn;
+        }
+        node_unmake(&w->nodes[i]);
+    }
+    net_unmake(w);
+    heap_free(&w->heap);
+    checker_free(w->checker);
+}
+
+static void workload_judge(struct world *w)
+{
+    const struct kelp_sim_workload *workload = w->options.workload;
+    for (unsigned i = 0; workload != NULL && i < w->node_count; i++) {
+        if (w->nodes[i].state != NODE_UP) continue;
+        const char *wrong = workload->judge(workload->ctx, i + 1, w->nodes[i].machine);
+        if (wrong != NULL) checker_fail(w->checker, RULE_W01, "node %u: %s", i + 1, wrong);
+    }
+}
+
+static const char *options_wrong(const struct kelp_sim_options *o)
+{
+    if (o->size != sizeof *o) return "size is not sizeof(struct kelp_sim_options)";
+    if (o->nodes > KELP_SIM_NODES_MAX) return "nodes is above KELP_SIM_NODES_MAX";
+    if (o->hurt == 0 || o->heal == 0) return "hurt and heal must be above 0";
+    if ((unsigned)o->broken >= KELP_SIM_BREAK_COUNT)
+        return "broken is not a rule that can be broken";
+    if ((o->machine == NULL) != (o->workload == NULL)) return "machine and workload come together";
+    if (o->machine != NULL && (o->machine->ops == NULL || o->machine->make == NULL))
+        return "machine lacks ops or make";
+    return NULL;
+}
+
+bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
+                  struct kelp_sim_report *report)
+{
+    struct kelp_sim_options defaults = kelp_sim_options_default();
+    if (options == NULL) options = &defaults;
+    memset(report, 0, sizeof *report);
+    report->seed = seed;
+    const char *wrong = options_wrong(options);
+    struct world *w = wrong == NULL ? calloc(1, sizeof *w) : NULL;
+    if (w == NULL) {
+        (void)snprintf(report->invariant, sizeof report->invariant, "%s",
+                       wrong != NULL ? "options" : "memory");
+        (void)snprintf(report->message, sizeof report->message, "%s",
+                       wrong != NULL ? wrong : "out of memory");
+        return false;
+    }
+    w->options = *options;
+    w->report = report;
+    w->seed = seed;
+    running = w;
+    assert_hook_set(assertion_failed);
+    bool made = world_make(w);
+    if (made && world_run(w)) workload_judge(w);
+    report->passed = made && !world_failed(w);
+    report->hash = w->hash;
+    if (w->checker != NULL) report->commits = checker_commit(w->checker);
+    if (w->checker != NULL && !report->passed) story_tell(w);
+    world_unmake(w);
+    assert_hook_set(NULL);
+    running = NULL;
+    free(w);
+    return report->passed;
+}
+
+/* ---- lines ---- */
+
+size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, size_t size)
+{
+    int len = snprintf(out, size, "seed %llu events %llu hash %016llx %s%s",
+                       (unsigned long long)report->seed, (unsigned long long)report->events,
+                       (unsigned long long)report->hash, report->passed ? "PASS" : "FAIL ",
+                       report->passed ? "" : report->invariant);
+    return len > 0 ? (size_t)len : 0;
+}
+
+void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *report)
+{
+    total->seeds++;
+    total->failed += !report->passed;
+    total->events += report->events;
+    total->faults += report->faults;
+    total->requests += report->requests;
+    total->done += report->done;
+    total->crashes += report->crashes;
+    total->simulated += report->simulated;
+    for (unsigned i = 0; i < KELP_SIM_MARKS_MAX; i++)
+        total->marks[i] += report->marks[i];
+}
+
+size_t kelp_sim_total_line(const struct kelp_sim_total *total, uint64_t wall_ns, char *out,
+                           size_t size)
+{
+    char verdict[32] = "PASS";
+    if (total->failed > 0)
+        (void)snprintf(verdict, sizeof verdict, "FAIL %llu", (unsigned long long)total->failed);
+    int len = snprintf(out, size, "%llu seeds, %llu events, %llu faults, %s, %llu x real time",
+                       (unsigned long long)total->seeds, (unsigned long long)total->events,
+                       (unsigned long long)total->faults, verdict,
+                       (unsigned long long)(total->simulated / max_u64(wall_ns, 1)));
+    return len > 0 ? (size_t)len : 0;
+}
+
+size_t kelp_sim_unmarked(const struct kelp_sim_total *total,
+                         void (*print)(void *ctx, const char *name), void *ctx)
+{
+    size_t count = 0;
+    for (unsigned i = KELP_EV_NONE + 1; i < KELP_EVENT_COUNT; i++) {
+        if (total->marks[i] > 0) continue;
+        print(ctx, kelp_event_name((enum kelp_event_type)i));
+        count++;
+    }
+    return count;
+}

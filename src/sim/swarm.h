@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* swarm.h - what a seed decides before the first event: how large the cluster is, its timers and
+ * limits, what its network, disks and clients are like, and which faults there are at all.
+ *
+ * Every run leaves out some faults wholly: a fault that always happens hides what only happens
+ * without it. Source: Groce et al., "Swarm testing", ISSTA 2012. */
+#ifndef SIM_SWARM_H
+#define SIM_SWARM_H
+
+#include "base/prng.h"
+#include "kelp/core.h"
+#include "kelp/sim.h"
+
+enum sim_fault {
+    FAULT_KILL = 0,   /* a process dies, the page cache stays */
+    FAULT_POWER,      /* a node loses power */
+    FAULT_POWER_ALL,  /* all of them at once */
+    FAULT_PAUSE,      /* a process stands still while its clock runs on */
+    FAULT_HALVES,     /* the network falls into two parts */
+    FAULT_ISOLATE,    /* one node is cut off */
+    FAULT_ONE_WAY,    /* one direction between two nodes, or out of one node */
+    FAULT_BRIDGE,     /* two parts that both see one node */
+    FAULT_FLAP,       /* a link goes up and down */
+    FAULT_CUT,        /* connections are closed */
+    FAULT_STALL,      /* a disk takes long for one job */
+    FAULT_STORM,      /* for a while many frames are lost and late */
+    FAULT_STRANGER,   /* a node of another cluster or directory knocks */
+    FAULT_STOP,       /* a node is stopped in good order and started again */
+    FAULT_SYNC_FAILS, /* a sync fails: the node is lost for good */
+    FAULT_WIPE,       /* a directory is emptied: the node is lost for good */
+    FAULT_COUNT
+};
+
+struct swarm {
+    uint32_t nodes;
+    /* node */
+    kelp_ns heartbeat, election_min, election_max;
+    struct kelp_limits limits;
+    uint64_t trailing_entries, snapshot_every;
+    uint64_t segment_bytes, zero_piece_bytes;
+    uint32_t spares;
+    uint32_t clock_drift; /* at most so many thousandths */
+    uint32_t off;         /* enum kelp_protection bits: what is safe without them must stay so */
+    kelp_ns apply_range;  /* a batch takes up to so long to apply; 0: it is applied in the call */
+    /* network: one-way delay, and how many frames in 65536 */
+    kelp_ns delay_min, delay_range, delay_late;
+    uint32_t lost, repeated, replayed, damaged, late;
+    uint32_t capacity; /* frames on the way, one direction of a link */
+    bool ordered;      /* frames of a connection do not overtake each other */
+    /* disk */
+    kelp_ns save_min, save_range, stall_max;
+    uint32_t tear_bytes;
+    bool crash_in_recovery;
+    /* clients */
+    uint32_t clients, pipeline, registers, read_percent, local_percent, filling;
+    kelp_ns think; /* between two bursts, on average */
+    kelp_ns deadline;
+    /* faults */
+    kelp_ns fault_every; /* on average */
+    uint32_t weights[FAULT_COUNT], weight_sum;
+    kelp_ns fault_long; /* the longest partition or pause */
+};
+
+/* swarm_draw - everything from one generator; nodes 0: drawn too. */
+void swarm_draw(struct swarm *s, struct prng *prng, uint32_t nodes);
+
+/* swarm_calm - the same cluster without faults, for healing. */
+void swarm_calm(struct swarm *s);
+
+const char *sim_fault_name(enum sim_fault fault);
+
+#endif

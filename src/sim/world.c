@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* world.c - the clock of the world and the one loop over what happens in it.
+ *
+ * First the cluster is hurt, then it is healed; after that a leader must be there within ten
+ * election timeouts, a client's write must commit, every open request must be answered, and all
+ * nodes that were not lost for good must have applied the same. */
+#include "sim/world.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/min.h"
+
+#define SAME_MOMENT_MAX 4000u /* events without time moving: somebody spins */
+#define LOOK_EVERY      64u   /* events between two slow looks */
+
+bool world_failed(const struct world *w)
+{
+    return checker_failed(w->checker);
+}
+
+void world_push(struct world *w, kelp_ns at, enum event_kind kind, unsigned node, uint64_t value,
+                void *item)
+{
+    struct sim_event event = {
+        .at = at, .kind = (uint8_t)kind, .node = (uint8_t)node, .value = value, .item = item};
+    if (!heap_push(&w->heap, event)) checker_fail(w->checker, RULE_W02, "out of memory");
+}
+
+static const char *event_name(enum event_kind kind)
+{
+    switch (kind) {
+    case EVENT_FRAME: return "frame";
+    case EVENT_DIAL: return "dial";
+    case EVENT_DIAL_LATE: return "dial-late";
+    case EVENT_CLOSED: return "closed";
+    case EVENT_START: return "start";
+    case EVENT_CLIENT: return "client";
+    case EVENT_FAULT: return "fault";
+    case EVENT_MEND: return "mend";
+    case EVENT_FLAP: return "flap";
+    case EVENT_HEAL: return "heal";
+    case EVENT_WAKE: return "wake";
+    case EVENT_SAVED: return "saved";
+    case EVENT_APPLIED: return "applied";
+    }
+    return "?";
+}
+
+static void trace_line(struct world *w, enum event_kind kind, unsigned node, uint64_t what)
+{
+    char line[160];
+    (void)snprintf(line, sizeof line, "%8llu %12llu.%06llu ms node %u %-9s %016llx",
+                   (unsigned long long)w->report->events, (unsigned long long)(w->now / 1000000),
+                   (unsigned long long)(w->now % 1000000), node + 1, event_name(kind),
+                   (unsigned long long)what);
+    w->options.trace(w->options.trace_ctx, line);
+}
+
+/* Every event goes into the hash: when, what, where, and what it carried. */
+void world_trace(struct world *w, enum event_kind kind, unsigned node, uint64_t what)
+{
+    w->hash = hash_mix(w->hash, w->now ^ (uint64_t)kind << 56 ^ (uint64_t)node << 48);
+    w->hash = hash_mix(w->hash, what);
+    w->report->events++;
+    if (w->options.trace != NULL) trace_line(w, kind, node, what);
+}
+
+/* ---- healing ---- */
+
+static const struct kelp_core *node_core(const struct node *n)
+{
+    return n->state == NODE_UP ? driver_core(n->driver) : NULL;
+}
+
+static bool leader_there(const struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct kelp_core *core = node_core(&w->nodes[i]);
+        if (core == NULL) continue;
+        struct kelp_view v;
+        kelp_view(core, &v);
+        if (v.role == KELP_LEADER && v.committed_own_term) return true;
+    }
+    return false;
+}
+
+/* Every node that can be there is, and all have applied the same. */
+static bool all_equal(const struct world *w)
+{
+    const struct node *first = NULL;
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct node *n = &w->nodes[i];
+        if (n->state == NODE_GONE || n->state == NODE_FAULTED) continue;
+        if (node_core(n) == NULL) return false;
+        if (first == NULL) first = n;
+        struct kelp_pos a = rsm_applied(first->rsm), b = rsm_applied(n->rsm);
+        if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
+        if (rsm_state_hash(first->rsm) != rsm_state_hash(n->rsm)) return false;
+        if (rsm_chain_hash(first->rsm) != rsm_chain_hash(n->rsm)) return false;
+    }
+    return first != NULL;
+}
+
+static void heal_late(struct world *w)
+{
+    kelp_ns after = w->now - w->healed_at;
+    kelp_ns leader_bound = 10 * w->swarm.election_max;
+    if (w->leader_at == KELP_NEVER && after > min_u64(leader_bound, w->options.heal))
+        checker_fail(w->checker, RULE_L01, "no leader %llu ms after healing",
+                     (unsigned long long)(after / 1000000));
+    if (after <= w->options.heal) return;
+    if (w->write_at == KELP_NEVER)
+        checker_fail(w->checker, RULE_L02, "no write committed %llu ms after healing",
+                     (unsigned long long)(after / 1000000));
+    if (!clients_idle(w))
+        checker_fail(w->checker, RULE_L04, "requests are still open %llu ms after healing",
+                     (unsigned long long)(after / 1000000));
+    checker_fail(w->checker, RULE_L03, "the nodes are not equal %llu ms after healing",
+                 (unsigned long long)(after / 1000000));
+}
+
+/* What healing demands, in order; ends the run when all is there. */
+static void heal_look(struct world *w)
+{
+    if (w->leader_at == KELP_NEVER && leader_there(w)) w->leader_at = w->now;
+    if (w->leader_at != KELP_NEVER && w->write_at == KELP_NEVER && w->clients.done_after_heal > 0) {
+        w->write_at = w->now;
+        w->clients.stopped = true;
+    }
+    if (w->write_at != KELP_NEVER && clients_idle(w) && all_equal(w)) {
+        w->equal_at = w->now;
+        w->ended = true;
+    } else {
+        heal_late(w);
+    }
+}
+
+/* ---- one event ---- */
+
+static bool event_waits(struct world *w, const struct sim_event *event)
+{
+    const struct node *n = &w->nodes[event->node];
+    switch ((enum event_kind)event->kind) {
+    case EVENT_CLIENT: /* what it sends waits in the socket of a node that stands still */
+        n = client_node(w, (uint32_t)event->value);
+        return n != NULL && n->state != NODE_DOWN && node_paused(n);
+    case EVENT_FRAME:
+    case EVENT_CLOSED:
+    case EVENT_DIAL:
+    case EVENT_DIAL_LATE: return n->state != NODE_DOWN && node_paused(n);
+    case EVENT_START:
+    case EVENT_FAULT:
+    case EVENT_MEND:
+    case EVENT_FLAP:
+    case EVENT_HEAL:
+    case EVENT_WAKE:
+    case EVENT_SAVED:
+    case EVENT_APPLIED: break;
+    }
+    return false;
+}
+
+static void world_heals(struct world *w)
+{
+    world_trace(w, EVENT_HEAL, 0, 0);
+    w->healing = true;
+    w->healed_at = w->now;
+    nemesis_heal(w);
+}
+
+static void world_event(struct world *w, struct sim_event event)
+{
+    struct node *n = &w->nodes[event.node];
+    if (event_waits(w, &event)) {
+        if (event.kind == EVENT_CLIENT) n = client_node(w, (uint32_t)event.value);
+        event.at = n->paused_until;
+        heap_push_again(&w->heap, event);
+        return;
+    }
+    switch ((enum event_kind)event.kind) {
+    case EVENT_FRAME: net_frame_arrives(w, event.item); return;
+    case EVENT_DIAL: sim_net_dial(w, &w->net.links[event.value]); return;
+    case EVENT_DIAL_LATE: net_dial_late(w, event.value); return;
+    case EVENT_CLOSED: net_closed(n, event.value); return;
+    case EVENT_START:
+        world_trace(w, EVENT_START, event.node, n->life);
+        node_start(n);
+        return;
+    case EVENT_CLIENT: client_wakes(w, (uint32_t)event.value); return;
+    case EVENT_FAULT: nemesis_next(w); return;
+    case EVENT_MEND: nemesis_mend(w, event.value); return;
+    case EVENT_FLAP: nemesis_flap(w, event.value); return;
+    case EVENT_HEAL: world_heals(w); return;
+    case EVENT_WAKE:
+    case EVENT_SAVED:
+    case EVENT_APPLIED: break; /* never in the heap */
+    }
+    UNREACHABLE();
+}
+
+/* The node whose own moment is the earliest, and which of its moments it is. */
+static struct node *node_due(struct world *w, kelp_ns *at, enum event_kind *kind)
+{
+    struct node *due = NULL;
+    *at = KELP_NEVER;
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct node *n = &w->nodes[i];
+        kelp_ns moment = min_u64(min_u64(n->wake, n->job_end), n->apply_end);
+        if (moment == KELP_NEVER) continue;
+        enum event_kind which = moment == n->job_end     ? EVENT_SAVED
+                                : moment == n->apply_end ? EVENT_APPLIED
+                                                         : EVENT_WAKE;
+        moment = max_u64(max_u64(moment, n->paused_until), w->now);
+        if (moment >= *at) continue;
+        due = n;
+        *at = moment;
+        *kind = which;
+    }
+    return due;
+}
+
+static void node_moment(struct node *n, enum event_kind kind)
+{
+    struct world *w = n->world;
+    uint64_t doing = kind == EVENT_SAVED ? saver_doing(n) : 0;
+    world_trace(w, kind, n->slot, doing << 32 | n->life);
+    if (kind == EVENT_SAVED) {
+        saver_job_ends(n);
+    } else if (kind == EVENT_APPLIED) {
+        node_apply_ends(n);
+    } else {
+        n->wake = KELP_NEVER;
+        node_run(n);
+    }
+}
+
+static void time_moves(struct world *w, kelp_ns to)
+{
+    ASSERT(to >= w->now);
+    if (to > w->now) {
+        w->same_moment = 0;
+    } else if (++w->same_moment > SAME_MOMENT_MAX) {
+        checker_fail(w->checker, RULE_I38, "%u events at %llu ns", SAME_MOMENT_MAX,
+                     (unsigned long long)w->now);
+    }
+    w->now = to;
+}
+
+static void world_step(struct world *w)
+{
+    kelp_ns at;
+    enum event_kind kind = EVENT_WAKE;
+    struct node *due = node_due(w, &at, &kind);
+    kelp_ns next = heap_next(&w->heap);
+    ASSERT(next != KELP_NEVER || due != NULL); /* clients and faults never end before we do */
+    if (next <= at) {
+        time_moves(w, next);
+        world_event(w, heap_pop(&w->heap));
+    } else {
+        time_moves(w, at);
+        node_moment(due, kind);
+    }
+    clients_judge(w);
+}
+
+bool world_run(struct world *w)
+{
+    for (uint64_t step = 1; !w->ended && !world_failed(w); step++) {
+        world_step(w);
+        if (w->healing) heal_look(w);
+        if (step % LOOK_EVERY == 0) {
+            clients_judge_late(w);
+            for (unsigned i = 0; i < w->node_count; i++)
+                node_watch_status(&w->nodes[i]);
+        }
+    }
+    w->report->simulated = w->now;
+    return !world_failed(w) && clients_history_check(w) && !world_failed(w);
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* world.h - a simulated cluster: its clock, its nodes, what is on the way between them, its
+ * clients.
+ *
+ * One thread, one heap of events, and for each node two moments that change too often for the heap:
+ * when its driver wants to be called and when its disk job ends. world.c takes the earliest of all;
+ * at one moment the heap comes before nodes and a lower node before a higher one. Each event
+ * changes one node, which is then judged by the checker. Randomness comes from one generator a
+ * concern, so that a new draw in one place does not change what another one draws. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "driver/driver.h"
+#include "rsm/rsm.h"
+#include "sim/checker.h"
+#include "sim/disk.h"
+#include "sim/heap.h"
+#include "sim/machine.h"
+#include "sim/swarm.h"
+#include "store/store.h"
+
+#define NODES_MAX    KELP_SIM_NODES_MAX
+#define CLIENTS_MAX  8u
+#define PIPELINE_MAX 16u
+#define LINKS_MAX    (NODES_MAX * NODES_MAX * 2u)
+#define REPLAYS_MAX  64u
+
+enum stream {
+    STREAM_SWARM,
+    STREAM_NET,
+    STREAM_DISK,
+    STREAM_CLIENT,
+    STREAM_FAULT,
+    STREAM_NODE,
+    STREAM_COUNT
+};
+
+enum event_kind {
+    EVENT_FRAME = 1, /* a packet arrives; value: none, item: packet */
+    EVENT_DIAL,      /* node dials; value: link */
+    EVENT_DIAL_LATE, /* the hello was not answered; value: connection */
+    EVENT_CLOSED,    /* node learns that a connection is gone; value: connection */
+    EVENT_START,     /* node starts */
+    EVENT_CLIENT,    /* value: client */
+    EVENT_FAULT,     /* the next fault is due */
+    EVENT_MEND,      /* a partition, storm or flap ends; value: which one */
+    EVENT_FLAP,      /* value: which one */
+    EVENT_HEAL,      /* the faults are over */
+    EVENT_WAKE,      /* node: its driver is due (traced only) */
+    EVENT_SAVED,     /* node: its disk job ends (traced only) */
+    EVENT_APPLIED    /* node: its state machine is done with a batch (traced only) */
+};
+
+/* ---- network ---- */
+
+struct packet {
+    struct packet *next;
+    uint32_t references, len, room;
+    uint8_t from, to; /* slots */
+    uint8_t lane, kind;
+    bool damaged, replayed;
+    uint64_t connection;
+    uint8_t data[];
+};
+
+enum link_state { LINK_IDLE = 0, LINK_HELLO, LINK_OPEN };
+
+/* One node's dialled connection to another on one lane. Each end has its own idea of it. */
+struct link {
+    uint64_t connection; /* the newest one dialled */
+    uint64_t accepted;   /* the one that the other end takes for open, 0: none */
+    uint8_t dialler, acceptor, lane;
+    uint8_t state; /* of the dialler's end */
+    kelp_ns last_arrival[2];
+    uint32_t on_the_way[2];
+};
+
+struct net {
+    struct link links[LINKS_MAX];
+    uint64_t connections; /* made so far */
+    bool cut[NODES_MAX][NODES_MAX];
+    uint64_t partition; /* number of the last one; the only one that may be mended */
+    uint64_t storm;     /* number of the last one */
+    bool stormy;
+    uint8_t flap_a, flap_b;
+    kelp_ns flap_until;
+    struct packet *spare, *spare_large;
+    struct packet *replays[REPLAYS_MAX];
+    uint32_t replay_next;
+};
+
+/* ---- nodes ---- */
+
+enum node_state {
+    NODE_DOWN = 0, /* not running; will be started */
+    NODE_UP,
+    NODE_FAULTED, /* runs, but its disk failed: counted out until it is started again */
+    NODE_GONE,    /* will never run again */
+};
+
+enum job_kind { JOB_SAVE = 1, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE };
+
+#define JOB_PARTS 6u
+
+struct job {
+    uint8_t kind;
+    struct kelp_save save;
+    struct kelp_bytes parts[JOB_PARTS];
+    struct kelp_bytes *more_parts; /* owned; all of them when there are more than JOB_PARTS */
+    size_t part_count;
+    uint64_t tag, bytes_max;
+    kelp_index first;
+    uint32_t entries_max;
+    struct kelp_pos pos;
+    uint8_t *head; /* owned: an encoded snapshot head */
+    size_t head_len;
+    struct kelp_cluster_id cluster;
+};
+
+/* A batch that the state machine is busy with: a copy, since entries are borrowed. */
+struct batch {
+    kelp_index first;
+    size_t count, room, bytes_room;
+    struct kelp_bytes *entries;
+    uint8_t *bytes;
+};
+
+struct world;
+
+struct node {
+    struct world *world;
+    uint8_t slot;
+    kelp_id id;
+    enum node_state state;
+    uint64_t life; /* starts so far */
+    /* time */
+    kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
+    uint64_t clock_rate;
+    kelp_ns wake, job_end, apply_end, paused_until, started;
+    /* parts */
+    struct sim_disk *disk;
+    struct store *store;
+    struct driver *driver;
+    struct rsm *rsm;
+    void *machine;
+    struct batch batch;
+    struct prng random;
+    struct wire_hello hello; /* the part that does not change in one life */
+    /* log owner */
+    struct job *jobs; /* a ring */
+    size_t job_first, job_count, job_room;
+    size_t job_batch;          /* how many the running one takes */
+    bool job_work;             /* housekeeping runs */
+    bool work_due;             /* there is housekeeping */
+    uint64_t segments, spares; /* when last looked at */
+    kelp_ns stall;             /* added to the next job */
+    uint8_t *read_buffer;
+    size_t read_room;
+    bool sync_fault; /* made by us: a fault is expected */
+    bool wiped;
+    char note[160]; /* the last line it said */
+};
+
+/* ---- clients ---- */
+
+struct request {
+    uint64_t token;
+    bool read, late_judged;
+    uint32_t name;
+    uint64_t value;
+    kelp_ns call, deadline;
+    kelp_index commit_at_call;
+};
+
+struct client {
+    uint32_t number;
+    uint8_t node;
+    uint64_t life;            /* of the node when the line was opened */
+    struct driver_line *line; /* NULL: none */
+    kelp_index floor;
+    struct request open[PIPELINE_MAX]; /* a ring, oldest first */
+    uint32_t first, count;
+};
+
+struct outcome { /* told during a driver's run, judged after the node was */
+    uint32_t client;
+    struct request request;
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    struct kelp_pos pos;
+    uint8_t result[8];
+    size_t result_len;
+};
+
+struct clients {
+    struct client clients[CLIENTS_MAX];
+    uint64_t tokens;
+    bool stopped;
+    uint32_t register_base; /* names are register_base.. and rotate */
+    uint32_t register_names[32], register_uses[32];
+    uint32_t names_used;
+    struct outcome *outcomes;
+    size_t outcome_count, outcome_room;
+    struct linear_operation *history; /* of all registers; name in history_names */
+    uint32_t *history_names;
+    size_t history_count, history_room;
+    uint64_t done_after_heal;
+};
+
+struct world {
+    struct kelp_sim_options options;
+    struct kelp_sim_report *report;
+    struct checker *checker;
+    struct swarm swarm;
+    uint64_t seed;
+    struct prng streams[STREAM_COUNT];
+    struct sim_heap heap;
+    kelp_ns now;
+    uint64_t hash;
+    unsigned node_count;
+    struct node nodes[NODES_MAX];
+    struct net net;
+    struct clients clients;
+    struct kelp_sim_machine machine;
+    kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
+    unsigned lost_nodes; /* for good, or faulted: at most a minority */
+    bool healing;
+    kelp_ns healed_at;
+    kelp_ns leader_at, write_at, equal_at; /* after healing: when it was so, KELP_NEVER: not yet */
+    bool ended;
+    uint64_t same_moment; /* events since time moved: NoSpin */
+    struct driver_member members[NODES_MAX];
+};
+
+static inline struct prng *stream(struct world *w, enum stream s)
+{
+    return &w->streams[s];
+}
+
+/* world.c */
+bool world_run(struct world *w);
+void world_push(struct world *w, kelp_ns at, enum event_kind kind, unsigned node, uint64_t value,
+                void *item);
+bool world_failed(const struct world *w);
+void world_trace(struct world *w, enum event_kind kind, unsigned node, uint64_t what);
+
+/* node.c */
+bool node_make(struct world *w, unsigned slot);
+void node_unmake(struct node *n);
+void node_start(struct node *n);
+void node_crash(struct node *n, enum sim_disk_crash crash, kelp_ns back_after);
+void sim_node_stop(struct node *n, kelp_ns back_after); /* in good order */
+void node_lose(struct node *n);                         /* its directory is emptied, then started */
+void node_apply_ends(struct node *n);
+void node_run(struct node *n); /* the driver, then the checker */
+void node_fault(struct node *n, const struct kelp_fault *fault);
+void node_watch_status(struct node *n); /* slow: has it given up without a cause? */
+kelp_ns node_clock(const struct node *n);
+kelp_ns node_world_time(const struct node *n, kelp_ns local);
+static inline bool node_paused(const struct node *n)
+{
+    return n->paused_until > n->world->now;
+}
+
+/* saver.c: the node's log owner */
+extern const struct kelp_store_ops saver_ops;
+void saver_job_ends(struct node *n);
+uint64_t saver_doing(const struct node *n);
+void saver_work(struct node *n); /* there may be housekeeping */
+void saver_die(struct node *n, enum sim_disk_crash crash);
+
+/* watch.c: turning what nodes save and send into what the checker wants to know */
+void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_bytes *parts,
+                size_t part_count);
+void watch_frame(struct node *n, unsigned to, const struct packet *p);
+bool watch_recovery(struct node *n, struct kelp_fault *fault);
+void sim_watch_event(struct node *n, const struct kelp_event *event);
+void watch_node(struct node *n);
+uint64_t watch_frame_hash(const struct packet *p);
+
+/* net.c */
+extern const struct kelp_peers_ops sim_net_peers_ops;
+void net_make(struct world *w);
+void net_unmake(struct world *w);
+void net_frame_arrives(struct world *w, struct packet *p);
+void net_node_starts(struct node *n);
+void net_node_dies(struct node *n);
+void sim_net_dial(struct world *w, struct link *l);
+void net_dial_late(struct world *w, uint64_t connection);
+void net_closed(struct node *n, uint64_t connection);
+void net_cut_connections(struct world *w, unsigned node);
+struct packet *net_packet(struct world *w, size_t len); /* one reference */
+void net_packet_drop(struct world *w, struct packet *p);
+/* Hand a packet to the network; takes the reference. */
+void net_send(struct world *w, struct link *l, struct packet *p);
+struct link *net_link(struct world *w, uint64_t connection);
+
+/* knock.c: handshakes, and strangers who try one */
+void knock_hello(struct world *w, struct link *l);
+void knock_arrives(struct world *w, struct packet *p, const struct wire_frame *frame);
+void knock_stranger(struct world *w);
+
+/* nemesis.c */
+void nemesis_start(struct world *w);
+void nemesis_next(struct world *w);
+void nemesis_mend(struct world *w, uint64_t number);
+void nemesis_flap(struct world *w, uint64_t number);
+void nemesis_heal(struct world *w);
+
+/* client.c */
+bool clients_make(struct world *w);
+void clients_unmake(struct world *w);
+/* The node a client is connected to, NULL: none. */
+struct node *client_node(struct world *w, uint32_t client);
+void client_wakes(struct world *w, uint32_t client);
+void clients_node_dies(struct node *n); /* its lines are gone, without an answer */
+void clients_judge(struct world *w);    /* what was told during the last run */
+void clients_judge_late(struct world *w);
+bool clients_idle(const struct world *w);
+bool clients_history_check(struct world *w);
+
+/* story.c */
+void story_tell(struct world *w);
+
+#endif
