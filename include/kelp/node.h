@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.h - a ready-made member of a cluster: log on disk, peers over TCP, your state machine.
+ *
+ * kelp_node_open starts one thread for sockets, consensus and the state machine and one for the
+ * log. Requests may be
+ * made from any thread; each gets exactly one outcome. The state machine is called on the node's
+ * thread only. */
+#ifndef KELP_NODE_H
+#define KELP_NODE_H
+
+#include "kelp/core.h"
+#include "kelp/fsm.h"
+#include "kelp/types.h"
+
+struct kelp_node;
+
+struct kelp_node_options {
+    size_t size;      /* sizeof(struct kelp_node_options), so that it may grow */
+    kelp_id id;       /* this node, not 0; never used again once removed */
+    const char *data; /* directory; made with its parents, 0700 */
+    const char *peer; /* HOST:PORT to listen on for other members; default 127.0.0.1:7101 */
+    /* what others dial; default: peer. Needed when peer is 0.0.0.0 or [::] */
+    const char *advertise_peer;
+    /* told to other members, shown in status and redirects; may be NULL */
+    const char *advertise_client;
+    const char *advertise_http;
+    /* "1=HOST:PORT,2=HOST:PORT,...": everybody who founds together; may stay for ever */
+    const char *bootstrap;
+    /* "HOST:PORT,...": where to announce itself and wait to be added; not in this version */
+    const char *join;
+    /* "ID=HOST:PORT,...": dial these members there, whatever the configuration says */
+    const char *peer_at;
+    /* as kelp_options_default; raft.self is set from id, raft.seed if it is 0 */
+    struct kelp_options raft;
+    kelp_ns request_timeout;    /* 5 s: the whole deadline of a request */
+    uint64_t segment_bytes;     /* 64 MiB; of one log file */
+    uint64_t cache_bytes_max;   /* 64 MiB of entries kept in memory */
+    uint64_t forward_bytes_max; /* 64 MiB of requests waiting or forwarded */
+    /* disposable machines: 4096; others: no snapshots in this version */
+    uint64_t snapshot_every_entries;
+    /* true: a follower passes requests on to its leader; false: refuses with NOT_LEADER and a hint
+     * true: a follower passes requests on to its leader; false: refuses with NOT_LEADER and a hint
+     * */
+    bool forward;
+    enum kelp_level log_level; /* KELP_INFO; louder lines are not made */
+    /* one log line without newline; from the node's threads; NULL: warnings and errors go to stderr
+     * */
+    void (*log)(void *ctx, enum kelp_level level, const char *line);
+    void *log_ctx;
+};
+
+struct kelp_result {
+    enum kelp_outcome outcome;
+    enum kelp_reason reason;
+    struct kelp_pos pos;     /* where the command stands, when known */
+    kelp_id leader;          /* a hint, 0 if not known */
+    struct kelp_bytes bytes; /* DONE: the state machine's reply; borrowed during the call */
+};
+
+/* Called once per request, on the node's thread; must not block. */
+typedef void (*kelp_done_fn)(void *ctx, uint64_t token, const struct kelp_result *result);
+
+/* kelp_node_options_default - options for a node with default timers and limits.
+ * takes    id      not 0
+ *          data    its directory, borrowed until kelp_node_open has returned
+ * returns  options by value
+ * thread   any   cost  O(1)   source  - */
+KELP_API struct kelp_node_options kelp_node_options_default(kelp_id id, const char *data);
+
+/* kelp_node_open - recover from the data directory, listen, and take part.
+ * takes    options  borrowed
+ *          ops, fsm the state machine, empty; owned by the node from now on and closed by it, also
+ *          on error
+ *          out      set on KELP_OK; the caller owns it until kelp_node_close
+ *          fault    filled on error; may be NULL
+ * errors   KELP_E_ARGUMENT, KELP_E_IO, KELP_E_NO_MEMORY, and those that a restart will not help:
+ *          KELP_E_CORRUPT,
+ *          KELP_E_FOREIGN, KELP_E_LOCKED, KELP_E_WIPED, KELP_E_VERSION
+ * thread   any   cost  reads the whole log   source  [§3.8] */
+KELP_API enum kelp_error kelp_node_open(const struct kelp_node_options *options,
+                                        const struct kelp_fsm_ops *ops, void *fsm,
+                                        struct kelp_node **out, struct kelp_fault *fault);
+
+/* kelp_node_close - answer what is open (SHUTDOWN or better), sync, stop the threads, free
+ * everything.
+ * takes    node    NULL is fine; unusable afterwards
+ * thread   any but the node's own   cost  bounded: at most two seconds unless the disk hangs
+ *          source  - */
+KELP_API void kelp_node_close(struct kelp_node *node);
+
+/* kelp_propose - submit one command.
+ * takes    node    not NULL
+ *          command bytes, copied; 1 .. 8 MiB
+ *          token   the caller's name for it, handed to done
+ *          done    called once with the outcome: DONE with the machine's reply, REFUSED (never
+ *                  happened), LOST (never
+ *                  will), UNKNOWN (may happen)
+ * thread   any   cost  O(bytes)   source  [§3.5, §6.3] */
+KELP_API void kelp_propose(struct kelp_node *node, struct kelp_bytes command, uint64_t token,
+                           kelp_done_fn done, void *ctx);
+
+/* kelp_read - ask the state machine; linearizable: sees every write that was answered before this
+ * call.
+ * takes    node     not NULL
+ *          question bytes, copied
+ *          token, done, ctx   as kelp_propose; DONE or REFUSED
+ * thread   any   cost  O(bytes)   source  [§6.4] */
+KELP_API void kelp_read(struct kelp_node *node, struct kelp_bytes question, uint64_t token,
+                        kelp_done_fn done, void *ctx);
+
+/* kelp_call - kelp_propose that waits.
+ * takes    node, command  as kelp_propose
+ *          out     room for the reply, cut to out_size
+ *          result  filled; result->bytes points into out
+ * errors   KELP_OK exactly when the outcome is DONE; KELP_E_BUSY otherwise, see result->outcome and
+ *          reason
+ * thread   any but the node's own   cost  waits up to the request timeout   source  - */
+KELP_API enum kelp_error kelp_call(struct kelp_node *node, struct kelp_bytes command, uint8_t *out,
+                                   size_t out_size, struct kelp_result *result);
+
+/* kelp_ask - kelp_read that waits; as kelp_call. thread any but the node's own  cost waits  source
+ * [§6.4] */
+KELP_API enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes question, uint8_t *out,
+                                  size_t out_size, struct kelp_result *result);
+
+/* kelp_node_status - the lines of RAFT STATUS: "name:value", one a line.
+ * takes    node    not NULL
+ *          out     room for size bytes; cut to fit, always NUL-terminated
+ * returns  the length it would have needed
+ * thread   any but the node's own   cost  one visit to the node's thread   source  - */
+KELP_API size_t kelp_node_status(struct kelp_node *node, char *out, size_t size);
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* contacts.c - the other nodes: whom to dial where, what we say in a hello, and the table of
+ * addresses.
+ *
+ * Whom: the members of the newest configuration, or the bootstrap list before there is one. Where:
+ * as the configuration says, unless --peer-at says otherwise. The table: each node tells its
+ * neighbours its own row, with its start count as version, so the row of its newest start wins
+ * everywhere; the leader passes the whole table on, so that a node can name the client address of
+ * one it has no connection to. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "node/room.h"
+
+#define ROWS_A_FRAME 8u /* a frame on the control lane stays below its 4 KiB */
+
+/* ---- the peers port -------------------------------------------------------------------------- */
+
+/* The transport is opened after the driver that uses it; the port goes through the node. */
+static enum kelp_error contacts_send(void *peers, uint32_t group, kelp_id to, enum kelp_lane lane,
+                                     uint64_t connection, const struct kelp_bytes *parts,
+                                     size_t part_count)
+{
+    struct node *n = peers;
+    return net_peers_ops.send(n->net, group, to, lane, connection, parts, part_count);
+}
+
+static void contacts_flush(void *peers)
+{
+    struct node *n = peers;
+    net_peers_ops.flush(n->net);
+}
+
+static uint64_t contacts_connection(void *peers, kelp_id to, enum kelp_lane lane)
+{
+    struct node *n = peers;
+    return net_peers_ops.connection(n->net, to, lane);
+}
+
+const struct kelp_peers_ops node_peers_ops = {
+    .size = sizeof(struct kelp_peers_ops),
+    .send = contacts_send,
+    .flush = contacts_flush,
+    .connection = contacts_connection,
+};
+
+/* ---- dialling -------------------------------------------------------------------------------- */
+
+static const struct wire_address *address_override(const struct node *n, kelp_id id,
+                                                   const struct wire_address *configured)
+{
+    for (size_t i = 0; i < n->peer_at_count; i++) {
+        if (n->peer_at[i].id == id) return &n->peer_at[i].peer;
+    }
+    return configured;
+}
+
+static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMBERS_MAX])
+{
+    const struct wire_config *c = &n->status.latest;
+    bool listed = c->config.count == 0; /* no configuration yet */
+    size_t all = listed ? n->bootstrap_count : c->config.count, count = 0;
+    for (size_t i = 0; i < all; i++) {
+        kelp_id id = listed ? n->bootstrap[i].id : c->config.members[i].id;
+        const struct wire_address *address = listed ? &n->bootstrap[i].peer : &c->peer[i];
+        address = address_override(n, id, address);
+        if (id == n->options.id || address->text[0] == '\0') continue;
+        out[count++] = (struct contact){.id = id, .address = *address};
+    }
+    return count;
+}
+
+static bool contact_among(const struct contact *contacts, size_t count, kelp_id id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (contacts[i].id == id) return true;
+    }
+    return false;
+}
+
+void contacts_refresh(struct node *n)
+{
+    struct contact wanted[KELP_MEMBERS_MAX];
+    size_t count = contacts_wanted(n, wanted);
+    for (size_t i = 0; i < n->contact_count; i++) {
+        if (!contact_among(wanted, count, n->contacts[i].id)) net_forget(n->net, n->contacts[i].id);
+    }
+    memcpy(n->contacts, wanted, count * sizeof *wanted);
+    n->contact_count = count;
+    for (size_t i = 0; i < count; i++)
+        net_dial(n->net, wanted[i].id,
+                 wanted[i].address.text); /* the same address: nothing happens */
+}
+
+/* ---- the table of addresses ------------------------------------------------------------------ */
+
+static struct wire_member_addresses *row_find(struct node *n, kelp_id id)
+{
+    for (size_t i = 0; i < n->address_count; i++) {
+        if (n->addresses[i].id == id) return &n->addresses[i];
+    }
+    return NULL;
+}
+
+const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id id)
+{
+    for (size_t i = 0; i < n->address_count; i++) {
+        if (n->addresses[i].id == id) return &n->addresses[i];
+    }
+    return NULL;
+}
+
+/* Is it worth a row? Only members are, and who was listed before there were any. */
+static bool row_welcome(const struct node *n, kelp_id id)
+{
+    const struct kelp_config *c = &n->status.latest.config;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].id == id) return true;
+    }
+    for (size_t i = 0; c->count == 0 && i < n->bootstrap_count; i++) {
+        if (n->bootstrap[i].id == id) return true;
+    }
+    return id == n->options.id;
+}
+
+/* A place for a new row; one of a node that is no member any more is given up for it. */
+static struct wire_member_addresses *row_make(struct node *n)
+{
+    if (n->address_count < KELP_MEMBERS_MAX) return &n->addresses[n->address_count++];
+    for (size_t i = 0; i < n->address_count; i++) {
+        if (!row_welcome(n, n->addresses[i].id)) return &n->addresses[i];
+    }
+    return NULL;
+}
+
+static void row_take(struct node *n, const struct wire_member_addresses *row)
+{
+    struct wire_member_addresses *held = row_find(n, row->id);
+    if (held != NULL && held->version >= row->version) return;
+    if (!row_welcome(n, row->id)) return;
+    if (held == NULL) held = row_make(n);
+    if (held == NULL) return;
+    *held = *row;
+    n->addresses_due = true;
+}
+
+static void rows_send(struct node *n, kelp_id to, const struct wire_member_addresses *rows,
+                      size_t count)
+{
+    uint8_t body[WIRE_ADDRESSES_MAX], head[WIRE_FRAME_HEAD];
+    for (size_t at = 0; at < count; at += ROWS_A_FRAME) {
+        size_t some = (size_t)min_u64(count - at, ROWS_A_FRAME);
+        struct kelp_bytes parts[2] = {bytes_of(head, sizeof head),
+                                      bytes_of(body, wire_addresses_encode(rows + at, some, body))};
+        wire_frame_head(head, WIRE_ADDRESSES, 0, parts + 1, 1);
+        /* Lost with its connection, it comes again with the next one. */
+        (void)net_peers_ops.send(n->net, 0, to, KELP_LANE_CONTROL, 0, parts, 2);
+        net_peers_ops.flush(n->net);
+    }
+}
+
+void contacts_pass_on(struct node *n)
+{
+    n->addresses_due = false;
+    for (size_t i = 0; i < n->contact_count; i++)
+        rows_send(n, n->contacts[i].id, n->addresses, n->address_count);
+}
+
+static enum kelp_error addresses_arrived(struct node *n, const struct wire_frame *frame,
+                                         struct kelp_fault *fault)
+{
+    struct wire_member_addresses rows[KELP_MEMBERS_MAX];
+    size_t count;
+    enum kelp_error error =
+        wire_addresses_decode(frame->body, rows, KELP_MEMBERS_MAX, &count, fault);
+    for (size_t i = 0; error == KELP_OK && i < count; i++) {
+        if (rows[i].id != n->options.id) row_take(n, &rows[i]);
+    }
+    return error;
+}
+
+/* ---- what the transport asks and tells ------------------------------------------------------- */
+
+static void own_hello(void *ctx, struct wire_hello *out)
+{
+    struct node *n = ctx;
+    driver_hello(n->driver, out);
+    out->peer = n->peer;
+    out->client = n->client;
+    out->http = n->http;
+}
+
+static enum wire_refusal own_judge(void *ctx, const struct wire_hello *theirs, kelp_id expected,
+                                   struct wire_refuse *out)
+{
+    struct node *n = ctx;
+    struct wire_judge judge;
+    driver_judge(n->driver, &judge);
+    judge.expected = expected;
+    return wire_hello_judge(&judge, theirs, out);
+}
+
+static void own_refused(void *ctx, kelp_id peer, const struct wire_refuse *refuse)
+{
+    struct node *n = ctx;
+    if (n->phase < NODE_CLOSES) driver_refused(n->driver, peer, refuse);
+}
+
+static void own_up(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connection, bool dialled,
+                   const struct wire_hello *hello)
+{
+    struct node *n = ctx;
+    if (n->phase >= NODE_CLOSES) return;
+    struct wire_member_addresses row = {
+        .id = peer, .peer = hello->peer, .client = hello->client, .http = hello->http};
+    if (row_find(n, peer) == NULL && row_welcome(n, peer)) {
+        struct wire_member_addresses *held = row_make(n);
+        if (held != NULL) *held = row; /* until its own row comes, with a version */
+    }
+    driver_connected(n->driver, node_now(n), peer, lane, connection, hello);
+    if (lane != KELP_LANE_CONTROL || !dialled) return;
+    const struct wire_member_addresses *own = node_addresses(n, n->options.id);
+    ASSERT(own != NULL);
+    if (n->leader == n->options.id)
+        rows_send(n, peer, n->addresses, n->address_count);
+    else
+        rows_send(n, peer, own, 1);
+}
+
+static void own_down(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connection,
+                     bool dialled)
+{
+    struct node *n = ctx;
+    (void)dialled;
+    if (n->phase < NODE_CLOSES) driver_disconnected(n->driver, node_now(n), peer, lane, connection);
+}
+
+static enum kelp_error own_frame(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connection,
+                                 const struct wire_frame *frame, struct kelp_fault *fault)
+{
+    struct node *n = ctx;
+    if (n->phase >= NODE_CLOSES) return KELP_OK;
+    if (frame->kind == WIRE_ADDRESSES) return addresses_arrived(n, frame, fault);
+    return driver_frame(n->driver, node_now(n), peer, lane, connection, frame, fault);
+}
+
+static void own_note(void *ctx, enum kelp_level level, const char *line)
+{
+    node_log(ctx, level, "%s", line);
+}
+
+struct net_owner contacts_owner(struct node *n)
+{
+    return (struct net_owner){
+        .ctx = n,
+        .hello = own_hello,
+        .judge = own_judge,
+        .refused = own_refused,
+        .up = own_up,
+        .down = own_down,
+        .frame = own_frame,
+        .note = own_note,
+        .random = node_random,
+    };
+}

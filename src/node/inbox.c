@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inbox.c - requests from any thread to the loop, and their outcomes back.
+ *
+ *   any thread: copy, list, uv_async --> loop: a line for writes, one for reads --> done(result)
+ *
+ * Two lines, because a line answers in order: a read must see what was answered before it was
+ * asked, and no more is promised between threads. Bytes that wait are bounded; what is above is
+ * refused, on the loop like everything. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/assert.h"
+#include "node/room.h"
+
+#define STATUS_BYTES (32u * 1024)
+
+struct letter {
+    STAILQ_ENTRY(letter) link;
+    enum inbox_kind kind;
+    bool refused; /* there was no room for its bytes */
+    uint64_t token;
+    kelp_done_fn done;
+    void *ctx;
+    uint8_t *bytes; /* until the driver has them */
+    size_t len;
+};
+
+STAILQ_HEAD(letter_list, letter);
+
+struct inbox {
+    struct node *node;
+    struct driver_line *writes, *reads;
+    uv_async_t async;
+    bool stopping; /* the loop's */
+    uv_mutex_t lock;
+    struct letter_list letters; /* below the lock, like what follows */
+    uint64_t bytes, bytes_max;
+    bool stop;
+};
+
+/* ---- on the loop ----------------------------------------------------------------------------- */
+
+static void letter_free(struct letter *l)
+{
+    free(l->bytes);
+    free(l);
+}
+
+static void letter_refuse(struct letter *l, enum kelp_reason reason)
+{
+    struct kelp_result result = {.outcome = KELP_REFUSED, .reason = reason};
+    l->done(l->ctx, l->token, &result);
+    letter_free(l);
+}
+
+static void on_outcome(void *ctx, uint64_t token, const struct driver_outcome *outcome)
+{
+    struct letter *l = (struct letter *)(uintptr_t)token; /* unique while it is open */
+    (void)ctx;
+    struct kelp_result result = {
+        .outcome = outcome->outcome,
+        .reason = outcome->reason,
+        .pos = outcome->pos,
+        .leader = outcome->leader,
+        .bytes = outcome->result,
+    };
+    l->done(l->ctx, l->token, &result);
+    letter_free(l);
+}
+
+static void propose(struct inbox *i, struct letter *l, kelp_ns now, kelp_ns deadline)
+{
+    struct node *n = i->node;
+    enum kelp_reason reason = KELP_R_NOTHING_NEW; /* an empty command says nothing */
+    uint8_t *room = l->len > 0 ? driver_reserve(n->driver, l->len, &reason) : NULL;
+    if (room == NULL) {
+        letter_refuse(l, reason);
+        return;
+    }
+    memcpy(room, l->bytes, l->len);
+    size_t len = l->len;
+    free(l->bytes);
+    l->bytes = NULL;
+    driver_write(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, len, bytes_of(NULL, 0),
+                 deadline, n->options.forward);
+}
+
+static void ask(struct inbox *i, struct letter *l, kelp_ns now, kelp_ns deadline)
+{
+    struct node *n = i->node;
+    if (!driver_read(n->driver, now, i->reads, (uint64_t)(uintptr_t)l, bytes_of(l->bytes, l->len),
+                     bytes_of(NULL, 0), deadline, n->options.forward)) {
+        letter_refuse(l, KELP_R_BUSY);
+        return;
+    }
+    free(l->bytes); /* copied */
+    l->bytes = NULL;
+}
+
+static void tell_status(struct inbox *i, struct letter *l)
+{
+    struct kelp_result result = {.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
+    char *text = malloc(STATUS_BYTES);
+    if (text != NULL) {
+        size_t len = node_status_lines(i->node, text, STATUS_BYTES);
+        result.outcome = KELP_DONE;
+        result.reason = KELP_R_NONE;
+        result.bytes = bytes_of(text, (size_t)min_u64(len, STATUS_BYTES - 1));
+    }
+    l->done(l->ctx, l->token, &result);
+    free(text);
+    letter_free(l);
+}
+
+static void letter_open(struct inbox *i, struct letter *l)
+{
+    struct node *n = i->node;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    if (i->stopping) {
+        letter_refuse(l, KELP_R_SHUTDOWN);
+        return;
+    }
+    if (l->refused) {
+        letter_refuse(l, KELP_R_BUSY);
+        return;
+    }
+    switch (l->kind) {
+    case INBOX_PROPOSE: propose(i, l, now, deadline); break;
+    case INBOX_READ: ask(i, l, now, deadline); break;
+    case INBOX_STATUS: tell_status(i, l); break;
+    }
+}
+
+static void letters_take(struct inbox *i, struct letter_list *out, bool *stop)
+{
+    STAILQ_INIT(out);
+    uv_mutex_lock(&i->lock);
+    STAILQ_CONCAT(out, &i->letters);
+    i->bytes = 0;
+    *stop = i->stop;
+    uv_mutex_unlock(&i->lock);
+}
+
+static void letters_open(struct inbox *i, struct letter_list *letters)
+{
+    struct letter *l;
+    while ((l = STAILQ_FIRST(letters)) != NULL) {
+        STAILQ_REMOVE_HEAD(letters, link);
+        letter_open(i, l);
+    }
+}
+
+static void on_node_stopped(void *ctx)
+{
+    struct inbox *i = ctx;
+    uv_close((uv_handle_t *)&i->async, NULL); /* the last handle: the loop ends */
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct inbox *i = async->data;
+    struct letter_list letters;
+    bool stop;
+    letters_take(i, &letters, &stop);
+    letters_open(i, &letters);
+    node_poke(i->node);
+    if (!stop || i->stopping) return;
+    i->stopping = true;
+    node_stop(i->node, on_node_stopped, i);
+}
+
+/* ---- from any thread ------------------------------------------------------------------------- */
+
+void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, uint64_t token,
+               kelp_done_fn done, void *ctx)
+{
+    struct letter *l = calloc(1, sizeof *l);
+    /* The one answer that does not come from the loop: nothing is left to carry it there. */
+    if (l == NULL) {
+        struct kelp_result result = {.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
+        done(ctx, token, &result);
+        return;
+    }
+    *l = (struct letter){.kind = kind, .token = token, .done = done, .ctx = ctx};
+    l->bytes = bytes.len > 0 ? malloc(bytes.len) : NULL;
+    if (l->bytes != NULL) memcpy(l->bytes, bytes.data, bytes.len);
+    l->len = bytes.len;
+    uv_mutex_lock(&i->lock);
+    l->refused = (bytes.len > 0 && l->bytes == NULL) || bytes.len > i->bytes_max - i->bytes;
+    if (!l->refused) i->bytes += bytes.len;
+    STAILQ_INSERT_TAIL(&i->letters, l, link);
+    uv_mutex_unlock(&i->lock);
+    (void)uv_async_send(&i->async); /* fails only on a closed handle: inbox_free answers then */
+}
+
+void inbox_stop(struct inbox *i)
+{
+    uv_mutex_lock(&i->lock);
+    i->stop = true;
+    uv_mutex_unlock(&i->lock);
+    (void)uv_async_send(&i->async);
+}
+
+struct inbox *inbox_new(struct node *n, uint64_t bytes_max)
+{
+    struct inbox *i = calloc(1, sizeof *i);
+    if (i == NULL) return NULL;
+    i->node = n;
+    i->bytes_max = bytes_max;
+    STAILQ_INIT(&i->letters);
+    i->writes = driver_line_open(n->driver, on_outcome, i);
+    i->reads = driver_line_open(n->driver, on_outcome, i);
+    if (i->writes == NULL || i->reads == NULL || uv_mutex_init(&i->lock) != 0) {
+        free(i); /* the lines go with the driver */
+        return NULL;
+    }
+    if (uv_async_init(n->loop, &i->async, on_async) != 0) {
+        uv_mutex_destroy(&i->lock);
+        free(i);
+        return NULL;
+    }
+    i->async.data = i;
+    return i;
+}
+
+void inbox_free(struct inbox *i)
+{
+    if (i == NULL) return;
+    struct letter_list letters;
+    bool stop;
+    letters_take(i, &letters, &stop); /* put while the loop ended */
+    i->stopping = true;
+    letters_open(i, &letters);
+    uv_mutex_destroy(&i->lock);
+    free(i);
+}

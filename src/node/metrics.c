@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* metrics.c - a node's figures as a Prometheus page.
+ *
+ * Names are kelp_*, units are in the name, each with its HELP and TYPE line. Times are kept in
+ * nanoseconds and written in seconds, as the format wants. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "node/room.h"
+
+static const uint64_t bounds_ns[] = {
+    50000,    100000,   200000,    500000,    1000000,   2000000,    5000000,    10000000,
+    20000000, 50000000, 100000000, 200000000, 500000000, 1000000000, 2000000000, 5000000000,
+};
+
+/* Errors stick in the buffer: they are looked at once, at the end. */
+__attribute__((format(printf, 2, 3))) static void put(struct buf *out, const char *format, ...)
+{
+    char line[400];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    (void)buf_append_text(out, line);
+}
+
+static void head(struct buf *out, const char *name, const char *type, const char *help)
+{
+    put(out, "# HELP kelp_%s %s\n# TYPE kelp_%s %s\n", name, help, name, type);
+}
+
+static void gauge(struct buf *out, const char *name, const char *help, uint64_t value)
+{
+    head(out, name, "gauge", help);
+    put(out, "kelp_%s %" PRIu64 "\n", name, value);
+}
+
+static void counter(struct buf *out, const char *name, const char *help, uint64_t value)
+{
+    head(out, name, "counter", help);
+    put(out, "kelp_%s %" PRIu64 "\n", name, value);
+}
+
+static void seconds(struct buf *out, uint64_t ns)
+{
+    put(out, "%" PRIu64 ".%09" PRIu64, ns / SECOND, ns % SECOND);
+}
+
+static void histogram(struct buf *out, const char *name, const char *help, const struct hist *h)
+{
+    head(out, name, "histogram", help);
+    for (size_t i = 0; i < COUNT_OF(bounds_ns); i++) {
+        put(out, "kelp_%s_bucket{le=\"", name);
+        seconds(out, bounds_ns[i]);
+        put(out, "\"} %" PRIu64 "\n", hist_at_most(h, bounds_ns[i]));
+    }
+    put(out, "kelp_%s_bucket{le=\"+Inf\"} %" PRIu64 "\nkelp_%s_sum ", name, h->count, name);
+    seconds(out, h->sum);
+    put(out, "\nkelp_%s_count %" PRIu64 "\n", name, h->count);
+}
+
+static void raft_metrics(struct buf *out, const struct node *n, const struct node_status *s)
+{
+    const struct kelp_view *view = &s->driver.view;
+    gauge(out, "term", "Current term.", view->term.v);
+    head(out, "role", "gauge", "1 for the role this node has.");
+    put(out, "kelp_role{role=\"%s\"} 1\n", s->role);
+    head(out, "health", "gauge", "1 for the health this node has.");
+    put(out, "kelp_health{health=\"%s\"} 1\n", s->health);
+    gauge(out, "is_leader", "1 on the leader.", view->role == KELP_LEADER);
+    gauge(out, "leader_id", "The leader this node knows, 0 without one.", view->leader);
+    gauge(out, "first_index", "First entry of the log.", view->first);
+    gauge(out, "last_index", "Last entry of the log.", view->last);
+    gauge(out, "durable_index", "Last entry that is durable here.", view->durable);
+    gauge(out, "commit_index", "Last entry known to be committed.", view->commit);
+    gauge(out, "applied_index", "Last entry applied.", s->rsm.applied.index);
+    gauge(out, "snapshot_index", "Index of the newest snapshot.", n->snapshot.index);
+    gauge(out, "uptime_milliseconds", "Since the node was opened.", s->uptime_ms);
+    counter(out, "elections_total", "Elections this node stood for.",
+            n->events[KELP_EV_ROLE_CANDIDATE]);
+    counter(out, "pre_votes_total", "Times this node asked whether it could win.",
+            n->events[KELP_EV_ROLE_PRE_CANDIDATE]);
+    counter(out, "elections_won_total", "Elections this node won.", n->events[KELP_EV_ROLE_LEADER]);
+    counter(out, "leader_changes_total", "Times this node learnt of a leader.",
+            n->events[KELP_EV_LEADER_KNOWN]);
+    counter(out, "disk_stalls_total", "Saves that took longer than the limit.",
+            n->events[KELP_EV_DISK_STALLED]);
+    counter(out, "log_truncations_total", "Conflicting tails that were cut.",
+            n->events[KELP_EV_LOG_TRUNCATED]);
+}
+
+typedef void (*peer_value_fn)(struct buf *out, const struct kelp_view *view,
+                              const struct kelp_peer_view *peer);
+
+static void peer_lag(struct buf *out, const struct kelp_view *view,
+                     const struct kelp_peer_view *peer)
+{
+    put(out, "%" PRIu64, sub_sat(view->last, peer->match));
+}
+
+static void peer_rtt(struct buf *out, const struct kelp_view *view,
+                     const struct kelp_peer_view *peer)
+{
+    (void)view;
+    seconds(out, peer->rtt);
+}
+
+static void peer_match(struct buf *out, const struct kelp_view *view,
+                       const struct kelp_peer_view *peer)
+{
+    (void)view;
+    put(out, "%" PRIu64, peer->match);
+}
+
+static void peer_inflight(struct buf *out, const struct kelp_view *view,
+                          const struct kelp_peer_view *peer)
+{
+    (void)view;
+    put(out, "%" PRIu64, peer->inflight_bytes);
+}
+
+static void peer_metrics(struct buf *out, const struct node *n, const struct kelp_view *view)
+{
+    static const struct {
+        const char *name, *help;
+        peer_value_fn value;
+    } rows[] = {
+        {"peer_lag_entries", "Entries of the leader that the peer has not acknowledged.", peer_lag},
+        {"peer_round_trip_seconds", "Last measured round trip, 0 before the first.", peer_rtt},
+        {"peer_match_index", "Last entry the peer acknowledged.", peer_match},
+        {"peer_inflight_bytes", "Entry bytes sent and not acknowledged.", peer_inflight},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        head(out, rows[i].name, "gauge", rows[i].help);
+        for (uint32_t p = 0; view->role == KELP_LEADER && p < view->peer_count; p++) {
+            if (view->peers[p].id == n->options.id) continue;
+            put(out, "kelp_%s{peer=\"%" PRIu64 "\"} ", rows[i].name, view->peers[p].id);
+            rows[i].value(out, view, &view->peers[p]);
+            put(out, "\n");
+        }
+    }
+}
+
+static void request_metrics(struct buf *out, const struct driver_status *d)
+{
+    head(out, "requests_total", "counter", "Requests of this node's clients by outcome.");
+    put(out, "kelp_requests_total{outcome=\"done\"} %" PRIu64 "\n", d->done);
+    put(out, "kelp_requests_total{outcome=\"refused\"} %" PRIu64 "\n", d->refused);
+    put(out, "kelp_requests_total{outcome=\"lost\"} %" PRIu64 "\n", d->lost);
+    put(out, "kelp_requests_total{outcome=\"unknown\"} %" PRIu64 "\n", d->unknown);
+    head(out, "requests_reason_total", "counter", "The same by reason.");
+    for (unsigned i = 0; i < COUNT_OF(d->by_reason); i++) {
+        if (d->by_reason[i] > 0)
+            put(out, "kelp_requests_reason_total{reason=\"%s\"} %" PRIu64 "\n",
+                kelp_reason_name((enum kelp_reason)i), d->by_reason[i]);
+    }
+    gauge(out, "requests_waiting", "Requests that wait for a leader or for their turn.",
+          d->waiting_requests);
+    gauge(out, "requests_forwarded", "Requests that are with the leader.", d->forwarded_requests);
+    gauge(out, "request_bytes", "Bytes of requests waiting or forwarded.", d->forward_bytes);
+    gauge(out, "proposals_open", "Proposals whose outcome is not known yet.",
+          d->view.proposals_open);
+    gauge(out, "reads_open", "Reads that wait for a quorum.", d->view.reads_open);
+    gauge(out, "uncommitted_bytes", "Appended here and not committed.", d->view.uncommitted_bytes);
+    gauge(out, "unapplied_bytes", "Committed and not applied.", d->view.unapplied_bytes);
+    gauge(out, "apply_queue_entries", "Committed and not given to the state machine.",
+          d->apply_queue);
+    gauge(out, "cache_bytes", "Entries kept in memory.", d->cache_bytes);
+    counter(out, "forwards_dropped_total", "Forwarded requests dropped without an answer.",
+            d->forwards_dropped);
+    counter(out, "messages_dropped_total", "Messages not sent for lack of memory or bytes.",
+            d->messages_dropped);
+}
+
+static void log_metrics(struct buf *out, const struct saver_figures *f)
+{
+    counter(out, "log_writes_total", "Writes to the log.", f->store.writes);
+    counter(out, "log_syncs_total", "Syncs of log, vote and identity files.", f->store.syncs);
+    counter(out, "log_written_bytes_total", "Bytes written.", f->store.bytes_written);
+    counter(out, "log_entry_bytes_total", "Entry bytes among them.", f->store.entry_bytes);
+    gauge(out, "log_segments", "Log files in use.", f->store.segments);
+    gauge(out, "log_spares", "Log files ready or being made ready.", f->store.spares);
+    gauge(out, "log_bytes", "Size of the log files in use.", f->store.log_bytes);
+    gauge(out, "log_queue_jobs", "Work given to the log thread and not reported.", f->queued_jobs);
+    gauge(out, "log_queue_bytes", "Entry bytes among it.", f->queued_bytes);
+    gauge(out, "disk_free_bytes", "Free bytes of the data directory's file system.",
+          f->disk_free_bytes);
+}
+
+static void net_metrics(struct buf *out, const struct node *n, const struct net_stats *s)
+{
+    static const char *const lanes[KELP_LANES] = {"control", "entries", "snapshot"};
+    counter(out, "peer_received_bytes_total", "Bytes from other members.", s->bytes_in);
+    counter(out, "peer_sent_bytes_total", "Bytes to other members.", s->bytes_out);
+    counter(out, "peer_received_frames_total", "Frames from other members.", s->frames_in);
+    counter(out, "peer_sent_frames_total", "Frames to other members.", s->frames_out);
+    counter(out, "peer_dropped_full_total", "Frames dropped because a queue was full.",
+            s->dropped_full);
+    counter(out, "peer_dropped_closed_total", "Frames dropped for lack of a connection.",
+            s->dropped_closed);
+    counter(out, "peer_refused_hellos_total", "Handshakes refused here.", s->refused_hellos);
+    counter(out, "peer_bad_frames_total", "Connections closed because of what came on them.",
+            s->bad_frames);
+    counter(out, "peer_dials_total", "Attempts to connect.", s->dials);
+    counter(out, "peer_accepts_total", "Connections accepted.", s->accepts);
+    head(out, "peer_queue_bytes", "gauge", "Bytes that wait to be sent, by lane.");
+    for (unsigned i = 0; i < KELP_LANES; i++)
+        put(out, "kelp_peer_queue_bytes{lane=\"%s\"} %" PRIu64 "\n", lanes[i], s->queued[i]);
+    head(out, "peer_connected", "gauge", "1 if there is a connection, by peer and lane.");
+    for (size_t p = 0; n->net != NULL && p < n->contact_count; p++) {
+        for (unsigned i = 0; i < KELP_LANES; i++)
+            put(out, "kelp_peer_connected{peer=\"%" PRIu64 "\",lane=\"%s\"} %d\n",
+                n->contacts[p].id, lanes[i],
+                net_connected(n->net, n->contacts[p].id, (enum kelp_lane)i));
+    }
+}
+
+enum kelp_error node_metrics(struct node *n, struct buf *out)
+{
+    struct node_status *s = malloc(sizeof *s);
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    if (s == NULL) return KELP_E_NO_MEMORY;
+    node_status(n, s);
+    if (n->saver != NULL) saver_figures(n->saver, &figures);
+    raft_metrics(out, n, s);
+    peer_metrics(out, n, &s->driver.view);
+    request_metrics(out, &s->driver);
+    log_metrics(out, &figures);
+    net_metrics(out, n, &s->net);
+    histogram(out, "log_sync_seconds", "One write and sync of the log.", &n->histograms.sync_ns);
+    histogram(out, "log_append_seconds", "One save, its time in the queue included.",
+              &n->histograms.append_ns);
+    histogram(out, "apply_seconds", "One batch in the state machine.", &n->histograms.apply_ns);
+    histogram(out, "commit_seconds", "From a proposal to its commit.", &n->histograms.commit_ns);
+    free(s);
+    return out->error;
+}

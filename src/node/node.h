@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node.h - what the server sees of a node: the same node as kelp/node.h, on a loop the caller runs.
+ *
+ * One loop thread owns sockets, driver and state machine; the log thread owns the files. The server
+ * opens a node on
+ * its own loop, adds its listeners there, submits requests through lines without any lock, and runs
+ * the loop. */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include <uv.h>
+
+#include "base/hist.h"
+#include "driver/driver.h"
+#include "kelp/node.h"
+#include "net/net.h"
+#include "rsm/rsm.h"
+
+struct node;
+
+/* node_open - as kelp_node_open, on this loop; returns with everything recovered and listening,
+ * replay begins with the
+ * loop. The loop is the caller's. */
+enum kelp_error node_open(uv_loop_t *loop, const struct kelp_node_options *options,
+                          const struct kelp_fsm_ops *ops, void *fsm, struct node **out,
+                          struct kelp_fault *fault);
+
+/* node_stop - begin to end: answer open requests, let the log finish, close handles; stopped is
+ * called on the loop
+ * when nothing of the node is left on it. Bounded: two seconds, unless the disk hangs. */
+void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx);
+void node_free(struct node *n); /* after stopped; NULL is fine */
+
+/* submit requests: driver_line_open, driver_reserve, driver_write .. */
+struct driver *node_driver(struct node *n);
+kelp_ns node_now(struct node *n); /* CLOCK_BOOTTIME, read now */
+/* something was submitted: the driver runs before the loop sleeps */
+void node_poke(struct node *n);
+struct rsm *node_rsm(struct node *n);
+
+/* The addresses a member advertised, by whatever way this node learnt them; NULL: not known. */
+const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id id);
+
+/* node_exit_status - 0 while fine; 3: refused (foreign, wiped); 4: faulted. With words for people.
+ * */
+int node_exit_status(const struct node *n, const char **words);
+
+struct node_status {
+    struct driver_status driver;
+    struct net_stats net;
+    struct rsm_position {
+        struct kelp_pos applied;
+        uint64_t chain_hash, state_hash;
+    } rsm;
+    const char *role;   /* follower pre-candidate candidate leader passive removed shutdown */
+    const char *health; /* ok loading recovering quarantined faulted */
+    char reason[256];   /* why health is not ok, or what it waits for */
+    uint64_t disk_free_bytes, uptime_ms;
+    kelp_id id;
+    uint64_t incarnation;
+};
+void node_status(struct node *n, struct node_status *out);
+
+/* node_status_lines - RAFT STATUS: "name:value\n" lines by INTERFACE; node_status_json - the same
+ * names as JSON, *out
+ * is malloc'd, the caller owns it. Both return the length. */
+size_t node_status_lines(struct node *n, char *out, size_t size);
+char *node_status_json(struct node *n);
+
+/* node_metrics - Prometheus text, appended to a growing buffer the caller owns. */
+struct buf;
+enum kelp_error node_metrics(struct node *n, struct buf *out);
+
+/* Counters the server adds to the same page. */
+struct node_histograms {
+    /* one fdatasync; one save, queue included; one batch; propose to done */
+    struct hist sync_ns, append_ns, apply_ns, commit_ns;
+};
+const struct node_histograms *node_histograms(const struct node *n);
+
+#endif

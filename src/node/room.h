@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* room.h - what the files of node share: its state, and which file does what.
+ *
+ *   node.c      life: open, the loop's turns, stop      saver.c    the log's owner: its own thread
+ *   options.c   what the user asked for, checked        machine.c  the state machine's port
+ *   contacts.c  peers: hellos, dialling, addresses      watch.c    events as lines and counters
+ *   status.c    RAFT STATUS as lines and as JSON        metrics.c  a page for Prometheus
+ *   crash.c     what an assertion leaves behind         inbox.c    requests from any thread
+ *   kelp_node.c the public API: the node on a thread of its own
+ *
+ *   loop thread: sockets, driver, state machine  <-- completions, uv_async --  log thread: files
+ *                                                -- jobs, mutex and cond --->
+ * Everything but the inbox's list, the saver's two lists and the figures below its lock belongs to
+ * the loop. */
+#ifndef NODE_ROOM_H
+#define NODE_ROOM_H
+
+#include "base/bytes.h"
+#include "base/min.h"
+#include "node/node.h"
+#include "store/store.h"
+#include "sys/file.h"
+
+#define MILLISECOND UINT64_C(1000000)
+#define SECOND      (UINT64_C(1000) * MILLISECOND)
+
+/* ---- saver.c --------------------------------------------------------------------------------- */
+
+struct saver;
+
+struct saver_figures { /* the log thread's, as of its last job */
+    struct store_stats store;
+    uint64_t disk_free_bytes;
+    uint64_t queued_jobs, queued_bytes; /* given and not yet reported */
+};
+
+/* A log owner for an open store; it does nothing before saver_start. Completions come on the loop's
+ * thread, and what they took is added to sync_ns and append_ns. */
+struct saver *saver_new(uv_loop_t *loop, struct store *store, struct disk disk,
+                        const struct kelp_store_done *done, struct node_histograms *measured);
+enum kelp_error saver_start(struct saver *s,
+                            struct kelp_fault *fault); /* on error s is freed, on the loop */
+
+/* Finish what is queued, end the thread, close the handle; then stopped, on the loop. */
+void saver_stop(struct saver *s, void (*stopped)(void *ctx), void *ctx);
+void saver_free(struct saver *s); /* not started, or stopped; NULL is fine */
+
+void saver_figures(struct saver *s, struct saver_figures *out);
+extern const struct kelp_store_ops saver_store_ops; /* store = struct saver * */
+
+/* A thread that takes no signals: those are the program's own business. */
+int thread_start(uv_thread_t *thread, void (*entry)(void *arg), void *arg);
+
+/* ---- the node -------------------------------------------------------------------------------- */
+
+#define COMMITS_WATCHED 4096u
+
+struct commit_watch { /* a proposal under way, to measure it */
+    uint64_t token;
+    kelp_ns at;
+};
+
+struct event_said { /* the last line about an event of a type */
+    kelp_id peer;
+    uint64_t term;
+    kelp_ns at;
+    bool said;
+};
+
+struct contact { /* a node we keep a connection to */
+    kelp_id id;
+    struct wire_address address;
+};
+
+enum node_phase {
+    NODE_OPEN = 0, /* before its first turn */
+    NODE_RUNS,
+    NODE_DRAINS, /* stops: what is open may still end well, for a moment */
+    NODE_CLOSES, /* the driver is shut down, handles are closing */
+    NODE_CLOSED,
+};
+
+struct node {
+    uv_loop_t *loop;
+    struct kelp_node_options options; /* without the pointers to the caller's texts */
+    struct driver_member bootstrap[KELP_MEMBERS_MAX], peer_at[KELP_MEMBERS_MAX];
+    size_t bootstrap_count, peer_at_count;
+    struct wire_address listen, peer, client, http; /* the last three: advertised */
+    char source[WIRE_ADDRESS_MAX];                  /* own host, for outgoing connections */
+    bool in_memory;
+
+    struct disk disk;
+    struct store *store;
+    struct saver *saver;
+    struct rsm *rsm;
+    struct driver *driver;
+    struct net *net;
+    uint64_t incarnation, start_count, epoch;
+    struct kelp_pos snapshot, snapshot_open; /* durable; being written */
+
+    enum node_phase phase;
+    uv_prepare_t prepare;
+    uv_idle_t idle; /* active: the loop must not sleep */
+    uv_timer_t timer;
+    kelp_ns timer_at, started_at, stop_at;
+    unsigned handles; /* callbacks of closing still to come: own handles, net, saver */
+    bool masked;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+
+    struct driver_status status; /* as of the last look */
+    bool look_due;               /* something rare happened: look again */
+    int exit_status;
+    kelp_id leader;
+    kelp_ns leader_since;
+
+    struct contact contacts[KELP_MEMBERS_MAX];
+    size_t contact_count;
+    struct wire_member_addresses addresses[KELP_MEMBERS_MAX];
+    size_t address_count;
+    bool addresses_due; /* the leader passes the table on */
+
+    struct node_histograms histograms;
+    uint64_t events[KELP_EVENT_COUNT];
+    struct event_said said[KELP_EVENT_COUNT];
+    struct commit_watch commits[COMMITS_WATCHED];
+};
+
+/* node.c */
+uint64_t node_random(void *ctx);
+void node_log(struct node *n, enum kelp_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* options.c */
+enum kelp_error options_take(struct node *n, const struct kelp_node_options *options,
+                             struct kelp_fault *fault);
+
+/* machine.c */
+extern const struct driver_machine_ops node_machine_ops; /* machine = struct node * */
+
+/* contacts.c */
+extern const struct kelp_peers_ops node_peers_ops; /* peers = struct node * */
+struct net_owner contacts_owner(struct node *n);
+void contacts_refresh(struct node *n); /* after n->status: whom the configuration wants dialled */
+void contacts_pass_on(struct node *n); /* the leader's table to everybody */
+
+/* watch.c */
+void watch_event(void *ctx, const struct kelp_event *event);
+void watch_note(void *ctx, int level, const char *line); /* on the loop */
+void watch_store_note(void *ctx, int level,
+                      const char *line); /* from whatever thread the log is on */
+
+/* crash.c */
+void crash_register(struct node *n);
+void crash_forget(struct node *n);
+
+/* ---- inbox.c --------------------------------------------------------------------------------- */
+
+struct inbox;
+
+enum inbox_kind { INBOX_PROPOSE = 1, INBOX_READ = 2, INBOX_STATUS = 3 };
+
+struct inbox *inbox_new(struct node *n, uint64_t bytes_max);
+/* Bytes are copied. done is called once, on the loop's thread. */
+void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, uint64_t token,
+               kelp_done_fn done, void *ctx);
+void inbox_stop(
+    struct inbox *i); /* any thread: the node stops, then on_stop was called on the loop */
+void inbox_free(struct inbox *i); /* the loop has ended */
+
+#endif

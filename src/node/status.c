@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c - what a node says about itself: RAFT STATUS as lines and as JSON.
+ *
+ * Both are written from one list of fields, so that a name exists in both or in neither. Numbers
+ * above 2^53 are strings in JSON, because many readers there know only doubles. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/version.h"
+#include "node/room.h"
+
+#define FIELDS_MAX     48u
+#define TEXT_MAX       288u
+#define JSON_EXACT_MAX (UINT64_C(1) << 53)
+
+struct field {
+    const char *name;
+    bool is_text;
+    uint64_t number;
+    char text[TEXT_MAX];
+};
+
+struct fields {
+    struct field at[FIELDS_MAX];
+    size_t count;
+};
+
+static void number_field(struct fields *f, const char *name, uint64_t number)
+{
+    ASSERT(f->count < FIELDS_MAX);
+    f->at[f->count].name = name;
+    f->at[f->count].is_text = false;
+    f->at[f->count++].number = number;
+}
+
+__attribute__((format(printf, 3, 4))) static void text_field(struct fields *f, const char *name,
+                                                             const char *format, ...)
+{
+    ASSERT(f->count < FIELDS_MAX);
+    struct field *field = &f->at[f->count++];
+    field->name = name;
+    field->is_text = true;
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(field->text, sizeof field->text, format, args);
+    va_end(args);
+    for (char *c = field->text; *c != '\0'; c++) {
+        if (*c == '\n' || *c == '\r') *c = ' '; /* one field is one line */
+    }
+}
+
+/* ---- the whole as a value -------------------------------------------------------------------- */
+
+static const struct kelp_member *own_member(const struct node_status *s)
+{
+    const struct kelp_config *c = &s->driver.latest.config;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].id == s->id) return &c->members[i];
+    }
+    return NULL;
+}
+
+static const char *role_of(const struct node *n, const struct node_status *s)
+{
+    if (n->phase >= NODE_DRAINS) return "shutdown";
+    if (s->driver.state == DRIVER_WAITING || s->driver.latest.config.count == 0) return "passive";
+    if (own_member(s) == NULL)
+        return s->id <= s->driver.latest.config.id_highest ? "removed" : "passive";
+    return kelp_role_name(s->driver.view.role);
+}
+
+static const char *health_of(const struct node_status *s)
+{
+    switch (s->driver.state) {
+    case DRIVER_FAULTED:
+    case DRIVER_FOREIGN: return "faulted";
+    case DRIVER_WAITING: return "ok";
+    case DRIVER_RUNNING: break;
+    }
+    return s->driver.replaying ? "loading" : "ok";
+}
+
+void node_status(struct node *n, struct node_status *out)
+{
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    memset(out, 0, sizeof *out);
+    driver_status(n->driver, &out->driver);
+    if (n->net != NULL) net_stats(n->net, &out->net);
+    if (n->saver != NULL) saver_figures(n->saver, &figures);
+    out->rsm.applied = rsm_applied(n->rsm);
+    out->rsm.chain_hash = rsm_chain_hash(n->rsm);
+    out->rsm.state_hash = rsm_state_hash(n->rsm);
+    out->id = n->options.id;
+    out->incarnation = n->incarnation;
+    out->role = role_of(n, out);
+    out->health = health_of(out);
+    if (out->driver.replaying)
+        (void)snprintf(out->reason, sizeof out->reason,
+                       "applied %" PRIu64 " of %" PRIu64 " entries", out->rsm.applied.index,
+                       out->driver.replay_to);
+    else
+        (void)snprintf(out->reason, sizeof out->reason, "%s", out->driver.words);
+    out->disk_free_bytes = figures.disk_free_bytes;
+    out->uptime_ms = (node_now(n) - n->started_at) / MILLISECOND;
+}
+
+int node_exit_status(const struct node *n, const char **words)
+{
+    if (words != NULL) *words = n->exit_status != 0 ? n->status.words : "";
+    return n->exit_status;
+}
+
+const struct node_histograms *node_histograms(const struct node *n)
+{
+    return &n->histograms;
+}
+
+/* ---- as fields ------------------------------------------------------------------------------- */
+
+static const char *flow_name(uint8_t flow)
+{
+    switch ((enum kelp_flow)flow) {
+    case KELP_PROBE: return "probe";
+    case KELP_STREAM: return "replicate";
+    case KELP_NEEDS_SNAPSHOT: return "snapshot";
+    }
+    return "unknown";
+}
+
+static const char *member_role_name(uint8_t role)
+{
+    switch ((enum kelp_member_role)role) {
+    case KELP_NONE: return "leaving";
+    case KELP_VOTER: return "voter";
+    case KELP_LEARNER: return "learner";
+    case KELP_WITNESS: return "witness";
+    }
+    return "unknown";
+}
+
+static void identity_fields(struct fields *f, const struct node_status *s)
+{
+    text_field(f, "version", "%s", version_program);
+    text_field(f, "cluster_id", "%016" PRIx64 "%016" PRIx64, s->driver.cluster.hi,
+               s->driver.cluster.lo);
+    number_field(f, "node_id", s->id);
+    text_field(f, "incarnation", "%016" PRIx64, s->incarnation);
+    text_field(f, "role", "%s", s->role);
+    text_field(f, "health", "%s", s->health);
+    text_field(f, "reason", "%s", s->reason);
+}
+
+static void leader_fields(struct fields *f, struct node *n, const struct node_status *s)
+{
+    const struct kelp_view *view = &s->driver.view;
+    const struct wire_member_addresses *row = node_addresses(n, view->leader);
+    kelp_ns now = node_now(n);
+    uint64_t contact_ms = s->uptime_ms;
+    if (view->leader == s->id)
+        contact_ms = 0;
+    else if (view->leader_contact != 0)
+        contact_ms = sub_sat(now, view->leader_contact) / MILLISECOND;
+    number_field(f, "term", view->term.v);
+    number_field(f, "voted_for", view->vote);
+    number_field(f, "leader_id", view->leader);
+    text_field(f, "leader_client", "%s", row != NULL ? row->client.text : "");
+    number_field(f, "leader_since_ms",
+                 n->leader_since != 0 ? sub_sat(now, n->leader_since) / MILLISECOND : 0);
+    number_field(f, "last_contact_ms", contact_ms);
+}
+
+static void log_fields(struct fields *f, const struct node *n, const struct node_status *s)
+{
+    const struct kelp_view *view = &s->driver.view;
+    number_field(f, "first_index", view->first);
+    number_field(f, "last_index", view->last);
+    number_field(f, "last_term", view->last_pos.term.v);
+    number_field(f, "durable_index", view->durable);
+    number_field(f, "commit_index", view->commit);
+    number_field(f, "applied_index", s->rsm.applied.index);
+    number_field(f, "apply_queue", s->driver.apply_queue);
+    number_field(f, "snapshot_index", n->snapshot.index);
+    number_field(f, "snapshot_term", n->snapshot.term.v);
+}
+
+static void config_fields(struct fields *f, const struct node_status *s)
+{
+    const struct kelp_config *c = &s->driver.latest.config;
+    char voters[TEXT_MAX] = "";
+    size_t at = 0;
+    uint64_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].role != KELP_VOTER) continue;
+        if (at < sizeof voters)
+            at += (size_t)snprintf(voters + at, sizeof voters - at, "%s%" PRIu64,
+                                   count > 0 ? "," : "", c->members[i].id);
+        count++;
+    }
+    number_field(f, "config_committed", s->driver.committed.config.index);
+    number_field(f, "config_latest", c->index);
+    text_field(f, "voters", "%s", voters);
+    number_field(f, "tolerates", count > 0 ? (count - 1) / 2 : 0);
+}
+
+static void fields_fill(struct node *n, const struct node_status *s, struct fields *f)
+{
+    f->count = 0;
+    identity_fields(f, s);
+    leader_fields(f, n, s);
+    log_fields(f, n, s);
+    config_fields(f, s);
+    number_field(f, "disk_free_bytes", s->disk_free_bytes);
+    number_field(f, "sync_p99_us", hist_percentile(&n->histograms.sync_ns, 990000) / 1000);
+    number_field(f, "uptime_ms", s->uptime_ms);
+}
+
+static void peer_fields(const struct kelp_view *view, const struct kelp_peer_view *p,
+                        struct fields *f)
+{
+    f->count = 0;
+    number_field(f, "id", p->id);
+    text_field(f, "role", "%s", member_role_name(p->role));
+    text_field(f, "state", "%s", flow_name(p->flow));
+    number_field(f, "match", p->match);
+    number_field(f, "next", p->next);
+    number_field(f, "inflight", p->inflight_messages);
+    number_field(f, "lag", sub_sat(view->last, p->match));
+    number_field(f, "rtt_us", p->rtt / 1000);
+}
+
+/* ---- as text --------------------------------------------------------------------------------- */
+
+struct page { /* as snprintf: what does not fit is counted only */
+    char *out;
+    size_t size, len;
+};
+
+__attribute__((format(printf, 2, 3))) static void page_print(struct page *p, const char *format,
+                                                             ...)
+{
+    char *at = p->len < p->size ? p->out + p->len : NULL;
+    va_list args;
+    va_start(args, format);
+    int wrote = vsnprintf(at, at != NULL ? p->size - p->len : 0, format, args);
+    va_end(args);
+    if (wrote > 0) p->len += (size_t)wrote;
+}
+
+static void page_field(struct page *p, const struct field *f, char between, const char *behind)
+{
+    if (f->is_text)
+        page_print(p, "%s%c%s%s", f->name, between, f->text, behind);
+    else
+        page_print(p, "%s%c%" PRIu64 "%s", f->name, between, f->number, behind);
+}
+
+/* Status and fields are large: on the heap, like everything that is made for people now and
+ * then. */
+struct both {
+    struct node_status status;
+    struct fields fields;
+};
+
+size_t node_status_lines(struct node *n, char *out, size_t size)
+{
+    struct page page = {.out = out, .size = size};
+    if (size > 0) out[0] = '\0';
+    struct both *b = malloc(sizeof *b);
+    if (b == NULL) {
+        page_print(&page, "health:unknown\nreason:out of memory\n");
+        return page.len;
+    }
+    node_status(n, &b->status);
+    fields_fill(n, &b->status, &b->fields);
+    for (size_t i = 0; i < b->fields.count; i++)
+        page_field(&page, &b->fields.at[i], ':', "\n");
+    const struct kelp_view *view = &b->status.driver.view;
+    bool leads = view->role == KELP_LEADER;
+    for (uint32_t peer = 0; leads && peer < view->peer_count; peer++) {
+        if (view->peers[peer].id == n->options.id) continue;
+        peer_fields(view, &view->peers[peer], &b->fields);
+        page_print(&page, "peer_%" PRIu64 ":", view->peers[peer].id);
+        for (size_t i = 1; i < b->fields.count; i++)
+            page_field(&page, &b->fields.at[i], '=', i + 1 < b->fields.count ? "," : "\n");
+    }
+    free(b);
+    return page.len;
+}
+
+static json_t *field_json(const struct field *f)
+{
+    char text[24];
+    if (f->is_text) return json_string(f->text);
+    if (f->number <= JSON_EXACT_MAX) return json_integer((json_int_t)f->number);
+    (void)snprintf(text, sizeof text, "%" PRIu64, f->number);
+    return json_string(text);
+}
+
+/* jansson passes NULLs on: a failed part makes the whole fail. */
+static json_t *fields_json(const struct fields *f)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < f->count; i++) {
+        if (json_object_set_new(object, f->at[i].name, field_json(&f->at[i])) == 0) continue;
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+char *node_status_json(struct node *n)
+{
+    struct both *b = malloc(sizeof *b);
+    if (b == NULL) return NULL;
+    node_status(n, &b->status);
+    fields_fill(n, &b->status, &b->fields);
+    json_t *whole = fields_json(&b->fields), *peers = json_array();
+    const struct kelp_view *view = &b->status.driver.view;
+    bool leads = view->role == KELP_LEADER, good = whole != NULL && peers != NULL;
+    for (uint32_t i = 0; good && leads && i < view->peer_count; i++) {
+        if (view->peers[i].id == n->options.id) continue;
+        peer_fields(view, &view->peers[i], &b->fields);
+        good = json_array_append_new(peers, fields_json(&b->fields)) == 0;
+    }
+    good = json_object_set(whole, "peers", peers) == 0 && good;
+    char *text = good ? json_dumps(whole, JSON_COMPACT) : NULL;
+    json_decref(peers);
+    json_decref(whole);
+    free(b);
+    return text;
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kelp_node_test.c - whole nodes through the public API: real threads, files and sockets, in one
+ * process. */
+#include "node/stage.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/assert.h"
+
+#define NODES  3u
+#define LATE_S 30
+
+struct member {
+    struct kelp_node *node;
+    char directory[64], peer[32], client[32];
+};
+
+static struct member members[NODES + 1]; /* by id */
+static char bootstrap[256];
+static uint64_t added, uncertain; /* by add_surely: certainly there; perhaps there too */
+
+static bool late(time_t since)
+{
+    return time(NULL) - since > LATE_S;
+}
+
+/* Between two looks at another thread's state: long enough not to burn a core. */
+static void breathe(void)
+{
+    struct timespec t = {.tv_nsec = 5000000};
+    (void)nanosleep(&t, NULL);
+}
+
+#define WAIT(condition)                                                                            \
+    do {                                                                                           \
+        time_t since = time(NULL);                                                                 \
+        while (!(condition)) {                                                                     \
+            if (late(since)) fail_msg("never: %s", #condition);                                    \
+            breathe();                                                                             \
+        }                                                                                          \
+    } while (0)
+
+static enum kelp_error open_with(struct member *m, const struct kelp_node_options *options,
+                                 struct kelp_fault *fault)
+{
+    m->node = NULL;
+    *fault = (struct kelp_fault){.error = KELP_OK};
+    return kelp_node_open(options, &adder_ops, calloc(1, sizeof(struct adder)), &m->node, fault);
+}
+
+static struct kelp_node_options options_of(unsigned id)
+{
+    struct kelp_node_options o = stage_options(id, members[id].directory);
+    o.peer = members[id].peer;
+    o.advertise_client = members[id].client;
+    o.bootstrap = bootstrap;
+    return o;
+}
+
+static void member_open(unsigned id)
+{
+    struct kelp_node_options o = options_of(id);
+    struct kelp_fault fault;
+    if (open_with(&members[id], &o, &fault) != KELP_OK) fail_msg("%s: %s", fault.where, fault.what);
+}
+
+static void member_close(unsigned id)
+{
+    kelp_node_close(members[id].node);
+    members[id].node = NULL;
+}
+
+static void stage_of(unsigned count)
+{
+    size_t at = 0;
+    added = uncertain = 0;
+    for (unsigned id = 1; id <= count; id++) {
+        struct member *m = &members[id];
+        stage_directory(m->directory);
+        (void)snprintf(m->peer, sizeof m->peer, "127.0.0.1:%u", stage_port());
+        (void)snprintf(m->client, sizeof m->client, "client-%u:%u", id, 7000 + id);
+        at += (size_t)snprintf(bootstrap + at, sizeof bootstrap - at, "%s%u=%s", id > 1 ? "," : "",
+                               id, m->peer);
+    }
+}
+
+static int stage_one(void **state)
+{
+    (void)state;
+    stage_of(1);
+    return 0;
+}
+
+static int stage_three(void **state)
+{
+    (void)state;
+    stage_of(NODES);
+    return 0;
+}
+
+static int stage_unmake(void **state)
+{
+    (void)state;
+    for (unsigned id = 1; id <= NODES; id++) {
+        member_close(id);
+        if (members[id].directory[0] != '\0') stage_remove(members[id].directory);
+        members[id].directory[0] = '\0';
+    }
+    return 0;
+}
+
+static enum kelp_error add(unsigned id, uint64_t number, struct kelp_result *result, uint64_t *sum)
+{
+    uint8_t command[8], reply[8] = {0};
+    put_u64(command, number);
+    enum kelp_error error =
+        kelp_call(members[id].node, bytes_of(command, sizeof command), reply, sizeof reply, result);
+    *sum = load_u64(reply);
+    return error;
+}
+
+/* The sum at this node, linearizable; UINT64_MAX if it cannot say. */
+static uint64_t ask(unsigned id)
+{
+    uint8_t reply[8];
+    struct kelp_result result;
+    if (kelp_ask(members[id].node, bytes_of("?", 1), reply, sizeof reply, &result) != KELP_OK)
+        return UINT64_MAX;
+    return load_u64(reply);
+}
+
+/* Add until it is DONE. Refused and lost are definite; unknown may have happened, and is tried
+ * again all the same. Returns the sum it made. */
+static uint64_t add_surely(unsigned id, uint64_t number)
+{
+    struct kelp_result result;
+    uint64_t sum = 0;
+    time_t since = time(NULL);
+    while (add(id, number, &result, &sum) != KELP_OK) {
+        if (result.outcome == KELP_UNKNOWN) uncertain += number;
+        if (late(since)) fail_msg("never done: %s", kelp_reason_name(result.reason));
+    }
+    added += number;
+    return sum;
+}
+
+/* Nothing acknowledged is missing and nothing refused is there. */
+static bool ledger_holds(uint64_t sum)
+{
+    return sum >= added && sum <= added + uncertain;
+}
+
+static bool status_says(unsigned id, const char *line)
+{
+    char text[8192];
+    (void)kelp_node_status(members[id].node, text, sizeof text);
+    return strstr(text, line) != NULL;
+}
+
+static uint64_t status_number(unsigned id, const char *name)
+{
+    char text[8192], key[64];
+    (void)kelp_node_status(members[id].node, text, sizeof text);
+    (void)snprintf(key, sizeof key, "\n%s:", name);
+    const char *at = strstr(text, key);
+    return at != NULL ? strtoull(at + strlen(key), NULL, 10) : UINT64_MAX;
+}
+
+static unsigned leader_of(unsigned id)
+{
+    return (unsigned)status_number(id, "leader_id");
+}
+
+/* ---- one node -------------------------------------------------------------------------------- */
+
+static void a_single_node_answers_and_remembers(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    uint64_t sum;
+    member_open(1);
+    assert_int_equal(add_surely(1, 5), 5);
+    assert_int_equal(add(1, 7, &result, &sum), KELP_OK);
+    assert_int_equal(sum, 12);
+    assert_int_equal(result.outcome, KELP_DONE);
+    assert_true(result.pos.index > 1);
+    assert_int_equal(ask(1), 12);
+    member_close(1);
+    member_open(1);
+    WAIT(ask(1) == 12);
+    assert_int_equal(add_surely(1, 1), 13);
+}
+
+static void snapshots_are_taken_and_started_from(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct kelp_node_options o = options_of(1);
+    o.snapshot_every_entries = 16;
+    o.raft.trailing_entries = 4;
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_OK);
+    for (unsigned i = 1; i <= 100; i++)
+        (void)add_surely(1, i);
+    WAIT(status_number(1, "snapshot_index") > 60);
+    WAIT(status_number(1, "first_index") > 30);
+    member_close(1);
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_OK);
+    WAIT(ask(1) == 5050);
+    assert_true(status_number(1, "snapshot_index") > 60);
+}
+
+static void status_has_every_name_of_the_contract(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"version",
+                                        "cluster_id",
+                                        "node_id",
+                                        "incarnation",
+                                        "role",
+                                        "health",
+                                        "term",
+                                        "voted_for",
+                                        "leader_id",
+                                        "leader_client",
+                                        "leader_since_ms",
+                                        "last_contact_ms",
+                                        "first_index",
+                                        "last_index",
+                                        "last_term",
+                                        "durable_index",
+                                        "commit_index",
+                                        "applied_index",
+                                        "apply_queue",
+                                        "snapshot_index",
+                                        "snapshot_term",
+                                        "config_committed",
+                                        "config_latest",
+                                        "voters",
+                                        "tolerates",
+                                        "disk_free_bytes",
+                                        "sync_p99_us",
+                                        "uptime_ms"};
+    char text[8192], key[64];
+    member_open(1);
+    (void)add_surely(1, 1);
+    size_t len = kelp_node_status(members[1].node, text + 1, sizeof text - 1);
+    text[0] = '\n';
+    assert_int_equal(len, strlen(text + 1));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        (void)snprintf(key, sizeof key, "\n%s:", names[i]);
+        if (strstr(text, key) == NULL) fail_msg("no %s in %s", names[i], text);
+    }
+    assert_non_null(strstr(text, "\nrole:leader\n"));
+    assert_non_null(strstr(text, "\nhealth:ok\n"));
+    assert_non_null(strstr(text, "\nleader_client:client-1:7001\n"));
+    char cut[10];
+    assert_true(kelp_node_status(members[1].node, cut, sizeof cut) > sizeof cut);
+    assert_int_equal(strlen(cut), sizeof cut - 1);
+}
+
+static void what_the_user_gets_wrong_is_named(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct kelp_node_options o = options_of(1);
+    o.id = 0;
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    o = options_of(1);
+    o.bootstrap = "1=127.0.0.1:7001,zwei=127.0.0.1:7002";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "zwei"));
+    o = options_of(1);
+    o.bootstrap = "2=127.0.0.1:7001";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    o = options_of(1);
+    o.peer = "0.0.0.0:7101";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "advertise"));
+    o = options_of(1);
+    o.join = "127.0.0.1:7101";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_NOT_SUPPORTED);
+}
+
+static void a_directory_in_use_or_of_another_node_is_refused(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct kelp_node_options o = options_of(1);
+    struct member second = {.node = NULL};
+    member_open(1);
+    assert_int_equal(open_with(&second, &o, &fault), KELP_E_LOCKED);
+    member_close(1);
+    o.id = 2;
+    o.bootstrap = NULL;
+    assert_int_equal(open_with(&second, &o, &fault), KELP_E_FOREIGN);
+    assert_null(second.node);
+}
+
+static void an_address_in_use_is_refused_and_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct member second = {.node = NULL};
+    member_open(1);
+    struct kelp_node_options o = stage_options(2, second.directory);
+    stage_directory(second.directory);
+    o.peer = members[1].peer;
+    assert_int_equal(open_with(&second, &o, &fault), KELP_E_IO);
+    assert_non_null(strstr(fault.what, members[1].peer));
+    stage_remove(second.directory);
+}
+
+/* ---- many requests --------------------------------------------------------------------------- */
+
+struct tally {
+    atomic_uint ended, done;
+};
+
+static void on_done(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    struct tally *t = ctx;
+    assert_true(token > 0);
+    atomic_fetch_add(&t->done, result->outcome == KELP_DONE);
+    atomic_fetch_add(&t->ended, 1);
+}
+
+static struct tally tally;
+
+static void *propose_many(void *arg)
+{
+    uint8_t command[8];
+    put_u64(command, 1);
+    for (uint64_t i = 1; i <= 1000; i++)
+        kelp_propose(arg, bytes_of(command, sizeof command), i, on_done, &tally);
+    return NULL;
+}
+
+static void each_of_many_requests_from_many_threads_ends_once(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    tally.ended = tally.done = 0;
+    member_open(1);
+    (void)add_surely(1, 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, propose_many, members[1].node), 0);
+    for (unsigned i = 0; i < 4; i++)
+        (void)pthread_join(threads[i], NULL);
+    WAIT(tally.ended == 4000);
+    assert_int_equal(ask(1), tally.done);
+    assert_true(tally.done > 0);
+}
+
+static void closing_answers_everything_that_is_open(void **state)
+{
+    (void)state;
+    tally.ended = tally.done = 0;
+    member_open(1); /* it has not even elected itself */
+    propose_many(members[1].node);
+    kelp_read(members[1].node, bytes_of("?", 1), 1, on_done, &tally);
+    member_close(1);
+    assert_int_equal(tally.ended, 1001);
+}
+
+static void an_empty_and_a_huge_command_are_refused(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    size_t huge = 9u << 20;
+    uint8_t *bytes = calloc(1, huge);
+    member_open(1);
+    (void)add_surely(1, 1);
+    assert_int_equal(kelp_call(members[1].node, bytes_of(NULL, 0), NULL, 0, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_NOTHING_NEW);
+    assert_int_equal(kelp_call(members[1].node, bytes_of(bytes, huge), NULL, 0, &result),
+                     KELP_E_BUSY);
+    assert_int_equal(result.outcome, KELP_REFUSED);
+    assert_int_equal(result.reason, KELP_R_TOO_LARGE);
+    free(bytes);
+    assert_int_equal(ask(1), 1);
+}
+
+/* ---- a bad disk ----------------------------------------------------------------------------- */
+
+static void a_node_whose_disk_fails_is_faulted_for_good_and_says_so(void **state)
+{
+    (void)state;
+    struct rlimit before, none;
+    struct kelp_result result;
+    uint64_t sum;
+    member_open(1);
+    assert_int_equal(add_surely(1, 4), 4);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0); /* every write fails from now on */
+    assert_int_equal(add(1, 1, &result, &sum), KELP_E_BUSY);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(result.outcome == KELP_UNKNOWN || result.outcome == KELP_REFUSED);
+    assert_int_equal(result.reason, KELP_R_FAULTED);
+    assert_true(status_says(1, "\nhealth:faulted\n"));
+    assert_int_equal(add(1, 1, &result, &sum), KELP_E_BUSY); /* no later success clears it */
+    assert_int_equal(result.outcome, KELP_REFUSED);
+    clock_t cpu = clock();
+    for (unsigned i = 0; i < 40; i++)
+        breathe();
+    assert_true(clock() - cpu < CLOCKS_PER_SEC / 10); /* and it rests */
+    member_close(1);
+    member_open(1);
+    WAIT(ask(1) == 4 || ask(1) == 5);
+}
+
+/* ---- three nodes ----------------------------------------------------------------------------- */
+
+static void three_open(void)
+{
+    for (unsigned id = 1; id <= NODES; id++)
+        member_open(id);
+    (void)add_surely(1, 1);
+}
+
+static void three_nodes_carry_on_without_their_leader(void **state)
+{
+    (void)state;
+    three_open();
+    for (unsigned i = 0; i < 30; i++)
+        (void)add_surely(1 + i % NODES, 1); /* most are forwarded */
+    for (unsigned id = 1; id <= NODES; id++)
+        WAIT(ledger_holds(ask(id)));
+    assert_int_equal(added, 31);
+    WAIT(leader_of(1) != 0);
+    unsigned leader = leader_of(1), other = leader % NODES + 1;
+    member_close(leader);
+    assert_true(ledger_holds(add_surely(other, 1)));
+    WAIT(leader_of(other) != leader && leader_of(other) != 0);
+    member_open(leader);
+    assert_true(ledger_holds(add_surely(other, 1)));
+    WAIT(status_number(leader, "applied_index") >= status_number(other, "commit_index"));
+    WAIT(ledger_holds(ask(leader)));
+    assert_int_equal(added, 33);
+}
+
+static void every_node_knows_the_leaders_client_address(void **state)
+{
+    (void)state;
+    three_open();
+    for (unsigned id = 1; id <= NODES; id++) {
+        char line[64];
+        WAIT(leader_of(id) != 0);
+        (void)snprintf(line, sizeof line, "\nleader_client:client-%u:%u\n", leader_of(id),
+                       7000 + leader_of(id));
+        WAIT(status_says(id, line));
+    }
+    WAIT(status_says(leader_of(1), "state=replicate"));
+}
+
+static void a_wiped_directory_is_refused_by_the_cluster(void **state)
+{
+    (void)state;
+    three_open();
+    WAIT(leader_of(1) != 0);
+    unsigned lost = leader_of(1) % NODES + 1, other = lost % NODES + 1;
+    member_close(lost);
+    stage_remove(members[lost].directory);
+    member_open(lost);
+    WAIT(status_says(lost, "\nhealth:faulted\n"));
+    assert_true(status_says(lost, "\nrole:passive\n"));
+    assert_int_equal(status_number(lost, "last_index"), 0);
+    assert_true(ledger_holds(add_surely(other, 1)));
+}
+
+static void followers_that_do_not_forward_name_the_leader(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    for (unsigned id = 1; id <= NODES; id++) {
+        struct kelp_node_options o = options_of(id);
+        o.forward = false;
+        assert_int_equal(open_with(&members[id], &o, &fault), KELP_OK);
+    }
+    WAIT(leader_of(1) != 0);
+    unsigned leader = leader_of(1), follower = leader % NODES + 1;
+    WAIT(leader_of(follower) == leader);
+    struct kelp_result result;
+    uint64_t sum;
+    WAIT(add(leader, 3, &result, &sum) == KELP_OK);
+    assert_int_equal(add(follower, 4, &result, &sum), KELP_E_BUSY);
+    assert_int_equal(result.outcome, KELP_REFUSED);
+    assert_int_equal(result.reason, KELP_R_NOT_LEADER);
+    assert_int_equal(result.leader, leader);
+}
+
+/* ---- a bug ----------------------------------------------------------------------------------- */
+
+static void a_broken_invariant_leaves_a_report_beside_the_data(void **state)
+{
+    (void)state;
+    pid_t child = fork(); /* no thread of ours runs: every node is closed */
+    if (child == 0) {
+        struct kelp_fault fault;
+        struct kelp_node_options o = options_of(1);
+        struct kelp_result result;
+        uint64_t sum;
+        if (freopen("/dev/null", "w", stderr) == NULL) _exit(1);
+        (void)signal(SIGABRT, SIG_DFL);
+        if (open_with(&members[1], &o, &fault) != KELP_OK) _exit(1);
+        while (add(1, 1, &result, &sum) != KELP_OK)
+            breathe();
+        assert_failed("the moon is a cheese", "moon.c", 7);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    char command[128], text[65536];
+    (void)snprintf(command, sizeof command, "cat %s/crash-*.txt", members[1].directory);
+    FILE *report = popen(command, "r");
+    assert_non_null(report);
+    size_t len = fread(text, 1, sizeof text - 1, report);
+    text[len] = '\0';
+    (void)pclose(report);
+    assert_non_null(strstr(text, "the moon is a cheese"));
+    assert_non_null(strstr(text, "LEADER"));
+    assert_non_null(strstr(text, "ROLE_LEADER"));
+}
+
+#define ONE(name)   cmocka_unit_test_setup_teardown(name, stage_one, stage_unmake)
+#define THREE(name) cmocka_unit_test_setup_teardown(name, stage_three, stage_unmake)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ONE(a_single_node_answers_and_remembers),
+        ONE(snapshots_are_taken_and_started_from),
+        ONE(status_has_every_name_of_the_contract),
+        ONE(what_the_user_gets_wrong_is_named),
+        ONE(a_directory_in_use_or_of_another_node_is_refused),
+        ONE(an_address_in_use_is_refused_and_leaves_nothing_behind),
+        ONE(each_of_many_requests_from_many_threads_ends_once),
+        ONE(closing_answers_everything_that_is_open),
+        ONE(an_empty_and_a_huge_command_are_refused),
+        ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
+        THREE(three_nodes_carry_on_without_their_leader),
+        THREE(every_node_knows_the_leaders_client_address),
+        THREE(a_wiped_directory_is_refused_by_the_cluster),
+        THREE(followers_that_do_not_forward_name_the_leader),
+        ONE(a_broken_invariant_leaves_a_report_beside_the_data),
+    };
+    (void)signal(SIGXFSZ, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* saver_test.c - the log's owner with a real store in a directory of its own. */
+#include "node/stage.h"
+
+#include <stdatomic.h>
+
+#include "base/fault.h"
+#include "node/room.h"
+#include "wire/entry.h"
+
+#define LATE_NS     (20 * SECOND)
+#define ENTRIES_MAX 600u
+
+struct ended_read {
+    uint64_t tag;
+    enum kelp_error error;
+    struct kelp_pos before;
+    kelp_index first, last;
+    size_t len;
+    uint8_t bytes[4096];
+};
+
+static char directory[64];
+static uv_loop_t loop;
+static uv_timer_t tick;
+static struct disk disk;
+static struct file_ops failing_ops;
+static enum kelp_error (*good_sync)(void *disk, struct file *file, struct kelp_fault *fault);
+static atomic_bool sync_fails;
+static struct store *store;
+static struct saver *saver;
+static struct node_histograms measured;
+static uint8_t entries[ENTRIES_MAX][128];
+static size_t entry_bytes;
+static uint64_t next_number;
+
+/* what was reported */
+static uint64_t saved, saved_calls, pledged, faults, stopped;
+static kelp_index snapshot_index;
+static enum kelp_error snapshot_error;
+static struct ended_read last_read;
+static struct kelp_fault last_fault;
+
+static void on_saved(void *ctx, uint32_t group, uint64_t number)
+{
+    (void)ctx, (void)group;
+    assert_true(number > saved); /* in order */
+    saved = number;
+    saved_calls++;
+}
+
+static void on_read(void *ctx, uint32_t group, uint64_t tag, enum kelp_error error,
+                    struct kelp_pos before, kelp_index first, kelp_index last,
+                    struct kelp_bytes bytes)
+{
+    (void)ctx, (void)group;
+    last_read = (struct ended_read){tag, error, before, first, last, bytes.len, {0}};
+    assert_true(bytes.len <= sizeof last_read.bytes);
+    if (bytes.len > 0) memcpy(last_read.bytes, bytes.data, bytes.len);
+}
+
+static void on_snapshot(void *ctx, uint32_t group, kelp_index index, enum kelp_error error)
+{
+    (void)ctx, (void)group;
+    snapshot_index = index;
+    snapshot_error = error;
+}
+
+static void on_pledged(void *ctx, uint32_t group)
+{
+    (void)ctx, (void)group;
+    pledged++;
+}
+
+static void on_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
+{
+    (void)ctx, (void)group;
+    faults++;
+    last_fault = *fault;
+}
+
+static void on_stopped(void *ctx)
+{
+    (void)ctx;
+    stopped++;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+#define WAIT(condition)                                                                            \
+    do {                                                                                           \
+        uint64_t since = uv_hrtime();                                                              \
+        while (!(condition)) {                                                                     \
+            (void)uv_run(&loop, UV_RUN_ONCE);                                                      \
+            if (uv_hrtime() - since > LATE_NS) fail_msg("never: %s", #condition);                  \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t bits(void *ctx)
+{
+    static uint64_t state = 1;
+    (void)ctx;
+    return state = state * 0x9e3779b97f4a7c15u + 12345;
+}
+
+static enum kelp_error sync_or_fail(void *state, struct file *file, struct kelp_fault *fault)
+{
+    if (!atomic_load(&sync_fails)) return good_sync(state, file, fault);
+    return fault_set(fault, KELP_E_IO, "log", "this sync fails");
+}
+
+static void store_begin(void)
+{
+    struct kelp_fault fault = {.error = KELP_OK};
+    struct store_options options = {.node = 1,
+                                    .segment_bytes = 64 * 4096,
+                                    .spares_max = 2,
+                                    .zero_piece_bytes = 64 * 1024,
+                                    .random = bits};
+    assert_int_equal(posix_disk(directory, &disk, &fault), KELP_OK);
+    failing_ops = *disk.ops;
+    good_sync = disk.ops->sync;
+    failing_ops.sync = sync_or_fail;
+    disk.ops = &failing_ops;
+    if (store_open(disk, &options, &store, &fault) != KELP_OK) fail_msg("%s", fault.what);
+}
+
+static int stage_make(void **state)
+{
+    (void)state;
+    stage_directory(directory);
+    saved = saved_calls = pledged = faults = stopped = next_number = 0;
+    sync_fails = false;
+    memset(&measured, 0, sizeof measured);
+    memset(&last_read, 0, sizeof last_read);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    uv_timer_init(&loop, &tick);
+    uv_timer_start(&tick, on_tick, 20, 20);
+    store_begin();
+    struct kelp_store_done done = {sizeof done, NULL,       on_saved, on_read,
+                                   on_snapshot, on_pledged, on_fault};
+    saver = saver_new(&loop, store, disk, &done, &measured);
+    assert_non_null(saver);
+    return 0;
+}
+
+static void start(void)
+{
+    struct kelp_fault fault = {.error = KELP_OK};
+    assert_int_equal(saver_start(saver, &fault), KELP_OK);
+}
+
+static void stop(void)
+{
+    saver_stop(saver, on_stopped, NULL);
+    WAIT(stopped == 1);
+}
+
+static int stage_unmake(void **state)
+{
+    (void)state;
+    if (stopped == 0) stop();
+    saver_free(saver);
+    store_close(store);
+    posix_disk_close(&disk);
+    uv_close((uv_handle_t *)&tick, NULL);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    stage_remove(directory);
+    return 0;
+}
+
+static void save(kelp_index index)
+{
+    struct wire_entry e = {.pos = kelp_pos_of(index, 1), .type = KELP_ENTRY_COMMAND};
+    e.payload = bytes_of("sixteen bytes...", 16);
+    entry_bytes = wire_entry_size(&e);
+    assert_true(entry_bytes <= sizeof entries[0]);
+    wire_entry_encode(&e, entries[index]);
+    struct kelp_save s = {.number = ++next_number, .flags = KELP_SAVE_APPEND, .term = {1}};
+    if (next_number == 1) s.flags |= KELP_SAVE_VOTE;
+    s.first = s.last = index;
+    struct kelp_bytes part = bytes_of(entries[index], entry_bytes);
+    saver_store_ops.save(saver, 0, &s, &part, 1);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void saves_that_wait_together_are_one_write(void **state)
+{
+    (void)state;
+    struct saver_figures figures;
+    struct store_stats before;
+    store_stats(store, &before);
+    for (kelp_index i = 1; i <= 100; i++)
+        save(i); /* nobody works yet */
+    saver_figures(saver, &figures);
+    assert_int_equal(figures.queued_jobs, 100);
+    start();
+    WAIT(saved == 100);
+    stop();
+    saver_figures(saver, &figures);
+    assert_int_equal(figures.store.writes - before.writes, 1);
+    assert_int_equal(figures.queued_jobs, 0);
+    assert_int_equal(figures.queued_bytes, 0);
+    assert_int_equal(measured.sync_ns.count, 1);
+    assert_int_equal(measured.append_ns.count, 100);
+}
+
+static void a_read_sees_every_save_given_before_it(void **state)
+{
+    (void)state;
+    start();
+    for (kelp_index i = 1; i <= 10; i++)
+        save(i);
+    saver_store_ops.read(saver, 0, 77, 4, 3, 100000);
+    WAIT(last_read.tag == 77);
+    assert_int_equal(last_read.error, KELP_OK);
+    assert_int_equal(last_read.last, 6);
+    assert_int_equal(last_read.before.index, 3);
+    assert_int_equal(last_read.len, 3 * entry_bytes);
+    assert_memory_equal(last_read.bytes, entries[4], entry_bytes);
+    assert_int_equal(saved, 10); /* reported in the order given */
+    saver_store_ops.read(saver, 0, 78, 40, 3, 100000);
+    WAIT(last_read.tag == 78);
+    assert_int_equal(last_read.error, KELP_E_NOT_FOUND);
+    assert_int_equal(faults, 0); /* that is an answer, not a broken disk */
+}
+
+static void a_pledge_is_reported_when_it_is_durable(void **state)
+{
+    (void)state;
+    start();
+    saver_store_ops.pledge(saver, 0, (struct kelp_cluster_id){7, 8});
+    WAIT(pledged == 1);
+    assert_int_equal(store_found(store)->identity.cluster.hi, 7);
+}
+
+static void stopping_finishes_what_is_queued(void **state)
+{
+    (void)state;
+    start();
+    for (kelp_index i = 1; i <= 500; i++)
+        save(i);
+    stop();
+    assert_int_equal(saved, 500);
+}
+
+static void a_failed_sync_faults_once_and_nothing_is_saved_after_it(void **state)
+{
+    (void)state;
+    start();
+    save(1);
+    WAIT(saved == 1);
+    sync_fails = true;
+    save(2);
+    WAIT(faults == 1);
+    assert_non_null(strstr(last_fault.what, "this sync fails"));
+    sync_fails = false; /* a later success clears nothing */
+    save(3);
+    saver_store_ops.read(saver, 0, 5, 1, 1, 1000);
+    saver_store_ops.snapshot(saver, 0, kelp_pos_of(1, 1), bytes_of("x", 1));
+    WAIT(snapshot_index == 1);
+    assert_int_equal(last_read.tag, 5);
+    assert_int_equal(last_read.error, KELP_E_IO);
+    assert_int_not_equal(snapshot_error, KELP_OK);
+    stop();
+    assert_int_equal(saved, 1);
+    assert_int_equal(faults, 1);
+}
+
+static void spares_are_made_while_nothing_waits(void **state)
+{
+    (void)state;
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    start();
+    WAIT((saver_figures(saver, &figures), figures.store.spares_ready == 2));
+    assert_true(figures.disk_free_bytes > 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_make, stage_unmake)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(saves_that_wait_together_are_one_write),
+        TEST(a_read_sees_every_save_given_before_it),
+        TEST(a_pledge_is_reported_when_it_is_durable),
+        TEST(stopping_finishes_what_is_queued),
+        TEST(a_failed_sync_faults_once_and_nothing_is_saved_after_it),
+        TEST(spares_are_made_while_nothing_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
