@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client.c - addresses, connections and calls; see client.h. */
+#include "cli/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define WORDS_MAX   16u
+#define HOPS_MAX    5u
+#define REQUEST_MAX (64u << 20)
+#define CONNECT_MS  2000u
+
+struct flag client_flag(const char **list)
+{
+    const char *given = getenv("KELP_AT");
+    *list = given != NULL && given[0] != '\0' ? given : "127.0.0.1:7001";
+    return (struct flag){.name = "at",
+                         .kind = FLAG_TEXT,
+                         .to.text = list,
+                         .value = "HOST:PORT,...",
+                         .words = "client ports of the cluster; or KELP_AT; 127.0.0.1:7001"};
+}
+
+void client_init(struct client *c, unsigned timeout_ms)
+{
+    *c = (struct client){.fd = -1, .timeout_ms = timeout_ms};
+}
+
+void client_close(struct client *c)
+{
+    if (c->fd >= 0) (void)close(c->fd);
+    c->fd = -1;
+    if (c->reader != NULL) redisReaderFree(c->reader);
+    c->reader = NULL;
+}
+
+/* Closes, because after half an exchange nobody knows whose answer comes next. */
+static void lost(struct client *c, const char *what, const char *why)
+{
+    (void)snprintf(c->error, sizeof c->error, "%s: %s%s%s", c->at, what, why[0] != '\0' ? ": " : "",
+                   why);
+    client_close(c);
+}
+
+/* "host:port" or "[v6]:port" into addresses to try; the caller frees them. */
+static int resolve(const char *address, int flags, struct addrinfo **out)
+{
+    char host[CLI_ADDRESS_MAX];
+    const char *colon = strrchr(address, ':');
+    size_t len = colon != NULL ? (size_t)(colon - address) : 0;
+    if (len == 0 || len >= sizeof host || colon[1] == '\0') return EAI_NONAME;
+    if (address[0] == '[' && address[len - 1] == ']') {
+        address++;
+        len -= 2;
+    }
+    memcpy(host, address, len);
+    host[len] = '\0';
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
+    return getaddrinfo(host, colon + 1, &hints, out);
+}
+
+static int dial_one(const struct addrinfo *to)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS) return fd;
+    int error = errno;
+    (void)close(fd);
+    errno = error;
+    return -1;
+}
+
+int client_dial(const char *address)
+{
+    struct addrinfo *found = NULL;
+    if (resolve(address, AI_NUMERICHOST, &found) != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    int fd = dial_one(found);
+    int error = errno;
+    freeaddrinfo(found);
+    errno = error;
+    return fd;
+}
+
+/* Waits until a dialled socket is connected; then it blocks, with a limit. */
+static bool connected(int fd, unsigned timeout_ms)
+{
+    unsigned wait = timeout_ms < CONNECT_MS ? timeout_ms : CONNECT_MS;
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    int count;
+    do
+        count = poll(&ready, 1, (int)wait);
+    while (count < 0 && errno == EINTR);
+    if (count == 0) errno = ETIMEDOUT;
+    if (count <= 0) return false;
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) return false;
+    errno = error;
+    return error == 0;
+}
+
+static bool ready_to_call(struct client *c, int fd)
+{
+    struct timeval limit = {.tv_sec = (time_t)(c->timeout_ms / 1000),
+                            .tv_usec = (suseconds_t)(c->timeout_ms % 1000) * 1000};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
+        return false;
+    c->reader = redisReaderCreate();
+    return c->reader != NULL;
+}
+
+bool client_connect(struct client *c, const char *address)
+{
+    client_close(c);
+    (void)snprintf(c->at, sizeof c->at, "%s", address);
+    struct addrinfo *found = NULL;
+    int wrong = resolve(address, 0, &found);
+    if (wrong != 0) {
+        lost(c, wrong == EAI_NONAME ? "no such host, or not HOST:PORT" : gai_strerror(wrong), "");
+        return false;
+    }
+    int error = 0;
+    for (const struct addrinfo *to = found; to != NULL && c->fd < 0; to = to->ai_next) {
+        int fd = dial_one(to);
+        if (fd >= 0 && connected(fd, c->timeout_ms) && ready_to_call(c, fd)) {
+            c->fd = fd;
+            break;
+        }
+        error = errno;
+        if (fd >= 0) (void)close(fd);
+    }
+    freeaddrinfo(found);
+    if (c->fd < 0) lost(c, strerror(error), "");
+    return c->fd >= 0;
+}
+
+bool client_connect_any(struct client *c, const char *list)
+{
+    char errors[CLIENT_ERROR_MAX] = "";
+    size_t used = 0;
+    for (const char *at = list; *at != '\0';) {
+        char address[CLI_ADDRESS_MAX];
+        size_t len = strcspn(at, ",");
+        (void)snprintf(address, sizeof address, "%.*s", (int)len, at);
+        if (len > 0 && client_connect(c, address)) return true;
+        int more = snprintf(errors + used, sizeof errors - used, "%s%s", used > 0 ? "; " : "",
+                            len > 0 ? c->error : "an empty address");
+        used += (size_t)more < sizeof errors - used ? (size_t)more : 0;
+        at += len + (at[len] == ',');
+    }
+    (void)snprintf(c->error, sizeof c->error, "no node answers: %.*s", (int)(CLIENT_ERROR_MAX - 24),
+                   errors);
+    return false;
+}
+
+void client_encode(struct buf *out, size_t count, const struct kelp_bytes *words)
+{
+    (void)buf_append_line(out, '*', (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_append_line(out, '$', (int64_t)words[i].len);
+        (void)buf_append(out, words[i]);
+        (void)buf_append_text(out, "\r\n");
+    }
+}
+
+static bool send_all(struct client *c, struct kelp_bytes bytes)
+{
+    while (bytes.len > 0) {
+        ssize_t sent = send(c->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0) {
+            lost(c, "sending", strerror(errno));
+            return false;
+        }
+        bytes = bytes_of(bytes.data + sent, bytes.len - (size_t)sent);
+    }
+    return true;
+}
+
+static redisReply *receive(struct client *c)
+{
+    static char chunk[65536];
+    for (;;) {
+        void *reply = NULL;
+        if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
+            lost(c, "what it answers is no RESP", c->reader->errstr);
+            return NULL;
+        }
+        if (reply != NULL) return reply;
+        ssize_t got = recv(c->fd, chunk, sizeof chunk, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            const char *why = got == 0                                  ? "closed by the node"
+                              : errno == EAGAIN || errno == EWOULDBLOCK ? "timed out"
+                                                                        : strerror(errno);
+            lost(c, "no answer, the outcome is unknown", why);
+            return NULL;
+        }
+        if (redisReaderFeed(c->reader, chunk, (size_t)got) != REDIS_OK) {
+            lost(c, "receiving", c->reader->errstr);
+            return NULL;
+        }
+    }
+}
+
+redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes *words)
+{
+    struct buf request;
+    buf_init(&request, REQUEST_MAX);
+    client_encode(&request, count, words);
+    bool sent = request.error == KELP_OK;
+    if (!sent)
+        lost(c, kelp_strerror(request.error), "");
+    else
+        sent = send_all(c, buf_bytes(&request));
+    buf_close(&request);
+    return sent ? receive(c) : NULL;
+}
+
+redisReply *client_follow(struct client *c, size_t count, const struct kelp_bytes *words)
+{
+    for (unsigned hop = 0;; hop++) {
+        redisReply *reply = client_call(c, count, words);
+        if (reply == NULL || reply->type != REDIS_REPLY_ERROR ||
+            strncmp(reply->str, "MOVED ", 6) != 0 || hop == HOPS_MAX)
+            return reply;
+        char leader[CLI_ADDRESS_MAX];
+        const char *space = strchr(reply->str + 6, ' ');
+        (void)snprintf(leader, sizeof leader, "%s", space != NULL ? space + 1 : "");
+        freeReplyObject(reply);
+        if (!client_connect(c, leader)) return NULL;
+    }
+}
+
+redisReply *client_line(struct client *c, const char *line)
+{
+    struct kelp_bytes words[WORDS_MAX];
+    size_t count = 0;
+    for (const char *at = line; *at != '\0' && count < WORDS_MAX;) {
+        size_t len = strcspn(at, " ");
+        words[count++] = bytes_of(at, len);
+        at += len + strspn(at + len, " ");
+    }
+    return client_call(c, count, words);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client.h - a blocking Redis client that knows a cluster: it tries the addresses it was given in
+ * turn and follows the leader.
+ *
+ * A request that was written and not answered has an unknown outcome, so it is never sent again
+ * here; what is tried again is only what was never written, or was answered "moved". */
+#ifndef CLI_CLIENT_H
+#define CLI_CLIENT_H
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "cli/room.h"
+
+#define CLIENT_ERROR_MAX 400u
+#define CLIENT_TIMEOUT_MS                                                                          \
+    8000u /* above the server's own deadline, so that its answer comes first */
+
+struct client {
+    int fd; /* -1: not connected */
+    unsigned timeout_ms;
+    redisReader *reader;
+    char at[CLI_ADDRESS_MAX];     /* the node it is connected to */
+    char error[CLIENT_ERROR_MAX]; /* why the last call failed, one clause */
+};
+
+/* client_flag - `--at`, for a verb's table of flags; list is set to the flag's value or the
+ * default: KELP_AT, else 127.0.0.1:7001. */
+struct flag client_flag(const char **list);
+
+void client_init(struct client *c, unsigned timeout_ms);
+void client_close(struct client *c);
+
+bool client_connect(struct client *c, const char *address);  /* to one HOST:PORT */
+bool client_connect_any(struct client *c, const char *list); /* to the first that answers */
+
+/* client_call - one request, one answer; the caller frees it. NULL: no answer, c->error says why,
+ * and the connection is closed. An error reply is an answer. */
+redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes *words);
+
+/* client_follow - the same, going where -MOVED points. */
+redisReply *client_follow(struct client *c, size_t count, const struct kelp_bytes *words);
+
+/* client_line - client_call with words separated by blanks. */
+redisReply *client_line(struct client *c, const char *line);
+
+/* client_encode - append a request in RESP. */
+void client_encode(struct buf *out, size_t count, const struct kelp_bytes *words);
+
+/* client_dial - begin a connection without waiting for it; returns the socket or -1 with errno. The
+ * host must be numeric. */
+int client_dial(const char *address);
+
+#endif

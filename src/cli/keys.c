@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* keys.c - get, set, del and call: one command, one answer, as text or as JSON. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/min.h"
+#include "cli/client.h"
+
+#define NESTING_MAX 8u
+
+struct keys {
+    const char *at;
+    bool json;
+};
+
+/* Parses the flags all these verbs have and the number of words they take. */
+static bool begin(const struct verb *verb, struct keys *k, int *argc, char **argv, int low,
+                  int high, enum flags_words where, int *status)
+{
+    *k = (struct keys){0};
+    const struct flag flags[] = {
+        client_flag(&k->at),
+        {.name = "json", .kind = FLAG_SWITCH, .to.on = &k->json, .words = "the answer as JSON"},
+    };
+    return flags_parse(verb, flags, COUNT_OF(flags), where, argc, argv, status) &&
+           flags_words_check(verb, *argc, argv, low, high, status);
+}
+
+/* Sends words and returns the answer; NULL: *status is what to exit with and it was said why. */
+static redisReply *ask(const struct verb *verb, const struct keys *k, size_t count, char **words,
+                       int *status)
+{
+    struct kelp_bytes *bytes = calloc(count, sizeof *bytes);
+    struct client c;
+    client_init(&c, CLIENT_TIMEOUT_MS);
+    redisReply *reply = NULL;
+    *status = CLI_FAILED;
+    if (bytes == NULL) {
+        (void)cli_error(verb, CLI_FAILED, "out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = bytes_of(words[i], strlen(words[i]));
+    if (client_connect_any(&c, k->at)) reply = client_follow(&c, count, bytes);
+    free(bytes);
+    if (reply == NULL) (void)cli_error(verb, CLI_FAILED, "%s", c.error);
+    client_close(&c);
+    return reply;
+}
+
+/* The same for verbs whose answer is never an error unless something went wrong. */
+static redisReply *ask_well(const struct verb *verb, const struct keys *k, size_t count,
+                            char **words, int *status)
+{
+    redisReply *reply = ask(verb, k, count, words, status);
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) return reply;
+    (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
+    freeReplyObject(reply);
+    return NULL;
+}
+
+int get_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct keys k;
+    int status;
+    if (!begin(verb, &k, &argc, argv, 1, 1, FLAGS_ANYWHERE, &status)) return status;
+    char command[] = "GET";
+    char *words[] = {command, argv[1]};
+    redisReply *reply = ask_well(verb, &k, 2, words, &status);
+    if (reply == NULL) return status;
+    bool there = reply->type == REDIS_REPLY_STRING;
+    struct kelp_bytes value = there ? bytes_of(reply->str, reply->len) : bytes_of(NULL, 0);
+    status = there ? CLI_DONE : CLI_FAILED;
+    if (k.json) {
+        json_t *key = print_json_bytes(bytes_of(argv[1], strlen(argv[1])));
+        json_t *shown = there ? print_json_bytes(value) : json_null();
+        int printed = print_json(verb, json_pack("{so so}", "key", key, "value", shown));
+        if (printed != CLI_DONE) status = printed;
+    } else if (there) {
+        (void)fwrite(value.data, 1, value.len, stdout);
+        (void)putchar('\n');
+    } else {
+        (void)cli_error(verb, CLI_FAILED, "%s: no such key", argv[1]);
+    }
+    freeReplyObject(reply);
+    return status;
+}
+
+int set_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct keys k;
+    int status;
+    if (!begin(verb, &k, &argc, argv, 2, 2, FLAGS_ANYWHERE, &status)) return status;
+    char command[] = "SET";
+    char *words[] = {command, argv[1], argv[2]};
+    redisReply *reply = ask_well(verb, &k, 3, words, &status);
+    if (reply == NULL) return status;
+    freeReplyObject(reply);
+    if (k.json) return print_json(verb, json_pack("{sb}", "ok", 1));
+    (void)puts("OK");
+    return CLI_DONE;
+}
+
+int del_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct keys k;
+    int status;
+    if (!begin(verb, &k, &argc, argv, 1, -1, FLAGS_ANYWHERE, &status)) return status;
+    char command[] = "DEL";
+    argv[0] = command;
+    redisReply *reply = ask_well(verb, &k, (size_t)argc, argv, &status);
+    if (reply == NULL) return status;
+    long long deleted = reply->integer;
+    freeReplyObject(reply);
+    if (k.json) return print_json(verb, json_pack("{sI}", "deleted", (json_int_t)deleted));
+    (void)printf("%lld\n", deleted);
+    return CLI_DONE;
+}
+
+/* ---- call -------------------------------------------------------------------------------- */
+
+static void show(const redisReply *reply, unsigned depth)
+{
+    switch (reply->type) {
+    case REDIS_REPLY_NIL: (void)puts("(nil)"); return;
+    case REDIS_REPLY_INTEGER: (void)printf("%lld\n", reply->integer); return;
+    case REDIS_REPLY_ARRAY: break;
+    default: /* strings, status lines and errors are all text */
+        (void)fwrite(reply->str, 1, reply->len, stdout);
+        (void)putchar('\n');
+        return;
+    }
+    if (reply->elements == 0) (void)puts("(empty)");
+    for (size_t i = 0; i < reply->elements; i++) {
+        (void)printf("%s%zu) ", i > 0 && depth > 0 ? "   " : "", i + 1);
+        if (depth < NESTING_MAX) show(reply->element[i], depth + 1);
+    }
+}
+
+static json_t *value_of(const redisReply *reply, unsigned depth)
+{
+    switch (reply->type) {
+    case REDIS_REPLY_NIL: return json_null();
+    case REDIS_REPLY_INTEGER: return json_integer(reply->integer);
+    case REDIS_REPLY_ERROR: return json_pack("{ss}", "error", reply->str);
+    case REDIS_REPLY_ARRAY: break;
+    default: return print_json_bytes(bytes_of(reply->str, reply->len));
+    }
+    json_t *list = json_array();
+    for (size_t i = 0; i < reply->elements && depth < NESTING_MAX; i++)
+        (void)json_array_append_new(list, value_of(reply->element[i], depth + 1));
+    return list;
+}
+
+int call_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct keys k;
+    int status;
+    if (!begin(verb, &k, &argc, argv, 1, -1, FLAGS_BEFORE_WORDS, &status)) return status;
+    redisReply *reply = ask(verb, &k, (size_t)argc - 1, argv + 1, &status);
+    if (reply == NULL) return status;
+    status = reply->type == REDIS_REPLY_ERROR ? CLI_FAILED : CLI_DONE;
+    if (k.json) {
+        int printed = print_json(verb, json_pack("{so}", "answer", value_of(reply, 0)));
+        if (printed != CLI_DONE) status = printed;
+    } else if (status == CLI_FAILED) {
+        (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
+    } else {
+        show(reply, 0);
+    }
+    freeReplyObject(reply);
+    return status;
+}

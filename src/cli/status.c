@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c - `kelp status`: every node that can be found, in one table or as JSON.
+ *
+ * The nodes are those of --at and, so that one address is enough, those that CLUSTER NODES of the
+ * first one that answers names. With --json the object of that first node is at the top, with the
+ * names of RAFT STATUS, and all nodes are in its list "nodes". */
+#include "cli/status.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/min.h"
+#include "cli/client.h"
+
+#define WATCH_MS  500u
+#define EXACT_MAX (INT64_C(1) << 53) /* larger numbers are strings in JSON */
+
+/* ---- asking ------------------------------------------------------------------------------ */
+
+/* "peer_2:role=voter,state=replicate,..." as an object; text is what follows the colon. */
+static json_t *parse_peer(const char *id, size_t id_len, const char *text, size_t len)
+{
+    json_t *peer = json_object();
+    (void)json_object_set_new(peer, "id", json_stringn(id, id_len));
+    const char *end = text + len;
+    while (peer != NULL && text < end) {
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        size_t word = (size_t)((comma != NULL ? comma : end) - text);
+        const char *split = memchr(text, '=', word);
+        if (split != NULL) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "%.*s", (int)(split - text), text);
+            (void)json_object_set_new(peer, name,
+                                      json_stringn(split + 1, (size_t)(text + word - split - 1)));
+        }
+        text += word + 1;
+    }
+    return peer;
+}
+
+json_t *status_parse(struct kelp_bytes lines)
+{
+    json_t *fields = json_object(), *peers = json_array();
+    const char *at = (const char *)lines.data, *end = at + lines.len;
+    while (at < end) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL) stop = end;
+        size_t len = (size_t)(stop - at);
+        if (len > 0 && at[len - 1] == '\r') len--;
+        const char *colon = memchr(at, ':', len);
+        if (colon != NULL && len > 5 && strncmp(at, "peer_", 5) == 0) {
+            json_t *peer = parse_peer(at + 5, (size_t)(colon - at - 5), colon + 1,
+                                      (size_t)(at + len - colon - 1));
+            (void)json_array_append_new(peers, peer);
+        } else if (colon != NULL) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "%.*s", (int)(colon - at), at);
+            (void)json_object_set_new(fields, name,
+                                      json_stringn(colon + 1, (size_t)(at + len - colon - 1)));
+        }
+        at = stop + 1;
+    }
+    if (json_array_size(peers) > 0) (void)json_object_set(fields, "peers", peers);
+    json_decref(peers);
+    return fields;
+}
+
+bool status_ask(const char *address, unsigned timeout_ms, struct status_node *node)
+{
+    *node = (struct status_node){0};
+    (void)snprintf(node->client, sizeof node->client, "%s", address);
+    struct client c;
+    client_init(&c, timeout_ms);
+    redisReply *reply = client_connect(&c, address) ? client_line(&c, "RAFT STATUS") : NULL;
+    if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
+        node->fields = status_parse(bytes_of(reply->str, reply->len));
+        if (node->fields == NULL) (void)snprintf(node->error, sizeof node->error, "out of memory");
+    } else {
+        const char *why = reply == NULL ? c.error : reply->str != NULL ? reply->str : "no status";
+        size_t known = strlen(address); /* the table has the address already */
+        if (strncmp(why, address, known) == 0 && why[known] == ':') why += known + 2;
+        (void)snprintf(node->error, sizeof node->error, "%s", why);
+    }
+    if (reply != NULL) freeReplyObject(reply);
+    client_close(&c);
+    return node->fields != NULL;
+}
+
+void status_forget(struct status_node *node)
+{
+    json_decref(node->fields);
+    node->fields = NULL;
+}
+
+const char *status_text(const struct status_node *node, const char *name)
+{
+    const char *text = json_string_value(json_object_get(node->fields, name));
+    return text != NULL ? text : "";
+}
+
+uint64_t status_number(const struct status_node *node, const char *name)
+{
+    const char *text = status_text(node, name);
+    int64_t number = 0;
+    if (!decimal_parse(bytes_of(text, strlen(text)), &number) || number < 0) return 0;
+    return (uint64_t)number;
+}
+
+/* ---- for people -------------------------------------------------------------------------- */
+
+static void print_whole(FILE *out, const struct status_node *nodes, size_t count)
+{
+    const struct status_node *leader = NULL, *any = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (nodes[i].fields == NULL) continue;
+        any = &nodes[i];
+        if (strcmp(status_text(&nodes[i], "role"), "leader") != 0) continue;
+        if (leader == NULL || status_number(leader, "term") < status_number(&nodes[i], "term"))
+            leader = &nodes[i];
+    }
+    const struct status_node *of = leader != NULL ? leader : any;
+    if (of == NULL) return;
+    (void)fprintf(out, "cluster %s", status_text(of, "cluster_id"));
+    if (leader == NULL) {
+        (void)fprintf(out, ", no leader among the nodes asked\n");
+        return;
+    }
+    uint64_t seconds = status_number(leader, "leader_since_ms") / 1000;
+    (void)fprintf(out, ", node %s leads term %s for %" PRIu64 " s, may lose %s\n",
+                  status_text(leader, "node_id"), status_text(leader, "term"), seconds,
+                  status_text(leader, "tolerates"));
+}
+
+static void print_row(FILE *out, const struct status_node *n)
+{
+    bool colours = out == stdout;
+    if (n->fields == NULL) {
+        (void)fprintf(out, "  %4s %s%-12s%s %s  %s\n", "?", colours ? print_colour(PRINT_RED) : "",
+                      "unreachable", colours ? print_end() : "", n->client, n->error);
+        return;
+    }
+    const char *role = status_text(n, "role"), *health = status_text(n, "health");
+    bool leads = strcmp(role, "leader") == 0, well = strcmp(health, "ok") == 0;
+    char contact[32] = "-";
+    if (!leads && status_text(n, "last_contact_ms")[0] != '\0')
+        (void)snprintf(contact, sizeof contact, "%s ms", status_text(n, "last_contact_ms"));
+    (void)fprintf(
+        out, "%s %4s %s%-12s%s %s%-9.9s%s %6s %9s %9s %9s %9s  %s%s%s\n", leads ? "*" : " ",
+        status_text(n, "node_id"), colours && leads ? print_colour(PRINT_GREEN) : "", role,
+        colours && leads ? print_end() : "", colours && !well ? print_colour(PRINT_RED) : "",
+        health, colours && !well ? print_end() : "", status_text(n, "term"),
+        status_text(n, "last_index"), status_text(n, "commit_index"),
+        status_text(n, "applied_index"), contact, n->client,
+        status_text(n, "reason")[0] != '\0' ? "  " : "", status_text(n, "reason"));
+}
+
+void status_print(FILE *out, const struct status_node *nodes, size_t count)
+{
+    print_whole(out, nodes, count);
+    (void)fprintf(out, "  %4s %-12s %-9s %6s %9s %9s %9s %9s  %s\n", "node", "role", "health",
+                  "term", "last", "commit", "applied", "contact", "client");
+    for (size_t i = 0; i < count; i++)
+        print_row(out, &nodes[i]);
+}
+
+/* ---- for programs ------------------------------------------------------------------------ */
+
+/* Texts that are exact numbers become numbers; what only looks like one stays text. */
+static json_t *typed(const json_t *fields)
+{
+    static const char *const texts[] = {"version", "cluster_id", "incarnation", "reason"};
+    json_t *out = json_object();
+    const char *name;
+    json_t *value;
+    void *at = json_object_iter((json_t *)(uintptr_t)fields); /* jansson's iterators only read */
+    for (; at != NULL; at = json_object_iter_next((json_t *)(uintptr_t)fields, at)) {
+        name = json_object_iter_key(at);
+        value = json_object_iter_value(at);
+        const char *text = json_string_value(value);
+        int64_t number;
+        bool named = false;
+        for (size_t i = 0; i < COUNT_OF(texts); i++)
+            named = named || strcmp(name, texts[i]) == 0;
+        if (json_is_array(value)) {
+            json_t *list = json_array();
+            for (size_t i = 0; i < json_array_size(value); i++)
+                (void)json_array_append_new(list, typed(json_array_get(value, i)));
+            (void)json_object_set_new(out, name, list);
+        } else if (text != NULL && !named && decimal_parse(bytes_of(text, strlen(text)), &number) &&
+                   number <= EXACT_MAX && number >= -EXACT_MAX) {
+            (void)json_object_set_new(out, name, json_integer(number));
+        } else {
+            (void)json_object_set(out, name, value);
+        }
+    }
+    return out;
+}
+
+json_t *status_json(const struct status_node *nodes, size_t count)
+{
+    json_t *top = NULL, *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *one;
+        if (nodes[i].fields != NULL) {
+            one = typed(nodes[i].fields);
+            (void)json_object_set_new(one, "client", json_string(nodes[i].client));
+            if (top == NULL) top = json_copy(one);
+        } else {
+            one = json_pack("{ss ss}", "client", nodes[i].client, "error", nodes[i].error);
+        }
+        (void)json_array_append_new(list, one);
+    }
+    if (top == NULL) top = json_object();
+    (void)json_object_set_new(top, "nodes", list);
+    return top;
+}
+
+/* ---- which nodes ------------------------------------------------------------------------- */
+
+static size_t add_address(char (*list)[CLI_ADDRESS_MAX], size_t count, const char *at, size_t len)
+{
+    if (len == 0 || len >= CLI_ADDRESS_MAX || count == STATUS_NODES_MAX) return count;
+    for (size_t i = 0; i < count; i++) {
+        if (strlen(list[i]) == len && memcmp(list[i], at, len) == 0) return count;
+    }
+    (void)snprintf(list[count], CLI_ADDRESS_MAX, "%.*s", (int)len, at);
+    return count + 1;
+}
+
+/* Each line of CLUSTER NODES is "id host:port@bus flags ...". */
+static size_t add_members(char (*list)[CLI_ADDRESS_MAX], size_t count, const char *lines)
+{
+    while (*lines != '\0') {
+        const char *from = lines + strcspn(lines, " \n");
+        if (*from == ' ') {
+            from++;
+            size_t len = strcspn(from, "@, \n");
+            if (len > 0 && from[0] != ':' && from[len - 1] != ':')
+                count = add_address(list, count, from, len);
+        }
+        lines += strcspn(lines, "\n");
+        if (*lines == '\n') lines++;
+    }
+    return count;
+}
+
+static size_t find_nodes(const char *at, char (*list)[CLI_ADDRESS_MAX])
+{
+    size_t count = 0;
+    for (const char *from = at; *from != '\0';) {
+        size_t len = strcspn(from, ",");
+        count = add_address(list, count, from, len);
+        from += len + (from[len] == ',');
+    }
+    struct client c;
+    client_init(&c, STATUS_TIMEOUT_MS);
+    redisReply *reply = client_connect_any(&c, at) ? client_line(&c, "CLUSTER NODES") : NULL;
+    if (reply != NULL && reply->type == REDIS_REPLY_STRING)
+        count = add_members(list, count, reply->str);
+    if (reply != NULL) freeReplyObject(reply);
+    client_close(&c);
+    return count;
+}
+
+/* ---- the verb ---------------------------------------------------------------------------- */
+
+static int show_once(const struct verb *verb, const char *at, bool json, bool clear)
+{
+    static char list[STATUS_NODES_MAX][CLI_ADDRESS_MAX];
+    static struct status_node nodes[STATUS_NODES_MAX];
+    size_t count = find_nodes(at, list), answered = 0;
+    for (size_t i = 0; i < count; i++)
+        answered += status_ask(list[i], STATUS_TIMEOUT_MS, &nodes[i]);
+    int status = answered > 0 ? CLI_DONE : CLI_FAILED;
+    if (clear) (void)fputs("\033[H\033[2J", stdout);
+    if (json && answered > 0)
+        status = print_json(verb, status_json(nodes, count));
+    else if (answered > 0)
+        status_print(stdout, nodes, count);
+    else
+        (void)cli_error(verb, CLI_FAILED, "no node answers: %s: %s", count > 0 ? list[0] : at,
+                        count > 0 ? nodes[0].error : "no address");
+    (void)fflush(stdout);
+    for (size_t i = 0; i < count; i++)
+        status_forget(&nodes[i]);
+    return status;
+}
+
+int status_verb(const struct verb *verb, int argc, char **argv)
+{
+    const char *at;
+    bool json = false, watch = false;
+    const struct flag flags[] = {
+        client_flag(&at),
+        {.name = "watch", .kind = FLAG_SWITCH, .to.on = &watch, .words = "again and again"},
+        {.name = "json", .kind = FLAG_SWITCH, .to.on = &json, .words = "one JSON object a time"},
+    };
+    int status;
+    if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
+        !flags_words_check(verb, argc, argv, 0, 0, &status))
+        return status;
+    do {
+        status = show_once(verb, at, json, watch && !json && print_terminal());
+        struct timespec pause = {.tv_nsec = WATCH_MS * 1000000};
+        if (watch) (void)nanosleep(&pause, NULL);
+    } while (watch && !ferror(stdout));
+    return status;
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.c - the table of settings, parsing one, checking all; see config.h. */
+#include "server/config.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/decimal.h"
+#include "server/endpoint.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+
+#define NUMBER(key_, flags_, unit_, standard_, low_, high_, field_, sentence_)                     \
+    {.key = (key_), .type = SETTING_NUMBER, .flags = (flags_), .unit = (unit_),                    \
+     .standard = (standard_), .low = (low_), .high = (high_),                                      \
+     .offset = offsetof(struct settings, field_), .sentence = (sentence_)}
+#define TEXT(key_, flags_, form_, standard_, field_, sentence_)                                    \
+    {.key = (key_), .type = SETTING_TEXT, .flags = (flags_), .unit = (form_),                      \
+     .standard = (standard_), .offset = offsetof(struct settings, field_),                         \
+     .sentence = (sentence_)}
+#define CHOICE(key_, flags_, words_, standard_, field_, sentence_)                                 \
+    {.key = (key_), .type = SETTING_CHOICE, .flags = (flags_), .unit = "",                         \
+     .standard = (standard_), .words = (words_), .offset = offsetof(struct settings, field_),      \
+     .sentence = (sentence_)}
+
+/* clang-format off */
+const struct setting settings_table[] = {
+    NUMBER("id", SETTING_FLAG, "", "0", 0, INT64_MAX, id,
+           "This node's number, 1 or more, never used again once it was removed"),
+    TEXT("data", SETTING_FLAG, "DIR", "", data,
+         "Directory of this node's log and identity; made with its parents"),
+    TEXT("client", SETTING_FLAG, "HOST:PORT", "127.0.0.1:7001", client,
+         "Where Redis clients connect"),
+    TEXT("peer", SETTING_FLAG, "HOST:PORT", "127.0.0.1:7101", peer,
+         "Where other members connect"),
+    TEXT("http", SETTING_FLAG, "HOST:PORT", "127.0.0.1:7201", http,
+         "Where HTTP clients connect"),
+    TEXT("advertise-client", SETTING_FLAG, "HOST:PORT", "", advertise_client,
+         "What clients are told to connect to; the client address if empty"),
+    TEXT("advertise-peer", SETTING_FLAG, "HOST:PORT", "", advertise_peer,
+         "What other members dial; the peer address if empty"),
+    TEXT("advertise-http", SETTING_FLAG, "HOST:PORT", "", advertise_http,
+         "What HTTP clients are sent to; the http address if empty"),
+    TEXT("bootstrap", SETTING_FLAG, "ID=HOST:PORT,...", "", bootstrap,
+         "Everybody who founds the cluster together; may stay for ever"),
+    TEXT("join", SETTING_FLAG, "HOST:PORT,...", "", join,
+         "Peers of a running cluster to announce itself to"),
+    TEXT("peer-at", SETTING_FLAG, "ID=HOST:PORT,...", "", peer_at,
+         "Dial these members there, whatever the configuration says"),
+    CHOICE("log-level", SETTING_FLAG | SETTING_LIVE, "error|warn|info|debug", "info", log_level,
+           "How much is logged; events of consensus at debug only if set at start"),
+    CHOICE("log-format", SETTING_FLAG | SETTING_LIVE, "text|json", "text", log_format,
+           "How log lines are written"),
+    CHOICE("on-follower", SETTING_LIVE, "forward|moved", "forward", on_follower,
+           "What a follower does with a request: pass it on, or name the leader"),
+    NUMBER("request-timeout-ms", SETTING_LIVE, "ms", "5000", 10, 600000, request_timeout_ms,
+           "The whole deadline of a request"),
+    NUMBER("heartbeat-ms", 0, "ms", "100", 1, 60000, heartbeat_ms,
+           "Leader to followers when there is nothing else to send"),
+    NUMBER("election-ms", 0, "ms", "1000", 10, 600000, election_ms,
+           "A follower that hears no leader for so long stands for election, at the earliest"),
+    NUMBER("election-max-ms", 0, "ms", "0", 0, 1200000, election_max_ms,
+           "The same at the latest; 0: twice election-ms"),
+    NUMBER("disk-stall-ms", 0, "ms", "0", 0, 600000, disk_stall_ms,
+           "A leader whose save takes twice as long steps down; 0: election-ms, at least 1000"),
+    CHOICE("pre-vote", 0, "off|on", "on", pre_vote,
+           "Elections start with the question whether they could be won"),
+    CHOICE("check-quorum", 0, "off|on", "on", check_quorum,
+           "A leader that hears no quorum steps down"),
+    CHOICE("stickiness", 0, "off|on", "on", stickiness,
+           "No vote is given while a leader is heard"),
+    NUMBER("entry-bytes-max", 0, "bytes", "8519680", 256 * KIB, 8519680, entry_bytes_max,
+           "The largest log entry, 128 KiB of envelope included"),
+    NUMBER("inflight-bytes", 0, "bytes", "16777216", 64 * KIB, GIB, inflight_bytes,
+           "Unanswered entry bytes on the way to one member"),
+    NUMBER("inflight-messages", 0, "messages", "256", 1, 4096, inflight_messages,
+           "Unanswered appends on the way to one member"),
+    NUMBER("uncommitted-bytes", 0, "bytes", "67108864", MIB, 16 * GIB, uncommitted_bytes,
+           "Appended and not yet committed; beyond it writes are refused"),
+    NUMBER("unapplied-bytes", 0, "bytes", "33554432", MIB, 16 * GIB, unapplied_bytes,
+           "Committed and not yet applied; beyond it writes are refused"),
+    NUMBER("cache-bytes", 0, "bytes", "67108864", MIB, 64 * GIB, cache_bytes,
+           "Log entries kept in memory"),
+    NUMBER("forward-bytes", 0, "bytes", "67108864", MIB, 16 * GIB, forward_bytes,
+           "Requests that wait for a leader or are forwarded to it"),
+    NUMBER("segment-bytes", 0, "bytes", "67108864", MIB, GIB, segment_bytes,
+           "One file of the log"),
+    NUMBER("connections-max", SETTING_LIVE, "connections", "10000", 1, 1000000, connections_max,
+           "Redis clients connected at once; more are told so and closed"),
+    NUMBER("requests-max", SETTING_LIVE, "requests", "4096", 1, 16384, requests_max,
+           "Open requests of all clients; beyond it their connections are not read"),
+    NUMBER("request-bytes", SETTING_LIVE, "bytes", "33554432", MIB, 16 * GIB, request_bytes,
+           "Bytes of open requests of all clients; beyond it their connections are not read"),
+    NUMBER("client-requests-max", SETTING_LIVE, "requests", "1024", 1, 16384, client_requests_max,
+           "Open requests of one client; beyond it its connection is not read"),
+    NUMBER("client-output-bytes", SETTING_LIVE, "bytes", "67108864", MIB, GIB,
+           client_output_bytes, "Answers a client has not taken; beyond it it is disconnected"),
+    NUMBER("http-body-bytes-max", SETTING_LIVE, "bytes", "8388608", 0, 8388608, http_body_bytes_max,
+           "The largest body of an HTTP request"),
+    NUMBER("http-connections-max", 0, "connections", "256", 1, 100000, http_connections_max,
+           "HTTP clients connected at once"),
+};
+/* clang-format on */
+
+const size_t settings_count = sizeof settings_table / sizeof settings_table[0];
+_Static_assert(sizeof settings_table / sizeof settings_table[0] <= SETTINGS_MAX, "room for all");
+
+/* ---- one setting ------------------------------------------------------------------------- */
+
+static void *place(struct settings *s, const struct setting *row)
+{
+    return (char *)s + row->offset;
+}
+
+static const void *place_const(const struct settings *s, const struct setting *row)
+{
+    return (const char *)s + row->offset;
+}
+
+const struct setting *settings_find(struct kelp_bytes key)
+{
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *row = &settings_table[i];
+        if (strlen(row->key) == key.len && strncasecmp(row->key, (const char *)key.data, key.len) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+/* The place of a word in "one|two|three", or -1. */
+static int choice_find(const char *words, const char *value)
+{
+    size_t len = strlen(value);
+    int at = 0;
+    for (const char *word = words; word != NULL; at++) {
+        const char *end = strchr(word, '|');
+        size_t word_len = end != NULL ? (size_t)(end - word) : strlen(word);
+        if (word_len == len && strncasecmp(word, value, len) == 0) return at;
+        word = end != NULL ? end + 1 : NULL;
+    }
+    return -1;
+}
+
+static struct kelp_bytes choice_word(const char *words, uint64_t at)
+{
+    const char *word = words;
+    for (; at > 0 && word != NULL; at--) {
+        word = strchr(word, '|');
+        if (word != NULL) word++;
+    }
+    ASSERT(word != NULL); /* only settings_set writes choices */
+    return bytes_of(word, strcspn(word, "|"));
+}
+
+bool settings_set(struct settings *s, const struct setting *row, const char *value, char *error)
+{
+    int64_t number = 0;
+    char *text = NULL;
+    switch (row->type) {
+    case SETTING_NUMBER:
+        if (!decimal_parse(bytes_of(value, strlen(value)), &number) || number < 0 ||
+            (uint64_t)number < row->low || (uint64_t)number > row->high) {
+            (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be %llu..%llu%s%s", row->key,
+                           value, (unsigned long long)row->low, (unsigned long long)row->high,
+                           row->unit[0] != '\0' ? " " : "", row->unit);
+            return false;
+        }
+        *(uint64_t *)place(s, row) = (uint64_t)number;
+        return true;
+    case SETTING_CHOICE:
+        number = choice_find(row->words, value);
+        if (number < 0) {
+            (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be one of %s", row->key, value,
+                           row->words);
+            return false;
+        }
+        *(uint64_t *)place(s, row) = (uint64_t)number;
+        return true;
+    case SETTING_TEXT:
+        text = strdup(value);
+        if (text == NULL) {
+            (void)snprintf(error, SETTINGS_ERROR_MAX, "%s: %s", row->key,
+                           kelp_strerror(KELP_E_NO_MEMORY));
+            return false;
+        }
+        free(*(char **)place(s, row));
+        *(char **)place(s, row) = text;
+        return true;
+    }
+    UNREACHABLE();
+}
+
+size_t settings_value(const struct settings *s, const struct setting *row, char *out, size_t size)
+{
+    int len = 0;
+    struct kelp_bytes word;
+    switch (row->type) {
+    case SETTING_NUMBER:
+        len = snprintf(out, size, "%llu",
+                       (unsigned long long)*(const uint64_t *)place_const(s, row));
+        break;
+    case SETTING_TEXT:
+        len = snprintf(out, size, "%s", *(char *const *)place_const(s, row));
+        break;
+    case SETTING_CHOICE:
+        word = choice_word(row->words, *(const uint64_t *)place_const(s, row));
+        len = snprintf(out, size, "%.*s", (int)word.len, (const char *)word.data);
+        break;
+    }
+    return (size_t)len < size ? (size_t)len : size - 1;
+}
+
+/* ---- all of them ------------------------------------------------------------------------- */
+
+bool settings_init(struct settings *s)
+{
+    char error[SETTINGS_ERROR_MAX];
+    *s = (struct settings){0};
+    for (size_t i = 0; i < settings_count; i++) {
+        if (!settings_set(s, &settings_table[i], settings_table[i].standard, error)) return false;
+    }
+    return true;
+}
+
+void settings_close(struct settings *s)
+{
+    for (size_t i = 0; i < settings_count; i++) {
+        if (settings_table[i].type != SETTING_TEXT) continue;
+        char **text = place(s, &settings_table[i]);
+        free(*text);
+        *text = NULL;
+    }
+}
+
+bool settings_copy(const struct settings *from, struct settings *to)
+{
+    *to = *from;
+    bool all = true;
+    for (size_t i = 0; i < settings_count; i++) {
+        if (settings_table[i].type != SETTING_TEXT) continue;
+        char **text = place(to, &settings_table[i]);
+        *text = strdup(*text);
+        if (*text == NULL) all = false;
+    }
+    if (!all) settings_close(to);
+    return all;
+}
+
+/* A listening address must be right, and one that nobody can dial needs another that is told. */
+static bool listen_check(const char *key, const char *value, const char *advertised, char *error)
+{
+    struct endpoint at;
+    if (!endpoint_split(value, &at)) {
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be HOST:PORT, port 1..65535", key,
+                       value);
+        return false;
+    }
+    if (advertised[0] == '\0') {
+        if (!endpoint_any(&at)) return true;
+        (void)snprintf(error, SETTINGS_ERROR_MAX,
+                       "%s %.100s: nobody can dial that; advertise-%s must be set", key, value, key);
+        return false;
+    }
+    if (endpoint_split(advertised, &at) && !endpoint_any(&at)) return true;
+    (void)snprintf(error, SETTINGS_ERROR_MAX,
+                   "advertise-%s %.100s: must be HOST:PORT that others can dial", key, advertised);
+    return false;
+}
+
+static bool list_check(const char *key, const char *list, kelp_id self, bool *has_self, char *error)
+{
+    char words[256];
+    const char *wrong = endpoint_list_check(list, self, has_self, words, sizeof words);
+    if (wrong == NULL) return true;
+    (void)snprintf(error, SETTINGS_ERROR_MAX, "%s: %s", key, wrong);
+    return false;
+}
+
+static bool members_check(const struct settings *s, char *error)
+{
+    bool has_self = false;
+    if (s->join[0] != '\0') {
+        (void)snprintf(error, SETTINGS_ERROR_MAX,
+                       "join %.100s: joining a running cluster is not in this version; "
+                       "use bootstrap with every member",
+                       s->join);
+        return false;
+    }
+    if (s->peer_at[0] != '\0' && !list_check("peer-at", s->peer_at, s->id, &has_self, error))
+        return false;
+    if (s->bootstrap[0] == '\0') return true;
+    if (!list_check("bootstrap", s->bootstrap, s->id, &has_self, error)) return false;
+    if (has_self) return true;
+    (void)snprintf(error, SETTINGS_ERROR_MAX, "bootstrap %.200s: must name this node, id %llu",
+                   s->bootstrap, (unsigned long long)s->id);
+    return false;
+}
+
+/* One rule between two numbers: what low demands must not be above high. */
+static bool order_check(const char *low_key, uint64_t low, uint64_t demands, const char *demand,
+                        const char *high_key, uint64_t high, char *error)
+{
+    if (demands <= high) return true;
+    (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %llu: %s must be at most %s, which is %llu",
+                   low_key, (unsigned long long)low, demand, high_key, (unsigned long long)high);
+    return false;
+}
+
+static bool numbers_check(const struct settings *s, char *error)
+{
+    uint64_t election_max = s->election_max_ms != 0 ? s->election_max_ms : 2 * s->election_ms;
+    return order_check("heartbeat-ms", s->heartbeat_ms, 2 * s->heartbeat_ms, "twice it",
+                       "election-ms", s->election_ms, error) &&
+           order_check("election-ms", s->election_ms, s->election_ms + 1, "it and 1 more",
+                       "election-max-ms", election_max, error) &&
+           order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",
+                       "uncommitted-bytes", s->uncommitted_bytes, error) &&
+           order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",
+                       "cache-bytes", s->cache_bytes, error) &&
+           order_check("entry-bytes-max", s->entry_bytes_max, s->entry_bytes_max, "it",
+                       "forward-bytes", s->forward_bytes, error) &&
+           order_check("entry-bytes-max", s->entry_bytes_max, s->entry_bytes_max, "it",
+                       "unapplied-bytes", s->unapplied_bytes, error) &&
+           order_check("client-requests-max", s->client_requests_max, s->client_requests_max, "it",
+                       "requests-max", s->requests_max, error);
+}
+
+bool settings_check(const struct settings *s, char *error)
+{
+    if (s->id == 0) {
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "id 0: must be 1 or more (--id N)");
+        return false;
+    }
+    if (s->data[0] == '\0') {
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "data: must name a directory (--data DIR)");
+        return false;
+    }
+    return listen_check("client", s->client, s->advertise_client, error) &&
+           listen_check("peer", s->peer, s->advertise_peer, error) &&
+           listen_check("http", s->http, s->advertise_http, error) && members_check(s, error) &&
+           numbers_check(s, error);
+}
+
+void settings_print(FILE *out)
+{
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *row = &settings_table[i];
+        (void)fprintf(out, "%-22s %s%s", row->key, row->sentence,
+                      (row->flags & SETTING_LIVE) != 0 ? " (live)" : "");
+        switch (row->type) {
+        case SETTING_NUMBER:
+            (void)fprintf(out, " [%s %s, %llu..%llu]\n", row->standard, row->unit,
+                          (unsigned long long)row->low, (unsigned long long)row->high);
+            break;
+        case SETTING_TEXT: (void)fprintf(out, " [%s]\n", row->standard); break;
+        case SETTING_CHOICE: (void)fprintf(out, " [%s of %s]\n", row->standard, row->words); break;
+        }
+    }
+}

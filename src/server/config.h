@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.h - the settings of a server: one table that everything else is made from.
+ *
+ * Flags, --set, the YAML file, CONFIG GET and SET, and the documentation all read settings_table. A value is text
+ * until settings_set has parsed and ranged it; what several settings must fulfil together is in settings_check. */
+#ifndef SERVER_CONFIG_H
+#define SERVER_CONFIG_H
+
+#include <stdio.h>
+
+#include "kelp/types.h"
+
+#define SETTINGS_MAX       64u  /* more than the table has */
+#define SETTINGS_ERROR_MAX 512u /* one line that says what is wrong */
+
+enum on_follower { ON_FOLLOWER_FORWARD = 0, ON_FOLLOWER_MOVED = 1 };
+
+struct settings {
+    uint64_t id;
+    char *data, *client, *peer, *http; /* text is owned */
+    char *advertise_client, *advertise_peer, *advertise_http;
+    char *bootstrap, *join, *peer_at;
+    uint64_t log_level, log_format, on_follower; /* places in the setting's words */
+    uint64_t request_timeout_ms, heartbeat_ms, election_ms, election_max_ms, disk_stall_ms;
+    uint64_t pre_vote, check_quorum, stickiness; /* 0: off */
+    uint64_t entry_bytes_max, inflight_bytes, inflight_messages, uncommitted_bytes, unapplied_bytes;
+    uint64_t cache_bytes, forward_bytes, segment_bytes;
+    uint64_t connections_max, requests_max, request_bytes, client_requests_max, client_output_bytes;
+    uint64_t http_connections_max, http_body_bytes_max;
+};
+
+enum setting_type { SETTING_NUMBER, SETTING_TEXT, SETTING_CHOICE };
+
+enum setting_flag {
+    SETTING_FLAG = 1, /* has a flag of its own on the command line */
+    SETTING_LIVE = 2, /* CONFIG SET may change it */
+};
+
+struct setting {
+    const char *key;
+    enum setting_type type;
+    unsigned flags;
+    const char *unit;     /* ms, bytes, ..; of text: how it is written */
+    const char *standard; /* the default */
+    uint64_t low, high;   /* of a number */
+    const char *words;    /* of a choice: "one|two" */
+    size_t offset;        /* in struct settings */
+    const char *sentence;
+};
+
+extern const struct setting settings_table[];
+extern const size_t settings_count;
+
+/* settings_init - the defaults; false: no memory. settings_close frees. */
+bool settings_init(struct settings *s);
+void settings_close(struct settings *s);
+
+/* settings_copy - an independent copy; false: no memory. */
+bool settings_copy(const struct settings *from, struct settings *to);
+
+const struct setting *settings_find(struct kelp_bytes key); /* in any case; NULL: there is none */
+
+/* settings_set - parse a value into its place. false: *s is as it was and error says key, value and range. */
+bool settings_set(struct settings *s, const struct setting *row, const char *value, char *error);
+
+/* settings_value - the value as text that settings_set takes; returns its length, cut to size. */
+size_t settings_value(const struct settings *s, const struct setting *row, char *out, size_t size);
+
+/* settings_check - every rule that concerns several settings, or what a server cannot start without. */
+bool settings_check(const struct settings *s, char *error);
+
+/* settings_print - the table for people, for the manual. */
+void settings_print(FILE *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* http_room.h - what the two files of the HTTP side share: http.c (connections) and pages.c (what is answered). */
+#ifndef SERVER_HTTP_ROOM_H
+#define SERVER_HTTP_ROOM_H
+
+#include <microhttpd.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "driver/driver.h"
+
+struct http {
+    struct server *server;
+    struct MHD_Daemon *daemon; /* NULL: closed */
+    uv_poll_t poll;
+    uv_timer_t timer;
+    uint64_t open_requests; /* suspended */
+};
+
+enum http_state { HTTP_READING, HTTP_WAITING, HTTP_DONE };
+
+struct http_request {
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct driver_line *line;
+    enum http_state state;
+    uint8_t code; /* of the machine's command */
+    struct buf key, body, result;
+    struct driver_outcome outcome; /* its result is in `result` */
+};
+
+typedef enum MHD_Result (*http_page_fn)(struct http_request *r);
+
+/* http_page - the page of a path, for GET; NULL: there is none. */
+http_page_fn http_page(const char *path);
+
+enum MHD_Result http_answer_error(struct http_request *r, unsigned status, const char *name,
+                                  const char *words, const char *advice);
+enum MHD_Result http_answer_method(struct http_request *r, const char *allowed);
+enum MHD_Result http_answer_too_long(struct http_request *r);
+enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome);
+enum MHD_Result http_answer_key(struct http_request *r); /* HTTP_DONE */
+
+#endif

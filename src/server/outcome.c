@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* outcome.c - outcomes and reasons into the words of clients; see outcome.h. */
+#include "server/outcome.h"
+
+#include "base/assert.h"
+#include "proto/resp_reply.h"
+
+static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
+{
+    switch (reason) {
+    case KELP_R_NOT_LEADER: return leader_named ? OUTCOME_MOVED : OUTCOME_TRYAGAIN;
+    case KELP_R_NO_LEADER:
+    case KELP_R_NOT_STARTED:
+    case KELP_R_FAULTED: return OUTCOME_CLUSTERDOWN;
+    case KELP_R_LOADING: return OUTCOME_LOADING;
+    case KELP_R_NO_SPACE: return OUTCOME_NOSPACE;
+    case KELP_R_TOO_LARGE:
+    case KELP_R_SELF:
+    case KELP_R_UNKNOWN_MEMBER:
+    case KELP_R_NOT_VOTER:
+    case KELP_R_NOTHING_NEW: return OUTCOME_ERR;
+    case KELP_R_NONE:
+    case KELP_R_BUSY:
+    case KELP_R_PENDING:
+    case KELP_R_NO_COMMIT_YET:
+    case KELP_R_TRANSFERRING:
+    case KELP_R_TIMEOUT:
+    case KELP_R_SHUTDOWN:
+    case KELP_R_NO_LEASE:
+    case KELP_R_TOO_OLD:
+    case KELP_R_STALE_BEYOND:
+    case KELP_R_NO_CANDIDATE:
+    case KELP_R_BEHIND:
+    case KELP_R_LEADERSHIP_LOST:
+    case KELP_R_OVERWRITTEN:
+    case KELP_R_CONNECTION_LOST:
+    case KELP_R_SNAPSHOT_PASSED:
+    case KELP_R_DUPLICATE: return OUTCOME_TRYAGAIN;
+    }
+    return OUTCOME_TRYAGAIN; /* a number of a newer version, from a newer leader */
+}
+
+enum outcome_code outcome_code(enum kelp_outcome outcome, enum kelp_reason reason,
+                               bool leader_named)
+{
+    ASSERT(outcome != KELP_DONE);
+    switch (outcome) {
+    case KELP_DONE:
+    case KELP_REFUSED: return refused(reason, leader_named);
+    case KELP_LOST: return OUTCOME_TRYAGAIN;
+    case KELP_UNKNOWN: return OUTCOME_UNCERTAIN;
+    }
+    return OUTCOME_UNCERTAIN;
+}
+
+const char *outcome_word(enum outcome_code code)
+{
+    switch (code) {
+    case OUTCOME_MOVED: return "MOVED";
+    case OUTCOME_CLUSTERDOWN: return "CLUSTERDOWN";
+    case OUTCOME_TRYAGAIN: return "TRYAGAIN";
+    case OUTCOME_LOADING: return "LOADING";
+    case OUTCOME_NOSPACE: return "NOSPACE";
+    case OUTCOME_ERR: return "ERR";
+    case OUTCOME_UNCERTAIN: return "UNCERTAIN";
+    }
+    UNREACHABLE();
+}
+
+unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason)
+{
+    switch (code) {
+    case OUTCOME_MOVED: return 307;
+    case OUTCOME_CLUSTERDOWN:
+    case OUTCOME_TRYAGAIN:
+    case OUTCOME_LOADING: return 503;
+    case OUTCOME_NOSPACE: return 507;
+    case OUTCOME_ERR: return reason == KELP_R_TOO_LARGE ? 413 : 400;
+    case OUTCOME_UNCERTAIN: return 504;
+    }
+    UNREACHABLE();
+}
+
+void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
+                   const struct outcome_place *place)
+{
+    enum outcome_code code = outcome_code(outcome, reason, place->leader != NULL);
+    switch (code) {
+    case OUTCOME_MOVED:
+        (void)resp_error(reply, "MOVED %u %s", (unsigned)place->slot, place->leader);
+        return;
+    case OUTCOME_LOADING:
+        (void)resp_error(reply, "LOADING %u%%", place->loaded_percent);
+        return;
+    case OUTCOME_CLUSTERDOWN:
+    case OUTCOME_TRYAGAIN:
+    case OUTCOME_NOSPACE:
+    case OUTCOME_ERR:
+    case OUTCOME_UNCERTAIN: break;
+    }
+    (void)resp_error(reply, "%s %s: %s; %s", outcome_word(code), kelp_reason_name(reason),
+                     kelp_reason_words(reason), kelp_reason_advice(reason));
+}

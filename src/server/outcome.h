@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* outcome.h - what a client is told about a request that was not DONE: one table for RESP and HTTP.
+ *
+ * An error that is not UNCERTAIN says that the request never took effect and never will; so UNKNOWN, and only it,
+ * becomes UNCERTAIN. */
+#ifndef SERVER_OUTCOME_H
+#define SERVER_OUTCOME_H
+
+#include "base/buf.h"
+
+enum outcome_code {
+    OUTCOME_MOVED,       /* ask the leader */
+    OUTCOME_CLUSTERDOWN, /* no leader, or this node cannot work */
+    OUTCOME_TRYAGAIN,
+    OUTCOME_LOADING,
+    OUTCOME_NOSPACE,
+    OUTCOME_ERR,         /* the request itself is at fault */
+    OUTCOME_UNCERTAIN,   /* it may have happened */
+};
+
+/* outcome_code - outcome is not KELP_DONE. leader_named: the leader's address is known and may be told. */
+enum outcome_code outcome_code(enum kelp_outcome outcome, enum kelp_reason reason,
+                               bool leader_named);
+
+const char *outcome_word(enum outcome_code code); /* MOVED, CLUSTERDOWN .. */
+unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason);
+
+/* What a RESP error needs beside the outcome. */
+struct outcome_place {
+    uint16_t slot;
+    const char *leader; /* HOST:PORT of the leader to be told; NULL: none */
+    unsigned loaded_percent;
+};
+
+/* outcome_reply - the error line. */
+void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
+                   const struct outcome_place *place);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pages.c - what HTTP clients are answered: health, status, metrics, keys, and errors as JSON. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/decimal.h"
+#include "kv/commands.h"
+#include "server/http_room.h"
+#include "server/outcome.h"
+#include "server/server.h"
+#include "server/text.h"
+
+#define PAGE_BYTES     (4u * 1024 * 1024)
+#define JSON_EXACT_MAX (UINT64_C(1) << 53) /* beyond it browsers round numbers */
+
+/* ---- sending ---------------------------------------------------------------------------------- */
+
+/* Takes a malloc'd body. NULL was out of memory: the connection is closed. */
+static enum MHD_Result send_owned(struct http_request *r, unsigned status, const char *type,
+                                  void *body, size_t len, const char *const *headers)
+{
+    if (body == NULL) return MHD_NO;
+    struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(body);
+        return MHD_NO;
+    }
+    enum MHD_Result fine = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    for (; fine == MHD_YES && headers != NULL && headers[0] != NULL; headers += 2)
+        fine = MHD_add_response_header(response, headers[0], headers[1]);
+    if (fine == MHD_YES) fine = MHD_queue_response(r->connection, status, response);
+    MHD_destroy_response(response);
+    return fine;
+}
+
+static enum MHD_Result send_json(struct http_request *r, unsigned status, json_t *object,
+                                 const char *const *headers)
+{
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    json_decref(object);
+    return send_owned(r, status, "application/json", text, text != NULL ? strlen(text) : 0, headers);
+}
+
+static json_t *index_json(uint64_t index)
+{
+    char text[24];
+    if (index < JSON_EXACT_MAX) return json_integer((json_int_t)index);
+    (void)snprintf(text, sizeof text, "%" PRIu64, index);
+    return json_string(text);
+}
+
+enum MHD_Result http_answer_error(struct http_request *r, unsigned status, const char *name,
+                                  const char *words, const char *advice)
+{
+    const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
+    return send_json(r, status,
+                     json_pack("{s:s,s:s,s:s}", "error", name, "message", words, "advice", advice),
+                     status == 503 ? retry : NULL);
+}
+
+enum MHD_Result http_answer_method(struct http_request *r, const char *allowed)
+{
+    const char *const headers[] = {MHD_HTTP_HEADER_ALLOW, allowed, NULL};
+    return send_json(r, 405,
+                     json_pack("{s:s,s:s,s:s}", "error", "METHOD", "message",
+                               "that method is not served here", "advice", allowed),
+                     headers);
+}
+
+enum MHD_Result http_answer_too_long(struct http_request *r)
+{
+    return http_answer_error(r, 413, kelp_reason_name(KELP_R_TOO_LARGE),
+                             kelp_reason_words(KELP_R_TOO_LARGE),
+                             kelp_reason_advice(KELP_R_TOO_LARGE));
+}
+
+/* ---- keys ------------------------------------------------------------------------------------- */
+
+/* The key as it stands in a path. */
+static void key_escape(struct kelp_bytes key, struct buf *out)
+{
+    for (size_t i = 0; i < key.len; i++) {
+        uint8_t c = key.data[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                     c == '-' || c == '_' || c == '.' || c == '~' || c == '/';
+        text_add(out, plain ? "%c" : "%%%02X", c);
+    }
+}
+
+enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome)
+{
+    struct server *s = r->http->server;
+    const char *http = s->settings.on_follower == ON_FOLLOWER_MOVED
+                           ? server_http_address(s, outcome->leader)
+                           : NULL;
+    enum outcome_code code = outcome_code(outcome->outcome, outcome->reason, http != NULL);
+    unsigned status = outcome_http_status(code, outcome->reason);
+    json_t *body =
+        json_pack("{s:s,s:s,s:s,s:b}", "error", kelp_reason_name(outcome->reason), "message",
+                  kelp_reason_words(outcome->reason), "advice",
+                  kelp_reason_advice(outcome->reason), "uncertain", code == OUTCOME_UNCERTAIN);
+    const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
+    if (code != OUTCOME_MOVED) return send_json(r, status, body, status == 503 ? retry : NULL);
+    char leader[24];
+    struct buf location;
+    (void)snprintf(leader, sizeof leader, "%" PRIu64, outcome->leader);
+    buf_init(&location, PAGE_BYTES * 8);
+    text_add(&location, "http://%s/v1/kv/", http);
+    key_escape(buf_bytes(&r->key), &location); /* text_add puts a NUL behind it */
+    if (location.error != KELP_OK) {
+        buf_close(&location);
+        json_decref(body);
+        return MHD_NO;
+    }
+    const char *const headers[] = {MHD_HTTP_HEADER_LOCATION, (const char *)location.data,
+                                   "X-Kelp-Leader", leader, NULL};
+    enum MHD_Result result = send_json(r, status, body, headers);
+    buf_close(&location);
+    return result;
+}
+
+/* A bulk string's bytes out of the machine's reply; false: it is none. */
+static bool bulk_of(struct kelp_bytes reply, struct kelp_bytes *out)
+{
+    const uint8_t *end = reply.len > 1 && reply.data[0] == '$'
+                             ? memchr(reply.data, '\r', reply.len)
+                             : NULL;
+    int64_t len = -1;
+    if (end == NULL ||
+        !decimal_parse(bytes_of(reply.data + 1, (size_t)(end - reply.data) - 1), &len))
+        return false;
+    size_t head = (size_t)(end - reply.data) + 2;
+    if (len < 0 || reply.len < head || (uint64_t)len > reply.len - head) return false;
+    *out = bytes_of(reply.data + head, (size_t)len);
+    return true;
+}
+
+static enum MHD_Result answer_value(struct http_request *r, struct kelp_bytes value)
+{
+    char index[24];
+    (void)snprintf(index, sizeof index, "%" PRIu64, r->outcome.pos.index);
+    const char *const headers[] = {"X-Kelp-Index", index, NULL};
+    char *copy = malloc(value.len + 1);
+    if (copy != NULL && value.len > 0) memcpy(copy, value.data, value.len);
+    return send_owned(r, 200, "application/octet-stream", copy, value.len, headers);
+}
+
+/* The machine's own error, "-CODE words": of the request, not of the cluster. */
+static enum MHD_Result answer_machine_error(struct http_request *r, struct kelp_bytes reply)
+{
+    char line[256];
+    size_t len = reply.len - 1 < sizeof line - 1 ? reply.len - 1 : sizeof line - 1;
+    memcpy(line, reply.data + 1, len);
+    line[len] = '\0';
+    line[strcspn(line, "\r\n")] = '\0';
+    char *words = strchr(line, ' ');
+    if (words != NULL) *words++ = '\0';
+    return http_answer_error(r, strcmp(line, "UNCERTAIN") == 0 ? 504 : 400, line,
+                             words != NULL ? words : "", "");
+}
+
+enum MHD_Result http_answer_key(struct http_request *r)
+{
+    struct kelp_bytes reply = buf_bytes(&r->result), value;
+    if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
+    if (r->result.error != KELP_OK || reply.len == 0)
+        return http_answer_error(r, 500, "NO_MEMORY", "out of memory for the answer", "");
+    if (reply.data[0] == '-') return answer_machine_error(r, reply);
+    if (r->code == KV_GET) {
+        if (bulk_of(reply, &value)) return answer_value(r, value);
+        return http_answer_error(r, 404, "NOT_FOUND", "there is no such key", "");
+    }
+    if (r->code == KV_DEL)
+        return send_json(r, 200,
+                         json_pack("{s:i,s:o}", "deleted", reply.len > 1 && reply.data[1] == '1',
+                                   "index", index_json(r->outcome.pos.index)),
+                         NULL);
+    return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)), NULL);
+}
+
+/* ---- pages ------------------------------------------------------------------------------------ */
+
+static enum MHD_Result page_health(struct http_request *r)
+{
+    struct node_status status;
+    node_status(r->http->server->node, &status);
+    if (status.driver.state == DRIVER_FAULTED)
+        return http_answer_error(r, 503, "FAULTED", status.reason,
+                                 kelp_reason_advice(KELP_R_FAULTED));
+    return send_json(r, 200, json_pack("{s:s}", "health", status.health), NULL);
+}
+
+/* Ready: would a request sent here now be served? */
+static enum MHD_Result page_ready(struct http_request *r)
+{
+    struct server *s = r->http->server;
+    struct node_status status;
+    node_status(s->node, &status);
+    enum kelp_reason reason = KELP_R_NONE;
+    if (s->stage != SERVER_RUNNING) reason = KELP_R_SHUTDOWN;
+    else if (status.driver.state == DRIVER_FAULTED) reason = KELP_R_FAULTED;
+    else if (status.driver.state != DRIVER_RUNNING) reason = KELP_R_NOT_STARTED;
+    else if (status.driver.replaying) reason = KELP_R_LOADING;
+    else if (status.driver.view.leader == 0) reason = KELP_R_NO_LEADER;
+    if (reason == KELP_R_NONE)
+        return send_json(r, 200, json_pack("{s:b,s:s}", "ready", 1, "role", status.role), NULL);
+    const char *words = status.reason[0] != '\0' ? status.reason : kelp_reason_words(reason);
+    return http_answer_error(r, 503, kelp_reason_name(reason), words, kelp_reason_advice(reason));
+}
+
+static enum MHD_Result page_status(struct http_request *r)
+{
+    char *text = node_status_json(r->http->server->node);
+    return send_owned(r, 200, "application/json", text, text != NULL ? strlen(text) : 0, NULL);
+}
+
+static void metric(struct buf *b, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    text_add(b, "# HELP kelp_%s %s\n# TYPE kelp_%s %s\nkelp_%s %" PRIu64 "\n", name, help, name,
+             type, name, value);
+}
+
+static enum MHD_Result page_metrics(struct http_request *r)
+{
+    struct server *s = r->http->server;
+    const struct clients *all = &s->clients;
+    struct buf page;
+    buf_init(&page, PAGE_BYTES);
+    enum kelp_error error = node_metrics(s->node, &page);
+    metric(&page, "client_connections", "gauge", "Redis clients connected", all->count);
+    metric(&page, "client_connections_total", "counter", "Redis clients accepted", all->accepted);
+    metric(&page, "client_connections_rejected_total", "counter", "Refused: too many",
+           all->rejected);
+    metric(&page, "client_disconnected_slow_total", "counter", "Did not take their answers",
+           all->closed_slow);
+    metric(&page, "client_protocol_errors_total", "counter", "Malformed requests",
+           all->protocol_errors);
+    metric(&page, "client_commands_total", "counter", "Commands received", all->commands);
+    metric(&page, "client_bytes_in_total", "counter", "Bytes received from clients",
+           all->bytes_in);
+    metric(&page, "client_bytes_out_total", "counter", "Bytes sent to clients", all->bytes_out);
+    metric(&page, "client_open_requests", "gauge", "Requests of Redis clients under way",
+           all->open_count);
+    metric(&page, "client_open_request_bytes", "gauge", "Bytes of those", all->open_bytes);
+    metric(&page, "http_open_requests", "gauge", "Requests of HTTP clients under way",
+           r->http->open_requests);
+    metric(&page, "keys", "gauge", "Keys in the table", kv_key_count(s->kv));
+    metric(&page, "keys_bytes", "gauge", "Bytes of keys and values", kv_memory_bytes(s->kv));
+    if (error != KELP_OK || page.error != KELP_OK) {
+        buf_close(&page);
+        return http_answer_error(r, 500, "NO_MEMORY", "out of memory for the page", "");
+    }
+    return send_owned(r, 200, "text/plain; version=0.0.4", page.data, page.len, NULL); /* owns */
+}
+
+http_page_fn http_page(const char *path)
+{
+    static const struct page {
+        const char *path;
+        http_page_fn page;
+    } pages[] = {{"/healthz", page_health},
+                 {"/readyz", page_ready},
+                 {"/metrics", page_metrics},
+                 {"/v1/status", page_status}};
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (strcmp(path, pages[i].path) == 0) return pages[i].page;
+    }
+    return NULL;
+}

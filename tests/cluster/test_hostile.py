@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes nobody should send, and more of them than anybody should: the node stays well."""
+import os
+import random
+import socket
+import struct
+import threading
+
+import pytest
+
+from kelp import Error, Gone, Raw, encode, rss_bytes, sanitized, wait_for
+
+MIB = 1 << 20
+
+
+def still_well(cluster, term):
+    for node in cluster.nodes.values():
+        assert node.running(), node.log_tail()
+        with node.raw() as c:
+            assert c.call("PING") == "PONG"
+            assert c.call("SET", f"well:{node.id}", "1") == "OK"
+    assert cluster.wait_leader().number("term") == term, "an election"
+
+
+def throw(port, data, linger=0.3):
+    """Sends bytes and returns what came back until the end or a short silence."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+        s.settimeout(linger)
+        try:
+            s.sendall(data)
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    break
+                got += piece
+        except OSError:
+            pass
+    return got
+
+
+@pytest.mark.parametrize("data, answer", [
+    (b"*1\r\n+PING\r\n", b"-ERR Protocol error: expected '$', got '+'"),
+    (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length"),
+    (b"*1048577\r\n", b"-ERR Protocol error: invalid multibulk length"),
+    (b"*99999999999999999999\r\n", b"-ERR Protocol error: invalid multibulk length"),
+    (b"*1\r\n$-1\r\n", b"-ERR Protocol error: invalid bulk length"),
+    (b"*1\r\n$99999999999\r\n", b"-ERR Protocol error: invalid bulk length"),
+    (b"*2\r\n$3\r\nGET\r\n$9223372036854775807\r\n", b"-ERR Protocol error: invalid bulk length"),
+    (b'GET "unbalanced\r\n', b"-ERR Protocol error: unbalanced quotes in request"),
+    (b"A" * (70 << 10), b"-ERR Protocol error: too big inline request"),
+])
+def test_malformed_requests_get_redis_words_and_are_closed(make_cluster, data, answer):
+    node = make_cluster(1).nodes[1]
+    assert throw(node.client_port, encode("PING") + data).startswith(b"+PONG\r\n" + answer)
+    with node.raw() as c:
+        assert c.call("PING") == "PONG"
+
+
+def test_random_bytes_on_every_port_harm_nobody(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    term = leader.number("term")
+    chance = random.Random(7)
+    for node in cluster.nodes.values():
+        for port in (node.client_port, node.peer_port, node.http_port):
+            for size in (1, 3, 16, 64, 1000, 70000):
+                throw(port, chance.randbytes(size), linger=0.05)
+            throw(port, b"", linger=0.05)
+            throw(port, b"\0" * 4096, linger=0.05)
+            throw(port, b"\xff" * 4096, linger=0.05)
+            throw(port, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$100\r\n", linger=0.05)
+            throw(port, b"GET / HTTP/1.1\r\nHost: x\r\n", linger=0.05)
+    still_well(cluster, term)
+    said = leader.log()
+    assert len(said.splitlines()) < 200, "one rate-limited line, not one a connection"
+
+
+def test_frames_that_announce_gigabytes_cost_no_memory(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    term = leader.number("term")
+    before = rss_bytes(leader.process.pid)
+    sockets = []
+    for length in (0, 1, 0x7fffffff, 0xffffffff):
+        for layout in ("<II", "<IQ", "<QI"):
+            for magic in (0, 0x706c656b, 0x6b656c70):
+                head = struct.pack(layout, magic, length) if layout != "<QI" else \
+                    struct.pack(layout, length << 32 | magic, length)
+                try:
+                    s = socket.create_connection(("127.0.0.1", leader.peer_port), timeout=5)
+                    s.sendall(head + os.urandom(64))
+                    sockets.append(s)  # and silence: the node must not wait for ever, nor allocate
+                except OSError:
+                    pass
+    still_well(cluster, term)
+    assert rss_bytes(leader.process.pid) - before < 32 * MIB
+    for s in sockets:
+        s.close()
+
+
+def test_a_replayed_handshake_of_a_real_peer_does_not_disturb(make_cluster):
+    """What one node says to another, recorded and sent again by a stranger."""
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    term = leader.number("term")
+    victim = cluster.followers()[0]
+    victim.kill()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", victim.peer_port))
+    listener.listen(8)
+    listener.settimeout(20)
+    hellos = []
+    for _ in range(3):
+        s, _ = listener.accept()
+        s.settimeout(2)
+        try:
+            hellos.append(s.recv(65536))
+        except OSError:
+            pass
+        s.close()
+    listener.close()
+    hellos = [h for h in hellos if h]
+    assert hellos, "nobody dialled the node that is down"
+    victim.start()
+    wait_for(lambda: victim.status(), "the victim is back")
+    for _ in range(10):
+        for hello in hellos:
+            for node in cluster.nodes.values():
+                throw(node.peer_port, hello, linger=0.02)
+                throw(node.peer_port, hello + os.urandom(200), linger=0.02)
+                throw(node.peer_port, hello[:-3] + b"xyz", linger=0.02)
+    still_well(cluster, term)
+
+
+def test_10000_pipelined_commands_get_10000_answers_in_order(make_cluster):
+    cluster = make_cluster(3)
+    for node in (cluster.wait_leader(), cluster.followers()[0]):
+        with node.raw(timeout=60) as c:
+            c.call("DEL", "n")
+            requests = []
+            for i in range(2500):
+                requests += [encode("INCR", "n"), encode("GET", "n"), encode("ECHO", i),
+                             encode("APPEND")]
+            sender = threading.Thread(target=c.send_bytes, args=(b"".join(requests),), daemon=True)
+            sender.start()
+            for i in range(2500):
+                answers = [c.read() for _ in range(4)]
+                assert answers[:3] == [i + 1, str(i + 1).encode(), str(i).encode()], answers
+                assert answers[3] == "ERR wrong number of arguments for 'append' command"
+            sender.join(timeout=10)
+
+
+def test_floods_of_clients_that_do_not_read_are_bounded(make_cluster):
+    cluster = make_cluster(3, client_output_bytes=1 << 20)
+    node = cluster.wait_leader()
+    term = node.number("term")
+    with node.raw() as c:
+        assert c.call("SET", "big", b"b" * (256 << 10)) == "OK"
+    before = rss_bytes(node.process.pid)
+    flood = encode("GET", "big") * 500  # answers of 125 MiB, asked for by each
+    sockets = []
+    for _ in range(20):
+        s = socket.create_connection(("127.0.0.1", node.client_port), timeout=5)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(0.5)
+        try:
+            s.sendall(flood)
+        except OSError:
+            pass
+        sockets.append(s)
+    for _ in range(20):
+        still_well(cluster, term)
+    grown = rss_bytes(node.process.pid) - before
+    print(f"leader's memory grew by {grown >> 20} MiB for 20 clients that do not read")
+    assert sanitized(cluster.program) or grown < 20 * 8 * MIB, f"{grown >> 20} MiB"
+    for s in sockets:
+        s.close()
+    still_well(cluster, term)
+
+
+def test_pipelined_floods_of_writes_are_all_answered(make_cluster):
+    cluster = make_cluster(3)
+    counts = {}
+
+    def flood(number, node):
+        with Raw(node.client_port, timeout=60) as c:
+            data = b"".join(encode("SET", f"f:{number}:{i}", "x" * 100) for i in range(5000))
+            sender = threading.Thread(target=c.send_bytes, args=(data,), daemon=True)
+            sender.start()
+            answers = [c.read() for _ in range(5000)]
+            counts[number] = (answers.count("OK"), [a for a in answers if isinstance(a, Error)])
+            sender.join(timeout=10)
+
+    nodes = list(cluster.nodes.values())
+    threads = [threading.Thread(target=flood, args=(i, nodes[i % 3]), daemon=True)
+               for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=90)
+        assert not thread.is_alive(), "answers are missing"
+    assert len(counts) == 6
+    for ok, errors in counts.values():
+        assert ok + len(errors) == 5000
+        assert all(e.code in ("TRYAGAIN", "UNCERTAIN", "CLUSTERDOWN") for e in errors), errors[:3]
+        assert ok > 0
+    cluster.wait_equal()
+
+
+def test_http_is_bounded(make_cluster):
+    cluster = make_cluster(1)
+    node = cluster.nodes[1]
+    before = rss_bytes(node.process.pid)
+    huge = throw(node.http_port, b"PUT /v1/kv/x HTTP/1.1\r\nHost: x\r\n"
+                                 b"Content-Length: 99999999999\r\n\r\n" + b"x" * 70000)
+    assert huge[:12] in (b"HTTP/1.1 413", b"HTTP/1.1 400", b""), huge[:100]
+    headers = throw(node.http_port, b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * (1 << 20) + b"\r\n\r\n")
+    assert headers[:10] in (b"HTTP/1.1 4", b""), headers[:100]
+    slow = []
+    for _ in range(50):
+        s = socket.create_connection(("127.0.0.1", node.http_port), timeout=5)
+        s.sendall(b"GET /v1/status HTTP/1.1\r\nHost:")
+        slow.append(s)
+    assert throw(node.http_port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                 linger=5).startswith(b"HTTP/1.1 200")
+    assert rss_bytes(node.process.pid) - before < 32 * MIB
+    for s in slow:
+        s.close()
+
+
+def test_a_client_that_leaves_in_the_middle_changes_nothing(make_cluster):
+    cluster = make_cluster(3)
+    node = cluster.followers()[0]
+    for i in range(200):
+        s = socket.create_connection(("127.0.0.1", node.client_port), timeout=5)
+        s.sendall(encode("SET", "left", i) * 20 + b"*3\r\n$3\r\nSET\r\n$4\r\nhalf\r\n$10\r\nabc")
+        s.close()
+    with node.raw() as c:
+        assert c.call("GET", "half") is None
+        assert c.call("SET", "left", "done") == "OK"
+    try:
+        cluster.wait_equal()
+    except Gone as gone:
+        raise AssertionError("a node went down") from gone
