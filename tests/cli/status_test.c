@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status_test.c - the lines of RAFT STATUS, and numbers and bytes as people and programs get
+ * them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "cli/status.h"
+
+static struct status_node node_of(const char *lines)
+{
+    struct status_node node = {.fields = status_parse(bytes_of(lines, strlen(lines)))};
+    assert_non_null(node.fields);
+    return node;
+}
+
+static void a_line_is_a_name_and_everything_behind_its_first_colon(void **state)
+{
+    (void)state;
+    struct status_node n = node_of("term:12\r\nleader_client:127.0.0.1:7001\nreason:\nno colon\n"
+                                   "last:1");
+    assert_int_equal(status_number(&n, "term"), 12);
+    assert_string_equal(status_text(&n, "leader_client"), "127.0.0.1:7001");
+    assert_string_equal(status_text(&n, "reason"), "");
+    assert_int_equal(status_number(&n, "last"), 1);
+    assert_string_equal(status_text(&n, "nowhere"), "");
+    assert_int_equal(status_number(&n, "leader_client"), 0);
+    assert_int_equal(json_object_size(n.fields), 4);
+    status_forget(&n);
+}
+
+static void lines_of_peers_become_a_list(void **state)
+{
+    (void)state;
+    struct status_node n = node_of("role:leader\npeer_2:role=voter,match=7,rtt_us=120\n"
+                                   "peer_10:role=learner,match=3\n");
+    json_t *peers = json_object_get(n.fields, "peers");
+    assert_int_equal(json_array_size(peers), 2);
+    json_t *first = json_array_get(peers, 0), *second = json_array_get(peers, 1);
+    assert_string_equal(json_string_value(json_object_get(first, "id")), "2");
+    assert_string_equal(json_string_value(json_object_get(first, "match")), "7");
+    assert_string_equal(json_string_value(json_object_get(first, "rtt_us")), "120");
+    assert_string_equal(json_string_value(json_object_get(second, "id")), "10");
+    assert_string_equal(json_string_value(json_object_get(second, "role")), "learner");
+    status_forget(&n);
+}
+
+static void json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_so(void **state)
+{
+    (void)state;
+    struct status_node nodes[2] = {0};
+    (void)snprintf(nodes[0].client, sizeof nodes[0].client, "a:1");
+    (void)snprintf(nodes[0].error, sizeof nodes[0].error, "Connection refused");
+    nodes[1] = node_of("incarnation:1234567812345678\nterm:3\ncommit_index:9007199254740993\n"
+                       "role:leader\nfirst_index:007\n");
+    (void)snprintf(nodes[1].client, sizeof nodes[1].client, "b:2");
+    json_t *top = status_json(nodes, 2);
+    assert_string_equal(json_string_value(json_object_get(top, "incarnation")), "1234567812345678");
+    assert_int_equal(json_integer_value(json_object_get(top, "term")), 3);
+    assert_string_equal(json_string_value(json_object_get(top, "commit_index")),
+                        "9007199254740993");
+    assert_string_equal(json_string_value(json_object_get(top, "first_index")), "007");
+    json_t *list = json_object_get(top, "nodes");
+    assert_int_equal(json_array_size(list), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "error")),
+                        "Connection refused");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "client")),
+                        "b:2");
+    json_decref(top);
+    status_forget(&nodes[1]);
+}
+
+static void large_numbers_are_grouped(void **state)
+{
+    (void)state;
+    char out[PRINT_NUMBER_MAX];
+    assert_string_equal(print_thousands(0, out), "0");
+    assert_string_equal(print_thousands(999, out), "999");
+    assert_string_equal(print_thousands(1000, out), "1,000");
+    assert_string_equal(print_thousands(10000, out), "10,000");
+    assert_string_equal(print_thousands(UINT64_MAX, out), "18,446,744,073,709,551,615");
+}
+
+static void bytes_that_are_no_text_are_hex_in_json(void **state)
+{
+    (void)state;
+    json_t *empty = print_json_bytes(bytes_of(NULL, 0));
+    json_t *text = print_json_bytes(BYTES_LITERAL("a\0b"));
+    json_t *bytes = print_json_bytes(BYTES_LITERAL("\xff\x01"));
+    assert_string_equal(json_string_value(empty), "");
+    assert_int_equal(json_string_length(text), 3);
+    assert_string_equal(json_string_value(json_object_get(bytes, "hex")), "ff01");
+    json_decref(empty);
+    json_decref(text);
+    json_decref(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_line_is_a_name_and_everything_behind_its_first_colon),
+        cmocka_unit_test(lines_of_peers_become_a_list),
+        cmocka_unit_test(json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_so),
+        cmocka_unit_test(large_numbers_are_grouped),
+        cmocka_unit_test(bytes_that_are_no_text_are_hex_in_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
