@@ -39,7 +39,8 @@ count() { # LOG STATUS -> "passed failed"
             }
             good += all - bad; lost += bad; known = 1
         }
-        /^=+ .* in [0-9.]+s.* =+$/ || /^[0-9]+ passed, [0-9]+ failed$/ {
+        /^=+ .* in [0-9.]+s.* =+$/ || /^[0-9]+ (passed|failed).* in [0-9.]+s/ ||
+        /^[0-9]+ passed, [0-9]+ failed$/ {
             for (i = 2; i <= NF; i++) {
                 if ($i ~ /^passed,?$/) good += $(i - 1)
                 if ($i ~ /^(failed|error|errors),?$/) lost += $(i - 1)

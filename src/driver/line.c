@@ -245,7 +245,7 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
     return outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER);
 }
 
-/* Reads that may be served stand in a queue, so that one run answers no more than its share of bytes. */
+/* Reads that may be served stand in a queue, so that one run answers no more than its share. */
 static void query_add(struct driver *d, struct request *r)
 {
     r->bucket_next = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client.c - connections of Redis clients; see client.h.
  *
- * Bytes are read into one scratch area and parsed there; only the beginning of an unfinished request is kept with the
- * connection. All answers of a wake-up leave in one write. */
+ * Bytes are read into one scratch area and parsed there; only the beginning of an unfinished
+ * request is kept with the connection. All answers of a wake-up leave in one write. */
 #include "server/client.h"
 
 #include <stdio.h>
@@ -18,10 +18,10 @@
 #include "server/slot.h"
 
 #define UNSENT_PAUSE    (1024u * 1024) /* held or unsent answers above which a client is not read */
-#define WINDOW_FIRST    32u             /* open requests of a client whose answers are not known yet */
+#define WINDOW_FIRST    32u /* open requests of a client whose answers are not known yet */
 #define ANSWER_SMALL    (8u * 1024)
 #define ANSWERS_MAX     (8u * 1024 * 1024) /* bytes that a window of answers should not pass */
-#define ROOM_KEPT       (64u * 1024)   /* of an idle connection's buffers */
+#define ROOM_KEPT       (64u * 1024)       /* of an idle connection's buffers */
 #define INLINE_MAX      (64u * 1024)
 #define ENVELOPE_MAX    (128u * 1024) /* of an entry beside its command */
 #define INPUT_HEADS_MAX 24u           /* bytes of a bulk's head and end */
@@ -126,11 +126,14 @@ static void answer(struct client *c, const struct driver_outcome *o, uint16_t sl
     outcome_reply(&c->out, o->outcome, o->reason, &place);
 }
 
-/* Answers have no room of their own before they come: whoever asks for large ones has few requests open. */
+/* Answers have no room of their own before they come: whoever asks for large ones has few requests
+ * open. */
 static void window_update(struct client *c, size_t answer_bytes)
 {
-    if (answer_bytes <= ANSWER_SMALL) c->window = min_u64(c->window + 1, UINT16_MAX);
-    else c->window = min_u64(c->window, max_u64(1, ANSWERS_MAX / answer_bytes));
+    if (answer_bytes <= ANSWER_SMALL)
+        c->window = min_u64(c->window + 1, UINT16_MAX);
+    else
+        c->window = min_u64(c->window, max_u64(1, ANSWERS_MAX / answer_bytes));
 }
 
 static void request_done(void *ctx, uint64_t token, const struct driver_outcome *o)
@@ -145,8 +148,8 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     client_dirty(c);
 }
 
-void client_submit(struct client *c, const struct kv_command *command, const struct kelp_bytes *argv,
-                   size_t argc, struct buf *reply)
+void client_submit(struct client *c, const struct kv_command *command,
+                   const struct kelp_bytes *argv, size_t argc, struct buf *reply)
 {
     struct server *s = c->server;
     struct clients *all = &s->clients;
@@ -195,7 +198,8 @@ bool client_park(struct client *c, const struct server_command *command,
 {
     ASSERT(c->parked == NULL);
     size_t bytes = 0;
-    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
+    for (size_t i = 0; i < argc; i++)
+        bytes += argv[i].len;
     struct parked *p = malloc(sizeof *p + argc * sizeof *argv + bytes + 1);
     if (p == NULL) return false;
     *p = (struct parked){.command = command, .argc = argc};
@@ -209,7 +213,8 @@ bool client_park(struct client *c, const struct server_command *command,
     return true;
 }
 
-/* Where the server's own answers go now; what was written there since `before` is noted by reply_end. */
+/* Where the server's own answers go now; what was written there since `before` is noted by
+ * reply_end. */
 static struct buf *reply_begin(struct client *c)
 {
     return c->open_count > 0 ? &c->held : &c->out;
@@ -242,7 +247,8 @@ static void protocol_error(struct client *c, const char *words)
     client_dirty(c);
 }
 
-/* Is it to be read no further for now? With room to spare when it is to be woken, so that it does not flicker. */
+/* Is it to be read no further for now? With room to spare when it is to be woken, so that it does
+ * not flicker. */
 static bool is_full(const struct client *c, bool paused)
 {
     const struct settings *t = &c->server->settings;
@@ -251,8 +257,9 @@ static bool is_full(const struct client *c, bool paused)
     if (c->parked != NULL) return true;
     if (unsent(c) * scale > UNSENT_PAUSE) return true;
     if (c->open_count == 0) return false; /* one request of each client always goes */
-    return c->open_count * scale >= min_u64(t->client_requests_max, c->window) || all->open_count >= t->requests_max ||
-           all->open_bytes >= t->request_bytes || c->open_bytes * scale >= t->request_bytes / 4;
+    return c->open_count * scale >= min_u64(t->client_requests_max, c->window) ||
+           all->open_count >= t->requests_max || all->open_bytes >= t->request_bytes ||
+           c->open_bytes * scale >= t->request_bytes / 4;
 }
 
 /* Look at requests until the bytes end or the client is full; returns how many bytes were used. */
@@ -290,8 +297,10 @@ static void reading_update(struct client *c)
     bool read = !full && !c->quitting && !all->draining;
     if (read == c->reading) return;
     c->reading = read;
-    if (!read) (void)uv_read_stop((uv_stream_t *)&c->tcp);
-    else if (uv_read_start((uv_stream_t *)&c->tcp, on_room, on_bytes) != 0) client_close(c);
+    if (!read)
+        (void)uv_read_stop((uv_stream_t *)&c->tcp);
+    else if (uv_read_start((uv_stream_t *)&c->tcp, on_room, on_bytes) != 0)
+        client_close(c);
 }
 
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *room)
@@ -342,8 +351,10 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
         if (count != UV_EOF && count != UV_ECONNRESET)
             log_line(KELP_DEBUG, "client %s: %s", c->remote, uv_strerror((int)count));
         if (count == UV_EOF && c->open_count > 0) c->quitting = true; /* it may still listen */
-        if (c->quitting) reading_update(c);
-        else client_close(c);
+        if (c->quitting)
+            reading_update(c);
+        else
+            client_close(c);
         return;
     }
     s->clients.now = node_now(s->node); /* after the bytes were read */
@@ -351,8 +362,10 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
     c->active_ms = uv_now(&s->loop);
     bool kept = (uint8_t *)from->base != s->clients.scratch;
     if (kept) c->in.len += (size_t)count;
-    if (kept) bytes_arrived(c, c->in.data, c->in.len);
-    else bytes_arrived(c, s->clients.scratch, (size_t)count);
+    if (kept)
+        bytes_arrived(c, c->in.data, c->in.len);
+    else
+        bytes_arrived(c, s->clients.scratch, (size_t)count);
     submitted(s);
 }
 
@@ -366,8 +379,10 @@ static void client_resume(struct client *c)
         client_dirty(c);
     }
     if (is_full(c, true)) return;
-    if (c->in.len > 0) bytes_arrived(c, c->in.data, c->in.len);
-    else reading_update(c);
+    if (c->in.len > 0)
+        bytes_arrived(c, c->in.data, c->in.len);
+    else
+        reading_update(c);
     if (c->closing || !c->paused) return;
     TAILQ_REMOVE(&c->server->clients.paused, c, paused_link); /* the others' turn */
     TAILQ_INSERT_TAIL(&c->server->clients.paused, c, paused_link);
@@ -405,11 +420,14 @@ static void on_written(uv_write_t *write, int status)
     c->server->clients.bytes_out += c->sending.len;
     buf_clear(&c->sending);
     buf_trim(&c->sending, ROOM_KEPT);
-    if (status < 0) client_close(c); /* "closing" when it was us */
-    else client_dirty(c); /* more may wait, and reading may go on */
+    if (status < 0)
+        client_close(c); /* "closing" when it was us */
+    else
+        client_dirty(c); /* more may wait, and reading may go on */
 }
 
-/* What the socket takes at once goes at once; libuv keeps the rest, which must then stay where it is. */
+/* What the socket takes at once goes at once; libuv keeps the rest, which must then stay where it
+ * is. */
 static void client_write(struct client *c)
 {
     if (c->sending.len > 0 || c->out.len == 0) return;
@@ -447,8 +465,10 @@ static void client_flush(struct client *c)
     }
     client_write(c);
     if (c->closing) return;
-    if (c->quitting && c->open_count == 0 && c->parked == NULL && unsent(c) == 0) client_close(c);
-    else if (c->paused && (c->parked != NULL ? c->open_count == 0 : !is_full(c, true))) server_wake(s);
+    if (c->quitting && c->open_count == 0 && c->parked == NULL && unsent(c) == 0)
+        client_close(c);
+    else if (c->paused && (c->parked != NULL ? c->open_count == 0 : !is_full(c, true)))
+        server_wake(s);
 }
 
 void clients_flush(struct server *s)
@@ -550,7 +570,8 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     struct sockaddr_storage from = {0}, to = {0};
     int len = sizeof from;
-    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&from, &len) == 0) address_text(&from, c->remote);
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&from, &len) == 0)
+        address_text(&from, c->remote);
     len = sizeof to;
     if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&to, &len) == 0) address_text(&to, c->local);
     (void)uv_tcp_nodelay(&c->tcp, 1); /* without these a connection is worse, not wrong */
@@ -564,8 +585,10 @@ static void on_connection(uv_stream_t *listener, int status)
         return;
     }
     c->line = driver_line_open(node_driver(s->node), request_done, c);
-    if (c->line == NULL) client_close(c);
-    else reading_update(c);
+    if (c->line == NULL)
+        client_close(c);
+    else
+        reading_update(c);
 }
 
 bool clients_open(struct server *s, char *error, size_t size)
@@ -575,7 +598,8 @@ bool clients_open(struct server *s, char *error, size_t size)
     TAILQ_INIT(&all->dirty);
     TAILQ_INIT(&all->paused);
     buf_init(&all->question, (size_t)s->settings.entry_bytes_max);
-    all->argv = calloc(KV_ARGS_MAX, sizeof *all->argv); /* pages that are never touched cost nothing */
+    all->argv =
+        calloc(KV_ARGS_MAX, sizeof *all->argv); /* pages that are never touched cost nothing */
     struct sockaddr_storage address;
     int status = all->argv == NULL ? UV_ENOMEM : uv_tcp_init(&s->loop, &all->listener);
     if (status == 0) {

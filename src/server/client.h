@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* client.h - connections of Redis clients: bytes in, requests to the driver, answers out in order.
  *
- * What was asked is answered in the order of asking. Requests that go to the driver come back in that order; what the
- * server answers itself while some are open is held behind the newest of them:
+ * What was asked is answered in the order of asking. Requests that go to the driver come back in
+ * that order; what the server answers itself while some are open is held behind the newest of them:
  *
  *     open    [SET] [GET] [SET] ...         each knows how many held bytes follow its own answer
  *     held    PONG.......  OK.......
  *
- * A connection with too much open, held or unsent is not read until that is less (paused), so memory is bounded and
- * nobody is refused for being fast. */
+ * A connection with too much open, held or unsent is not read until that is less (paused), so
+ * memory is bounded and nobody is refused for being fast. */
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
 
@@ -30,7 +30,8 @@ struct open_request {
     uint16_t slot;
 };
 
-/* A command that looks at the node, copied: it runs when every earlier request of its connection is answered. */
+/* A command that looks at the node, copied: it runs when every earlier request of its connection is
+ * answered. */
 struct parked {
     const struct server_command *command;
     size_t argc;
@@ -42,21 +43,22 @@ struct client {
     struct server *server;
     struct driver_line *line;
     uint64_t id;
-    char *name;            /* CLIENT SETNAME; NULL: none */
+    char *name; /* CLIENT SETNAME; NULL: none */
     const char *last_command;
     char remote[CLIENT_ADDRESS_MAX], local[CLIENT_ADDRESS_MAX];
     uint64_t since_ms, active_ms; /* of the loop's clock */
 
     struct resp_parser parser;
-    struct buf in;       /* bytes not parsed yet */
-    struct buf held;     /* answers that wait for the driver's .. */
-    size_t held_sent;    /* .. of which so many went to out */
-    struct buf out;      /* answers not given to the socket yet */
-    struct buf sending;  /* what an unfinished write borrows */
+    struct buf in;             /* bytes not parsed yet */
+    struct buf held;           /* answers that wait for the driver's .. */
+    size_t held_sent;          /* .. of which so many went to out */
+    struct buf out;            /* answers not given to the socket yet */
+    struct buf sending;        /* what an unfinished write borrows */
     struct open_request *open; /* a ring */
     uint32_t open_room, open_head, open_count;
     uint64_t open_bytes, token_last;
-    uint64_t window;     /* requests it may have open: grows with small answers, shrinks with large ones */
+    uint64_t
+        window; /* requests it may have open: grows with small answers, shrinks with large ones */
     struct parked *parked;
 
     bool reading, paused, dirty;
@@ -78,7 +80,7 @@ struct clients {
     kelp_ns now;                     /* of the bytes being looked at */
     bool submitted;                  /* the driver is to be poked */
     bool opened;
-    bool draining;                   /* nothing is read any more */
+    bool draining; /* nothing is read any more */
     uint64_t accepted, rejected, closed_slow, protocol_errors, commands, bytes_in, bytes_out;
     uint64_t commands_before, commands_a_second;
     uint8_t scratch[64 * 1024]; /* what is read when nothing is kept from before */
@@ -87,15 +89,15 @@ struct clients {
 /* clients_open - listen. false: error says why. */
 bool clients_open(struct server *s, char *error, size_t size);
 
-void clients_drain(struct server *s); /* stop accepting and reading */
-void clients_flush(struct server *s); /* write out what was answered in this wake-up */
+void clients_drain(struct server *s);  /* stop accepting and reading */
+void clients_flush(struct server *s);  /* write out what was answered in this wake-up */
 void clients_resume(struct server *s); /* go on with paused connections */
-void clients_close(struct server *s); /* close every connection and the listener */
-void clients_free(struct server *s);  /* after the loop has ended */
+void clients_close(struct server *s);  /* close every connection and the listener */
+void clients_free(struct server *s);   /* after the loop has ended */
 
 /* client_submit - hand a command of the machine to the driver. Refusals go to reply at once. */
-void client_submit(struct client *c, const struct kv_command *command, const struct kelp_bytes *argv,
-                   size_t argc, struct buf *reply);
+void client_submit(struct client *c, const struct kv_command *command,
+                   const struct kelp_bytes *argv, size_t argc, struct buf *reply);
 
 /* client_park - keep a command until nothing of this client is open. false: no memory. */
 bool client_park(struct client *c, const struct server_command *command,

@@ -10,8 +10,8 @@
 
 #include "base/assert.h"
 #include "proto/resp_reply.h"
-#include "server/endpoint.h"
 #include "server/commands.h"
+#include "server/endpoint.h"
 #include "server/server.h"
 #include "server/slot.h"
 #include "server/text.h"
@@ -130,7 +130,8 @@ static void slots_node(struct buf *b, const struct row *row)
     (void)resp_array(b, 0);
 }
 
-/* The leader first, then those who follow; nobody while nobody leads: the slots are not served then. */
+/* The leader first, then those who follow; nobody while nobody leads: the slots are not served
+ * then. */
 void run_cluster_slots(const struct call *call)
 {
     struct table t;
@@ -139,7 +140,8 @@ void run_cluster_slots(const struct call *call)
     (void)resp_array(call->reply, leader != NULL ? 1 : 0);
     if (leader == NULL) return;
     size_t known = 0;
-    for (size_t i = 0; i < t.count; i++) known += t.rows[i].client.port != 0 || t.rows[i].leads;
+    for (size_t i = 0; i < t.count; i++)
+        known += t.rows[i].client.port != 0 || t.rows[i].leads;
     (void)resp_array(call->reply, 2 + known);
     (void)resp_integer(call->reply, 0);
     (void)resp_integer(call->reply, SLOTS - 1);
@@ -180,7 +182,8 @@ void run_cluster_shards(const struct call *call)
     (void)resp_integer(call->reply, SLOTS - 1);
     (void)resp_bulk_text(call->reply, "nodes");
     (void)resp_array(call->reply, t.count);
-    for (size_t i = 0; i < t.count; i++) shards_node(call->reply, &t.rows[i]);
+    for (size_t i = 0; i < t.count; i++)
+        shards_node(call->reply, &t.rows[i]);
 }
 
 void run_cluster_nodes(const struct call *call)

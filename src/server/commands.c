@@ -20,10 +20,17 @@
 
 #define COMMAND(name_, parent_, arity_, flags_, group_, since_, words_, categories_, tips_, run_,  \
                 summary_)                                                                          \
-    {.row = {.name = (name_), .name_len = sizeof(name_) - 1, .arity = (arity_), .group = (group_), \
-             .since = (since_), .complexity = "O(1)", .summary = (summary_)},                      \
-     .parent = (parent_), .flags = (flags_), .words = (words_), .categories = (categories_),       \
-     .tips = (tips_), .run = (run_)}
+    {                                                                                              \
+        .row = {.name = (name_),                                                                   \
+                .name_len = sizeof(name_) - 1,                                                     \
+                .arity = (arity_),                                                                 \
+                .group = (group_),                                                                 \
+                .since = (since_),                                                                 \
+                .complexity = "O(1)",                                                              \
+                .summary = (summary_)},                                                            \
+        .parent = (parent_), .flags = (flags_), .words = (words_), .categories = (categories_),    \
+        .tips = (tips_), .run = (run_)                                                             \
+    }
 
 /* clang-format off */
 const struct server_command server_commands[] = {
@@ -173,7 +180,8 @@ static void unknown_command(const struct kelp_bytes *argv, size_t argc, struct b
 static void upper(const char *name, char *out, size_t size)
 {
     size_t i = 0;
-    for (; name[i] != '\0' && i + 1 < size; i++) out[i] = (char)toupper((unsigned char)name[i]);
+    for (; name[i] != '\0' && i + 1 < size; i++)
+        out[i] = (char)toupper((unsigned char)name[i]);
     out[i] = '\0';
 }
 
@@ -217,7 +225,8 @@ static void help(const struct server_command *group, struct buf *reply)
     (void)resp_simple(reply, line);
     for (size_t i = 0; i < server_commands_count; i++) {
         const struct server_command *s = &server_commands[i];
-        if (s->parent == NULL || s->run == NULL || strcmp(s->parent, group->row.name) != 0) continue;
+        if (s->parent == NULL || s->run == NULL || strcmp(s->parent, group->row.name) != 0)
+            continue;
         upper(s->row.name, name, sizeof name);
         (void)resp_simple(reply, name);
         (void)snprintf(line, sizeof line, "    %s.", s->row.summary);
@@ -247,9 +256,12 @@ static void own_command(struct client *c, const struct server_command *command,
     c->last_command = command->row.name;
     if ((command->flags & COMMAND_GROUP) != 0 && argc > 1) {
         const struct server_command *sub = find(argv[1], command->row.name);
-        if (sub == NULL && argc == 2 && word_is(argv[1], "help")) help(command, reply);
-        else if (sub == NULL) unknown_subcommand(command, argv[1], reply);
-        else own_command(c, sub, argv, argc, reply);
+        if (sub == NULL && argc == 2 && word_is(argv[1], "help"))
+            help(command, reply);
+        else if (sub == NULL)
+            unknown_subcommand(command, argv[1], reply);
+        else
+            own_command(c, sub, argv, argc, reply);
     } else if (command->run == NULL) {
         absent(command, reply);
     } else if ((command->flags & COMMAND_IN_TURN) != 0 && c->open_count > 0) {
@@ -265,11 +277,15 @@ void command_dispatch(struct client *c, const struct kelp_bytes *argv, size_t ar
     const struct kv_command *machine = kv_command_find(argv[0]);
     if (machine == NULL) {
         const struct server_command *own = find(argv[0], NULL);
-        if (own != NULL) own_command(c, own, argv, argc, reply);
-        else unknown_command(argv, argc, reply);
+        if (own != NULL)
+            own_command(c, own, argv, argc, reply);
+        else
+            unknown_command(argv, argc, reply);
         return;
     }
     c->last_command = machine->name;
-    if (kv_arity_fits(machine, argc)) client_submit(c, machine, argv, argc, reply);
-    else wrong_arity(NULL, machine->name, reply);
+    if (kv_arity_fits(machine, argc))
+        client_submit(c, machine, argv, argc, reply);
+    else
+        wrong_arity(NULL, machine->name, reply);
 }

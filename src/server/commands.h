@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* commands.h - the commands the server answers itself, and the way of every command to whoever runs it.
+/* commands.h - the commands the server answers itself, and the way of every command to whoever runs
+ * it.
  *
- * Commands on keys stand in the machine's table (kv/commands.h); these here look at the connection, the settings or the
- * node. A row without run is known and not in this version, and says so. */
+ * Commands on keys stand in the machine's table (kv/commands.h); these here look at the connection,
+ * the settings or the node. A row without run is known and not in this version, and says so. */
 #ifndef SERVER_COMMANDS_H
 #define SERVER_COMMANDS_H
 

@@ -17,17 +17,23 @@
 #define GIB (MIB * 1024)
 
 #define NUMBER(key_, flags_, unit_, standard_, low_, high_, field_, sentence_)                     \
-    {.key = (key_), .type = SETTING_NUMBER, .flags = (flags_), .unit = (unit_),                    \
-     .standard = (standard_), .low = (low_), .high = (high_),                                      \
-     .offset = offsetof(struct settings, field_), .sentence = (sentence_)}
+    {                                                                                              \
+        .key = (key_), .type = SETTING_NUMBER, .flags = (flags_), .unit = (unit_),                 \
+        .standard = (standard_), .low = (low_), .high = (high_),                                   \
+        .offset = offsetof(struct settings, field_), .sentence = (sentence_)                       \
+    }
 #define TEXT(key_, flags_, form_, standard_, field_, sentence_)                                    \
-    {.key = (key_), .type = SETTING_TEXT, .flags = (flags_), .unit = (form_),                      \
-     .standard = (standard_), .offset = offsetof(struct settings, field_),                         \
-     .sentence = (sentence_)}
+    {                                                                                              \
+        .key = (key_), .type = SETTING_TEXT, .flags = (flags_), .unit = (form_),                   \
+        .standard = (standard_), .offset = offsetof(struct settings, field_),                      \
+        .sentence = (sentence_)                                                                    \
+    }
 #define CHOICE(key_, flags_, words_, standard_, field_, sentence_)                                 \
-    {.key = (key_), .type = SETTING_CHOICE, .flags = (flags_), .unit = "",                         \
-     .standard = (standard_), .words = (words_), .offset = offsetof(struct settings, field_),      \
-     .sentence = (sentence_)}
+    {                                                                                              \
+        .key = (key_), .type = SETTING_CHOICE, .flags = (flags_), .unit = "",                      \
+        .standard = (standard_), .words = (words_), .offset = offsetof(struct settings, field_),   \
+        .sentence = (sentence_)                                                                    \
+    }
 
 /* clang-format off */
 const struct setting settings_table[] = {
@@ -127,7 +133,8 @@ const struct setting *settings_find(struct kelp_bytes key)
 {
     for (size_t i = 0; i < settings_count; i++) {
         const struct setting *row = &settings_table[i];
-        if (strlen(row->key) == key.len && strncasecmp(row->key, (const char *)key.data, key.len) == 0)
+        if (strlen(row->key) == key.len &&
+            strncasecmp(row->key, (const char *)key.data, key.len) == 0)
             return row;
     }
     return NULL;
@@ -176,8 +183,8 @@ bool settings_set(struct settings *s, const struct setting *row, const char *val
     case SETTING_CHOICE:
         number = choice_find(row->words, value);
         if (number < 0) {
-            (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be one of %s", row->key, value,
-                           row->words);
+            (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be one of %s", row->key,
+                           value, row->words);
             return false;
         }
         *(uint64_t *)place(s, row) = (uint64_t)number;
@@ -202,12 +209,10 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
     struct kelp_bytes word;
     switch (row->type) {
     case SETTING_NUMBER:
-        len = snprintf(out, size, "%llu",
-                       (unsigned long long)*(const uint64_t *)place_const(s, row));
+        len =
+            snprintf(out, size, "%llu", (unsigned long long)*(const uint64_t *)place_const(s, row));
         break;
-    case SETTING_TEXT:
-        len = snprintf(out, size, "%s", *(char *const *)place_const(s, row));
-        break;
+    case SETTING_TEXT: len = snprintf(out, size, "%s", *(char *const *)place_const(s, row)); break;
     case SETTING_CHOICE:
         word = choice_word(row->words, *(const uint64_t *)place_const(s, row));
         len = snprintf(out, size, "%.*s", (int)word.len, (const char *)word.data);
@@ -257,14 +262,15 @@ static bool listen_check(const char *key, const char *value, const char *adverti
 {
     struct endpoint at;
     if (!endpoint_split(value, &at)) {
-        (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be HOST:PORT, port 1..65535", key,
-                       value);
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be HOST:PORT, port 1..65535",
+                       key, value);
         return false;
     }
     if (advertised[0] == '\0') {
         if (!endpoint_any(&at)) return true;
         (void)snprintf(error, SETTINGS_ERROR_MAX,
-                       "%s %.100s: nobody can dial that; advertise-%s must be set", key, value, key);
+                       "%s %.100s: nobody can dial that; advertise-%s must be set", key, value,
+                       key);
         return false;
     }
     if (endpoint_split(advertised, &at) && !endpoint_any(&at)) return true;

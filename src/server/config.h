@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config.h - the settings of a server: one table that everything else is made from.
  *
- * Flags, --set, the YAML file, CONFIG GET and SET, and the documentation all read settings_table. A value is text
- * until settings_set has parsed and ranged it; what several settings must fulfil together is in settings_check. */
+ * Flags, --set, the YAML file, CONFIG GET and SET, and the documentation all read settings_table. A
+ * value is text until settings_set has parsed and ranged it; what several settings must fulfil
+ * together is in settings_check. */
 #ifndef SERVER_CONFIG_H
 #define SERVER_CONFIG_H
 
@@ -60,13 +61,15 @@ bool settings_copy(const struct settings *from, struct settings *to);
 
 const struct setting *settings_find(struct kelp_bytes key); /* in any case; NULL: there is none */
 
-/* settings_set - parse a value into its place. false: *s is as it was and error says key, value and range. */
+/* settings_set - parse a value into its place. false: *s is as it was and error says key, value and
+ * range. */
 bool settings_set(struct settings *s, const struct setting *row, const char *value, char *error);
 
 /* settings_value - the value as text that settings_set takes; returns its length, cut to size. */
 size_t settings_value(const struct settings *s, const struct setting *row, char *out, size_t size);
 
-/* settings_check - every rule that concerns several settings, or what a server cannot start without. */
+/* settings_check - every rule that concerns several settings, or what a server cannot start
+ * without. */
 bool settings_check(const struct settings *s, char *error);
 
 /* settings_print - the table for people, for the manual. */

@@ -27,8 +27,10 @@ void run_ping(const struct call *call)
 {
     if (call->argc > 2)
         (void)resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
-    else if (call->argc == 2) (void)resp_bulk(call->reply, call->argv[1]);
-    else (void)resp_simple(call->reply, "PONG");
+    else if (call->argc == 2)
+        (void)resp_bulk(call->reply, call->argv[1]);
+    else
+        (void)resp_simple(call->reply, "PONG");
 }
 
 void run_echo(const struct call *call)
@@ -47,8 +49,10 @@ void run_select(const struct call *call)
     int64_t number = 0;
     if (!decimal_parse(call->argv[1], &number) || number < INT32_MIN || number > INT32_MAX)
         (void)resp_error(call->reply, "ERR value is not an integer or out of range");
-    else if (number != 0) (void)resp_error(call->reply, "ERR SELECT is not allowed in cluster mode");
-    else (void)resp_simple(call->reply, "OK");
+    else if (number != 0)
+        (void)resp_error(call->reply, "ERR SELECT is not allowed in cluster mode");
+    else
+        (void)resp_simple(call->reply, "OK");
 }
 
 /* ---- names and users ----------------------------------------------------------------------- */
@@ -88,12 +92,14 @@ static bool user_fits(struct kelp_bytes user, struct buf *reply)
 
 void run_auth(const struct call *call)
 {
-    if (call->argc > 3) (void)resp_error(call->reply, "ERR syntax error");
+    if (call->argc > 3)
+        (void)resp_error(call->reply, "ERR syntax error");
     else if (call->argc == 2)
         (void)resp_error(call->reply,
                          "ERR AUTH <password> called without any password configured for the "
                          "default user. Are you sure your configuration is correct?");
-    else if (user_fits(call->argv[1], call->reply)) (void)resp_simple(call->reply, "OK");
+    else if (user_fits(call->argv[1], call->reply))
+        (void)resp_simple(call->reply, "OK");
 }
 
 static bool leads(struct server *s)
@@ -163,8 +169,10 @@ void run_client_setname(const struct call *call)
 
 void run_client_getname(const struct call *call)
 {
-    if (call->client->name == NULL) (void)resp_nil(call->reply);
-    else (void)resp_bulk_text(call->reply, call->client->name);
+    if (call->client->name == NULL)
+        (void)resp_nil(call->reply);
+    else
+        (void)resp_bulk_text(call->reply, call->client->name);
 }
 
 void run_client_id(const struct call *call)
@@ -203,7 +211,8 @@ void run_client_info(const struct call *call)
 static struct client *client_find(struct server *s, uint64_t id)
 {
     struct client *c;
-    TAILQ_FOREACH(c, &s->clients.all, link) {
+    TAILQ_FOREACH(c, &s->clients.all, link)
+    {
         if (c->id == id) return c;
     }
     return NULL;
@@ -237,7 +246,8 @@ void run_client_list(const struct call *call)
     if (call->argc == 4 && word_is(call->argv[2], "type")) {
         static const char *const types[] = {"normal", "master", "replica", "slave", "pubsub"};
         size_t type = 0;
-        while (type < 5 && !word_is(call->argv[3], types[type])) type++;
+        while (type < 5 && !word_is(call->argv[3], types[type]))
+            type++;
         all = type == 0;
         fine = type < 5;
         if (!fine)
@@ -252,7 +262,8 @@ void run_client_list(const struct call *call)
     }
     struct client *c;
     if (all) {
-        TAILQ_FOREACH(c, &call->server->clients.all, link) client_describe(c, last_of(call, c), &text);
+        TAILQ_FOREACH(c, &call->server->clients.all, link)
+        client_describe(c, last_of(call, c), &text);
     }
     if (fine) (void)resp_bulk(call->reply, buf_bytes(&text));
     buf_close(&text);
@@ -261,10 +272,16 @@ void run_client_list(const struct call *call)
 /* ---- CONFIG -------------------------------------------------------------------------------- */
 
 /* What Redis clients ask for and what is true of Kelp; not to be changed. */
-static const struct fixed { const char *key, *value; } fixed_settings[] = {
-    {"appendfsync", "always"}, {"appendonly", "yes"},   {"databases", "1"},
-    {"maxmemory", "0"},        {"maxmemory-policy", "noeviction"},
-    {"save", ""},              {"timeout", "0"},
+static const struct fixed {
+    const char *key, *value;
+} fixed_settings[] = {
+    {"appendfsync", "always"},
+    {"appendonly", "yes"},
+    {"databases", "1"},
+    {"maxmemory", "0"},
+    {"maxmemory-policy", "noeviction"},
+    {"save", ""},
+    {"timeout", "0"},
 };
 
 static bool wanted(const struct call *call, const char *key)
@@ -286,13 +303,15 @@ void run_config_get(const struct call *call)
 {
     size_t rows = 0;
     char value[VALUE_MAX];
-    for (size_t i = 0; i < settings_count; i++) rows += wanted(call, settings_table[i].key);
+    for (size_t i = 0; i < settings_count; i++)
+        rows += wanted(call, settings_table[i].key);
     for (size_t i = 0; i < sizeof fixed_settings / sizeof *fixed_settings; i++)
         rows += wanted(call, fixed_settings[i].key);
     (void)resp_array(call->reply, 2 * rows);
     for (size_t i = 0; i < settings_count; i++) {
         if (!wanted(call, settings_table[i].key)) continue;
-        size_t len = settings_value(&call->server->settings, &settings_table[i], value, sizeof value);
+        size_t len =
+            settings_value(&call->server->settings, &settings_table[i], value, sizeof value);
         (void)resp_bulk_text(call->reply, settings_table[i].key);
         (void)resp_bulk(call->reply, bytes_of(value, len));
     }
@@ -305,7 +324,8 @@ void run_config_get(const struct call *call)
 
 static void set_failed(const struct call *call, size_t at, const char *why)
 {
-    (void)resp_error(call->reply, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+    (void)resp_error(call->reply,
+                     "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
                      (int)(call->argv[at].len < 64 ? call->argv[at].len : 64),
                      (const char *)call->argv[at].data, why);
 }
@@ -365,7 +385,8 @@ void run_config_set(const struct call *call)
         return;
     }
     bool fine = true;
-    for (size_t at = 2; at < call->argc && fine; at += 2) fine = set_one(call, at, &copy);
+    for (size_t at = 2; at < call->argc && fine; at += 2)
+        fine = set_one(call, at, &copy);
     if (fine && !settings_check(&copy, error)) {
         set_failed(call, 2, error);
         fine = false;

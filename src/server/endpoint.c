@@ -43,14 +43,15 @@ bool endpoint_any(const struct endpoint *address)
     return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0;
 }
 
-static const char *complain(char *words, size_t size, const char *what, const char *item, size_t len)
+static const char *complain(char *words, size_t size, const char *what, const char *item,
+                            size_t len)
 {
     (void)snprintf(words, size, "%s: %.*s", what, (int)(len < 160 ? len : 160), item);
     return words;
 }
 
 const char *endpoint_list_check(const char *list, kelp_id self, bool *has_self, char *words,
-                               size_t size)
+                                size_t size)
 {
     kelp_id ids[KELP_MEMBERS_MAX];
     struct endpoint addresses[KELP_MEMBERS_MAX];
@@ -66,7 +67,8 @@ const char *endpoint_list_check(const char *list, kelp_id self, bool *has_self, 
         if (right) memcpy(text, equals + 1, len - (size_t)(equals - item) - 1);
         if (!right || !decimal_parse(bytes_of(item, (size_t)(equals - item)), &id) || id <= 0)
             return complain(words, size, "not ID=HOST:PORT with an id of 1 or more", item, len);
-        if (count == KELP_MEMBERS_MAX) return complain(words, size, "more than 32 members", item, len);
+        if (count == KELP_MEMBERS_MAX)
+            return complain(words, size, "more than 32 members", item, len);
         if (!endpoint_split(text, &addresses[count]))
             return complain(words, size, "not ID=HOST:PORT", item, len);
         for (size_t i = 0; i < count; i++) {

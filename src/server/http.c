@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* http.c - libmicrohttpd inside our loop; see http.h.
  *
- * The daemon has no thread: its epoll descriptor is polled by libuv, its next timeout is a timer of ours, and all of
- * it happens on the loop, so nothing needs a lock. A request for a key is suspended until the driver has its outcome:
+ * The daemon has no thread: its epoll descriptor is polled by libuv, its next timeout is a timer of
+ * ours, and all of it happens on the loop, so nothing needs a lock. A request for a key is
+ * suspended until the driver has its outcome:
  *
  *   READING --whole body--> WAITING (suspended) --outcome--> DONE (resumed, answered)
  *
- * Invariants: a suspended connection has an open request in its own line; it is resumed exactly once. */
+ * Invariants: a suspended connection has an open request in its own line; it is resumed exactly
+ * once. */
 #include "server/http.h"
 
 #include <errno.h>
@@ -25,7 +27,8 @@
 
 #define IDLE_SECONDS 30u
 
-/* ---- requests for a key ----------------------------------------------------------------------- */
+/* ---- requests for a key
+ * ----------------------------------------------------------------------- */
 
 static void request_done(void *ctx, uint64_t token, const struct driver_outcome *o)
 {
@@ -115,23 +118,29 @@ static bool key_decode(const char *text, struct buf *out)
 
 static enum MHD_Result route_key(struct http_request *r, const char *method, const char *key)
 {
-    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) r->code = KV_GET;
-    else if (strcmp(method, "PUT") == 0) r->code = KV_SET;
-    else if (strcmp(method, "DELETE") == 0) r->code = KV_DEL;
-    else return http_answer_method(r, "GET, PUT, DELETE");
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+        r->code = KV_GET;
+    else if (strcmp(method, "PUT") == 0)
+        r->code = KV_SET;
+    else if (strcmp(method, "DELETE") == 0)
+        r->code = KV_DEL;
+    else
+        return http_answer_method(r, "GET, PUT, DELETE");
     buf_init(&r->key, KV_KEY_BYTES_MAX);
     if (!key_decode(key, &r->key))
         return http_answer_error(r, 500, "NO_MEMORY", "out of memory", "try again");
     return key_start(r);
 }
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests
+ * --------------------------------------------------------------------------------- */
 
 static enum MHD_Result route(struct http_request *r, const char *url, const char *method)
 {
     static const char keys[] = "/v1/kv/";
     static const char *const later[] = {"/v1/members", "/v1/events", "/v1/raft", "/v1/snapshot"};
-    if (strncmp(url, keys, sizeof keys - 1) == 0) return route_key(r, method, url + sizeof keys - 1);
+    if (strncmp(url, keys, sizeof keys - 1) == 0)
+        return route_key(r, method, url + sizeof keys - 1);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strncmp(url, later[i], strlen(later[i])) == 0)
             return http_answer_error(r, 501, "NOT_SUPPORTED", "not in this version", "");
@@ -157,8 +166,8 @@ static struct http_request *request_new(struct http *h, struct MHD_Connection *c
 static bool too_long(const struct http_request *r)
 {
     int64_t len = 0;
-    const char *text = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND,
-                                                   MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *text =
+        MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     return text != NULL && decimal_parse(bytes_of(text, strlen(text)), &len) &&
            (len < 0 || (uint64_t)len > r->body.max);
 }
@@ -207,7 +216,8 @@ static void on_end(void *ctx, struct MHD_Connection *connection, void **place,
     *place = NULL;
 }
 
-/* ---- on the loop ------------------------------------------------------------------------------ */
+/* ---- on the loop
+ * ------------------------------------------------------------------------------ */
 
 static void on_timer(uv_timer_t *timer);
 
@@ -217,7 +227,8 @@ static void daemon_run(struct http *h)
     (void)MHD_run(h->daemon);
     if (MHD_get_timeout(h->daemon, &wait_ms) == MHD_YES)
         (void)uv_timer_start(&h->timer, on_timer, wait_ms, 0);
-    else (void)uv_timer_stop(&h->timer);
+    else
+        (void)uv_timer_stop(&h->timer);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -242,15 +253,16 @@ uint64_t http_open_requests(const struct server *s)
     return s->http != NULL ? s->http->open_requests : 0;
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end
+ * ------------------------------------------------------------------------ */
 
 static int socket_open(struct server *s, int *out)
 {
     struct sockaddr_storage address;
     int status = server_listen_address(&s->loop, s->settings.http, &address), one = 1;
     if (status != 0) return status;
-    socklen_t len = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                  : sizeof(struct sockaddr_in);
+    socklen_t len =
+        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
@@ -270,7 +282,8 @@ static size_t keep_escaped(void *ctx, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-static void on_complaint(void *ctx, const char *format, va_list args)
+static void __attribute__((format(printf, 2, 0)))
+on_complaint(void *ctx, const char *format, va_list args)
 {
     char line[256];
     (void)ctx;

@@ -10,10 +10,10 @@ struct server;
 /* http_open - listen. false: error says why. */
 bool http_open(struct server *s, char *error, size_t size);
 
-void http_run(struct server *s);        /* outcomes have arrived: go on with their connections */
-void http_drain(struct server *s);      /* accept nothing any more */
+void http_run(struct server *s);   /* outcomes have arrived: go on with their connections */
+void http_drain(struct server *s); /* accept nothing any more */
 uint64_t http_open_requests(const struct server *s);
-void http_close(struct server *s);      /* after the node has answered everything */
-void http_free(struct server *s);       /* after the loop has ended */
+void http_close(struct server *s); /* after the node has answered everything */
+void http_free(struct server *s);  /* after the loop has ended */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http_room.h - what the two files of the HTTP side share: http.c (connections) and pages.c (what is answered). */
+/* http_room.h - what the two files of the HTTP side share: http.c (connections) and pages.c (what
+ * is answered). */
 #ifndef SERVER_HTTP_ROOM_H
 #define SERVER_HTTP_ROOM_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* info.c - INFO: sections and field names as Redis has them, so that its monitors understand them. */
+/* info.c - INFO: sections and field names as Redis has them, so that its monitors understand
+ * them. */
 #include <inttypes.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -7,8 +8,8 @@
 
 #include "base/version.h"
 #include "proto/resp_reply.h"
-#include "server/endpoint.h"
 #include "server/commands.h"
+#include "server/endpoint.h"
 #include "server/server.h"
 #include "server/text.h"
 
@@ -81,9 +82,10 @@ static void stats_section(struct info *i)
     const struct clients *all = &i->server->clients;
     const struct driver_status *d = &i->status.driver;
     text_add(&i->text,
-             "# Stats\r\ntotal_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
-             "\r\ninstantaneous_ops_per_sec:%" PRIu64 "\r\ntotal_net_input_bytes:%" PRIu64
-             "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64
+             "# Stats\r\ntotal_connections_received:%" PRIu64
+             "\r\ntotal_commands_processed:%" PRIu64 "\r\ninstantaneous_ops_per_sec:%" PRIu64
+             "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
+             "\r\nrejected_connections:%" PRIu64
              "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\n",
              all->accepted, all->commands, all->commands_a_second, all->bytes_in, all->bytes_out,
              all->rejected, all->closed_slow);
@@ -106,7 +108,8 @@ static void replication_section(struct info *i)
                  at.host, (unsigned)at.port, view->leader != 0 ? "up" : "down", view->applied);
     }
     unsigned slaves = 0;
-    for (uint32_t p = 0; leads(i) && p < view->peer_count; p++) slaves += view->peers[p].id != view->self;
+    for (uint32_t p = 0; leads(i) && p < view->peer_count; p++)
+        slaves += view->peers[p].id != view->self;
     text_add(&i->text, "connected_slaves:%u\r\n", slaves);
     unsigned number = 0;
     for (uint32_t p = 0; leads(i) && p < view->peer_count; p++) {
@@ -127,8 +130,8 @@ static void cpu_section(struct info *i)
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) != 0) return;
     text_add(&i->text, "# CPU\r\nused_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n",
-             (long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec,
-             (long)usage.ru_utime.tv_sec, (long)usage.ru_utime.tv_usec);
+             (long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec, (long)usage.ru_utime.tv_sec,
+             (long)usage.ru_utime.tv_usec);
 }
 
 static void cluster_section(struct info *i)
@@ -147,10 +150,10 @@ static const struct section {
     const char *name;
     void (*write)(struct info *i);
 } sections[] = {
-    {"server", server_section},           {"clients", clients_section},
-    {"memory", memory_section},           {"persistence", persistence_section},
-    {"stats", stats_section},             {"replication", replication_section},
-    {"cpu", cpu_section},                 {"cluster", cluster_section},
+    {"server", server_section},     {"clients", clients_section},
+    {"memory", memory_section},     {"persistence", persistence_section},
+    {"stats", stats_section},       {"replication", replication_section},
+    {"cpu", cpu_section},           {"cluster", cluster_section},
     {"keyspace", keyspace_section},
 };
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* introspect.c - COMMAND: what clients ask about commands, from the machine's table and the server's own.
+/* introspect.c - COMMAND: what clients ask about commands, from the machine's table and the
+ * server's own.
  *
- * The shapes are Redis 7.0's: ten fields a command in COMMAND and COMMAND INFO, maps as flat arrays in DOCS. */
+ * The shapes are Redis 7.0's: ten fields a command in COMMAND and COMMAND INFO, maps as flat arrays
+ * in DOCS. */
 #include <stdio.h>
 
 #include "kv/glob.h"
@@ -43,7 +45,8 @@ static const struct extra {
 static size_t words_count(const char *words)
 {
     size_t count = words[0] != '\0' ? 1 : 0;
-    for (const char *at = words; *at != '\0'; at++) count += *at == ' ';
+    for (const char *at = words; *at != '\0'; at++)
+        count += *at == ' ';
     return count;
 }
 
@@ -57,8 +60,10 @@ static void words_reply(struct buf *b, const char *words, enum word_shape shape)
     for (const char *at = words; *at != '\0';) {
         int len = (int)strcspn(at, " ");
         (void)snprintf(word, sizeof word, "%s%.*s", shape == WORD_CATEGORY ? "@" : "", len, at);
-        if (shape == WORD_BULK) (void)resp_bulk_text(b, word);
-        else (void)resp_simple(b, word);
+        if (shape == WORD_BULK)
+            (void)resp_bulk_text(b, word);
+        else
+            (void)resp_simple(b, word);
         at += len;
         at += *at == ' ';
     }
@@ -160,7 +165,8 @@ static bool is_sub_of(const struct server_command *s, const struct server_comman
 static size_t subs_count(const struct server_command *group)
 {
     size_t count = 0;
-    for (size_t i = 0; i < server_commands_count; i++) count += is_sub_of(&server_commands[i], group);
+    for (size_t i = 0; i < server_commands_count; i++)
+        count += is_sub_of(&server_commands[i], group);
     return count;
 }
 
@@ -205,14 +211,16 @@ static const struct server_command *own_find(struct kelp_bytes name)
 static size_t commands_count(void)
 {
     size_t count = KV_CODES - 1;
-    for (size_t i = 0; i < server_commands_count; i++) count += server_commands[i].parent == NULL;
+    for (size_t i = 0; i < server_commands_count; i++)
+        count += server_commands[i].parent == NULL;
     return count;
 }
 
 void run_command(const struct call *call)
 {
     (void)resp_array(call->reply, commands_count());
-    for (size_t i = 1; i < KV_CODES; i++) machine_reply(call->reply, &kv_commands[i]);
+    for (size_t i = 1; i < KV_CODES; i++)
+        machine_reply(call->reply, &kv_commands[i]);
     for (size_t i = 0; i < server_commands_count; i++) {
         if (server_commands[i].parent == NULL) own_reply(call->reply, &server_commands[i]);
     }
@@ -233,9 +241,12 @@ void run_command_info(const struct call *call)
     for (size_t i = 2; i < call->argc; i++) {
         const struct kv_command *machine = kv_command_find(call->argv[i]);
         const struct server_command *own = machine == NULL ? own_find(call->argv[i]) : NULL;
-        if (machine != NULL) machine_reply(call->reply, machine);
-        else if (own != NULL) own_reply(call->reply, own);
-        else (void)resp_nil_array(call->reply);
+        if (machine != NULL)
+            machine_reply(call->reply, machine);
+        else if (own != NULL)
+            own_reply(call->reply, own);
+        else
+            (void)resp_nil_array(call->reply);
     }
 }
 
@@ -276,7 +287,8 @@ void run_command_docs(const struct call *call)
     struct buf *b = call->reply;
     if (call->argc == 2) {
         (void)resp_array(b, 2 * commands_count());
-        for (size_t i = 1; i < KV_CODES; i++) docs_fields(b, kv_commands[i].name, &kv_commands[i], false);
+        for (size_t i = 1; i < KV_CODES; i++)
+            docs_fields(b, kv_commands[i].name, &kv_commands[i], false);
         for (size_t i = 0; i < server_commands_count; i++) {
             if (server_commands[i].parent == NULL) own_docs(b, &server_commands[i]);
         }
@@ -289,8 +301,10 @@ void run_command_docs(const struct call *call)
     for (size_t i = 2; i < call->argc; i++) {
         const struct kv_command *machine = kv_command_find(call->argv[i]);
         const struct server_command *own = machine == NULL ? own_find(call->argv[i]) : NULL;
-        if (machine != NULL) docs_fields(b, machine->name, machine, false);
-        else if (own != NULL) own_docs(b, own);
+        if (machine != NULL)
+            docs_fields(b, machine->name, machine, false);
+        else if (own != NULL)
+            own_docs(b, own);
     }
 }
 
@@ -339,9 +353,12 @@ void run_command_list(const struct call *call)
     struct kelp_bytes wanted = {0};
     if (call->argc == 5 && word_is(call->argv[2], "filterby")) {
         wanted = call->argv[4];
-        if (word_is(call->argv[3], "pattern")) filter = FILTER_PATTERN;
-        else if (word_is(call->argv[3], "aclcat")) filter = FILTER_CATEGORY;
-        else if (word_is(call->argv[3], "module")) filter = FILTER_MODULE;
+        if (word_is(call->argv[3], "pattern"))
+            filter = FILTER_PATTERN;
+        else if (word_is(call->argv[3], "aclcat"))
+            filter = FILTER_CATEGORY;
+        else if (word_is(call->argv[3], "module"))
+            filter = FILTER_MODULE;
     }
     if (call->argc > 2 && filter == FILTER_NONE) {
         (void)resp_error(call->reply, "ERR syntax error");
@@ -370,5 +387,6 @@ void run_command_getkeys(const struct call *call)
     }
     size_t last = c->key_last < 0 ? argc - 1 : (size_t)c->key_last, step = (size_t)c->key_step;
     (void)resp_array(call->reply, (last - (size_t)c->key_first) / step + 1);
-    for (size_t i = (size_t)c->key_first; i <= last; i += step) (void)resp_bulk(call->reply, argv[i]);
+    for (size_t i = (size_t)c->key_first; i <= last; i += step)
+        (void)resp_bulk(call->reply, argv[i]);
 }

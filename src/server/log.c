@@ -64,10 +64,12 @@ static size_t escape(const char *message, char *out, size_t size)
     size_t len = 0;
     for (const char *at = message; *at != '\0' && len + 7 < size; at++) {
         unsigned char c = (unsigned char)*at;
-        if (c == '"' || c == '\\') len += (size_t)snprintf(out + len, size - len, "\\%c", c);
+        if (c == '"' || c == '\\')
+            len += (size_t)snprintf(out + len, size - len, "\\%c", c);
         else if (c < ' ' || c >= 127)
             len += (size_t)snprintf(out + len, size - len, "\\u%04x", c);
-        else out[len++] = (char)c;
+        else
+            out[len++] = (char)c;
     }
     out[len] = '\0';
     return len;
@@ -81,9 +83,7 @@ size_t log_format_line(enum log_format format, enum kelp_level level, kelp_id no
     char escaped[LINE_MAX_BYTES - 200];
     int len = 0;
     switch (format) {
-    case LOG_TEXT:
-        len = snprintf(out, size, "%s %-5s %s\n", at, level_name(level), message);
-        break;
+    case LOG_TEXT: len = snprintf(out, size, "%s %-5s %s\n", at, level_name(level), message); break;
     case LOG_JSON:
         (void)escape(message, escaped, sizeof escaped);
         len = snprintf(out, size,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.c - flags by argp and the file by libcyaml, both from the settings table; see options.h.
  *
- * The schema given to libcyaml has one optional string per setting: the library finds unknown and repeated keys and
- * says where, the ranges are checked by settings_set like everywhere. */
+ * The schema given to libcyaml has one optional string per setting: the library finds unknown and
+ * repeated keys and says where, the ranges are checked by settings_set like everywhere. */
 #include "server/options.h"
 
 #include <argp.h>
@@ -22,7 +22,10 @@ struct parse {
     const char *file;
     bool check_only;
     size_t count;
-    struct assignment { const struct setting *row; const char *value; } *assignments;
+    struct assignment {
+        const struct setting *row;
+        const char *value;
+    } * assignments;
     char error[SETTINGS_ERROR_MAX];
 };
 
@@ -41,7 +44,8 @@ static void assign_pair(struct argp_state *state, const char *pair)
     if (equals != NULL) row = settings_find(bytes_of(pair, (size_t)(equals - pair)));
     if (row == NULL)
         argp_error(state, "--set %s: must be KEY=VALUE with a key that --settings lists", pair);
-    else assign(state, row, equals + 1);
+    else
+        assign(state, row, equals + 1);
 }
 
 static error_t flag(int key, char *value, struct argp_state *state)
@@ -74,17 +78,22 @@ static void flags_read(struct parse *p, int argc, char **argv)
                                                 .arg = form[0] != '\0' ? form : "N",
                                                 .doc = row->sentence};
     }
-    options[count++] = (struct argp_option){
-        .name = "config", .key = KEY_CONFIG, .arg = "FILE.yaml", .doc = "Settings, one a line: KEY: VALUE"};
-    options[count++] = (struct argp_option){
-        .name = "set", .key = KEY_SET, .arg = "KEY=VALUE", .doc = "Any setting, as often as needed"};
+    options[count++] = (struct argp_option){.name = "config",
+                                            .key = KEY_CONFIG,
+                                            .arg = "FILE.yaml",
+                                            .doc = "Settings, one a line: KEY: VALUE"};
+    options[count++] = (struct argp_option){.name = "set",
+                                            .key = KEY_SET,
+                                            .arg = "KEY=VALUE",
+                                            .doc = "Any setting, as often as needed"};
     options[count++] = (struct argp_option){
         .name = "check", .key = KEY_CHECK, .doc = "Check the settings and stop"};
     options[count++] = (struct argp_option){
         .name = "settings", .key = KEY_SETTINGS, .doc = "List every setting and stop"};
     struct argp argp = {.options = options,
                         .parser = flag,
-                        .doc = "Run one node of a replicated store that Redis clients can talk to."};
+                        .doc =
+                            "Run one node of a replicated store that Redis clients can talk to."};
     char name[] = "kelp server";
     argv[0] = name;
     argp_err_exit_status = 2;
@@ -94,7 +103,8 @@ static void flags_read(struct parse *p, int argc, char **argv)
 /* ---- the file ---------------------------------------------------------------------------- */
 
 /* libcyaml reports in several lines; the first says what, a later one says where. */
-static void file_complaint(cyaml_log_t level, void *ctx, const char *format, va_list args)
+static void __attribute__((format(printf, 3, 0)))
+file_complaint(cyaml_log_t level, void *ctx, const char *format, va_list args)
 {
     struct parse *p = ctx;
     char line[256];
@@ -121,10 +131,8 @@ static bool file_read(struct parse *p)
                                 .flags = CYAML_FLAG_POINTER,
                                 .data_size = (uint32_t)(settings_count * sizeof(char *)),
                                 .mapping = {.fields = fields}};
-    cyaml_config_t config = {.log_fn = file_complaint,
-                             .log_ctx = p,
-                             .mem_fn = cyaml_mem,
-                             .log_level = CYAML_LOG_ERROR};
+    cyaml_config_t config = {
+        .log_fn = file_complaint, .log_ctx = p, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
     void *loaded = NULL;
     p->error[0] = '\0';
     cyaml_err_t result = cyaml_load_file(p->file, &config, &top, &loaded, NULL);
@@ -166,8 +174,8 @@ enum options_result options_read(int argc, char **argv, struct settings *out)
         return OPTIONS_WRONG;
     }
     flags_read(&p, argc, argv);
-    bool fine = (p.file == NULL || file_read(&p)) && assignments_set(&p) &&
-                settings_check(out, p.error);
+    bool fine =
+        (p.file == NULL || file_read(&p)) && assignments_set(&p) && settings_check(out, p.error);
     free(p.assignments);
     if (!fine) (void)fprintf(stderr, "kelp server: %s\n", p.error);
     if (!fine) return OPTIONS_WRONG;

@@ -89,9 +89,7 @@ void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reaso
     case OUTCOME_MOVED:
         (void)resp_error(reply, "MOVED %u %s", (unsigned)place->slot, place->leader);
         return;
-    case OUTCOME_LOADING:
-        (void)resp_error(reply, "LOADING %u%%", place->loaded_percent);
-        return;
+    case OUTCOME_LOADING: (void)resp_error(reply, "LOADING %u%%", place->loaded_percent); return;
     case OUTCOME_CLUSTERDOWN:
     case OUTCOME_TRYAGAIN:
     case OUTCOME_NOSPACE:

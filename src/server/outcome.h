@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* outcome.h - what a client is told about a request that was not DONE: one table for RESP and HTTP.
  *
- * An error that is not UNCERTAIN says that the request never took effect and never will; so UNKNOWN, and only it,
- * becomes UNCERTAIN. */
+ * An error that is not UNCERTAIN says that the request never took effect and never will; so
+ * UNKNOWN, and only it, becomes UNCERTAIN. */
 #ifndef SERVER_OUTCOME_H
 #define SERVER_OUTCOME_H
 
@@ -14,11 +14,12 @@ enum outcome_code {
     OUTCOME_TRYAGAIN,
     OUTCOME_LOADING,
     OUTCOME_NOSPACE,
-    OUTCOME_ERR,         /* the request itself is at fault */
-    OUTCOME_UNCERTAIN,   /* it may have happened */
+    OUTCOME_ERR,       /* the request itself is at fault */
+    OUTCOME_UNCERTAIN, /* it may have happened */
 };
 
-/* outcome_code - outcome is not KELP_DONE. leader_named: the leader's address is known and may be told. */
+/* outcome_code - outcome is not KELP_DONE. leader_named: the leader's address is known and may be
+ * told. */
 enum outcome_code outcome_code(enum kelp_outcome outcome, enum kelp_reason reason,
                                bool leader_named);
 

@@ -15,14 +15,16 @@
 #define PAGE_BYTES     (4u * 1024 * 1024)
 #define JSON_EXACT_MAX (UINT64_C(1) << 53) /* beyond it browsers round numbers */
 
-/* ---- sending ---------------------------------------------------------------------------------- */
+/* ---- sending
+ * ---------------------------------------------------------------------------------- */
 
 /* Takes a malloc'd body. NULL was out of memory: the connection is closed. */
 static enum MHD_Result send_owned(struct http_request *r, unsigned status, const char *type,
                                   void *body, size_t len, const char *const *headers)
 {
     if (body == NULL) return MHD_NO;
-    struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_FREE);
     if (response == NULL) {
         free(body);
         return MHD_NO;
@@ -40,7 +42,8 @@ static enum MHD_Result send_json(struct http_request *r, unsigned status, json_t
 {
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
-    return send_owned(r, status, "application/json", text, text != NULL ? strlen(text) : 0, headers);
+    return send_owned(r, status, "application/json", text, text != NULL ? strlen(text) : 0,
+                      headers);
 }
 
 static json_t *index_json(uint64_t index)
@@ -76,7 +79,8 @@ enum MHD_Result http_answer_too_long(struct http_request *r)
                              kelp_reason_advice(KELP_R_TOO_LARGE));
 }
 
-/* ---- keys ------------------------------------------------------------------------------------- */
+/* ---- keys
+ * ------------------------------------------------------------------------------------- */
 
 /* The key as it stands in a path. */
 static void key_escape(struct kelp_bytes key, struct buf *out)
@@ -99,8 +103,8 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
     unsigned status = outcome_http_status(code, outcome->reason);
     json_t *body =
         json_pack("{s:s,s:s,s:s,s:b}", "error", kelp_reason_name(outcome->reason), "message",
-                  kelp_reason_words(outcome->reason), "advice",
-                  kelp_reason_advice(outcome->reason), "uncertain", code == OUTCOME_UNCERTAIN);
+                  kelp_reason_words(outcome->reason), "advice", kelp_reason_advice(outcome->reason),
+                  "uncertain", code == OUTCOME_UNCERTAIN);
     const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
     if (code != OUTCOME_MOVED) return send_json(r, status, body, status == 503 ? retry : NULL);
     char leader[24];
@@ -124,9 +128,8 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
 /* A bulk string's bytes out of the machine's reply; false: it is none. */
 static bool bulk_of(struct kelp_bytes reply, struct kelp_bytes *out)
 {
-    const uint8_t *end = reply.len > 1 && reply.data[0] == '$'
-                             ? memchr(reply.data, '\r', reply.len)
-                             : NULL;
+    const uint8_t *end =
+        reply.len > 1 && reply.data[0] == '$' ? memchr(reply.data, '\r', reply.len) : NULL;
     int64_t len = -1;
     if (end == NULL ||
         !decimal_parse(bytes_of(reply.data + 1, (size_t)(end - reply.data) - 1), &len))
@@ -180,7 +183,8 @@ enum MHD_Result http_answer_key(struct http_request *r)
     return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)), NULL);
 }
 
-/* ---- pages ------------------------------------------------------------------------------------ */
+/* ---- pages
+ * ------------------------------------------------------------------------------------ */
 
 static enum MHD_Result page_health(struct http_request *r)
 {
@@ -199,11 +203,16 @@ static enum MHD_Result page_ready(struct http_request *r)
     struct node_status status;
     node_status(s->node, &status);
     enum kelp_reason reason = KELP_R_NONE;
-    if (s->stage != SERVER_RUNNING) reason = KELP_R_SHUTDOWN;
-    else if (status.driver.state == DRIVER_FAULTED) reason = KELP_R_FAULTED;
-    else if (status.driver.state != DRIVER_RUNNING) reason = KELP_R_NOT_STARTED;
-    else if (status.driver.replaying) reason = KELP_R_LOADING;
-    else if (status.driver.view.leader == 0) reason = KELP_R_NO_LEADER;
+    if (s->stage != SERVER_RUNNING)
+        reason = KELP_R_SHUTDOWN;
+    else if (status.driver.state == DRIVER_FAULTED)
+        reason = KELP_R_FAULTED;
+    else if (status.driver.state != DRIVER_RUNNING)
+        reason = KELP_R_NOT_STARTED;
+    else if (status.driver.replaying)
+        reason = KELP_R_LOADING;
+    else if (status.driver.view.leader == 0)
+        reason = KELP_R_NO_LEADER;
     if (reason == KELP_R_NONE)
         return send_json(r, 200, json_pack("{s:b,s:s}", "ready", 1, "role", status.role), NULL);
     const char *words = status.reason[0] != '\0' ? status.reason : kelp_reason_words(reason);
@@ -239,8 +248,7 @@ static enum MHD_Result page_metrics(struct http_request *r)
     metric(&page, "client_protocol_errors_total", "counter", "Malformed requests",
            all->protocol_errors);
     metric(&page, "client_commands_total", "counter", "Commands received", all->commands);
-    metric(&page, "client_bytes_in_total", "counter", "Bytes received from clients",
-           all->bytes_in);
+    metric(&page, "client_bytes_in_total", "counter", "Bytes received from clients", all->bytes_in);
     metric(&page, "client_bytes_out_total", "counter", "Bytes sent to clients", all->bytes_out);
     metric(&page, "client_open_requests", "gauge", "Requests of Redis clients under way",
            all->open_count);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.c - the life of `kelp server`: settings, node, listeners, signals, and the way out.
  *
- *   STARTING --listening--> RUNNING --SIGTERM, SIGINT, refused--> STOPPING --node stopped--> the loop ends
+ *   STARTING --listening--> RUNNING --signal, refused--> STOPPING --node stopped--> loop ends
  *
- * The flush handle is started before the node's own, so that libuv, which calls the newest first, flushes the answers
- * of a turn in the same turn. Should that order ever change, the wake handle keeps the loop from sleeping on them. */
+ * The flush handle is started before the node's own, so that libuv, which calls the newest first,
+ * flushes the answers of a turn in the same turn. Should that order ever change, the wake handle
+ * keeps the loop from sleeping on them. */
 #include "server/server.h"
 
 #include <errno.h>
@@ -22,13 +23,14 @@
 #include "server/log.h"
 #include "server/options.h"
 
-#define TICK_MS         250u
-#define TICKS_A_SECOND  4u
-#define PATIENCE_MS     2500u /* for the node to stop; it takes longer only when the disk hangs */
-#define FREE_SLICE      2000u /* flushed entries freed in one turn */
-#define REPORT_BYTES    (64u * 1024)
-#define REPORT_EVENTS   64u
-#define OPEN_PER_MEMBER 8u /* proposals the leader has room for, times what one node's clients may have open */
+#define TICK_MS        250u
+#define TICKS_A_SECOND 4u
+#define PATIENCE_MS    2500u /* for the node to stop; it takes longer only when the disk hangs */
+#define FREE_SLICE     2000u /* flushed entries freed in one turn */
+#define REPORT_BYTES   (64u * 1024)
+#define REPORT_EVENTS  64u
+#define OPEN_PER_MEMBER                                                                            \
+    8u /* proposals the leader has room for, times what one node's clients may have open */
 
 static void server_stop(struct server *s, int exit_status);
 
@@ -101,7 +103,8 @@ static void on_flush(uv_prepare_t *flush)
     if (!s->go_on && !s->freeing) (void)uv_idle_stop(&s->wake);
 }
 
-/* A machine without memory for a committed command would differ from the others: its node must not go on. */
+/* A machine without memory for a committed command would differ from the others: its node must not
+ * go on. */
 static void machine_watch(struct server *s)
 {
     struct kelp_fault fault = {0};
@@ -167,7 +170,8 @@ static void on_report(uv_signal_t *handle, int number)
     size_t count = core != NULL ? kelp_recent(core, events, REPORT_EVENTS) : 0;
     for (size_t i = 0; i < count; i++) {
         (void)kelp_describe_event(&events[i], line, sizeof line);
-        log_line(KELP_ERROR, "event %llu.%03llu %s", (unsigned long long)(events[i].at / 1000000000),
+        log_line(KELP_ERROR, "event %llu.%03llu %s",
+                 (unsigned long long)(events[i].at / 1000000000),
                  (unsigned long long)(events[i].at / 1000000 % 1000), line);
     }
 }
@@ -307,7 +311,8 @@ static bool node_start(struct server *s)
     }
     enum kelp_error error = node_open(&s->loop, &options, &kv_fsm_ops, s->kv, &s->node, &fault);
     if (error == KELP_OK) return true;
-    log_line(KELP_ERROR, "cannot start: %s: %s (%s)", fault.where, fault.what, kelp_strerror(error));
+    log_line(KELP_ERROR, "cannot start: %s: %s (%s)", fault.where, fault.what,
+             kelp_strerror(error));
     s->exit_status = status_of(error);
     s->node = NULL;
     return false;
@@ -364,8 +369,7 @@ static void server_run(struct server *s)
     } else {
         const struct settings *t = &s->settings;
         s->stage = SERVER_RUNNING;
-        log_line(KELP_INFO,
-                 "node %llu is ready: client %s, peer %s, http %s, data %s, process %d",
+        log_line(KELP_INFO, "node %llu is ready: client %s, peer %s, http %s, data %s, process %d",
                  (unsigned long long)t->id, t->client, t->peer, t->http, t->data, (int)getpid());
     }
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);

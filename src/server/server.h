@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.h - `kelp server`: one node, its Redis clients and its HTTP clients on one loop.
  *
- * A wake-up of the loop: sockets are read and requests submitted; the node's driver runs; answers are flushed, one
- * write a connection. */
+ * A wake-up of the loop: sockets are read and requests submitted; the node's driver runs; answers
+ * are flushed, one write a connection. */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
@@ -11,7 +11,13 @@
 #include "server/client.h"
 #include "server/config.h"
 
-enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3, EXIT_FAULTED = 4 };
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_REFUSED = 3,
+    EXIT_FAULTED = 4
+};
 
 enum server_stage { SERVER_STARTING, SERVER_RUNNING, SERVER_STOPPING };
 
@@ -27,7 +33,7 @@ struct server {
     bool go_on;         /* paused connections or HTTP may go on */
     uv_timer_t tick, patience;
     uv_signal_t terminate, interrupt, report;
-    bool handles; /* the seven above are open */
+    bool handles;  /* the seven above are open */
     struct kv *kv; /* owned by the node */
     struct node *node;
     struct clients clients;
@@ -40,7 +46,8 @@ struct server {
 /* server_main - the verb `server`; argv[0] is the verb. Returns the exit status. */
 int server_main(int argc, char **argv);
 
-/* server_wake - something may go on: run paused connections and HTTP before the loop sleeps again. */
+/* server_wake - something may go on: run paused connections and HTTP before the loop sleeps
+ * again. */
 void server_wake(struct server *s);
 
 /* server_flush_soon - there are answers to write before the loop sleeps. */

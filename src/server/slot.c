@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* slot.c - CRC16-XMODEM (polynomial 0x1021, start 0) and hash tags; see slot.h.
  *
- * Slots are computed for redirections only, so eight steps a byte are fast enough and a table is not needed. */
+ * Slots are computed for redirections only, so eight steps a byte are fast enough and a table is
+ * not needed. */
 #include "server/slot.h"
 
 #include <string.h>
@@ -11,7 +12,8 @@ static uint16_t crc16(const uint8_t *data, size_t len)
     unsigned crc = 0;
     for (size_t i = 0; i < len; i++) {
         crc ^= (unsigned)data[i] << 8;
-        for (int bit = 0; bit < 8; bit++) crc = (crc << 1) ^ ((crc & 0x8000u) != 0 ? 0x1021u : 0u);
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc << 1) ^ ((crc & 0x8000u) != 0 ? 0x1021u : 0u);
         crc &= 0xffffu;
     }
     return (uint16_t)crc;

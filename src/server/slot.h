@@ -7,7 +7,8 @@
 
 #define SLOTS 16384u
 
-/* slot_of - CRC16 of the key modulo SLOTS; of what stands in the first {...} alone, if that is not empty. */
+/* slot_of - CRC16 of the key modulo SLOTS; of what stands in the first {...} alone, if that is not
+ * empty. */
 uint16_t slot_of(struct kelp_bytes key);
 
 #endif

@@ -200,7 +200,7 @@ void clients_judge_late(struct world *w)
         const struct client *c = &w->clients.clients[i];
         const struct node *n = &w->nodes[c->node];
         if (c->count == 0 || n->state != NODE_UP) continue;
-        if (node_paused(n) || n->wake <= w->now) continue; /* it had no turn yet */
+        if (node_paused(n) || min_u64(n->wake, n->apply_end) <= w->now) continue; /* no turn yet */
         const struct request *q = &c->open[c->first];
         if (node_clock(n) > q->deadline + LATE_MAX)
             checker_fail(w->checker, RULE_L04,

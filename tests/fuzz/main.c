@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c - runs a fuzz target over a folder of inputs, for compilers without libFuzzer.
  *
- * Each file is given whole and then cut short at up to 64 places, in a buffer of its exact length so
+ * Each file is given whole and then cut short at up to 64 places, in a buffer of its exact length
+ * so
  * that a sanitizer sees the first byte read beyond it. A folder without files is a failure: a test
  * that ran nothing has shown nothing. */
 #include <dirent.h>

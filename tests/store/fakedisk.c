@@ -155,6 +155,20 @@ static void node_sync(struct node *n)
     n->durable_size = n->size;
 }
 
+/* Some of what was new reaches the disk; the rest is only in the cache from now on, and the cache
+ * does not know. */
+static void node_sync_fails(struct node *n, struct prng *prng)
+{
+    uint64_t arrive_in_8 = prng_below(prng, 9);
+    for (size_t s = 0; s < n->room / SECTOR; s++) {
+        if (n->dirty[s] != 0 && prng_chance(prng, arrive_in_8, 8)) {
+            memcpy(n->durable + s * SECTOR, n->cache + s * SECTOR, SECTOR);
+        }
+        n->dirty[s] = 0;
+    }
+    if (prng_chance(prng, 1, 2)) n->durable_size = n->size;
+}
+
 static void node_cut(struct node *n, enum fakedisk_cut how, struct prng *prng)
 {
     bool grown = how == CUT_KEEPS_ALL || (how == CUT_RANDOM && prng_chance(prng, 1, 2));
@@ -320,10 +334,8 @@ static enum kelp_error fake_sync(void *disk, struct file *file, struct kelp_faul
     d->syncs++;
     if (fate == FATE_DONE)
         node_sync(file->node);
-    else if (!d->dead && file->node->room > 0) {
-        memset(file->node->dirty, 0,
-               file->node->room / SECTOR); /* the cache keeps, the disk never gets */
-    }
+    else if (!d->dead)
+        node_sync_fails(file->node, &d->prng);
     return error;
 }
 

@@ -4,8 +4,8 @@
  * Every file has what is durable and what is only in the cache, sector by sector (512 bytes); a
  * sync moves sectors over. Names are durable once their directory was synced. A kill closes all
  * files and keeps the cache; a power cut keeps, of everything that was not synced, nothing, all, or
- * a random part. A sync that is told to fail forgets which sectors were new, as Linux does: the
- * cache shows them, the disk never gets them. */
+ * a random part. A sync that is told to fail brings some sectors over and forgets which others
+ * were new, as Linux does: the cache shows them, the disk never gets them. */
 #ifndef TESTS_STORE_FAKEDISK_H
 #define TESTS_STORE_FAKEDISK_H
 

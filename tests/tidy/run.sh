@@ -191,8 +191,9 @@ sed -i 's/VOTED, //' "$tree/tests/core/log_test.c"
 judge "the same, strictly" 1 "no test names the event VOTED" --strict
 
 # the map
+story=tests/scenario/elect/a_stale_log_loses.txt
 expected=$(printf '%s\n' '## §3.4' '' '- code: [src/core/log.c](../src/core/log.c) `log_newer`' \
-    '- scenario: [tests/scenario/elect/a_stale_log_loses.txt](../tests/scenario/elect/a_stale_log_loses.txt)' \
+    "- scenario: [$story](../$story)" \
     '' '## §3.6.1' '' '- code: [src/core/log.c](../src/core/log.c) `log_newer`' \
     '- test: [tests/core/log_test.c](../tests/core/log_test.c) `a_newer_log_wins`')
 if [ "$(sed -n '/^## /,$p' "$tree/docs/paper-map.md")" = "$expected" ]; then
