@@ -56,7 +56,10 @@ static int resolve(const char *address, int flags, struct addrinfo **out)
     char host[CLI_ADDRESS_MAX];
     const char *colon = strrchr(address, ':');
     size_t len = colon != NULL ? (size_t)(colon - address) : 0;
-    if (len == 0 || len >= sizeof host || colon[1] == '\0') return EAI_NONAME;
+    if (len == 0 || len >= sizeof host) return EAI_NONAME;
+    if (strspn(colon + 1, "0123456789") != strlen(colon + 1)) return EAI_NONAME;
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    if (port == 0 || port > 65535) return EAI_NONAME; /* else the library takes its low 16 bits */
     if (address[0] == '[' && address[len - 1] == ']') {
         address++;
         len -= 2;

@@ -32,6 +32,7 @@ struct dev {
     int lock, listener, signals;
     char line[LINE_MAX_BYTES]; /* of the terminal, so far */
     size_t line_len;
+    int typed; /* status of what was typed here; nobody exits with it */
 };
 
 /* ---- what is said ------------------------------------------------------------------------ */
@@ -40,6 +41,7 @@ struct dev {
 struct reply {
     FILE *out; /* stdout: the terminal */
     bool json;
+    int *status; /* what whoever asked exits with */
 };
 
 static void write_event(const struct reply *r, const json_t *event, const char *text)
@@ -58,7 +60,7 @@ static void say(const struct dev *d, const struct reply *to, json_t *event, cons
 
 static void say(const struct dev *d, const struct reply *to, json_t *event, const char *format, ...)
 {
-    const struct reply terminal = {.out = stdout, .json = d->json};
+    const struct reply terminal = {.out = stdout, .json = d->json, .status = to->status};
     char text[CLI_PATH_MAX + 512];
     va_list args;
     va_start(args, format);
@@ -88,6 +90,13 @@ static void say_event(const struct dev *d, const struct reply *to, unsigned id, 
         "node %u %s%s%s", id, event, words[0] != '\0' ? ": " : "", words);
 }
 
+static void failed(const struct dev *d, const struct reply *to, unsigned id, const char *event,
+                   const char *words)
+{
+    *to->status = CLI_FAILED;
+    say_event(d, to, id, event, words);
+}
+
 /* What somebody typed wrong is no event: from the terminal it goes to stderr. */
 static void complain(const struct reply *to, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -95,6 +104,7 @@ static void complain(const struct reply *to, const char *format, ...)
 static void complain(const struct reply *to, const char *format, ...)
 {
     FILE *out = to->out == stdout ? stderr : to->out;
+    *to->status = CLI_USAGE;
     va_list args;
     va_start(args, format);
     (void)vfprintf(out, format, args);
@@ -151,13 +161,19 @@ static void act(struct dev *d, const struct reply *to, enum dev_word word, unsig
         if (fleet_start(&d->fleet, id))
             say_started(d, to, id);
         else
-            say_event(d, to, id, "could not be started", strerror(errno));
+            failed(d, to, id, "could not be started", strerror(errno));
         return;
     case DEV_PAUSE:
-        say_event(d, to, id, fleet_pause(&d->fleet, id) ? "paused" : "is gone", "");
+        if (fleet_pause(&d->fleet, id))
+            say_event(d, to, id, "paused", "");
+        else
+            failed(d, to, id, "is gone", "");
         return;
     case DEV_RESUME:
-        say_event(d, to, id, fleet_resume(&d->fleet, id) ? "resumed" : "is gone", "");
+        if (fleet_resume(&d->fleet, id))
+            say_event(d, to, id, "resumed", "");
+        else
+            failed(d, to, id, "is gone", "");
         return;
     }
 }
@@ -223,8 +239,10 @@ static void serve_one(struct dev *d)
     }
     line[got] = '\0';
     /* The first character says how the answer is wanted. */
-    const struct reply to = {.out = out, .json = line[0] == 'j'};
+    int status = CLI_DONE;
+    const struct reply to = {.out = out, .json = line[0] == 'j', .status = &status};
     obey(d, &to, line + 1);
+    (void)fputc('0' + status, out); /* the last byte, not for people */
     (void)fclose(out);
 }
 
@@ -243,12 +261,17 @@ static int tell(const struct verb *verb, const char *dir, bool json, int argc, c
                          strerror(errno));
     if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
         return cli_error(verb, CLI_FAILED, "%s: %s", dir, strerror(errno));
+    char last = '\0';
     ssize_t got;
-    while ((got = recv(fd, answer, sizeof answer, 0)) > 0)
-        (void)fwrite(answer, 1, (size_t)got, stdout);
+    while ((got = recv(fd, answer, sizeof answer, 0)) > 0) {
+        if (last != '\0') (void)fputc(last, stdout);
+        (void)fwrite(answer, 1, (size_t)got - 1, stdout);
+        last = answer[got - 1];
+    }
     (void)close(fd);
     (void)close(root);
-    return CLI_DONE;
+    if (last == '\0') return cli_error(verb, CLI_FAILED, "%s: it ended without an answer", dir);
+    return last - '0';
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */
@@ -256,7 +279,7 @@ static int tell(const struct verb *verb, const char *dir, bool json, int argc, c
 /* False: the terminal is closed, which ends nothing: there is the socket. */
 static bool read_terminal(struct dev *d)
 {
-    const struct reply to = {.out = stdout, .json = d->json};
+    const struct reply to = {.out = stdout, .json = d->json, .status = &d->typed};
     ssize_t got = read(STDIN_FILENO, d->line + d->line_len, sizeof d->line - 1 - d->line_len);
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) return true;
     if (got <= 0) return false;
@@ -284,7 +307,7 @@ static void read_signals(struct dev *d)
         (void)snprintf(words, sizeof words, "%s; its last words: %s",
                        fleet_ending(d->fleet.nodes[id].ended, ending, sizeof ending),
                        fleet_last_words(&d->fleet, id, last, sizeof last));
-        const struct reply to = {.out = stdout, .json = d->json};
+        const struct reply to = {.out = stdout, .json = d->json, .status = &d->typed};
         say_event(d, &to, id, "ended by itself", words);
     }
 }
@@ -340,7 +363,7 @@ static bool prepare(struct dev *d, bool fresh, int *status)
 
 static int run_cluster(struct dev *d, bool fresh)
 {
-    const struct reply to = {.out = stdout, .json = d->json};
+    const struct reply to = {.out = stdout, .json = d->json, .status = &d->typed};
     int status = CLI_DONE;
     if (!prepare(d, fresh, &status)) return status;
     for (unsigned id = 1; id <= d->fleet.count && status == CLI_DONE; id++) {

@@ -127,7 +127,7 @@ static void print_whole(FILE *out, const struct status_node *nodes, size_t count
         return;
     }
     uint64_t seconds = status_number(leader, "leader_since_ms") / 1000;
-    (void)fprintf(out, ", node %s leads term %s for %" PRIu64 " s, may lose %s\n",
+    (void)fprintf(out, ", node %s leads term %s for %" PRIu64 " s, tolerates %s down\n",
                   status_text(leader, "node_id"), status_text(leader, "term"), seconds,
                   status_text(leader, "tolerates"));
 }

@@ -17,6 +17,7 @@ static void apply_give(struct driver *d, size_t count)
     d->apply_open = first + count - 1;
     d->apply_next += count;
     d->ports.machine->apply(d->ports.machine_ctx, first, d->batch, count);
+    if (d->applied_reported < d->apply_open) applying_timers(d); /* it takes its time */
 }
 
 static size_t batch_from_cache(struct driver *d)

@@ -58,6 +58,7 @@ static void campaign_early(struct driver *d)
 void birth_saved(struct driver *d)
 {
     if (d->found->phase != FOUND_SAVE || d->save_given == 0) return;
+    if (d->state == DRIVER_FAULTED) return; /* for good */
     found_saved(d->found, d->now);
     config_push(d, &d->found->config);
     struct kelp_run run = {.last = 1, .term = {1}};

@@ -18,13 +18,14 @@
 #include "driver/room.h"
 #include "wire/forward.h"
 
-/* Head, fixed part and what follows, as one frame. False: it did not go. */
-static bool frame_send(struct driver *d, enum wire_kind kind, kelp_id to, uint64_t connection,
-                       struct kelp_bytes fixed, struct kelp_bytes first, struct kelp_bytes second)
+/* Head, fixed part and what follows, as one frame. An error: it did not go. */
+static enum kelp_error frame_send(struct driver *d, enum wire_kind kind, kelp_id to,
+                                  uint64_t connection, struct kelp_bytes fixed,
+                                  struct kelp_bytes first, struct kelp_bytes second)
 {
     struct kelp_bytes *parts = scratch_take(d, 4 * sizeof *parts);
     uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD);
-    if (parts == NULL || head == NULL) return false;
+    if (parts == NULL || head == NULL) return KELP_E_NO_MEMORY;
     size_t count = 0;
     parts[count++] = bytes_of(head, WIRE_FRAME_HEAD);
     parts[count++] = fixed;
@@ -32,7 +33,7 @@ static bool frame_send(struct driver *d, enum wire_kind kind, kelp_id to, uint64
     if (second.len > 0) parts[count++] = second;
     wire_frame_head(head, kind, d->options.group, parts + 1, count - 1);
     return d->ports.peers->send(d->ports.peers_ctx, d->options.group, to, KELP_LANE_ENTRIES,
-                                connection, parts, count) == KELP_OK;
+                                connection, parts, count);
 }
 
 /* ---- the follower ---- */
@@ -53,11 +54,15 @@ bool forward_send(struct driver *d, struct request *r)
         .command = bytes_of(r->bytes + r->user_len, r->len),
     };
     size_t len = wire_forward_encode(&f, fixed);
-    if (!frame_send(d, WIRE_FORWARD, d->route.node, d->route.connection, bytes_of(fixed, len),
-                    f.user, f.command)) {
+    struct peer *p = peer_find(d, d->route.node);
+    enum kelp_error error = frame_send(d, WIRE_FORWARD, d->route.node, d->route.connection,
+                                       bytes_of(fixed, len), f.user, f.command);
+    if (error == KELP_E_CLOSED && p != NULL) p->forward_connection = 0;
+    if (error != KELP_OK) {
         d->retry_at = d->now + RETRY_NS;
         return false;
     }
+    if (p != NULL) p->forward_connection = d->route.connection;
     r->number = f.number;
     r->route = d->route;
     return true;
@@ -182,7 +187,8 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     return KELP_OK;
 }
 
-static void forward_reply(struct driver *d, struct request *r)
+/* What of a closed request its sender is told. */
+static struct wire_forward_answer answer_of(const struct request *r)
 {
     struct wire_forward_answer a = {.number = r->token,
                                     .leader = r->leader,
@@ -196,19 +202,46 @@ static void forward_reply(struct driver *d, struct request *r)
         a.reason = KELP_R_TOO_LARGE;
         a.result = bytes_of(NULL, 0);
     }
+    return a;
+}
+
+/* KELP_E_LIMIT: the connection has no room for it now. */
+static enum kelp_error forward_reply(struct driver *d, const struct request *r)
+{
+    struct wire_forward_answer a = answer_of(r);
     uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
-    if (fixed == NULL) return; /* lost on the way: the sender's deadline ends it */
+    if (fixed == NULL) return KELP_E_NO_MEMORY;
     size_t len = wire_forward_answer_encode(&a, fixed);
-    (void)frame_send(d, WIRE_FORWARD_ANSWER, r->origin, r->origin_connection, bytes_of(fixed, len),
-                     a.result, bytes_of(NULL, 0)); /* a connection that is gone has lost it */
+    return frame_send(d, WIRE_FORWARD_ANSWER, r->origin, r->origin_connection, bytes_of(fixed, len),
+                      a.result, bytes_of(NULL, 0));
+}
+
+/* Wait with it until its connection has room, in bounds: beyond them it goes without its result. */
+static void reply_wait(struct driver *d, struct request *r, struct request_list *waiting)
+{
+    if (r->result_len > sub_sat(d->options.forward_bytes_max, d->answer_bytes)) {
+        request_result_drop(r);
+        r->outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;
+        r->reason = KELP_R_BUSY;
+    }
+    d->answer_bytes += r->result_len;
+    TAILQ_INSERT_TAIL(waiting, r, link);
+    d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS);
 }
 
 void forward_reply_all(struct driver *d)
 {
+    struct request_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
     struct request *r;
+    d->answer_bytes = 0;
     while ((r = TAILQ_FIRST(&d->answers)) != NULL) {
         TAILQ_REMOVE(&d->answers, r, link);
-        if (!d->closing) forward_reply(d, r);
-        request_recycle(d, r);
+        /* On a connection that is gone it is lost, and so it is without memory: the sender's
+         * deadline ends it. */
+        if (!d->closing && forward_reply(d, r) == KELP_E_LIMIT)
+            reply_wait(d, r, &waiting);
+        else
+            request_recycle(d, r);
     }
+    TAILQ_CONCAT(&d->answers, &waiting, link);
 }

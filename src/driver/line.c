@@ -36,8 +36,11 @@ static struct route route_now(struct driver *d)
     if (route.node == 0 || refused) return none;
     if (view->role == KELP_LEADER) return view->term.v == d->led_term ? route : none;
     if (route.node == view->self) return none;
-    route.connection =
-        d->ports.peers->connection(d->ports.peers_ctx, route.node, KELP_LANE_ENTRIES);
+    const struct peer *p = peer_find(d, route.node);
+    if (p != NULL) route.connection = p->forward_connection;
+    if (route.connection == 0)
+        route.connection =
+            d->ports.peers->connection(d->ports.peers_ctx, route.node, KELP_LANE_ENTRIES);
     return route.connection != 0 ? route : none;
 }
 
@@ -249,6 +252,7 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
 static void query_add(struct driver *d, struct request *r)
 {
     r->bucket_next = NULL;
+    r->asks = true;
     if (d->query_last != NULL)
         d->query_last->bucket_next = r;
     else
@@ -259,12 +263,11 @@ static void query_add(struct driver *d, struct request *r)
 
 static void query_remove(struct driver *d, struct request *r)
 {
-    struct request *before = NULL, *at = d->query_first;
-    while (at != NULL && at != r) {
+    if (!r->asks) return; /* the machine has it */
+    r->asks = false;
+    struct request *before = NULL;
+    for (struct request *at = d->query_first; at != r; at = at->bucket_next)
         before = at;
-        at = at->bucket_next;
-    }
-    if (at == NULL) return; /* the machine has it */
     if (before != NULL)
         before->bucket_next = r->bucket_next;
     else
@@ -299,8 +302,8 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
     r->pos = answer->pos;
     r->leader = answer->leader;
     if (leadership_missing(r, answer->outcome, answer->reason)) {
-        const struct kelp_view *view = driver_look(d);
-        d->refused = (struct route){.node = view->self, .term = view->term.v};
+        /* the term it was asked in: by now this node may stand in a later one, and win it */
+        if (r->line != NULL) d->refused = r->line->route;
         d->route_stale = true;
         if (r->line == NULL || r->bytes == NULL)
             request_close(d, r, KELP_REFUSED, KELP_R_NOT_LEADER);
@@ -315,7 +318,9 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
                d->applied); /* answers leave the core before what they commit is applied */
         r->state = REQUEST_APPLYING;
         index_add(d, r);
-        if (d->apply_reading || d->apply_open != 0) timer_add(d, r);
+        /* it may wait for the disk longer than its client does */
+        if (d->apply_reading || d->apply_open != 0 || d->options.core.apply_durable_only)
+            timer_add(d, r);
     } else {
         r->state = REQUEST_QUERYING;
         query_add(d, r);

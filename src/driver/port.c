@@ -183,6 +183,7 @@ void driver_disconnected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_
     d->route_stale = true;
     struct peer *p = peer_find(d, peer);
     if (lane == KELP_LANE_ENTRIES) forward_lost(d, peer, connection);
+    if (p != NULL && p->forward_connection == connection) p->forward_connection = 0;
     if (p == NULL || p->connection[lane] != connection) return;
     p->connection[lane] = 0;
     if (lane == KELP_LANE_ENTRIES && !p->reading) peer_forget_waiting(p);
@@ -340,7 +341,8 @@ static void fault_settle(struct driver *d)
     d->fault_due = false;
     d->state = DRIVER_FAULTED;
     d->route_stale = true;
-    driver_note(d, KELP_ERROR, "faulted: %s: %s", kelp_strerror(d->fault.error), d->fault.what);
+    driver_note(d, KELP_ERROR, "faulted: %s: %s%s%s", kelp_strerror(d->fault.error), d->fault.where,
+                d->fault.where[0] != '\0' ? ": " : "", d->fault.what);
     if (d->core != NULL) {
         struct kelp_input input = {.type = KELP_IN_FAULT};
         (void)driver_step(d, &input);

@@ -93,6 +93,7 @@ struct request {
     uint8_t *result; /* result_inline or owned */
     size_t result_len;
     bool held;        /* bytes are counted in held_bytes or guest_bytes */
+    bool asks;        /* QUERYING: stands in the queue before the machine */
     bool result_lost; /* no memory for the reply */
     uint8_t result_inline[RESULT_INLINE];
 };
@@ -136,6 +137,9 @@ struct peer {
     uint64_t connection[KELP_LANES];                          /* 0: down */
     uint64_t incarnation;                                     /* as its last hello showed */
     uint64_t judged_incarnation, judged_start, judged_number; /* the highest forward judged */
+    /* carries our forwards to it while it is open: on another one they could overtake each other,
+     * and what is overtaken is dropped */
+    uint64_t forward_connection;
     struct kelp_message
         *waiting; /* appends behind a read of the log, a ring of APPENDS_WAITING_MAX */
     size_t waiting_first, waiting_count;
@@ -229,7 +233,7 @@ struct driver {
 
     struct request_pool requests;
     struct line_list lines, ready;
-    struct request_list answers; /* closed requests of peers */
+    struct request_list answers; /* closed requests of peers, to be told */
     struct route route,
         refused; /* where requests go now; who said that it does not lead in that term */
     kelp_id leader_hint;
@@ -242,6 +246,7 @@ struct driver {
     uint64_t held_bytes;                      /* of clients' requests, waiting or forwarded */
     uint64_t queued_count, forwarded_count;
     uint64_t guest_bytes, guest_count; /* of peers' requests, open here */
+    uint64_t answer_bytes;             /* of answers to peers whose connection has no room now */
 
     struct peer *peers;
     size_t peer_count;

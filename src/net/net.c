@@ -104,6 +104,24 @@ void net_accept_again(struct net *n)
     (void)uv_timer_start(&n->accept_timer, on_accept_timer, 0, 0);
 }
 
+/* A member says hello at once: of those who have not, the one that is silent for longest gives way,
+ * so that strangers cannot keep members out. */
+static bool place_free(struct net *n)
+{
+    struct connection *c;
+    if (n->accepted < n->options.accepted_max) return true;
+    TAILQ_FOREACH(c, &n->connections, link)
+    {
+        if (c->dialled || c->state != CONNECTION_GREETING) continue;
+        n->stats.bad_frames++;
+        complain(n, "crowd", "closed a connection with %s: no hello, and all %u places are taken",
+                 c->remote, n->options.accepted_max);
+        connection_close(c);
+        return true;
+    }
+    return false;
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct net *n = stream->data;
@@ -111,7 +129,7 @@ static void on_connection(uv_stream_t *stream, int status)
         complain(n, "accept", "cannot accept connections: %s", uv_strerror(status));
         return;
     }
-    if (n->accepted < n->options.accepted_max) {
+    if (place_free(n)) {
         if (!connection_accept(n)) accept_hold(n);
         return;
     }

@@ -188,7 +188,12 @@ void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, u
     l->len = bytes.len;
     uv_mutex_lock(&i->lock);
     l->refused = (bytes.len > 0 && l->bytes == NULL) || bytes.len > i->bytes_max - i->bytes;
-    if (!l->refused) i->bytes += bytes.len;
+    if (l->refused) {
+        free(l->bytes); /* what is over the bound does not wait with its bytes */
+        l->bytes = NULL;
+    } else {
+        i->bytes += bytes.len;
+    }
     STAILQ_INSERT_TAIL(&i->letters, l, link);
     uv_mutex_unlock(&i->lock);
     (void)uv_async_send(&i->async); /* fails only on a closed handle: inbox_free answers then */

@@ -11,14 +11,19 @@
 #include "base/fault.h"
 #include "node/room.h"
 
+/* reads that may reach a leader in one turn: a burst of every member */
+#define READS_A_TURN 16384u
+
 struct kelp_node_options kelp_node_options_default(kelp_id id, const char *data)
 {
+    struct kelp_options raft = kelp_options_default(id, 0);
+    raft.limits.answers_max = READS_A_TURN;
     return (struct kelp_node_options){
         .size = sizeof(struct kelp_node_options),
         .id = id,
         .data = data,
         .peer = "127.0.0.1:7101",
-        .raft = kelp_options_default(id, 0),
+        .raft = raft,
         .request_timeout = 5 * SECOND,
         .segment_bytes = 64u * 1024 * 1024,
         .cache_bytes_max = 64u * 1024 * 1024,

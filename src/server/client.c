@@ -23,8 +23,9 @@
 #define ANSWERS_MAX     (8u * 1024 * 1024) /* bytes that a window of answers should not pass */
 #define ROOM_KEPT       (64u * 1024)       /* of an idle connection's buffers */
 #define INLINE_MAX      (64u * 1024)
-#define ENVELOPE_MAX    (128u * 1024) /* of an entry beside its command */
-#define INPUT_HEADS_MAX 24u           /* bytes of a bulk's head and end */
+#define ENVELOPE_MAX    (128u * 1024)        /* of an entry beside its command */
+#define INPUT_HEADS_MAX 24u                  /* bytes of a bulk's head and end */
+#define KEPT_MAX        (256u * 1024 * 1024) /* unfinished requests of all clients together */
 
 static void client_close(struct client *c);
 static void client_dirty(struct client *c);
@@ -247,6 +248,15 @@ static void protocol_error(struct client *c, const char *words)
     client_dirty(c);
 }
 
+void client_is_browser(struct client *c)
+{
+    c->server->clients.protocol_errors++;
+    log_line(KELP_WARN, "client %s: speaks HTTP on the port of Redis clients, disconnected",
+             c->remote);
+    c->quitting = true;
+    client_dirty(c);
+}
+
 /* Is it to be read no further for now? With room to spare when it is to be woken, so that it does
  * not flicker. */
 static bool is_full(const struct client *c, bool paused)
@@ -303,6 +313,24 @@ static void reading_update(struct client *c)
         client_close(c);
 }
 
+static void kept_count(struct client *c)
+{
+    struct clients *all = &c->server->clients;
+    all->kept_bytes = all->kept_bytes - c->in_counted + c->in.room;
+    c->in_counted = c->in.room;
+}
+
+/* Room for the next piece of an unfinished request. Many clients that never finish theirs must not
+ * take all memory: past the common limit whoever wants more than a small one is closed. */
+static bool kept_grow(struct client *c)
+{
+    size_t more = max_u64(c->in.len, ROOM_KEPT / 4);
+    if (c->in.len > ROOM_KEPT && c->server->clients.kept_bytes + more > KEPT_MAX) return false;
+    bool grown = buf_reserve(&c->in, more) == KELP_OK;
+    kept_count(c);
+    return grown;
+}
+
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *room)
 {
     struct client *c = handle->data;
@@ -313,7 +341,7 @@ static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *room)
         return;
     }
     /* A body of 8 MiB is given its room as it comes, not when it is announced. */
-    if (buf_reserve(&c->in, max_u64(c->in.len, ROOM_KEPT / 4)) != KELP_OK)
+    if (!kept_grow(c))
         *room = uv_buf_init(NULL, 0);
     else
         *room = uv_buf_init((char *)c->in.data + c->in.len, (unsigned)(c->in.room - c->in.len));
@@ -332,6 +360,7 @@ static void bytes_arrived(struct client *c, uint8_t *data, size_t len)
         client_close(c);
         return;
     }
+    kept_count(c);
     reading_update(c);
 }
 
@@ -348,7 +377,10 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
     struct server *s = c->server;
     if (count == 0) return;
     if (count < 0) {
-        if (count != UV_EOF && count != UV_ECONNRESET)
+        if (count == UV_ENOBUFS)
+            log_line(KELP_WARN, "client %s: no room for its unfinished request, disconnected",
+                     c->remote);
+        else if (count != UV_EOF && count != UV_ECONNRESET)
             log_line(KELP_DEBUG, "client %s: %s", c->remote, uv_strerror((int)count));
         if (count == UV_EOF && c->open_count > 0) c->quitting = true; /* it may still listen */
         if (c->quitting)
@@ -503,6 +535,7 @@ static void client_close(struct client *c)
     c->closing = true;
     all->open_count -= c->open_count;
     all->open_bytes -= c->open_bytes;
+    all->kept_bytes -= c->in_counted;
     if (c->line != NULL) driver_line_close(node_driver(c->server->node), c->line);
     c->line = NULL;
     if (c->dirty) TAILQ_REMOVE(&all->dirty, c, dirty_link);

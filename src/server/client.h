@@ -50,6 +50,7 @@ struct client {
 
     struct resp_parser parser;
     struct buf in;             /* bytes not parsed yet */
+    size_t in_counted;         /* of its room, in kept_bytes */
     struct buf held;           /* answers that wait for the driver's .. */
     size_t held_sent;          /* .. of which so many went to out */
     struct buf out;            /* answers not given to the socket yet */
@@ -77,6 +78,7 @@ struct clients {
     struct buf question;     /* an encoded read */
     uint64_t count, id_last;
     uint64_t open_count, open_bytes; /* requests in the driver */
+    uint64_t kept_bytes;             /* room of all clients' unparsed bytes */
     kelp_ns now;                     /* of the bytes being looked at */
     bool submitted;                  /* the driver is to be poked */
     bool opened;
@@ -98,6 +100,10 @@ void clients_free(struct server *s);   /* after the loop has ended */
 /* client_submit - hand a command of the machine to the driver. Refusals go to reply at once. */
 void client_submit(struct client *c, const struct kv_command *command,
                    const struct kelp_bytes *argv, size_t argc, struct buf *reply);
+
+/* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
+ * of the page's choice in the body. Closes, without an answer, before the body is looked at. */
+void client_is_browser(struct client *c);
 
 /* client_park - keep a command until nothing of this client is open. false: no memory. */
 bool client_park(struct client *c, const struct server_command *command,

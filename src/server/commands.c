@@ -276,6 +276,10 @@ void command_dispatch(struct client *c, const struct kelp_bytes *argv, size_t ar
 {
     const struct kv_command *machine = kv_command_find(argv[0]);
     if (machine == NULL) {
+        if (word_is(argv[0], "post") || word_is(argv[0], "host:")) {
+            client_is_browser(c);
+            return;
+        }
         const struct server_command *own = find(argv[0], NULL);
         if (own != NULL)
             own_command(c, own, argv, argc, reply);

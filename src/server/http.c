@@ -145,6 +145,9 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
         if (strncmp(url, later[i], strlen(later[i])) == 0)
             return http_answer_error(r, 501, "NOT_SUPPORTED", "not in this version", "");
     }
+    if (strcmp(url, "/") == 0)
+        return http_answer_error(r, 501, "NOT_SUPPORTED", "the dashboard is not in this version",
+                                 "/v1/status and /metrics are there");
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     http_page_fn page = http_page(url);
     if (page == NULL) return http_answer_error(r, 404, "NOT_FOUND", "there is no such page", "");

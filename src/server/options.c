@@ -31,6 +31,18 @@ struct parse {
 
 /* ---- flags ------------------------------------------------------------------------------- */
 
+/* One line, where argp_error would add a second. */
+static void __attribute__((format(printf, 1, 2), noreturn)) wrong(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)fputs("kelp server: ", stderr);
+    (void)vfprintf(stderr, format, args);
+    (void)fputc('\n', stderr);
+    va_end(args);
+    exit(2);
+}
+
 static void assign(struct argp_state *state, const struct setting *row, const char *value)
 {
     struct parse *p = state->input;
@@ -43,7 +55,7 @@ static void assign_pair(struct argp_state *state, const char *pair)
     const struct setting *row = NULL;
     if (equals != NULL) row = settings_find(bytes_of(pair, (size_t)(equals - pair)));
     if (row == NULL)
-        argp_error(state, "--set %s: must be KEY=VALUE with a key that --settings lists", pair);
+        wrong("--set %s: must be KEY=VALUE with a key that --settings lists", pair);
     else
         assign(state, row, equals + 1);
 }
@@ -56,11 +68,12 @@ static error_t flag(int key, char *value, struct argp_state *state)
         return 0;
     }
     switch (key) {
+    case ARGP_KEY_INIT: state->err_stream = NULL; return 0; /* no "Try --help" as a second line */
     case KEY_CONFIG: p->file = value; return 0;
     case KEY_SET: assign_pair(state, value); return 0;
     case KEY_CHECK: p->check_only = true; return 0;
     case KEY_SETTINGS: settings_print(stdout); exit(0);
-    case ARGP_KEY_ARG: argp_error(state, "%s: not expected here", value); return 0;
+    case ARGP_KEY_ARG: wrong("%s: not expected here", value);
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -97,7 +110,7 @@ static void flags_read(struct parse *p, int argc, char **argv)
     char name[] = "kelp server";
     argv[0] = name;
     argp_err_exit_status = 2;
-    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, p);
+    if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, p) != 0) exit(2); /* it said why */
 }
 
 /* ---- the file ---------------------------------------------------------------------------- */

@@ -473,13 +473,30 @@ static enum kelp_error votes_save(struct store *s, const struct store_save_item 
     return vote_write(s, fault);
 }
 
+/* A log that begins where no snapshot ends could not be opened again: a snapshot that found no room
+ * must not be followed by its reset. */
+static enum kelp_error resets_judge(const struct store *s, const struct store_save_item *items,
+                                    size_t count, struct kelp_fault *fault)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct kelp_save *save = &items[i].save;
+        if ((save->flags & KELP_SAVE_RESET) == 0) continue;
+        if (save->end.index <= s->snapshot.head.pos.index) continue;
+        return fault_set(fault, KELP_E_ARGUMENT, "log",
+                         "a reset to %" PRIu64 "@%" PRIu64 ", the newest snapshot ends at %" PRIu64,
+                         save->end.index, save->end.term.v, s->snapshot.head.pos.index);
+    }
+    return KELP_OK;
+}
+
 enum kelp_error store_save(struct store *s, const struct store_save_item *items, size_t count,
                            struct kelp_fault *fault)
 {
     enum kelp_error error = refuse(s, fault);
     if (error != KELP_OK || count == 0) return error;
     struct kelp_fault cause = {0};
-    error = votes_save(s, items, count, &cause);
+    error = resets_judge(s, items, count, &cause);
+    if (error == KELP_OK) error = votes_save(s, items, count, &cause);
     if (error == KELP_OK) error = wal_save(&s->wal, items, count, s->save_offset, &cause);
     if (error != KELP_OK) return end(s, error, &cause, fault);
     for (size_t i = 0; i < count; i++) {

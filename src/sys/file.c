@@ -330,10 +330,14 @@ static const struct file_ops posix_ops = {
     .space = posix_space,
 };
 
-/* Make one directory of the way to the root; a new one is made durable in its parent. */
-static enum kelp_error make_step(const char *path, struct kelp_fault *fault)
+/* Make one directory of the way to the root and make its name durable. One that is there may be in
+ * the cache only, left by a process that was killed, so the last one is made durable at every
+ * start. A parent that we may not read is somebody else's, and so is the directory's name. */
+static enum kelp_error make_step(const char *path, bool last, struct kelp_fault *fault)
 {
-    if (mkdir(path, 0700) != 0) return errno == EEXIST ? KELP_OK : failed(fault, path, 0, "mkdir");
+    bool there = mkdir(path, 0700) != 0;
+    if (there && errno != EEXIST) return failed(fault, path, 0, "mkdir");
+    if (there && !last) return KELP_OK;
     char parent[4096];
     int len = snprintf(parent, sizeof parent, "%s/..", path);
     if (len < 0 || (size_t)len >= sizeof parent) {
@@ -341,6 +345,7 @@ static enum kelp_error make_step(const char *path, struct kelp_fault *fault)
         return failed(fault, path, 0, "mkdir");
     }
     int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && there && errno == EACCES) return KELP_OK;
     if (fd < 0) return failed(fault, parent, 0, "open directory");
     enum kelp_error error = fsync(fd) == 0 ? KELP_OK : failed(fault, parent, 0, "sync directory");
     (void)close(fd);
@@ -358,11 +363,11 @@ static enum kelp_error make_path(const char *root, struct kelp_fault *fault)
     for (size_t i = 1; i < len; i++) {
         if (path[i] != '/' || path[i - 1] == '/') continue;
         path[i] = '\0';
-        enum kelp_error error = make_step(path, fault);
+        enum kelp_error error = make_step(path, false, fault);
         path[i] = '/';
         if (error != KELP_OK) return error;
     }
-    return make_step(path, fault);
+    return make_step(path, true, fault);
 }
 
 enum kelp_error posix_disk(const char *root, struct disk *out, struct kelp_fault *fault)

@@ -57,6 +57,40 @@ def test_malformed_requests_get_redis_words_and_are_closed(make_cluster, data, a
         assert c.call("PING") == "PONG"
 
 
+@pytest.mark.parametrize("head", [b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: here\r\n"])
+def test_a_browser_cannot_be_made_to_send_commands(make_cluster, head):
+    node = make_cluster(1).nodes[1]
+    throw(node.client_port, head + b"\r\nSET from-a-page 1\r\n")
+    with node.raw() as c:
+        assert c.call("EXISTS", "from-a-page") == 0
+
+
+def test_unfinished_requests_do_not_take_all_memory(make_cluster):
+    cluster = make_cluster(1)
+    node = cluster.nodes[1]
+    value = 7 * MIB
+    part = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % value + b"x" * (value - 1)
+    open_ones = []
+    before = rss_bytes(node.process.pid)
+    try:
+        for _ in range(80):
+            s = socket.create_connection(("127.0.0.1", node.client_port), timeout=5)
+            open_ones.append(s)
+            try:
+                s.sendall(part)
+            except OSError:
+                pass  # past the limit it is closed while it sends
+        grown = rss_bytes(node.process.pid) - before
+        assert sanitized(cluster.program) or grown < 300 * MIB, f"{grown >> 20} MiB"
+        with node.raw() as c:
+            assert c.call("SET", "small", "1") == "OK"
+    finally:
+        for s in open_ones:
+            s.close()
+    with node.raw() as c:  # and the room is given back
+        assert c.call("SET", "large", "x" * value) == "OK"
+
+
 def test_random_bytes_on_every_port_harm_nobody(make_cluster):
     cluster = make_cluster(3)
     leader = cluster.wait_leader()

@@ -325,6 +325,53 @@ static void a_write_is_done_only_when_it_is_applied(void **state)
     lab_free(lab);
 }
 
+/* Its machine keeps its own data, and is fed what is durable here. */
+static void a_committed_write_behind_a_hung_disk_is_answered_by_its_deadline(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 31);
+    lab->durable_only = true;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    lab_run(lab, 300);
+    struct lab_client *c = lab_client(lab, leader);
+    lab_node(lab, leader)->hold_disk = true;
+    (void)lab_write(c, 5, 500);
+    lab_run(lab, 400);
+    assert_true(lab_status(lab, leader)->view.commit > lab_status(lab, leader)->view.durable);
+    assert_int_equal(c->told_count, 0);
+    lab_run(lab, 110);
+    assert_int_equal(c->told_count, 1);
+    assert_int_equal(c->told[0].outcome, KELP_UNKNOWN);
+    assert_int_equal(c->told[0].reason, KELP_R_TIMEOUT);
+    lab_node(lab, leader)->hold_disk = false;
+    lab_run(lab, 100);
+    assert_int_equal(lab_node(lab, leader)->machine->count,
+                     1); /* it did happen, and is told once */
+    assert_int_equal(c->told_count, 1);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_batch_that_is_never_applied_is_answered_by_its_deadline(void **state)
+{
+    (void)state;
+    struct lab *lab = three(32);
+    kelp_id leader = lab_leader(lab);
+    struct lab_node *n = lab_node(lab, leader);
+    struct lab_client *c = lab_client(lab, leader);
+    n->hold_apply = true;
+    (void)lab_write(c, 5, 500);
+    lab_run(lab, 510);
+    assert_int_equal(c->told_count, 1);
+    assert_int_equal(c->told[0].outcome, KELP_UNKNOWN);
+    lab_release_apply(n);
+    lab_run(lab, 50);
+    assert_int_equal(c->told_count, 1);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 static void shutdown_answers_everything_and_says_what_is_not_known(void **state)
 {
     (void)state;
@@ -563,6 +610,8 @@ int main(void)
         cmocka_unit_test(a_request_waits_out_an_election_and_is_done),
         cmocka_unit_test(what_must_not_be_forwarded_is_refused_with_the_leader),
         cmocka_unit_test(a_write_is_done_only_when_it_is_applied),
+        cmocka_unit_test(a_committed_write_behind_a_hung_disk_is_answered_by_its_deadline),
+        cmocka_unit_test(a_batch_that_is_never_applied_is_answered_by_its_deadline),
         cmocka_unit_test(shutdown_answers_everything_and_says_what_is_not_known),
         cmocka_unit_test(a_failed_disk_faults_the_node_and_ends_its_requests),
         cmocka_unit_test(a_restarted_node_replays_its_log_from_the_store),

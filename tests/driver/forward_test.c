@@ -67,10 +67,10 @@ struct scene {
     struct lab_client *client; /* of the follower */
 };
 
-static struct scene *scene_new(uint64_t seed)
+static struct scene *scene_of(struct lab *lab)
 {
     struct scene *s = calloc(1, sizeof *s);
-    s->lab = lab_new(3, seed);
+    s->lab = lab;
     lab_start_all(s->lab);
     s->leader = lab_await_leader(s->lab);
     lab_run(s->lab, 300);
@@ -79,6 +79,11 @@ static struct scene *scene_new(uint64_t seed)
     s->lab->watch = watch;
     s->lab->watch_ctx = &s->spy;
     return s;
+}
+
+static struct scene *scene_new(uint64_t seed)
+{
+    return scene_of(lab_new(3, seed));
 }
 
 static void scene_free(struct scene *s)
@@ -255,6 +260,75 @@ static void a_lost_connection_makes_a_write_unknown_and_asks_a_read_anew(void **
     scene_free(s);
 }
 
+static void forwards_keep_to_one_connection_while_it_is_open(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(12);
+    (void)lab_write(s->client, 1, 3000);
+    lab_await(s->client, 1);
+    uint64_t older = s->spy.forwards[0].connection;
+    lab_connect_newer(s->lab, s->follower, s->leader, KELP_LANE_ENTRIES);
+    (void)lab_write(s->client, 2, 3000);
+    lab_await(s->client, 2);
+    assert_int_equal(s->spy.forwards[1].connection, older); /* else it could overtake others */
+    lab_disconnect_older(s->lab, s->follower, s->leader, KELP_LANE_ENTRIES);
+    (void)lab_write(s->client, 3, 3000);
+    lab_await(s->client, 3);
+    assert_int_not_equal(s->spy.forwards[2].connection, older);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(s->client->told[i].outcome, KELP_DONE);
+    scene_free(s);
+}
+
+static void an_answer_waits_for_room_on_its_connection(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(13);
+    struct lab_client *reader = lab_client(s->lab, s->follower);
+    struct lab_node *leader = lab_node(s->lab, s->leader);
+    leader->no_room = true;
+    (void)lab_write(s->client, 1, 5000);
+    (void)lab_read(reader, 5000);
+    lab_run(s->lab, 200);
+    assert_int_equal(applied_count(s), 1);
+    assert_int_equal(s->spy.answer_count, 0);
+    leader->no_room = false;
+    lab_run(s->lab, 20);
+    assert_int_equal(s->client->told_count, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_DONE);
+    assert_int_equal(s->client->told[0].result[0], 1);
+    assert_int_equal(reader->told_count, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s->spy.answer_count, 2); /* each once */
+    lab_client_free(reader);
+    scene_free(s);
+}
+
+static void answers_that_wait_are_bounded_and_go_without_their_results(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 14);
+    lab->forward_bytes_max = 20;
+    struct scene *s = scene_of(lab);
+    struct lab_client *reader = lab_client(lab, s->follower);
+    struct lab_node *leader = lab_node(lab, s->leader);
+    leader->no_room = true;
+    (void)lab_read(reader, 5000); /* 16 bytes */
+    lab_run(lab, 50);
+    (void)lab_write(s->client, 1, 5000); /* 8 bytes */
+    lab_run(lab, 50);
+    leader->no_room = false;
+    lab_run(lab, 20);
+    assert_int_equal(reader->told_count, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s->client->told_count, 1);
+    assert_int_equal(s->client->told[0].outcome, KELP_UNKNOWN); /* it happened, with what result? */
+    assert_int_equal(s->client->told[0].reason, KELP_R_BUSY);
+    assert_int_equal(applied_count(s), 1);
+    lab_client_free(reader);
+    scene_free(s);
+}
+
 static void a_forward_of_another_term_is_refused_and_of_an_older_start_is_dropped(void **state)
 {
     (void)state;
@@ -372,6 +446,9 @@ int main(void)
         cmocka_unit_test(an_answer_after_the_deadline_counts_for_nothing),
         cmocka_unit_test(an_answer_counts_only_on_the_connection_of_its_forward),
         cmocka_unit_test(a_lost_connection_makes_a_write_unknown_and_asks_a_read_anew),
+        cmocka_unit_test(forwards_keep_to_one_connection_while_it_is_open),
+        cmocka_unit_test(an_answer_waits_for_room_on_its_connection),
+        cmocka_unit_test(answers_that_wait_are_bounded_and_go_without_their_results),
         cmocka_unit_test(a_forward_of_another_term_is_refused_and_of_an_older_start_is_dropped),
         cmocka_unit_test(a_new_start_of_the_sender_begins_its_numbers_anew),
         cmocka_unit_test(what_a_deposed_leader_refuses_goes_to_the_next_one_in_order),

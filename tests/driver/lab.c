@@ -314,8 +314,11 @@ static enum kelp_error port_send(void *peers, uint32_t group, kelp_id to, enum k
 {
     struct lab_node *n = peers;
     (void)group;
-    uint64_t now = n->links[to - 1][lane].connection;
+    const struct lab_link *link = &n->links[to - 1][lane];
+    uint64_t now = link->newer != 0 ? link->newer : link->connection;
+    if (connection != 0 && connection == link->connection) now = connection;
     if (now == 0 || (connection != 0 && connection != now)) return KELP_E_CLOSED;
+    if (connection != 0 && n->no_room) return KELP_E_LIMIT;
     struct lab_packet p = {.from = n->id, .to = to, .lane = (uint8_t)lane, .connection = now};
     for (size_t i = 0; i < part_count; i++)
         p.len += parts[i].len;
@@ -344,7 +347,9 @@ static void port_flush(void *peers)
 static uint64_t port_connection(void *peers, kelp_id to, enum kelp_lane lane)
 {
     struct lab_node *n = peers;
-    return to >= 1 && to <= n->lab->count ? n->links[to - 1][lane].connection : 0;
+    if (to < 1 || to > n->lab->count) return 0;
+    const struct lab_link *link = &n->links[to - 1][lane];
+    return link->newer != 0 ? link->newer : link->connection;
 }
 
 static const struct kelp_peers_ops peers_ops = {.size = sizeof(struct kelp_peers_ops),
@@ -355,7 +360,8 @@ static const struct kelp_peers_ops peers_ops = {.size = sizeof(struct kelp_peers
 static void deliver(struct lab *lab, struct lab_packet *p)
 {
     struct lab_node *to = lab_node(lab, p->to), *from = lab_node(lab, p->from);
-    bool open = to->up && to->links[p->from - 1][p->lane].connection == p->connection;
+    const struct lab_link *link = &to->links[p->from - 1][p->lane];
+    bool open = to->up && (link->connection == p->connection || link->newer == p->connection);
     if (open && !to->cut && !from->cut) {
         struct wire_frame frame;
         size_t used;
@@ -396,6 +402,27 @@ static void connect_pair(struct lab *lab, struct lab_node *a, struct lab_node *b
         driver_connected(a->driver, lab->now, b->id, lane, connection, &of_b);
         driver_connected(b->driver, lab->now, a->id, lane, connection, &of_a);
     }
+}
+
+void lab_connect_newer(struct lab *lab, kelp_id first, kelp_id second, enum kelp_lane lane)
+{
+    struct lab_node *a = lab_node(lab, first), *b = lab_node(lab, second);
+    struct wire_hello of_a, of_b;
+    assert_true(judge(a, b, &of_b) && judge(b, a, &of_a));
+    uint64_t connection = ++lab->connections;
+    a->links[second - 1][lane].newer = b->links[first - 1][lane].newer = connection;
+    driver_connected(a->driver, lab->now, second, lane, connection, &of_b);
+    driver_connected(b->driver, lab->now, first, lane, connection, &of_a);
+}
+
+void lab_disconnect_older(struct lab *lab, kelp_id first, kelp_id second, enum kelp_lane lane)
+{
+    struct lab_node *a = lab_node(lab, first), *b = lab_node(lab, second);
+    uint64_t older = a->links[second - 1][lane].connection;
+    a->links[second - 1][lane] = b->links[first - 1][lane] =
+        (struct lab_link){.connection = a->links[second - 1][lane].newer};
+    driver_disconnected(a->driver, lab->now, second, lane, older);
+    driver_disconnected(b->driver, lab->now, first, lane, older);
 }
 
 void lab_disconnect(struct lab *lab, kelp_id first, kelp_id second)
@@ -518,6 +545,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .watch_ctx = n,
     };
     o.core.limits = lab->limits;
+    o.core.apply_durable_only = lab->durable_only;
     if (lab->snapshot_every > 0) o.core.trailing_entries = 8;
     struct driver_ports ports = {.store = &store_ops,
                                  .store_ctx = n,

@@ -27,6 +27,7 @@ struct lab_machine {
 
 struct lab_link {
     uint64_t connection; /* 0: down */
+    uint64_t newer;      /* a second one, on which sends go that may choose; 0: none */
 };
 
 struct lab_node {
@@ -35,6 +36,7 @@ struct lab_node {
     bool up, cut;    /* cut: no frame goes in or out, its connections stay */
     bool hold_disk;  /* the store does not run */
     bool hold_apply; /* the machine keeps its batches until released */
+    bool no_room;    /* what names its connection (forwards, their answers) finds it full */
     struct kelp_cluster_id cluster, pledging;
     bool pledge_queued;
     uint64_t incarnation, start_count;
@@ -73,6 +75,7 @@ struct lab {
     uint64_t connections;
     uint64_t loss, twice; /* of 1000 frames */
     uint64_t snapshot_every;
+    bool durable_only; /* machines are fed what is durable on their node */
     uint64_t cache_bytes_max, forward_bytes_max, line_requests_max;
     struct kelp_limits limits;
     /* sees every frame before it is queued; false drops it; may be NULL */
@@ -89,6 +92,9 @@ void lab_start_all(struct lab *lab);
 void lab_crash(struct lab *lab, kelp_id id); /* what was not run by the store is gone */
 void lab_wipe(struct lab *lab, kelp_id id);  /* crash, then an empty directory */
 void lab_disconnect(struct lab *lab, kelp_id a, kelp_id b);
+/* a second connection beside the one that is there; then the older one goes */
+void lab_connect_newer(struct lab *lab, kelp_id a, kelp_id b, enum kelp_lane lane);
+void lab_disconnect_older(struct lab *lab, kelp_id a, kelp_id b, enum kelp_lane lane);
 void lab_run(struct lab *lab, uint64_t ms);
 kelp_id lab_leader(struct lab *lab); /* the one that leads in the highest term, 0: none */
 /* runs until there is one that can serve; fails after 30 s */

@@ -507,6 +507,32 @@ static void without_a_place_a_connection_waits_for_one(void **state)
     close(third);
 }
 
+static void a_silent_stranger_gives_its_place_to_the_next(void **state)
+{
+    (void)state;
+    struct net_options options = options_of(&a);
+    options.accepted_max = 2;
+    side_close(&a);
+    side_open_with(&a, &options);
+    uint8_t bytes[2048];
+    int first = knock(bytes, 0);
+    int second = knock(bytes, 0);
+    struct wire_hello hello = {.node = 9, .connection = 1};
+    int third = knock(bytes, hello_frame(bytes, hello));
+    WAIT(a.ups == 1); /* long before the five seconds of the silent ones are over */
+    assert_int_equal(a.from, 9);
+    assert_non_null(strstr(a.note, "all 2 places"));
+    hello = (struct wire_hello){.node = 10, .connection = 1};
+    int fourth = knock(bytes, hello_frame(bytes, hello));
+    WAIT(a.ups == 2);
+    assert_int_equal(a.from, 10);
+    assert_int_equal(a.downs, 0); /* who has said hello stays */
+    close(first);
+    close(second);
+    close(third);
+    close(fourth);
+}
+
 static void an_address_in_use_is_an_error_that_names_it(void **state)
 {
     (void)state;
@@ -541,6 +567,7 @@ int main(void)
         TEST(a_peer_that_comes_back_is_met_again),
         TEST(a_name_is_resolved_and_a_new_address_replaces_the_old),
         TEST(without_a_place_a_connection_waits_for_one),
+        TEST(a_silent_stranger_gives_its_place_to_the_next),
         TEST(an_address_in_use_is_an_error_that_names_it),
     };
     (void)signal(SIGPIPE, SIG_IGN);

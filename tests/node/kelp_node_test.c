@@ -445,6 +445,32 @@ static void three_nodes_carry_on_without_their_leader(void **state)
     assert_int_equal(added, 33);
 }
 
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static void on_gate(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)pthread_mutex_lock(&gate); /* keeps the node's thread until the burst is complete */
+    (void)pthread_mutex_unlock(&gate);
+    on_done(ctx, token, result);
+}
+
+static void a_burst_of_reads_through_a_follower_is_served(void **state)
+{
+    (void)state;
+    three_open();
+    WAIT(leader_of(1) != 0);
+    unsigned follower = leader_of(1) % NODES + 1;
+    WAIT(ask(follower) == added);
+    tally.ended = tally.done = 0;
+    (void)pthread_mutex_lock(&gate);
+    kelp_read(members[follower].node, bytes_of("?", 1), 1, on_gate, &tally);
+    for (uint64_t i = 2; i <= 2000; i++)
+        kelp_read(members[follower].node, bytes_of("?", 1), i, on_done, &tally);
+    (void)pthread_mutex_unlock(&gate);
+    WAIT(tally.ended == 2000);
+    assert_int_equal(tally.done, 2000);
+}
+
 static void every_node_knows_the_leaders_client_address(void **state)
 {
     (void)state;
@@ -545,6 +571,7 @@ int main(void)
         ONE(an_empty_and_a_huge_command_are_refused),
         ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
         THREE(three_nodes_carry_on_without_their_leader),
+        THREE(a_burst_of_reads_through_a_follower_is_served),
         THREE(every_node_knows_the_leaders_client_address),
         THREE(a_wiped_directory_is_refused_by_the_cluster),
         THREE(followers_that_do_not_forward_name_the_leader),

@@ -2,8 +2,8 @@
 /* owner.h - a random owner of a store on a fake disk, and a naive model of what it was promised.
  *
  * The owner saves, truncates, compacts, takes and installs snapshots, goes idle and does
- * housekeeping. `sure` is what was reported durable, `maybe` the same with the call under way. After
- * a crash the store must hold one of the two, whole. */
+ * housekeeping. `sure` is what was reported durable, `maybe` the same with the call under way.
+ * After a crash the store must hold one of the two, whole. */
 #ifndef TESTS_STORE_OWNER_H
 #define TESTS_STORE_OWNER_H
 

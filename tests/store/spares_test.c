@@ -255,6 +255,21 @@ static void a_reset_starts_the_log_anew_behind_a_snapshot(void **state)
     store_close(s);
 }
 
+static void a_reset_without_its_snapshot_is_refused_before_a_byte_is_written(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_vote(s, 1, 7, 0);
+    kit_append(s, 2, 1, 9, 1);
+    kit_snapshot(s, kelp_pos_of(5, 1));
+    struct store_save_item item = {
+        .save = {.number = 3, .flags = KELP_SAVE_RESET, .end = kelp_pos_of(50, 7), .commit = 50}};
+    assert_int_equal(store_save(s, &item, 1, NULL), KELP_E_ARGUMENT);
+    store_close(s);
+    s = kit_open(*state);
+    kit_expect(s, 9, 1);
+    store_close(s);
+}
+
 /* The crash between an installed snapshot and the record that resets the log to it. */
 static void a_snapshot_beyond_the_log_resets_it_at_the_next_start(void **state)
 {
@@ -348,6 +363,7 @@ int main(void)
         TEST(a_damaged_snapshot_falls_back_on_the_whole_log),
         TEST(a_log_whose_beginning_only_a_damaged_snapshot_held_is_refused),
         TEST(a_reset_starts_the_log_anew_behind_a_snapshot),
+        TEST(a_reset_without_its_snapshot_is_refused_before_a_byte_is_written),
         TEST(a_snapshot_beyond_the_log_resets_it_at_the_next_start),
         TEST(the_newest_configuration_and_the_one_before_are_found),
     };

@@ -226,6 +226,38 @@ static void a_cut_at_the_start_after_a_kill_spoils_at_most_one_copy(void **state
     }
 }
 
+/* One copy is bad already: the start must mend that one first, and only then touch the good one. */
+static void a_cut_while_a_bad_copy_is_mended_spares_the_good_one(void **state)
+{
+    (void)state;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        for (uint64_t seed = 0; seed < 200; seed++) {
+            struct fakedisk *whole = voted();
+            fakedisk_bytes(whole, VOTE_NAME, NULL)[slot * STORE_BLOCK + 40] ^= 1;
+            size_t size = 0;
+            uint8_t *bytes = fakedisk_bytes(whole, VOTE_NAME, &size);
+            struct fakedisk *d = fakedisk_new(seed); /* each tears differently */
+            fakedisk_put(d, VOTE_NAME, bytes, size);
+            struct twin twin;
+            struct twin_copy copy;
+            struct kelp_fault fault = {0};
+            fakedisk_die_at(d, 5); /* open, sync, read, write: the sync of the first copy */
+            enum kelp_error error =
+                twin_open(&twin, fakedisk_port(d), VOTE_NAME, VOTE_MAGIC, &copy, &fault);
+            assert_int_equal(error, KELP_OK);
+            error = twin_write(&twin, bytes_of(copy.payload, copy.len), &fault);
+            assert_int_equal(error, KELP_E_IO);
+            twin_close(&twin);
+            fakedisk_cut(d, CUT_RANDOM);
+            error = twin_open(&twin, fakedisk_port(d), VOTE_NAME, VOTE_MAGIC, &copy, &fault);
+            twin_close(&twin);
+            assert_int_equal(error, KELP_OK);
+            fakedisk_free(d);
+            fakedisk_free(whole);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +272,7 @@ int main(void)
         cmocka_unit_test(a_cut_during_a_vote_leaves_the_old_or_the_new_one),
         cmocka_unit_test(a_vote_in_the_page_cache_only_is_synced_before_it_is_believed),
         cmocka_unit_test(a_cut_at_the_start_after_a_kill_spoils_at_most_one_copy),
+        cmocka_unit_test(a_cut_while_a_bad_copy_is_mended_spares_the_good_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

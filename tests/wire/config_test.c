@@ -68,7 +68,8 @@ static void the_largest_configuration_survives_its_bytes(void **state)
     c.config.count = KELP_MEMBERS_MAX;
     c.config.id_highest = KELP_MEMBERS_MAX;
     for (size_t i = 0; i < KELP_MEMBERS_MAX; i++) {
-        c.config.members[i] = (struct kelp_member){.id = i + 1, .role = KELP_VOTER};
+        c.config.members[i].id = i + 1; /* field by field: what pads them stays zero */
+        c.config.members[i].role = KELP_VOTER;
         memset(c.peer[i].text, 'h', 118);
         memcpy(c.peer[i].text + 118, ":65535", 7);
     }
