@@ -35,8 +35,9 @@ void driver_status(const struct driver *d, struct driver_status *out)
     switch (d->state) {
     case DRIVER_RUNNING: break;
     case DRIVER_FAULTED:
-        (void)snprintf(out->words, sizeof out->words, "%s: %.150s", kelp_strerror(d->fault.error),
-                       d->fault.what);
+        (void)snprintf(out->words, sizeof out->words, "%s: %.60s%s%.120s",
+                       kelp_strerror(d->fault.error), d->fault.where,
+                       d->fault.where[0] != '\0' ? ": " : "", d->fault.what);
         break;
     case DRIVER_WAITING:
     case DRIVER_FOREIGN: found_words(d->found, out->words, sizeof out->words); break;

@@ -24,8 +24,9 @@
 
 #ifdef __SANITIZE_THREAD__
 /* libuv closes descriptors by a bare system call, which the sanitizer does not see: it takes the
- * next file that gets the same number for the old socket. */
-const char *__tsan_default_suppressions(void);
+ * next file that gets the same number for the old socket. Its library must find this: hence the
+ * visibility. */
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
     return "race:^posix_";

@@ -56,7 +56,7 @@ static void start_in_trouble(struct world *w)
 static void crashes_within_recoveries_lose_nothing(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 60; seed++) {
+    for (uint64_t seed = 1; seed <= 30; seed++) {
         struct world *w = world_new(seed);
         w->store = kit_open(w->disk);
         world_term_one(w);

@@ -4,8 +4,7 @@
  *
  * The disk dies at a chosen call; what was not synced is lost, kept or torn. After opening again:
  * everything that was reported is there; of the one call that was under way, all or nothing;
- * nothing
- * else. [reliability of saves, DESIGN "durability is a number"] */
+ * nothing else. [reliability of saves, DESIGN "durability is a number"] */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
