@@ -7,8 +7,7 @@ set -eu
 
 build="
     gcc libc6-dev binutils cmake ninja-build pkgconf
-    libuv1-dev libxxhash-dev libmicrohttpd-dev libjansson-dev uthash-dev libcyaml-dev
-    libedit-dev libhiredis-dev"
+    libuv1-dev libxxhash-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libhiredis-dev"
 test="
     ccache clang clang-format clang-tidy libclang-rt-14-dev llvm gcovr util-linux
     libcmocka-dev redis-server redis-tools
