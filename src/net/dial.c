@@ -70,6 +70,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
             dial_after(lane, 0);
         else if (status < 0)
             dial_failed(lane, uv_strerror(status));
+        else if (found == NULL)
+            dial_failed(lane, "the name has no address");
         else {
             unsigned count = 0;
             for (struct addrinfo *a = found; a != NULL; a = a->ai_next)

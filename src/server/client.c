@@ -57,7 +57,8 @@ static bool open_reserve(struct client *c)
     uint32_t room = c->open_room > 0 ? c->open_room * 2 : 16;
     struct open_request *ring = calloc(room, sizeof *ring);
     if (ring == NULL) return false;
-    for (uint32_t i = 0; i < c->open_count; i++)
+    ASSERT(c->open_room > 0 || c->open_count == 0);
+    for (uint32_t i = 0; c->open_room > 0 && i < c->open_count; i++)
         ring[i] = c->open[(c->open_head + i) % c->open_room];
     free(c->open);
     c->open = ring;

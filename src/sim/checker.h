@@ -142,7 +142,7 @@ struct checker_request {
     kelp_index *floor;         /* of the line: what its earlier requests saw; moved on */
 };
 
-void checker_answered(struct checker *c, const struct checker_request *request,
-                      enum kelp_outcome outcome, struct kelp_pos pos, struct kelp_bytes result);
+void checker_answered(struct checker *c, const struct checker_request *q, enum kelp_outcome outcome,
+                      struct kelp_pos pos, struct kelp_bytes result);
 
 #endif

@@ -138,9 +138,11 @@ static void command(struct scenario *s)
 static bool shown(struct scenario *s, const char *line, size_t from)
 {
     size_t lines = s->lines.len;
-    fprintf(s->step, "> %s\n%.*s", line, (int)(lines - from), (const char *)s->lines.data + from);
+    (void)fprintf(s->step, "> %s\n%.*s", line, (int)(lines - from),
+                  (const char *)s->lines.data + from);
     act_state(s, NULL);
-    fprintf(s->step, "%.*s", (int)(s->lines.len - lines), (const char *)s->lines.data + lines);
+    (void)fprintf(s->step, "%.*s", (int)(s->lines.len - lines),
+                  (const char *)s->lines.data + lines);
     s->lines.len = lines; /* not part of the transcript */
     (void)fflush(s->step);
     int typed = getchar();
@@ -250,7 +252,7 @@ static void print_lines(FILE *out, char mark, struct kelp_bytes text, size_t at,
         size_t len = 0;
         while (at + len < text.len && text.data[at + len] != '\n')
             len++;
-        fprintf(out, "%c%.*s\n", mark, (int)len, (const char *)text.data + at);
+        (void)fprintf(out, "%c%.*s\n", mark, (int)len, (const char *)text.data + at);
         at += len + 1;
     }
 }
@@ -274,7 +276,7 @@ static void print_difference(FILE *out, const char *path, struct kelp_bytes want
     for (size_t lines = 0; before > 0 && lines <= CONTEXT_LINES; before -= lines <= CONTEXT_LINES)
         lines += want.data[before - 1] == '\n';
     if (before > 0 && want.data[before] == '\n') before++;
-    fprintf(out, "--- %s\n+++ what happened\n@@ line %zu @@\n", path, line + 1);
+    (void)fprintf(out, "--- %s\n+++ what happened\n@@ line %zu @@\n", path, line + 1);
     print_lines(out, ' ', want, before, at);
     print_lines(out, '-', want, at, want_end);
     print_lines(out, '+', have, at, have_end);
@@ -307,17 +309,17 @@ static int judge(const char *path, enum scenario_mode mode, FILE *out, const str
     bool same = bytes_equal(buf_bytes(was), buf_bytes(is));
     if (mode != SCENARIO_STEP) (void)fwrite(is->data, 1, is->len, out);
     if (!report->passed) {
-        fprintf(out, "%s FAILED\n%s", path, report->failure);
+        (void)fprintf(out, "%s FAILED\n%s", path, report->failure);
         return 1;
     }
     if (is->error != KELP_OK) {
-        fprintf(out, "%s FAILED\nthe transcript is too long\n", path);
+        (void)fprintf(out, "%s FAILED\nthe transcript is too long\n", path);
         return 1;
     }
     if (mode == SCENARIO_STEP || same) return 0;
     if (mode == SCENARIO_REWRITE) {
         if (write_file(path, is)) return 0;
-        fprintf(out, "%s could not be written\n", path);
+        (void)fprintf(out, "%s could not be written\n", path);
         return 1;
     }
     print_difference(out, path, buf_bytes(was), buf_bytes(is));
@@ -338,7 +340,7 @@ int scenario_file(const char *path, enum scenario_mode mode, FILE *out, uint64_t
         for (int type = 0; marks != NULL && type < KELP_EVENT_COUNT; type++)
             marks[type] += report.marks[type];
     } else {
-        fprintf(out, "%s cannot be read\n", path);
+        (void)fprintf(out, "%s cannot be read\n", path);
     }
     buf_close(&was);
     buf_close(&is);
@@ -355,15 +357,16 @@ int scenario_verb(int count, char *const *arguments)
         } else if (strcmp(arguments[i], "--step") == 0) {
             mode = SCENARIO_STEP;
         } else if (arguments[i][0] == '-' || path != NULL) {
-            fprintf(stderr, "kelp sim scenario: \"%s\" makes no sense; FILE [--rewrite] [--step]\n",
-                    arguments[i]);
+            (void)fprintf(stderr,
+                          "kelp sim scenario: \"%s\" makes no sense; FILE [--rewrite] [--step]\n",
+                          arguments[i]);
             return 2;
         } else {
             path = arguments[i];
         }
     }
     if (path == NULL) {
-        fprintf(stderr, "kelp sim scenario: which FILE? FILE [--rewrite] [--step]\n");
+        (void)fprintf(stderr, "kelp sim scenario: which FILE? FILE [--rewrite] [--step]\n");
         return 2;
     }
     return scenario_file(path, mode, stdout, NULL);

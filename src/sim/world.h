@@ -311,8 +311,8 @@ void nemesis_heal(struct world *w);
 bool clients_make(struct world *w);
 void clients_unmake(struct world *w);
 /* The node a client is connected to, NULL: none. */
-struct node *client_node(struct world *w, uint32_t client);
-void client_wakes(struct world *w, uint32_t client);
+struct node *client_node(struct world *w, uint32_t number);
+void client_wakes(struct world *w, uint32_t number);
 void clients_node_dies(struct node *n); /* its lines are gone, without an answer */
 void clients_judge(struct world *w);    /* what was told during the last run */
 void clients_judge_late(struct world *w);
