@@ -7,7 +7,8 @@ set -eu
 
 build="
     gcc libc6-dev binutils cmake ninja-build pkgconf
-    libuv1-dev libxxhash-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libhiredis-dev"
+    libuv1-dev libxxhash-dev libmicrohttpd-dev libjansson-dev libcyaml-dev libyaml-dev
+    libhiredis-dev"
 test="
     ccache clang clang-format clang-tidy libclang-rt-14-dev llvm gcovr util-linux
     libcmocka-dev redis-server redis-tools
