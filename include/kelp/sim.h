@@ -75,6 +75,10 @@ struct kelp_sim_options {
                                                * required with machine */
     void (*trace)(void *ctx, const char *line); /* one line an event; NULL: none, much faster */
     void *trace_ctx;
+    /* Borrowed; data NULL: every choice comes from the seed. Else the choices of the run, as bytes:
+     * any bytes are a run, a prefix is a smaller one, zeros are mild (a fuzzer's input; a case that
+     * kelp_sim_shrink found). Their form stands in src/sim/draw.h. */
+    struct kelp_bytes choices;
 };
 
 struct kelp_sim_report {

@@ -28,7 +28,7 @@ bool clients_make(struct world *w)
         all->register_names[i] = i;
     for (uint32_t i = 0; i < w->swarm.clients; i++) {
         all->clients[i] = (struct client){.number = i};
-        world_push(w, prng_below(stream(w, STREAM_CLIENT), 1000 * MS), EVENT_CLIENT, 0, i, NULL);
+        world_push(w, draw_below(stream(w, STREAM_CLIENT), 1000 * MS), EVENT_CLIENT, 0, i, NULL);
     }
     return true;
 }
@@ -245,15 +245,16 @@ void clients_node_dies(struct node *n)
 /* A line on a node that runs; sometimes another one than before. */
 static bool client_line(struct world *w, struct client *c)
 {
-    struct prng *draw = stream(w, STREAM_CLIENT);
-    bool move = c->count == 0 && prng_chance(draw, 1, 16);
+    struct draw *draw = stream(w, STREAM_CLIENT);
+    bool move = c->count == 0 && draw_chance(draw, 1, 16);
     if (c->line != NULL && w->nodes[c->node].state == NODE_UP && !move) return true;
     if (c->line != NULL) {
         if (c->count > 0) return false; /* its node is faulted: wait for what it still answers */
         driver_line_close(w->nodes[c->node].driver, c->line);
         c->line = NULL;
     }
-    struct node *n = &w->nodes[prng_below(draw, w->node_count)];
+    uint64_t slot = c->number + c->tries++ + draw_below(draw, w->node_count);
+    struct node *n = &w->nodes[slot % w->node_count];
     if (n->state != NODE_UP) return false;
     c->node = n->slot;
     c->life = n->life;
@@ -265,7 +266,7 @@ static bool client_line(struct world *w, struct client *c)
 static uint32_t register_pick(struct world *w)
 {
     struct clients *all = &w->clients;
-    uint32_t slot = (uint32_t)prng_below(stream(w, STREAM_CLIENT), w->swarm.registers);
+    uint32_t slot = (uint32_t)draw_below(stream(w, STREAM_CLIENT), w->swarm.registers);
     if (++all->register_uses[slot] > USES_OF_A_NAME && all->names_used < MACHINE_REGISTERS) {
         all->register_uses[slot] = 0;
         all->register_names[slot] = all->names_used++;
@@ -276,17 +277,17 @@ static uint32_t register_pick(struct world *w)
 /* The bytes of the next request into out. */
 static size_t request_make(struct world *w, struct client *c, struct request *q, uint8_t *out)
 {
-    struct prng *draw = stream(w, STREAM_CLIENT);
+    struct draw *draw = stream(w, STREAM_CLIENT);
     q->token = ++w->clients.tokens << 8 | c->number;
     if (w->options.workload != NULL)
         return w->options.workload->next(w->options.workload->ctx, c->number, q->token,
-                                         prng_next(draw), &q->read, out);
-    q->read = prng_below(draw, 100) < w->swarm.read_percent;
+                                         draw_bytes(draw, 8), &q->read, out);
+    q->read = draw_below(draw, 100) >= 100 - w->swarm.read_percent; /* zeros write */
     q->name = register_pick(w);
     q->value = q->read ? 0 : q->token;
     machine_encode(&(struct machine_request){q->name, q->value}, out);
     if (q->read || w->swarm.filling == 0) return MACHINE_REQUEST_BYTES;
-    size_t filling = (size_t)prng_below(draw, w->swarm.filling + 1);
+    size_t filling = (size_t)draw_below(draw, w->swarm.filling + 1);
     memset(out + MACHINE_REQUEST_BYTES, (int)(q->token & 0xff), filling);
     return MACHINE_REQUEST_BYTES + filling;
 }
@@ -314,7 +315,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
 {
     struct node *n = &w->nodes[c->node];
     kelp_ns now = node_clock(n);
-    bool forward = prng_below(stream(w, STREAM_CLIENT), 100) >= w->swarm.local_percent;
+    bool forward = draw_below(stream(w, STREAM_CLIENT), 100) < 100 - w->swarm.local_percent;
     struct kelp_bytes user = BYTES_LITERAL("client");
     q->call = w->now;
     q->deadline = now + w->swarm.deadline;
@@ -346,7 +347,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
 static void client_burst(struct world *w, struct client *c)
 {
     uint8_t bytes[KELP_SIM_REQUEST_MAX];
-    uint64_t wanted = prng_between(stream(w, STREAM_CLIENT), 1, w->swarm.pipeline);
+    uint64_t wanted = draw_between(stream(w, STREAM_CLIENT), 1, w->swarm.pipeline);
     for (uint64_t i = 0; i < wanted && c->count < w->swarm.pipeline && !world_failed(w); i++) {
         struct request q = {0};
         size_t len = request_make(w, c, &q, bytes);
@@ -369,6 +370,6 @@ void client_wakes(struct world *w, uint32_t number)
         client_burst(w, c);
         node_run(&w->nodes[c->node]);
     }
-    kelp_ns after = prng_below(stream(w, STREAM_CLIENT), 2 * w->swarm.think) + 1;
+    kelp_ns after = 2 * w->swarm.think - draw_below(stream(w, STREAM_CLIENT), 2 * w->swarm.think);
     world_push(w, w->now + after, EVENT_CLIENT, 0, number, NULL);
 }

@@ -156,9 +156,9 @@ static const struct kelp_member *member_of(const struct wire_config *c, kelp_id 
 static enum wire_refusal stranger_draw(struct world *w, const struct wire_judge *judge,
                                        struct wire_hello *hello)
 {
-    struct prng *draw = stream(w, STREAM_FAULT);
+    struct draw *draw = &w->fault;
     const struct kelp_member *member = member_of(judge->committed, hello->node);
-    switch (prng_below(draw, 5)) {
+    switch (draw_below(draw, 5)) {
     case 0:
         if (id_zero(hello->cluster) || id_zero(judge->cluster)) return 0;
         hello->cluster.lo ^= 1u;
@@ -184,9 +184,9 @@ static enum wire_refusal stranger_draw(struct world *w, const struct wire_judge 
 
 void knock_stranger(struct world *w)
 {
-    struct prng *draw = stream(w, STREAM_FAULT);
-    struct node *claimed = &w->nodes[prng_below(draw, w->node_count)];
-    struct node *knocked = &w->nodes[prng_below(draw, w->node_count)];
+    struct draw *draw = &w->fault;
+    struct node *claimed = &w->nodes[draw_below(draw, w->node_count)];
+    struct node *knocked = &w->nodes[draw_below(draw, w->node_count)];
     if (claimed == knocked || claimed->state != NODE_UP || knocked->state != NODE_UP) return;
     struct wire_hello hello = {0};
     struct wire_judge judge;

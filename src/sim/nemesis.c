@@ -12,31 +12,39 @@
 
 #define MS ((kelp_ns)1000000)
 
-static struct prng *draw_of(struct world *w)
+static struct draw *draw_of(struct world *w)
 {
-    return stream(w, STREAM_FAULT);
+    return &w->fault;
 }
 
 static kelp_ns a_while(struct world *w)
 {
-    return prng_between(draw_of(w), 50, max_u64(51, w->swarm.fault_long / MS)) * MS;
+    return draw_between(draw_of(w), 50, max_u64(51, w->swarm.fault_long / MS)) * MS;
 }
 
 static struct node *some_node(struct world *w)
 {
-    return &w->nodes[prng_below(draw_of(w), w->node_count)];
+    return &w->nodes[draw_below(draw_of(w), w->node_count)];
 }
 
+/* All there is to know of a fault is in one record: how long until it comes, which one it is and
+ * whom it meets. Without another record there are no more faults. */
 static void next_later(struct world *w)
 {
-    kelp_ns after = prng_below(draw_of(w), 2 * w->swarm.fault_every) + 1;
+    struct draw *faults = stream(w, STREAM_FAULT);
+    if (!draw_more(faults)) {
+        world_push(w, w->now, EVENT_HEAL, 0, 0, NULL);
+        return;
+    }
+    w->fault = draw_record(faults, w->fault_record);
+    kelp_ns after = draw_below(draw_of(w), 2 * w->swarm.fault_every) + 1;
     world_push(w, w->now + after, EVENT_FAULT, 0, 0, NULL);
 }
 
 void nemesis_start(struct world *w)
 {
-    next_later(w);
     world_push(w, w->options.hurt, EVENT_HEAL, 0, 0, NULL);
+    next_later(w);
 }
 
 /* ---- the network ---- */
@@ -66,8 +74,8 @@ static void partition_begin(struct world *w)
 /* Two parts; with a bridge one node stays in touch with both. */
 static void partition_parts(struct world *w, bool bridge)
 {
-    uint64_t side = prng_next(draw_of(w));
-    unsigned middle = bridge ? (unsigned)prng_below(draw_of(w), w->node_count) : NODES_MAX;
+    uint64_t side = draw_bytes(draw_of(w), 1);
+    unsigned middle = bridge ? (unsigned)draw_below(draw_of(w), w->node_count) : NODES_MAX;
     partition_begin(w);
     for (unsigned a = 0; a < w->node_count; a++) {
         for (unsigned b = 0; b < a; b++) {
@@ -89,7 +97,7 @@ static void partition_isolate(struct world *w)
 static void partition_one_way(struct world *w)
 {
     unsigned a = some_node(w)->slot, b = some_node(w)->slot;
-    uint64_t kind = prng_below(draw_of(w), 3);
+    uint64_t kind = draw_below(draw_of(w), 3);
     partition_begin(w);
     for (unsigned i = 0; i < w->node_count && kind < 2; i++) {
         if (i != a) w->net.cut[kind == 0 ? a : i][kind == 0 ? i : a] = true;
@@ -113,7 +121,7 @@ void nemesis_flap(struct world *w, uint64_t number)
     world_trace(w, EVENT_FLAP, net->flap_a, net->flap_b);
     bool cut = !net->cut[net->flap_a][net->flap_b];
     net->cut[net->flap_a][net->flap_b] = net->cut[net->flap_b][net->flap_a] = cut;
-    kelp_ns after = prng_between(draw_of(w), 100, 1000) * MS;
+    kelp_ns after = draw_between(stream(w, STREAM_NET), 100, 1000) * MS;
     world_push(w, w->now + after, EVENT_FLAP, 0, number, NULL);
 }
 
@@ -144,8 +152,8 @@ static void crash(struct world *w, struct node *n, enum sim_disk_crash kind)
     if (n->state != NODE_UP && n->state != NODE_FAULTED) return;
     w->report->crashes++;
     w->report->power_cuts += kind == SIM_CRASH_POWER;
-    bool long_gone = prng_chance(draw_of(w), 1, 6);
-    kelp_ns back = long_gone ? a_while(w) * 2 : prng_between(draw_of(w), 1, 1000) * MS;
+    bool long_gone = draw_chance(draw_of(w), 1, 6);
+    kelp_ns back = long_gone ? a_while(w) * 2 : draw_between(draw_of(w), 1, 1000) * MS;
     node_crash(n, kind, back);
 }
 
@@ -190,19 +198,20 @@ static void wipe(struct world *w)
 static void stall_disk(struct world *w)
 {
     struct node *n = some_node(w);
-    n->stall = prng_below(draw_of(w), w->swarm.stall_max);
+    n->stall = draw_below(draw_of(w), w->swarm.stall_max);
     w->report->stalls++;
 }
 
 static void stop_node(struct world *w)
 {
     struct node *n = some_node(w);
-    sim_node_stop(n, prng_between(draw_of(w), 1, 800) * MS);
+    sim_node_stop(n, draw_between(draw_of(w), 1, 800) * MS);
 }
 
 static void fault_happens(struct world *w, enum sim_fault fault)
 {
     switch (fault) {
+    case FAULT_NONE: return;
     case FAULT_KILL: crash(w, some_node(w), SIM_CRASH_PROCESS); return;
     case FAULT_POWER: crash(w, some_node(w), SIM_CRASH_POWER); return;
     case FAULT_POWER_ALL: power_all(w); return;
@@ -234,13 +243,13 @@ static void fault_trace(struct world *w, enum sim_fault fault)
 void nemesis_next(struct world *w)
 {
     if (w->swarm.weight_sum == 0) return;
-    uint64_t pick = prng_below(draw_of(w), w->swarm.weight_sum);
+    uint64_t pick = draw_below(draw_of(w), w->swarm.weight_sum);
     unsigned fault = 0;
     while (pick >= w->swarm.weights[fault])
         pick -= w->swarm.weights[fault++];
     world_trace(w, EVENT_FAULT, 0, fault);
     fault_trace(w, (enum sim_fault)fault);
-    w->report->faults++;
+    w->report->faults += fault != FAULT_NONE;
     fault_happens(w, (enum sim_fault)fault);
     next_later(w);
 }
@@ -258,7 +267,7 @@ void nemesis_heal(struct world *w)
         n->paused_until = 0;
         n->stall = 0;
         if (n->job_end != KELP_NEVER) n->job_end = min_u64(n->job_end, w->now + 10 * MS);
-        if (n->state == NODE_FAULTED && prng_chance(draw_of(w), 1, 2))
+        if (n->state == NODE_FAULTED && draw_chance(stream(w, STREAM_NODE), 1, 2))
             node_crash(n, SIM_CRASH_PROCESS, 10 * MS);
         if (n->state == NODE_DOWN) node_start(n);
         /* A sync that has not failed by now never will. */

@@ -127,7 +127,7 @@ static void dial_later(struct world *w, struct link *l, kelp_ns after)
 
 static kelp_ns back_off(struct world *w)
 {
-    return prng_between(stream(w, STREAM_NET), 5, 120) * MS;
+    return draw_between(stream(w, STREAM_NET), 5, 120) * MS;
 }
 
 void sim_net_dial(struct world *w, struct link *l)
@@ -140,7 +140,7 @@ void sim_net_dial(struct world *w, struct link *l)
     l->state = LINK_HELLO;
     l->last_arrival[0] = l->last_arrival[1] = 0;
     knock_hello(w, l);
-    world_push(w, w->now + prng_between(stream(w, STREAM_NET), 100, 400) * MS, EVENT_DIAL_LATE,
+    world_push(w, w->now + draw_between(stream(w, STREAM_NET), 100, 400) * MS, EVENT_DIAL_LATE,
                l->dialler, l->connection, NULL);
 }
 
@@ -181,10 +181,10 @@ void net_closed(struct node *n, uint64_t connection)
 /* The other end of a connection learns of its end: soon, or, when nobody tells it, much later. */
 static void tell_closed(struct world *w, struct link *l, unsigned end, uint64_t connection)
 {
-    struct prng *draw = stream(w, STREAM_NET);
+    struct draw *draw = stream(w, STREAM_NET);
     unsigned other = end == l->dialler ? l->acceptor : l->dialler;
-    bool silent = w->net.cut[other][end] || (!w->healing && prng_chance(draw, 1, 8));
-    kelp_ns after = silent ? prng_between(draw, 200, 4000) * MS : w->swarm.delay_min;
+    bool silent = w->net.cut[other][end] || (!w->healing && draw_chance(draw, 1, 8));
+    kelp_ns after = silent ? draw_between(draw, 200, 4000) * MS : w->swarm.delay_min;
     world_push(w, w->now + after, EVENT_CLOSED, end, connection, NULL);
 }
 
@@ -201,7 +201,7 @@ void net_node_starts(struct node *n)
         for (unsigned lane = 0; lane < LANES_USED && to != n->slot; lane++) {
             struct link *l = link_of(w, n->slot, to, lane);
             l->state = LINK_IDLE;
-            dial_later(w, l, prng_below(stream(w, STREAM_NET), 20 * MS));
+            dial_later(w, l, draw_below(stream(w, STREAM_NET), 20 * MS));
         }
     }
 }
@@ -227,7 +227,7 @@ void net_cut_connections(struct world *w, unsigned node)
     for (unsigned i = 0; i < LINKS_MAX; i++) {
         struct link *l = &w->net.links[i];
         if ((l->dialler == node || l->acceptor == node) && l->state == LINK_OPEN &&
-            prng_chance(stream(w, STREAM_FAULT), 2, 3))
+            draw_chance(stream(w, STREAM_NET), 2, 3))
             close_both(w, l, l->connection);
     }
 }
@@ -236,8 +236,8 @@ void net_cut_connections(struct world *w, unsigned node)
 
 static void packet_damage(struct world *w, struct packet *p)
 {
-    struct prng *draw = stream(w, STREAM_NET);
-    size_t bit = (size_t)prng_below(draw, (uint64_t)p->len * 8);
+    struct draw *draw = stream(w, STREAM_NET);
+    size_t bit = (size_t)draw_below(draw, (uint64_t)p->len * 8);
     p->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
     p->damaged = true;
     w->report->frames_damaged++;
@@ -261,34 +261,36 @@ static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_
  * reference. */
 void net_send(struct world *w, struct link *l, struct packet *p)
 {
-    struct prng *draw = stream(w, STREAM_NET);
+    struct draw *draw = stream(w, STREAM_NET);
     const struct swarm *s = &w->swarm;
-    uint64_t bits = prng_next(draw);
-    uint32_t fate = bits & 0xffff, late = bits >> 16 & 0xffff, again = bits >> 32 & 0xffff;
-    kelp_ns delay = s->delay_min + prng_below(draw, s->delay_range);
+    uint64_t bits = draw_bytes(draw, 6);
+    uint32_t fate = bits & 0xffff, late = bits >> 16 & 0xffff, again = (uint32_t)(bits >> 32);
+    kelp_ns delay = s->delay_min + draw_below(draw, s->delay_range);
     bool handshake = p->kind == WIRE_HELLO || p->kind == WIRE_REFUSE;
-    uint32_t lost = w->net.stormy ? s->lost + 13000 : s->lost;
+    uint32_t lost = 65536 - (w->net.stormy ? s->lost + 13000 : s->lost);
     w->report->frames++;
-    if (w->net.cut[p->from][p->to] || fate < lost) {
+    if (w->net.cut[p->from][p->to] || fate >= lost) {
         w->report->frames_lost++;
-        w->report->faults += fate < lost;
+        w->report->faults += fate >= lost;
         net_packet_drop(w, p);
         return;
     }
-    if (late < (w->net.stormy ? s->late + 6500 : s->late)) delay += prng_below(draw, s->delay_late);
-    if (fate >= 65536 - s->damaged) packet_damage(w, p);
+    if (late >= 65536 - (w->net.stormy ? s->late + 6500 : s->late))
+        delay += draw_below(draw, s->delay_late);
+    if (fate >= lost - s->damaged) packet_damage(w, p);
     packet_goes(w, l, p, delay);
     if (handshake || p->damaged) {
         net_packet_drop(w, p);
         return;
     }
-    if (again < s->repeated) {
+    if (again >= 65536 - s->repeated) {
         w->report->frames_repeated++;
         w->report->faults++;
-        packet_goes(w, l, p, s->delay_min + prng_below(draw, s->delay_range + s->delay_late / 4));
+        packet_goes(w, l, p, s->delay_min + draw_below(draw, s->delay_range + s->delay_late / 4));
     }
     struct packet **old = &w->net.replays[w->net.replay_next++ % REPLAYS_MAX];
-    if (again >= 65536 - s->replayed && *old != NULL && !w->net.cut[(*old)->from][(*old)->to]) {
+    if (again < 65536 - s->repeated && again >= 65536 - s->repeated - s->replayed && *old != NULL &&
+        !w->net.cut[(*old)->from][(*old)->to]) {
         /* It comes again on whatever connection its ends have now. */
         w->report->frames_repeated++;
         w->report->faults++;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/min.h"
 #include "sim/world.h"
 
@@ -95,7 +96,7 @@ static void machine_port_apply(void *machine, kelp_index first, const struct kel
     if (w->swarm.apply_range == 0) {
         apply_now(n, first, entries, count);
     } else if (batch_keep(&n->batch, first, entries, count)) {
-        n->apply_end = w->now + prng_below(stream(w, STREAM_NODE), w->swarm.apply_range);
+        n->apply_end = w->now + draw_below(stream(w, STREAM_NODE), w->swarm.apply_range);
     } else {
         checker_fail(w->checker, RULE_W02, "no memory for a batch");
     }
@@ -178,12 +179,12 @@ static void node_note(void *ctx, int level, const char *line)
 bool node_make(struct world *w, unsigned slot)
 {
     struct node *n = &w->nodes[slot];
-    struct prng *draw = stream(w, STREAM_NODE);
+    struct draw *draw = stream(w, STREAM_NODE);
     *n = (struct node){.world = w, .slot = (uint8_t)slot, .id = slot + 1};
     n->wake = n->job_end = n->apply_end = KELP_NEVER;
-    n->random.state = prng_next(draw);
-    n->clock_rate = 1000 - w->swarm.clock_drift + prng_below(draw, 2 * w->swarm.clock_drift + 1);
-    n->disk = sim_disk_new(prng_next(stream(w, STREAM_DISK)), DISK_BYTES, w->swarm.tear_bytes);
+    n->random.state = hash_mix(draw_bytes(draw, 8), n->id); /* never two nodes alike */
+    n->clock_rate = 1000 - w->swarm.clock_drift + draw_below(draw, 2 * w->swarm.clock_drift + 1);
+    n->disk = sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), DISK_BYTES, w->swarm.tear_bytes);
     if (n->disk == NULL) return false;
     if (w->options.broken == KELP_SIM_BREAK_LOG_SYNC) sim_disk_lie(n->disk, "log/");
     return true;
@@ -318,9 +319,9 @@ static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
         .note_ctx = n,
     };
     if (w->options.broken == KELP_SIM_BREAK_VOTE_SYNC) sim_disk_lie(n->disk, NULL);
-    struct prng *draw = stream(n->world, STREAM_DISK);
-    if (w->swarm.crash_in_recovery && prng_chance(draw, 1, 8))
-        sim_disk_budget(n->disk, prng_between(draw, 1, 30));
+    struct draw *draw = stream(n->world, STREAM_DISK);
+    if (w->swarm.crash_in_recovery && draw_chance(draw, 1, 8))
+        sim_disk_budget(n->disk, draw_between(draw, 1, 30));
     enum kelp_error error = store_open(sim_disk_port(n->disk), &options, &n->store, fault);
     /* A call that fails while dying may be one whose failure the store is free to overlook. */
     if (error == KELP_OK && sim_disk_dead(n->disk)) {
@@ -337,11 +338,11 @@ static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
 static void node_dies_again(struct node *n)
 {
     struct world *w = n->world;
-    struct prng *draw = stream(w, STREAM_DISK);
-    sim_disk_crash(n->disk, prng_chance(draw, 1, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+    struct draw *draw = stream(w, STREAM_DISK);
+    sim_disk_crash(n->disk, draw_chance(draw, 1, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
     w->report->recovery_crashes++;
     w->report->faults++;
-    world_push(w, w->now + prng_between(draw, 1, 500) * MS, EVENT_START, n->slot, 0, NULL);
+    world_push(w, w->now + draw_between(draw, 1, 500) * MS, EVENT_START, n->slot, 0, NULL);
 }
 
 static void node_clock_start(struct node *n)
@@ -464,7 +465,7 @@ void node_lose(struct node *n)
     if (n->state != NODE_UP) return;
     node_crash(n, SIM_CRASH_POWER, 500 * MS);
     struct sim_disk *empty =
-        sim_disk_new(prng_next(stream(w, STREAM_DISK)), DISK_BYTES, w->swarm.tear_bytes);
+        sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), DISK_BYTES, w->swarm.tear_bytes);
     if (empty == NULL) {
         checker_fail(w->checker, RULE_W02, "no memory for a disk");
         return;

@@ -67,8 +67,8 @@ static void job_begin(struct node *n)
                job_at(n, n->job_batch)->kind == JOB_SAVE)
             n->job_batch++;
     }
-    struct prng *draw = stream(w, STREAM_DISK);
-    kelp_ns takes = w->swarm.save_min + prng_below(draw, w->swarm.save_range) + n->stall;
+    struct draw *draw = stream(w, STREAM_DISK);
+    kelp_ns takes = w->swarm.save_min + draw_below(draw, w->swarm.save_range) + n->stall;
     n->stall = 0;
     n->job_end = w->now + takes;
 }
@@ -282,9 +282,9 @@ void saver_job_ends(struct node *n)
 
 void saver_die(struct node *n, enum sim_disk_crash crash)
 {
-    struct prng *draw = stream(n->world, STREAM_DISK);
+    struct draw *draw = stream(n->world, STREAM_DISK);
     if (n->job_end != KELP_NEVER && n->state == NODE_UP) {
-        uint64_t operations = prng_below(draw, OPERATIONS_OF_A_JOB);
+        uint64_t operations = draw_below(draw, OPERATIONS_OF_A_JOB);
         struct kelp_fault fault = {0};
         struct read_result read = {0};
         sim_disk_budget(n->disk, operations);

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "sim/run.h"
 #include "sim/world.h"
 
 _Static_assert(KELP_EVENT_COUNT <= KELP_SIM_MARKS_MAX, "every event has its mark");
@@ -42,11 +43,24 @@ static void assertion_failed(const char *expression, const char *file, int line)
 
 /* ---- a world ---- */
 
-static bool world_make(struct world *w)
+/* Without a case the seed expands every stream without end. */
+static void streams_make(struct world *w, const struct sim_play *play)
 {
     struct prng seeds = {hash_mix(0x6b656c70, w->seed)};
-    for (unsigned i = 0; i < STREAM_COUNT; i++)
-        w->streams[i].state = prng_next(&seeds);
+    for (unsigned i = 0; i < STREAM_COUNT; i++) {
+        struct draw *d = stream(w, (enum stream)i);
+        d->expand.state = prng_next(&seeds);
+        if (play->choices != NULL) {
+            d->finite = true;
+            d->bytes = play->choices->streams[i].data;
+            d->len = play->choices->streams[i].len;
+        }
+        if (play->keep != NULL) d->kept = &play->keep->streams[i];
+    }
+}
+
+static bool world_make(struct world *w)
+{
     swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
     w->node_count = w->report->nodes = w->swarm.nodes;
     w->checker = checker_new(w->node_count);
@@ -63,7 +77,7 @@ static bool world_make(struct world *w)
         (void)snprintf(w->members[i].peer.text, sizeof w->members[i].peer.text, "node-%u:7101",
                        i + 1);
         if (!node_make(w, i)) return false;
-        world_push(w, prng_below(stream(w, STREAM_NODE), SECOND), EVENT_START, i, 0, NULL);
+        world_push(w, draw_below(stream(w, STREAM_NODE), SECOND), EVENT_START, i, 0, NULL);
     }
     nemesis_start(w);
     w->leader_at = w->write_at = w->equal_at = KELP_NEVER;
@@ -109,27 +123,28 @@ static const char *options_wrong(const struct kelp_sim_options *o)
     return NULL;
 }
 
-bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
-                  struct kelp_sim_report *report)
+static bool run_refused(struct kelp_sim_report *report, const char *invariant, const char *why)
 {
-    struct kelp_sim_options defaults = kelp_sim_options_default();
-    if (options == NULL) options = &defaults;
+    (void)snprintf(report->invariant, sizeof report->invariant, "%s", invariant);
+    (void)snprintf(report->message, sizeof report->message, "%s", why);
+    return false;
+}
+
+bool sim_run(uint64_t seed, const struct kelp_sim_options *options, const struct sim_play *play,
+             struct kelp_sim_report *report)
+{
     memset(report, 0, sizeof *report);
     report->seed = seed;
     const char *wrong = options_wrong(options);
-    struct world *w = wrong == NULL ? calloc(1, sizeof *w) : NULL;
-    if (w == NULL) {
-        (void)snprintf(report->invariant, sizeof report->invariant, "%s",
-                       wrong != NULL ? "options" : "memory");
-        (void)snprintf(report->message, sizeof report->message, "%s",
-                       wrong != NULL ? wrong : "out of memory");
-        return false;
-    }
+    if (wrong != NULL) return run_refused(report, "options", wrong);
+    struct world *w = calloc(1, sizeof *w);
+    if (w == NULL) return run_refused(report, "memory", "out of memory");
     w->options = *options;
     w->report = report;
     w->seed = seed;
     running = w;
     assert_hook_set(assertion_failed);
+    streams_make(w, play);
     bool made = world_make(w);
     if (made && world_run(w)) workload_judge(w);
     report->passed = made && !world_failed(w);
@@ -141,6 +156,22 @@ bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
     running = NULL;
     free(w);
     return report->passed;
+}
+
+bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
+                  struct kelp_sim_report *report)
+{
+    struct kelp_sim_options defaults = kelp_sim_options_default();
+    if (options == NULL) options = &defaults;
+    if (options->choices.data == NULL) return sim_run(seed, options, &(struct sim_play){0}, report);
+    struct draw_case choices;
+    if (!draw_case_read(&choices, options->choices.data, options->choices.len)) {
+        memset(report, 0, sizeof *report);
+        return run_refused(report, "options", "choices unpack to too many bytes");
+    }
+    bool passed = sim_run(seed, options, &(struct sim_play){.choices = &choices}, report);
+    draw_case_free(&choices);
+    return passed;
 }
 
 /* ---- lines ---- */

@@ -7,12 +7,13 @@
 #ifndef SIM_SWARM_H
 #define SIM_SWARM_H
 
-#include "base/prng.h"
 #include "kelp/core.h"
 #include "kelp/sim.h"
+#include "sim/draw.h"
 
 enum sim_fault {
-    FAULT_KILL = 0,   /* a process dies, the page cache stays */
+    FAULT_NONE = 0,   /* what zero bytes mean */
+    FAULT_KILL,       /* a process dies, the page cache stays */
     FAULT_POWER,      /* a node loses power */
     FAULT_POWER_ALL,  /* all of them at once */
     FAULT_PAUSE,      /* a process stands still while its clock runs on */
@@ -61,8 +62,8 @@ struct swarm {
     kelp_ns fault_long; /* the longest partition or pause */
 };
 
-/* swarm_draw - everything from one generator; nodes 0: drawn too. */
-void swarm_draw(struct swarm *s, struct prng *prng, uint32_t nodes);
+/* swarm_draw - everything from one stream; nodes 0: drawn too. */
+void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes);
 
 /* swarm_calm - the same cluster without faults, for healing. */
 void swarm_calm(struct swarm *s);

@@ -164,6 +164,7 @@ static bool event_waits(struct world *w, const struct sim_event *event)
 
 static void world_heals(struct world *w)
 {
+    if (w->healing) return;
     world_trace(w, EVENT_HEAL, 0, 0);
     w->healing = true;
     w->healed_at = w->now;

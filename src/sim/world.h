@@ -5,8 +5,8 @@
  * One thread, one heap of events, and for each node two moments that change too often for the heap:
  * when its driver wants to be called and when its disk job ends. world.c takes the earliest of all;
  * at one moment the heap comes before nodes and a lower node before a higher one. Each event
- * changes one node, which is then judged by the checker. Randomness comes from one generator a
- * concern, so that a new draw in one place does not change what another one draws. */
+ * changes one node, which is then judged by the checker. Choices come from one stream of bytes a
+ * concern (draw.h), so that a new draw in one place does not change what another one draws. */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
@@ -14,6 +14,7 @@
 #include "rsm/rsm.h"
 #include "sim/checker.h"
 #include "sim/disk.h"
+#include "sim/draw.h"
 #include "sim/heap.h"
 #include "sim/machine.h"
 #include "sim/swarm.h"
@@ -24,16 +25,6 @@
 #define PIPELINE_MAX 16u
 #define LINKS_MAX    (NODES_MAX * NODES_MAX * 2u)
 #define REPLAYS_MAX  64u
-
-enum stream {
-    STREAM_SWARM,
-    STREAM_NET,
-    STREAM_DISK,
-    STREAM_CLIENT,
-    STREAM_FAULT,
-    STREAM_NODE,
-    STREAM_COUNT
-};
 
 enum event_kind {
     EVENT_FRAME = 1, /* a packet arrives; value: none, item: packet */
@@ -178,6 +169,7 @@ struct client {
     uint64_t life;            /* of the node when the line was opened */
     struct driver_line *line; /* NULL: none */
     kelp_index floor;
+    uint32_t tries;                    /* to find a node */
     struct request open[PIPELINE_MAX]; /* a ring, oldest first */
     uint32_t first, count;
 };
@@ -213,7 +205,9 @@ struct world {
     struct checker *checker;
     struct swarm swarm;
     uint64_t seed;
-    struct prng streams[STREAM_COUNT];
+    struct draw streams[STREAM_COUNT];
+    struct draw fault; /* the record of the fault that comes next or happens now */
+    uint8_t fault_record[DRAW_RECORD_BYTES];
     struct sim_heap heap;
     kelp_ns now;
     uint64_t hash;
@@ -232,7 +226,7 @@ struct world {
     struct driver_member members[NODES_MAX];
 };
 
-static inline struct prng *stream(struct world *w, enum stream s)
+static inline struct draw *stream(struct world *w, enum stream s)
 {
     return &w->streams[s];
 }
