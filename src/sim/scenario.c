@@ -13,6 +13,7 @@
  * compares the two texts, a rewrite writes the new one. */
 #include "sim/scenario.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -134,21 +135,17 @@ static void command(struct scenario *s)
     words_end(s);
 }
 
-/* Show a command with the nodes after it; false: enough. */
-static bool shown(struct scenario *s, const char *line, size_t from)
+/* Run a line, told as a step if somebody reads along; false: he has read enough. */
+static bool command_line(struct scenario *s, const char *line)
 {
-    size_t lines = s->lines.len;
-    (void)fprintf(s->step, "> %s\n%.*s", line, (int)(lines - from),
-                  (const char *)s->lines.data + from);
-    act_state(s, NULL);
-    (void)fprintf(s->step, "%.*s", (int)(s->lines.len - lines),
-                  (const char *)s->lines.data + lines);
-    s->lines.len = lines; /* not part of the transcript */
-    (void)fflush(s->step);
-    int typed = getchar();
-    for (int c = typed; c != '\n' && c != EOF; c = getchar()) {
-    }
-    return typed != 'q';
+    bool expects = strncmp(line, "expect ", 7) == 0;
+    if (s->step != NULL && !step_begin(s, line, !expects && !setup_is(s, line))) return false;
+    char *copy = scenario_memory(s, strlen(line) + 1);
+    memcpy(copy, line, strlen(line));
+    words_split(s, copy);
+    if (words_left(s)) command(s);
+    if (s->step != NULL) step_end(s, expects);
+    return true;
 }
 
 static void block_end(struct scenario *s, struct buf *out)
@@ -184,19 +181,15 @@ static void play(struct scenario *s, char *text, struct buf *out)
         if (ends) continue;
         (void)buf_append_text(out, line);
         (void)buf_append_text(out, "\n");
+        if (s->step != NULL && (empty || line[0] == '#')) step_text(s, line);
         if (empty || line[0] == '#') continue;
         in_block = true;
-        size_t from = s->lines.len;
-        char *copy = scenario_memory(s, strlen(line) + 1);
-        memcpy(copy, line, strlen(line));
-        words_split(s, copy);
-        if (words_left(s)) command(s);
-        if (s->step != NULL && s->started && !shown(s, line, from)) return;
+        if (!command_line(s, line)) return;
     }
     if (in_block) block_end(s, out);
 }
 
-bool scenario_play(struct kelp_bytes text, FILE *step, struct buf *out,
+bool scenario_play(struct kelp_bytes text, const struct scenario_step *step, struct buf *out,
                    struct scenario_report *report)
 {
     *report = (struct scenario_report){.passed = true};
@@ -218,6 +211,7 @@ bool scenario_play(struct kelp_bytes text, FILE *step, struct buf *out,
         play(s, copy, out);
     } else {
         (void)buf_append(out, buf_bytes(&s->lines)); /* as far as it went */
+        if (step != NULL) step_end(s, false);
     }
     running = NULL;
     assert_hook_set(NULL);
@@ -232,6 +226,11 @@ bool scenario_play(struct kelp_bytes text, FILE *step, struct buf *out,
 }
 
 /* ---- files ---- */
+
+static void complain(const char *path, const char *words)
+{
+    (void)fprintf(stderr, "kelp sim scenario: %s: %s\n", path, words);
+}
 
 /* How many whole lines two texts have in common at their beginning; *at: where they end. */
 static size_t common_lines(struct kelp_bytes a, struct kelp_bytes b, size_t *at)
@@ -282,25 +281,36 @@ static void print_difference(FILE *out, const char *path, struct kelp_bytes want
     print_lines(out, '+', have, at, have_end);
 }
 
+/* The whole file; false after a complaint. */
 static bool read_file(const char *path, struct buf *text)
 {
     FILE *file = fopen(path, "rb");
-    if (file == NULL) return false;
-    size_t got = 1;
+    size_t got = file != NULL ? 1 : 0;
+    errno = file != NULL ? 0 : errno;
     while (got > 0 && buf_reserve(text, 4096) == KELP_OK) {
         got = fread(text->data + text->len, 1, 4096, file);
         text->len += got;
     }
-    bool whole = !ferror(file) && text->error == KELP_OK;
-    return fclose(file) == 0 && whole;
+    bool whole = file != NULL && !ferror(file) && text->error == KELP_OK;
+    if (text->error == KELP_E_LIMIT)
+        complain(path, "larger than 1 MiB");
+    else if (!whole)
+        complain(path, text->error != KELP_OK ? "out of memory" : strerror(errno));
+    if (file != NULL) (void)fclose(file); /* nothing was written */
+    return whole;
 }
 
 static bool write_file(const char *path, const struct buf *text)
 {
     FILE *file = fopen(path, "wb");
-    if (file == NULL) return false;
-    bool whole = fwrite(text->data, 1, text->len, file) == text->len;
-    return fclose(file) == 0 && whole;
+    bool whole = file != NULL && fwrite(text->data, 1, text->len, file) == text->len;
+    int error = errno;
+    if (file != NULL && fclose(file) != 0 && whole) {
+        whole = false;
+        error = errno;
+    }
+    if (!whole) complain(path, strerror(error));
+    return whole;
 }
 
 static int judge(const char *path, enum scenario_mode mode, FILE *out, const struct buf *was,
@@ -317,16 +327,13 @@ static int judge(const char *path, enum scenario_mode mode, FILE *out, const str
         return 1;
     }
     if (mode == SCENARIO_STEP || same) return 0;
-    if (mode == SCENARIO_REWRITE) {
-        if (write_file(path, is)) return 0;
-        (void)fprintf(out, "%s could not be written\n", path);
-        return 1;
-    }
+    if (mode == SCENARIO_REWRITE) return write_file(path, is) ? 0 : 1;
     print_difference(out, path, buf_bytes(was), buf_bytes(is));
     return 1;
 }
 
-int scenario_file(const char *path, enum scenario_mode mode, FILE *out, uint64_t *marks)
+int scenario_file(const char *path, enum scenario_mode mode, const struct scenario_step *step,
+                  FILE *out, uint64_t *marks)
 {
     struct buf was, is;
     struct scenario_report report;
@@ -334,40 +341,64 @@ int scenario_file(const char *path, enum scenario_mode mode, FILE *out, uint64_t
     buf_init(&is, 8 * TEXT_MAX);
     int status = 2;
     if (read_file(path, &was)) {
-        FILE *step = mode == SCENARIO_STEP ? out : NULL;
-        (void)scenario_play(buf_bytes(&was), step, &is, &report);
+        (void)scenario_play(buf_bytes(&was), mode == SCENARIO_STEP ? step : NULL, &is, &report);
         status = judge(path, mode, out, &was, &is, &report);
         for (int type = 0; marks != NULL && type < KELP_EVENT_COUNT; type++)
             marks[type] += report.marks[type];
-    } else {
-        (void)fprintf(out, "%s cannot be read\n", path);
     }
     buf_close(&was);
     buf_close(&is);
     return status;
 }
 
-int scenario_verb(int count, char *const *arguments)
+/* ---- the verb ---- */
+
+static const char usage[] = "kelp sim scenario FILE [--rewrite | --step]";
+
+static void print_help(void)
+{
+    (void)printf("%s\n    play one story and compare its transcript\n\n", usage);
+    (void)fputs(
+        "  --rewrite                write the transcripts of FILE anew; read the difference\n"
+        "  --step                   tell it one command at a time; on a terminal Enter does the\n"
+        "                           step you see, s shows all nodes, q ends. Judges what the\n"
+        "                           story expects, not its transcript, so commands may be tried\n"
+        "\nExits 0 if all is as the file says, 1 if not, 2 if it cannot be read or the words are\n"
+        "wrong. tests/scenario/README.md explains the commands.\n",
+        stdout);
+}
+
+static int wrong_usage(const char *word, const char *why)
+{
+    (void)fprintf(stderr, "kelp sim scenario: %s: %s: %s\n", word, why, usage);
+    return 2;
+}
+
+int scenario_verb(int count, char *const *arguments, FILE *typing)
 {
     const char *path = NULL;
     enum scenario_mode mode = SCENARIO_CHECK;
     for (int i = 0; i < count; i++) {
-        if (strcmp(arguments[i], "--rewrite") == 0) {
-            mode = SCENARIO_REWRITE;
-        } else if (strcmp(arguments[i], "--step") == 0) {
-            mode = SCENARIO_STEP;
-        } else if (arguments[i][0] == '-' || path != NULL) {
-            (void)fprintf(stderr,
-                          "kelp sim scenario: \"%s\" makes no sense; FILE [--rewrite] [--step]\n",
-                          arguments[i]);
-            return 2;
+        const char *word = arguments[i];
+        bool rewrite = strcmp(word, "--rewrite") == 0;
+        if (strcmp(word, "--help") == 0) {
+            print_help();
+            return 0;
+        } else if (rewrite || strcmp(word, "--step") == 0) {
+            if (mode != SCENARIO_CHECK) return wrong_usage(word, "one of these, once");
+            mode = rewrite ? SCENARIO_REWRITE : SCENARIO_STEP;
+        } else if (word[0] == '-') {
+            return wrong_usage(word, "no such flag");
+        } else if (path != NULL) {
+            return wrong_usage(word, "one word too many");
         } else {
-            path = arguments[i];
+            path = word;
         }
     }
-    if (path == NULL) {
-        (void)fprintf(stderr, "kelp sim scenario: which FILE? FILE [--rewrite] [--step]\n");
-        return 2;
-    }
-    return scenario_file(path, mode, stdout, NULL);
+    if (path == NULL) return wrong_usage("FILE", "missing");
+    const struct scenario_step step = {.out = stdout, .in = typing};
+    int status = scenario_file(path, mode, &step, stdout, NULL);
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    complain("stdout", strerror(errno));
+    return 1;
 }

@@ -8,6 +8,7 @@
  *   scenario_world.c   nodes: their log, disk and clock; performing what a core asks for
  *   scenario_post.c    messages between them
  *   scenario_rules.c   what must hold after every step
+ *   scenario_step.c    telling it one command at a time
  *   scenario_expect.c  what a story says must hold now
  *
  * Everything a run allocates lies in one list and is freed at its end. Whatever goes wrong (a word
@@ -28,6 +29,7 @@
 #define SCENARIO_WORDS_MAX 256u
 #define SCENARIO_STEPS_MAX 200000u /* more, and the story does not come to rest */
 #define SCENARIO_LINE_MAX  400u
+#define SCENARIO_STATE_MAX 256u
 
 /* An entry is the same everywhere exactly if its term and its name are: the name is 0 for what a
  * story gives at the start and unique for every entry that a leader makes later. */
@@ -76,6 +78,7 @@ struct node {
     kelp_index commit_seen; /* the rules have looked at commits up to here */
     bool fault_told;
     uint32_t seen_block[KELP_EVENT_COUNT], seen_ever[KELP_EVENT_COUNT];
+    char told[SCENARIO_STATE_MAX]; /* --step: how it was when last told */
 };
 
 struct letter { /* a message on its way, with the entries it names */
@@ -119,8 +122,11 @@ struct scenario {
     jmp_buf stop;
     struct chunk *memory;
     struct scenario_report *report;
-    struct buf lines; /* of the current block's transcript */
-    FILE *step;
+    struct buf lines;                 /* of the current block's transcript */
+    const struct scenario_step *step; /* NULL: nobody reads along */
+    size_t step_count;                /* told so far */
+    size_t step_lines, step_failure;  /* where this step's share of lines and failures begins */
+    bool step_open;
     bool hidden; /* `quietly`: nothing goes into the transcript */
     size_t line;
     struct words words;
@@ -184,6 +190,7 @@ void words_entries(struct scenario *s, struct entries *log);
 
 /* ---- scenario_setup.c ---- */
 bool setup_command(struct scenario *s, const char *word);
+bool setup_is(const struct scenario *s, const char *line); /* would it be a command of the setup? */
 void setup_start(struct scenario *s); /* starts all nodes at the first other command */
 
 /* ---- scenario_act.c ---- */
@@ -231,5 +238,13 @@ kelp_index rules_committed(const struct scenario *s);
 /* ---- scenario_expect.c ---- */
 void expect_command(struct scenario *s);
 struct token *expect_token(struct scenario *s, uint64_t number); /* NULL: none */
+
+/* ---- scenario_step.c ---- */
+void step_text(struct scenario *s, const char *line); /* a comment, an empty line */
+void step_started(struct scenario *s);                /* how the nodes are now is no news */
+/* step_begin - tell the command, and ask if it waits and somebody is there; false: enough. */
+bool step_begin(struct scenario *s, const char *line, bool waits);
+/* step_end - tell what the command did; expected: it is an expectation. */
+void step_end(struct scenario *s, bool expected);
 
 #endif

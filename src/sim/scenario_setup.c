@@ -61,15 +61,15 @@ static void setup_log(struct scenario *s)
     }
 }
 
+static const char *const numbers[] = {"term", "vote", "commit", "applied", "snapshot", "everyone"};
+
 /* Words that give one number to each of some nodes. */
 static bool setup_number(struct scenario *s, const char *word)
 {
-    static const char *const names[] = {"term",    "vote",     "commit",
-                                        "applied", "snapshot", "everyone"};
     size_t which = 0;
-    while (which < COUNT_OF(names) && strcmp(word, names[which]) != 0)
+    while (which < COUNT_OF(numbers) && strcmp(word, numbers[which]) != 0)
         which++;
-    if (which == COUNT_OF(names)) return false;
+    if (which == COUNT_OF(numbers)) return false;
     uint32_t set = words_nodes(s);
     uint64_t value = words_number(s);
     for (size_t slot = 0; slot < s->node_count; slot++) {
@@ -168,12 +168,28 @@ static void setup_options(struct scenario *s)
     }
 }
 
+static const struct {
+    const char *word;
+    void (*run)(struct scenario *);
+} commands[] = {{"nodes", setup_nodes}, {"members", setup_members}, {"option", setup_options}};
+
+bool setup_is(const struct scenario *s, const char *line)
+{
+    line += strspn(line, " \t");
+    size_t len = strcspn(line, " \t");
+    if (len == 3 && memcmp(line, "log", len) == 0) return strchr(line, ':') != NULL;
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strlen(commands[i].word) == len && memcmp(line, commands[i].word, len) == 0)
+            return true;
+    }
+    for (size_t i = 0; !s->started && i < COUNT_OF(numbers); i++) {
+        if (strlen(numbers[i]) == len && memcmp(line, numbers[i], len) == 0) return true;
+    }
+    return false;
+}
+
 bool setup_command(struct scenario *s, const char *word)
 {
-    static const struct {
-        const char *word;
-        void (*run)(struct scenario *);
-    } commands[] = {{"nodes", setup_nodes}, {"members", setup_members}, {"option", setup_options}};
     if (strcmp(word, "log") == 0 && strchr(words_peek(s), ':') != NULL) { /* `log 2` shows one */
         if (s->started) scenario_stop(s, "a log is given before the nodes start");
         setup_log(s);
@@ -200,4 +216,5 @@ void setup_start(struct scenario *s)
         world_start(s, &s->nodes[slot]);
         disk->applied = 0; /* the state machine lives in memory: a crash forgets it */
     }
+    if (s->step != NULL) step_started(s);
 }

@@ -28,7 +28,7 @@ static void tell(const char *path)
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
     assert_non_null(out);
-    int status = scenario_file(path, SCENARIO_CHECK, out, marks);
+    int status = scenario_file(path, SCENARIO_CHECK, NULL, out, marks);
     assert_int_equal(fclose(out), 0);
     stories++;
     if (status != 0) {
@@ -146,7 +146,7 @@ static void a_different_transcript_is_a_failure(void **state)
     assert_int_equal(fclose(file), 0);
     FILE *out = tmpfile();
     assert_non_null(out);
-    assert_int_equal(scenario_file(path, SCENARIO_CHECK, out, NULL), 1);
+    assert_int_equal(scenario_file(path, SCENARIO_CHECK, NULL, out, NULL), 1);
     rewind(out);
     bool minus = false, plus = false;
     while (fgets(line, sizeof line, out) != NULL) {
@@ -154,8 +154,8 @@ static void a_different_transcript_is_a_failure(void **state)
         plus = plus || strcmp(line, "+1 log 1@1\n") == 0;
     }
     assert_true(minus && plus);
-    assert_int_equal(scenario_file(path, SCENARIO_REWRITE, out, NULL), 0);
-    assert_int_equal(scenario_file(path, SCENARIO_CHECK, out, NULL), 0);
+    assert_int_equal(scenario_file(path, SCENARIO_REWRITE, NULL, out, NULL), 0);
+    assert_int_equal(scenario_file(path, SCENARIO_CHECK, NULL, out, NULL), 0);
     assert_int_equal(fclose(out), 0);
     assert_int_equal(remove(path), 0);
 }
@@ -165,7 +165,8 @@ static void a_file_that_is_not_there_is_wrong_usage(void **state)
     (void)state;
     FILE *out = tmpfile();
     assert_non_null(out);
-    assert_int_equal(scenario_file(FOLDER "/no such story.txt", SCENARIO_CHECK, out, NULL), 2);
+    assert_int_equal(scenario_file(FOLDER "/no such story.txt", SCENARIO_CHECK, NULL, out, NULL),
+                     2);
     assert_int_equal(fclose(out), 0);
 }
 
@@ -232,6 +233,85 @@ static void an_assertion_ends_the_story_and_not_the_process(void **state)
     assert_true(play("nodes 1\nstate\n"));
 }
 
+/* ---- one step at a time ---- */
+
+/* What --step tells of a story; typed: what somebody types, NULL: nobody is there. */
+static bool step_through(const char *text, char *typed)
+{
+    struct buf out;
+    struct scenario_step step = {.out = fmemopen(told, sizeof told, "w")};
+    assert_non_null(step.out);
+    if (typed != NULL) step.in = fmemopen(typed, strlen(typed), "r");
+    buf_init(&out, sizeof told - 1);
+    bool passed = scenario_play(bytes_of(text, strlen(text)), &step, &out, &report);
+    buf_close(&out);
+    if (step.in != NULL) assert_int_equal(fclose(step.in), 0);
+    assert_int_equal(fclose(step.out), 0);
+    return passed;
+}
+
+static void steps_are_numbered_and_tell_what_changed(void **state)
+{
+    (void)state;
+    assert_true(step_through("# A comment.\nnodes 2\n\ncampaign 1\nexpect 2 follower\n", NULL));
+    assert_string_equal(told, "# A comment.\n[1] nodes 2\n\n[2] campaign 1\n"
+                              "   0.000  1       ELECTION_TIMEOUT\n"
+                              "   0.000  1       ROLE_PRE_CANDIDATE\n"
+                              "   0.000  1 -> 2  pre-vote? t0 for t1 last 0@0\n"
+                              "       =  1 PRE_CANDIDATE t0 commit 0 applied 0 last 0@0\n"
+                              "[3] expect 2 follower\n       =  holds\n");
+}
+
+static void a_step_tells_what_does_not_hold(void **state)
+{
+    (void)state;
+    assert_false(step_through("nodes 2\nexpect 1 leader\nstate 9\nstate 1\n", NULL));
+    assert_string_equal(told, "[1] nodes 2\n[2] expect 1 leader\n"
+                              "       !  line 2: node 1 is follower, not leader\n"
+                              "[3] state 9\n       !  line 3: there is no node 9\n");
+}
+
+static void whoever_reads_along_sees_a_step_before_it_happens(void **state)
+{
+    (void)state;
+    const char *story = "nodes 2\nstate 1\ncrash 1\nexpect 1 down\ncrash 2\n";
+    char typed[] = "\ns\n\nq\n"; /* where he types, the terminal shows the end of a line */
+    assert_true(step_through(story, typed));
+    assert_string_equal(told, "Enter does the step you see, s shows all nodes, q ends.\n\n"
+                              "[1] nodes 2\n"
+                              "[2] state 1 1 FOLLOWER t0 commit 0 applied 0 last 0@0\n"
+                              "[3] crash 1        =  1 FOLLOWER t0 commit 0 applied 0 last 0@0\n"
+                              "       =  2 FOLLOWER t0 commit 0 applied 0 last 0@0\n"
+                              "[3] crash 1        =  1 down\n"
+                              "[4] expect 1 down\n       =  holds\n[5] crash 2 ");
+    char closed[] = "\n\n";
+    assert_true(step_through(story, closed));
+    assert_non_null(strstr(told, "[5] crash 2 \n")); /* the input ended there */
+    assert_null(strstr(told, "2 down"));
+}
+
+static int verb_status(const char *line)
+{
+    char copy[128], *words[8], *rest = NULL;
+    int count = 0;
+    (void)snprintf(copy, sizeof copy, "%s", line);
+    for (char *at = strtok_r(copy, " ", &rest); at != NULL; at = strtok_r(NULL, " ", &rest))
+        words[count++] = at;
+    return scenario_verb(count, words, NULL);
+}
+
+static void wrong_words_are_usage_and_help_is_not(void **state)
+{
+    (void)state;
+    assert_int_equal(verb_status("--help"), 0);
+    assert_int_equal(verb_status(""), 2);
+    assert_int_equal(verb_status("a.txt b.txt"), 2);
+    assert_int_equal(verb_status("--fast a.txt"), 2);
+    assert_int_equal(verb_status("--step --rewrite a.txt"), 2);
+    assert_int_equal(verb_status("no-such-story.txt"), 2);
+    assert_int_equal(verb_status(FOLDER), 2); /* a folder opens and cannot be read */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +327,10 @@ int main(void)
         cmocka_unit_test(a_commit_without_a_quorum_breaks_an_invariant),
         cmocka_unit_test(a_leader_without_a_committed_entry_breaks_an_invariant),
         cmocka_unit_test(an_assertion_ends_the_story_and_not_the_process),
+        cmocka_unit_test(steps_are_numbered_and_tell_what_changed),
+        cmocka_unit_test(a_step_tells_what_does_not_hold),
+        cmocka_unit_test(whoever_reads_along_sees_a_step_before_it_happens),
+        cmocka_unit_test(wrong_words_are_usage_and_help_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
