@@ -173,7 +173,7 @@ check() {
 one() {
     build release all tests || return
     [ -z "$(ctest --test-dir build -N -R "$word" | grep 'Test *#')" ] || unit release -R "$word"
-    find tests/scenario -name '*.txt' 2>/dev/null | grep -qF -e "$word" &&
+    find tests/scenario docs/learn -name '*.txt' 2>/dev/null | grep -qF -e "$word" &&
         stage "scenarios" tools/scenario.sh build/kelp "$word"
     grep -rlq -e "def test.*$word" tests/cluster --include='test_*.py' 2>/dev/null &&
         cluster -k "$word"

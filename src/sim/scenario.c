@@ -364,7 +364,7 @@ static void print_help(void)
         "                           step you see, s shows all nodes, q ends. Judges what the\n"
         "                           story expects, not its transcript, so commands may be tried\n"
         "\nExits 0 if all is as the file says, 1 if not, 2 if it cannot be read or the words are\n"
-        "wrong. tests/scenario/README.md explains the commands.\n",
+        "wrong. tests/scenario/README.md explains the commands, docs/learn has ten lessons.\n",
         stdout);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scenario_test.c - every story under tests/scenario is told as its file says, and the interpreter
- * notices when it is not: wrong transcripts, false expectations, broken invariants, assertions.
+/* scenario_test.c - every story under tests/scenario and docs/learn is told as its file says, and
+ * the interpreter notices when it is not: wrong transcripts, false expectations, broken invariants,
+ * assertions. Told step by step, it is the same story.
  *
  * The events of the core are marks of its branches. One that no story reaches is named below, so
  * that a new one cannot be forgotten. */
@@ -69,6 +70,7 @@ static void every_story_is_told_as_its_file_says(void **state)
         (void)snprintf(path, sizeof path, FOLDER "/%s", topics[i]);
         tell_topic(path);
     }
+    tell_topic("docs/learn");
     assert_true(stories >= 50);
     assert_int_equal(failures, 0);
 }
