@@ -9,8 +9,9 @@
  * event, from outside the nodes; each has an id (I01 ...) and a name.
  *
  * To simulate your own state machine, give kelp_sim_options.machine; to ask it your own questions,
- * kelp_sim_options.workload. Without them the built-in registers are used, whose histories are
- * checked for linearizability. */
+ * kelp_sim_options.workload; to say what it should answer, kelp_sim_options.model. Without them the
+ * built-in registers are used, whose histories are checked for linearizability. docs/simulating.md
+ * is the tutorial, examples/sim_counter.c the example. */
 #ifndef KELP_SIM_H
 #define KELP_SIM_H
 
@@ -61,6 +62,9 @@ struct kelp_sim_workload {
                     enum kelp_reason reason, struct kelp_pos pos, struct kelp_bytes result);
     /* After healing, once per node with its machine: NULL if all is well, else what is wrong. */
     const char *(*judge)(void *ctx, kelp_id node, void *machine);
+    /* Before every run: forget the one before, so that the same seed asks the same. NULL: nothing
+     * is kept between runs. */
+    void (*begin)(void *ctx);
 };
 
 struct kelp_sim_options {
@@ -79,6 +83,12 @@ struct kelp_sim_options {
      * any bytes are a run, a prefix is a smaller one, zeros are mild (a fuzzer's input; a case that
      * kelp_sim_shrink found). Their form stands in src/sim/draw.h. */
     struct kelp_bytes choices;
+    /* Borrowed; NULL: none. A second state machine, written to be plain: each committed command is
+     * applied to it once, in the order of the log, and every answer of every node's machine must be
+     * the same bytes (W03 Model); so must answers to questions, where the node has applied as much.
+     * Made once a run, for node 0; of its ops apply and query are called, and close if it has one.
+     * Needs machine. */
+    const struct kelp_sim_machine *model;
 };
 
 struct kelp_sim_report {

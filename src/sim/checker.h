@@ -56,7 +56,8 @@ enum checker_rule {
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
     X(W01, Workload)                                                                               \
-    X(W02, Memory)
+    X(W02, Memory)                                                                                 \
+    X(W03, Model)
 #define X(id, name) RULE_##id,
     CHECKER_RULES(X)
 #undef X

@@ -222,9 +222,16 @@ void node_unmake(struct node *n)
 static bool machine_start(struct node *n, const struct store_found *found, struct kelp_fault *fault)
 {
     const struct kelp_sim_machine *m = &n->world->machine;
-    n->machine = m->make(m->ctx, n->id);
-    n->rsm = n->machine != NULL ? rsm_new(m->ops, n->machine, 0) : NULL;
+    struct model *model = n->world->model;
+    const struct kelp_fsm_ops *ops = m->ops;
+    void *fsm = n->machine = m->make(m->ctx, n->id);
+    if (model != NULL && fsm != NULL) {
+        fsm = model_watch(model, n->id, fsm);
+        ops = model_ops(model);
+    }
+    n->rsm = fsm != NULL ? rsm_new(ops, fsm, 0) : NULL;
     if (n->rsm == NULL) {
+        if (fsm != NULL && ops->close != NULL) ops->close(fsm);
         checker_fail(n->world->checker, RULE_W02, "no memory for a state machine");
         return false;
     }

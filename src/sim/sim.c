@@ -38,7 +38,9 @@ static void assertion_failed(const char *expression, const char *file, int line)
     (void)fprintf(stderr, "seed %llu events %llu hash %016llx FAIL assertion\n",
                   (unsigned long long)running->seed, (unsigned long long)running->report->events,
                   (unsigned long long)running->hash);
-    (void)fprintf(stderr, "again: kelp sim run --seed %llu\n", (unsigned long long)running->seed);
+    if (running->options.machine == NULL) /* else only its own program can */
+        (void)fprintf(stderr, "again: kelp sim run --seed %llu\n",
+                      (unsigned long long)running->seed);
 }
 
 /* ---- a world ---- */
@@ -71,6 +73,10 @@ static bool world_make(struct world *w)
                                            .ops = &machine_ops,
                                            .make = machine_make};
     if (w->options.machine != NULL) w->machine = *w->options.machine;
+    if (w->options.model != NULL) {
+        w->model = model_new(w->options.model, &w->machine, w->checker);
+        if (w->model == NULL) return false;
+    }
     net_make(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         w->members[i].id = i + 1;
@@ -95,6 +101,7 @@ static void world_unmake(struct world *w)
         }
         node_unmake(&w->nodes[i]);
     }
+    model_free(w->model); /* after the machines it watched */
     net_unmake(w);
     heap_free(&w->heap);
     checker_free(w->checker);
@@ -120,6 +127,9 @@ static const char *options_wrong(const struct kelp_sim_options *o)
     if ((o->machine == NULL) != (o->workload == NULL)) return "machine and workload come together";
     if (o->machine != NULL && (o->machine->ops == NULL || o->machine->make == NULL))
         return "machine lacks ops or make";
+    if (o->model != NULL && o->machine == NULL) return "a model needs a machine";
+    if (o->model != NULL && (o->model->ops == NULL || o->model->make == NULL))
+        return "model lacks ops or make";
     return NULL;
 }
 
@@ -145,6 +155,8 @@ bool sim_run(uint64_t seed, const struct kelp_sim_options *options, const struct
     running = w;
     assert_hook_set(assertion_failed);
     streams_make(w, play);
+    if (w->options.workload != NULL && w->options.workload->begin != NULL)
+        w->options.workload->begin(w->options.workload->ctx);
     bool made = world_make(w);
     if (made && world_run(w)) workload_judge(w);
     report->passed = made && !world_failed(w);

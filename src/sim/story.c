@@ -74,5 +74,9 @@ void story_tell(struct world *w)
     tell(&t, "%s: %s\n", r->invariant, r->message);
     for (unsigned i = 0; i < w->node_count; i++)
         tell_node(&t, &w->nodes[i]);
-    tell(&t, "again: kelp sim run --seed %llu\n", (unsigned long long)w->seed);
+    if (w->options.machine == NULL)
+        tell(&t, "again: kelp sim run --seed %llu\n", (unsigned long long)w->seed);
+    else /* only its own program has that machine */
+        tell(&t, "again: kelp_sim_run with seed %llu, machine and workload the same\n",
+             (unsigned long long)w->seed);
 }

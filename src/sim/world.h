@@ -17,6 +17,7 @@
 #include "sim/draw.h"
 #include "sim/heap.h"
 #include "sim/machine.h"
+#include "sim/model.h"
 #include "sim/swarm.h"
 #include "store/store.h"
 
@@ -216,6 +217,7 @@ struct world {
     struct net net;
     struct clients clients;
     struct kelp_sim_machine machine;
+    struct model *model; /* NULL: none */
     kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
     unsigned lost_nodes; /* for good, or faulted: at most a minority */
     bool healing;

@@ -342,13 +342,28 @@ static const char *ledger_judge(void *ctx, kelp_id node, void *machine)
     return counter->count > 0 ? NULL : "nothing was counted";
 }
 
+static void ledger_begins(void *ctx)
+{
+    struct ledger *ledger = ctx;
+    *ledger = (struct ledger){.lie = ledger->lie};
+}
+
+static struct kelp_sim_workload ledger_workload(struct ledger *ledger)
+{
+    return (struct kelp_sim_workload){.size = sizeof(struct kelp_sim_workload),
+                                      .ctx = ledger,
+                                      .next = ledger_next,
+                                      .outcome = ledger_outcome,
+                                      .judge = ledger_judge,
+                                      .begin = ledger_begins};
+}
+
 static void ones_own_machine_is_run_and_judged(void **state)
 {
     (void)state;
     struct ledger ledger = {0};
     struct kelp_sim_machine machine = {sizeof machine, NULL, &counter_ops, counter_make};
-    struct kelp_sim_workload workload = {sizeof workload, &ledger, ledger_next, ledger_outcome,
-                                         ledger_judge};
+    struct kelp_sim_workload workload = ledger_workload(&ledger);
     struct kelp_sim_options o = brief(10 * SECOND);
     o.nodes = 3;
     o.machine = &machine;
@@ -360,6 +375,86 @@ static void ones_own_machine_is_run_and_judged(void **state)
     ledger.lie = true;
     assert_false(kelp_sim_run(3, &o, &report));
     assert_string_equal(report.invariant, "W01 Workload");
+    assert_null(strstr(report.story, "kelp sim run")); /* that is not what runs this machine */
+    assert_non_null(strstr(report.story, "again: kelp_sim_run with seed 3"));
+}
+
+/* ---- a model: the counter once more, wrong where a test wants it to be ---- */
+
+static const struct model_error {
+    uint64_t apply_from, query_from; /* counts from which it answers one more; 0: never */
+    bool silent;
+} * model_error;
+
+static void model_apply(void *fsm, uint32_t group, const struct kelp_command *commands,
+                        size_t count, kelp_reply_fn reply, void *sink)
+{
+    (void)group;
+    struct counter *counter = fsm;
+    assert_int_equal(count, 1);
+    uint64_t told = ++counter->count, from = model_error->apply_from;
+    counter->sum = commands->pos.index;
+    if (model_error->silent) return;
+    if (from > 0 && told >= from) told++;
+    uint8_t out[8];
+    put_u64(out, told);
+    reply(sink, 0, (struct kelp_bytes){out, sizeof out});
+}
+
+static void model_query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
+                        void *sink)
+{
+    (void)group;
+    (void)question;
+    const struct counter *counter = fsm;
+    uint64_t told = counter->count, from = model_error->query_from;
+    uint8_t out[8];
+    if (from > 0 && told >= from) told++;
+    put_u64(out, told);
+    reply(sink, 0, (struct kelp_bytes){out, sizeof out});
+}
+
+static bool run_with_model(uint64_t seed, const struct model_error *error)
+{
+    static const struct kelp_fsm_ops ops = {
+        .size = sizeof ops, .apply = model_apply, .query = model_query, .close = free};
+    struct ledger ledger = {0};
+    struct kelp_sim_machine machine = {sizeof machine, NULL, &counter_ops, counter_make};
+    struct kelp_sim_machine model = {sizeof model, NULL, &ops, counter_make};
+    struct kelp_sim_workload workload = ledger_workload(&ledger);
+    struct kelp_sim_options o = brief(20 * SECOND);
+    o.machine = &machine;
+    o.workload = &workload;
+    o.model = &model;
+    model_error = error;
+    return kelp_sim_run(seed, &o, &report);
+}
+
+static void a_machine_that_answers_like_its_model_passes(void **state)
+{
+    (void)state;
+    uint64_t done = 0, restarts = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        demand(run_with_model(seed, &(struct model_error){0}), &report);
+        done += report.done;
+        restarts += report.restarts;
+    }
+    assert_true(done > 100 && restarts > 10); /* so that answers were given, and given again */
+}
+
+static void a_machine_that_answers_unlike_its_model_fails(void **state)
+{
+    (void)state;
+    assert_false(run_with_model(1, &(struct model_error){.apply_from = 7}));
+    assert_string_equal(report.invariant, "W03 Model");
+    assert_non_null(
+        strstr(report.message, "with 0700000000000000, the model with 0800000000000000"));
+    assert_false(run_with_model(1, &(struct model_error){.silent = true}));
+    assert_string_equal(report.invariant, "W03 Model");
+    assert_non_null(strstr(report.message, "with 0100000000000000, the model with \"\""));
+    assert_false(run_with_model(1, &(struct model_error){.query_from = 1}));
+    assert_string_equal(report.invariant, "W03 Model");
+    assert_non_null(strstr(report.message, "a question after"));
 }
 
 /* ---- options and lines ---- */
@@ -380,6 +475,10 @@ static void options_that_make_no_sense_are_refused(void **state)
     o = brief(SECOND);
     o.machine = &machine;
     assert_false(kelp_sim_run(1, &o, &report));
+    o = brief(SECOND);
+    o.model = &machine;
+    assert_false(kelp_sim_run(1, &o, &report));
+    assert_string_equal(report.message, "a model needs a machine");
 }
 
 static void the_lines_have_the_promised_form(void **state)
@@ -440,6 +539,8 @@ int main(void)
         cmocka_unit_test(a_state_machine_that_differs_is_caught),
         cmocka_unit_test(damage_that_is_believed_is_caught),
         cmocka_unit_test(ones_own_machine_is_run_and_judged),
+        cmocka_unit_test(a_machine_that_answers_like_its_model_passes),
+        cmocka_unit_test(a_machine_that_answers_unlike_its_model_fails),
         cmocka_unit_test(options_that_make_no_sense_are_refused),
         cmocka_unit_test(the_lines_have_the_promised_form),
         cmocka_unit_test(events_that_were_never_hit_are_named),
