@@ -57,10 +57,12 @@ struct kelp_sim_workload {
      * how many (at least one); *read true: a question, else a command. token names it later. */
     size_t (*next)(void *ctx, uint32_t client, uint64_t token, uint64_t random, bool *read,
                    uint8_t *out);
-    /* The outcome of a request; never called for one that was open when its node crashed. */
+    /* The outcome of a request; never called for one that was open when its node crashed. NULL:
+     * nobody wants to know. */
     void (*outcome)(void *ctx, uint32_t client, uint64_t token, enum kelp_outcome outcome,
                     enum kelp_reason reason, struct kelp_pos pos, struct kelp_bytes result);
-    /* After healing, once per node with its machine: NULL if all is well, else what is wrong. */
+    /* After healing, once per node with its machine: NULL if all is well, else what is wrong.
+     * NULL: the other checks are enough. */
     const char *(*judge)(void *ctx, kelp_id node, void *machine);
     /* Before every run: forget the one before, so that the same seed asks the same. NULL: nothing
      * is kept between runs. */

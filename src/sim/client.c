@@ -154,11 +154,10 @@ static void outcome_judge(struct world *w, struct outcome *o)
     struct client *c = &all->clients[o->client];
     struct kelp_bytes result = {o->result, min_u64(o->result_len, sizeof o->result)};
     const struct request *q = &o->request;
-    if (w->options.workload != NULL) {
-        w->options.workload->outcome(w->options.workload->ctx, o->client, q->token, o->outcome,
-                                     o->reason, o->pos, result);
-        return;
-    }
+    const struct kelp_sim_workload *own = w->options.workload;
+    if (own != NULL && own->outcome != NULL)
+        own->outcome(own->ctx, o->client, q->token, o->outcome, o->reason, o->pos, result);
+    if (own != NULL) return;
     request_trace(w, c, q, kelp_reason_name(o->reason), o->pos.index,
                   result.len == 8 ? load_u64(result.data) : 0);
     request_trace(w, c, q, kelp_outcome_name(o->outcome), o->pos.index, q->value);

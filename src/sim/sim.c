@@ -110,7 +110,8 @@ static void world_unmake(struct world *w)
 static void workload_judge(struct world *w)
 {
     const struct kelp_sim_workload *workload = w->options.workload;
-    for (unsigned i = 0; workload != NULL && i < w->node_count; i++) {
+    if (workload == NULL || workload->judge == NULL) return;
+    for (unsigned i = 0; i < w->node_count; i++) {
         if (w->nodes[i].state != NODE_UP) continue;
         const char *wrong = workload->judge(workload->ctx, i + 1, w->nodes[i].machine);
         if (wrong != NULL) checker_fail(w->checker, RULE_W01, "node %u: %s", i + 1, wrong);
@@ -125,6 +126,7 @@ static const char *options_wrong(const struct kelp_sim_options *o)
     if ((unsigned)o->broken >= KELP_SIM_BREAK_COUNT)
         return "broken is not a rule that can be broken";
     if ((o->machine == NULL) != (o->workload == NULL)) return "machine and workload come together";
+    if (o->workload != NULL && o->workload->next == NULL) return "workload lacks next";
     if (o->machine != NULL && (o->machine->ops == NULL || o->machine->make == NULL))
         return "machine lacks ops or make";
     if (o->model != NULL && o->machine == NULL) return "a model needs a machine";

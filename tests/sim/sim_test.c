@@ -479,6 +479,14 @@ static void options_that_make_no_sense_are_refused(void **state)
     o.model = &machine;
     assert_false(kelp_sim_run(1, &o, &report));
     assert_string_equal(report.message, "a model needs a machine");
+    struct kelp_sim_workload workload = {.size = sizeof workload};
+    o = brief(SECOND);
+    o.machine = &machine;
+    o.workload = &workload;
+    assert_false(kelp_sim_run(1, &o, &report));
+    assert_string_equal(report.message, "workload lacks next");
+    workload.next = ledger_next; /* and nothing else */
+    demand(kelp_sim_run(1, &o, &report), &report);
 }
 
 static void the_lines_have_the_promised_form(void **state)
