@@ -5,8 +5,9 @@
 A fenced block that begins with "$ " and runs the simulator (`kelp sim`, an example) is a quote:
 the command is run from the root of the tree, with the programs of the folder BUILD in place of
 build/, and must print what stands below it. A line "..." stands for lines left out, "..." inside
-a line for characters left out. --rewrite writes quotes anew in which nothing is left out; the
-others, and what their text says, are for a person to correct.
+a line for characters left out. A block of C that begins with "/* from PATH */" must stand in that
+file as it is. --rewrite writes quotes of output anew in which nothing is left out; the others, and
+what their text says, are for a person to correct.
 
 Prints each quote that is not true, and "N quotes, N wrong" at the end."""
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```[a-z]*\n\$ (?P<command>.*)\n(?P<said>(?:(?!```).*\n)*)```$", re.MULTILINE)
+CODE = re.compile(r"^```c\n/\* from (?P<path>\S+) \*/\n(?P<code>(?:(?!```).*\n)*)```$",
+                  re.MULTILINE)
 RUNS = re.compile(r"\bbuild/(?:kelp sim|example_)")
 
 
@@ -95,6 +98,11 @@ def check(path, build, rewrite):
         print(f"{path}:{line}: $ {block['command']}")
         print("\n".join(f"-{quoted}" for quoted in piece))
         print("\n".join(f"+{printed_line}" for printed_line in nearest(piece, lines)))
+    for block in CODE.finditer(text):
+        quotes += 1
+        if block["code"] not in (ROOT / block["path"]).read_text(encoding="utf-8"):
+            wrong += 1
+            print(f"{path}: {block['path']} does not hold this:\n{block['code']}")
     if rewrite:
         path.write_text(text, encoding="utf-8")
     return quotes, wrong
@@ -108,6 +116,8 @@ def main(words):
         return 2
     counts = [check(Path(word), words[0], rewrite) for word in words[1:]]
     quotes, wrong = (sum(count) for count in zip(*counts))
+    if wrong > 0 and "--rewrite" not in sys.argv:
+        print("tools/quotes.py --rewrite build FILE.md corrects those that leave nothing out")
     print(f"{quotes} quotes, {wrong} wrong")
     return 0 if wrong == 0 and quotes > 0 else 1
 
