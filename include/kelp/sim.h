@@ -164,4 +164,91 @@ KELP_API size_t kelp_sim_total_line(const struct kelp_sim_total *total, uint64_t
 KELP_API size_t kelp_sim_unmarked(const struct kelp_sim_total *total,
                                   void (*print)(void *ctx, const char *name), void *ctx);
 
+/* ---- exhaustive small scopes ------------------------------------------------------------ */
+
+#define KELP_SIM_SCOPE_NODES_MAX    5u
+#define KELP_SIM_SCOPE_TERMS_MAX    7u
+#define KELP_SIM_SCOPE_ENTRIES_MAX  7u
+#define KELP_SIM_SCOPE_MESSAGES_MAX 12u
+#define KELP_SIM_SCOPE_DEPTH_MAX    127u
+
+/* Rules a disk may break on purpose, to see that the rules of Raft then break and are seen to. */
+enum kelp_sim_scope_break {
+    KELP_SIM_SCOPE_SOUND = 0,
+    KELP_SIM_SCOPE_EARLY_SAVED =
+        1, /* saves are reported at once, and a crash may still lose them */
+    KELP_SIM_SCOPE_FORGET_VOTE = 2, /* a crash loses the vote, not the term */
+    KELP_SIM_SCOPE_LOSE_TAIL = 3,   /* a crash loses the last entry */
+};
+#define KELP_SIM_SCOPE_BREAK_COUNT 4u
+
+/* How much is explored: every order of every action that these numbers allow. The cores begin with
+ * an empty log in term 0, each a voter. An action is one of
+ * - a message is delivered; any that is on its way, so the network reorders at will
+ * - a message is dropped, or delivered and kept to be delivered again
+ * - a node's election timer fires, or a leader finds its unanswered messages lost
+ * - a beat: a leader's heartbeats and repeated probes, a candidate's repeated requests
+ * - a leader is given a command
+ * - the disk has done the oldest open save, or all, and says so
+ * - a node crashes with any prefix of its open saves done, and starts again
+ * Applying and looking entries up take no time. A message that finds the network full, or its
+ * equal already on the way, is lost. */
+struct kelp_sim_scope {
+    size_t size;       /* sizeof(struct kelp_sim_scope), so that it may grow */
+    uint32_t nodes;    /* 2..5; 3 */
+    uint32_t terms;    /* 1..7: nobody stands for a term above it; 2 */
+    uint32_t entries;  /* 1..7: no command is given to a leader whose log is that long; 3. The empty
+                        * entries of later leaders may make it longer */
+    uint32_t depth;    /* 1..127: actions one after the other; 12 */
+    uint32_t drops;    /* messages lost along one path; 1 */
+    uint32_t repeats;  /* messages delivered twice along one path; 0 */
+    uint32_t crashes;  /* crashes along one path; 1 */
+    uint32_t beats;    /* beats, and a leader's timeouts, along one path; 1 */
+    uint32_t messages; /* 1..12 on their way at once; 6 */
+    uint32_t batch;    /* 1..7 entries in one append; 1 */
+    bool instant;      /* every save is done and reported at once: fewer states, so deeper */
+    bool protections;  /* pre-vote, check-quorum and stickiness on; off, more can happen */
+    uint64_t states_max; /* stop there, about 70 bytes each; 20 million */
+    /* which rules are judged: bit 7 for I07 and so on, bit 0 for the core's own; all */
+    uint32_t rules;
+    enum kelp_sim_scope_break broken;
+    /* once a depth, with what is known by then; NULL: none */
+    void (*progress)(void *ctx, uint32_t depth, uint64_t fresh, uint64_t steps);
+    void *progress_ctx;
+};
+
+struct kelp_sim_scope_report {
+    bool passed;            /* no rule broke */
+    bool whole;             /* there was nothing left to explore before the depth was reached */
+    bool full;              /* it stopped at states_max */
+    uint32_t depth;         /* all states that can be reached with so many actions were seen */
+    uint64_t states, steps; /* distinct states; actions that led to one, new or not */
+    uint64_t fresh[KELP_SIM_SCOPE_DEPTH_MAX + 1]; /* distinct states by the least actions to them */
+    uint64_t outside;      /* actions not taken since they leave the scope (term, open saves) */
+    uint64_t lost;         /* messages that found the network full or their equal in it */
+    uint64_t cells, moves; /* distinct single nodes, and inputs that the core was really given */
+    uint64_t bytes;        /* memory used */
+    char invariant[64];    /* "I01 ElectionSafety"; "options" or "memory" if it could not run */
+    char message[512];
+    uint32_t path_count; /* the shortest way there, and a line for each action */
+    char path[32768];
+};
+
+/* kelp_sim_scope_default - 3 nodes, 2 terms, 3 entries, 12 actions; saves take time.
+ * returns  scope by value; every field may be changed before kelp_sim_explore
+ * thread   any   cost  O(1)   source  - */
+KELP_API struct kelp_sim_scope kelp_sim_scope_default(void);
+
+/* kelp_sim_explore - every interleaving in a small scope, breadth first, each state once.
+ * takes    scope   borrowed; NULL: the default
+ *          report  filled whole
+ * returns  true: every rule holds in every state seen; false: report->invariant, message and path
+ *          say what broke and the shortest way there
+ * errors   a failed assertion inside a core prints the way there and aborts, as in production; too
+ *          little memory or bad options end it as failed with "options" or "memory"
+ * thread   any, one at a time per process, and no kelp_sim_run beside it
+ * cost     about two microseconds and 70 bytes a state, exponential in depth   source  [§8.1] */
+KELP_API bool kelp_sim_explore(const struct kelp_sim_scope *scope,
+                               struct kelp_sim_scope_report *report);
+
 #endif
