@@ -36,11 +36,14 @@ static const struct verb verbs[] = {
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer", "", call_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
-    {"sim", "run [--seed S] [--seeds N] [--jobs J] | scenario FILE [--rewrite | --step]",
+    {"sim",
+     "run [--seed S] [--seeds N] [--jobs J] | explore [--depth N] ... | scenario FILE [--rewrite | "
+     "--step]",
      "simulate a whole cluster under faults",
      "\nrun: 60 simulated seconds of faults for each seed from S on, then healing; the same seed\n"
-     "gives the same events everywhere. scenario: play one story and compare its transcript,\n"
-     "or tell it --step by step; `kelp sim scenario --help` says more.\n",
+     "gives the same events everywhere. explore: every interleaving in a small scope; `kelp sim\n"
+     "explore --help` says more. scenario: play one story and compare its transcript, or tell it\n"
+     "--step by step; `kelp sim scenario --help` says more.\n",
      sim_verb},
 };
 

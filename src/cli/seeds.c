@@ -168,6 +168,7 @@ static int print_total(const struct verb *verb, const struct seeds *s,
 
 int sim_verb(const struct verb *verb, int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "explore") == 0) return explore_verb(argc - 1, argv + 1);
     const char *seed = "1";
     struct seeds s = {.count = 1, .jobs = 1};
     const struct flag flags[] = {
@@ -199,7 +200,7 @@ int sim_verb(const struct verb *verb, int argc, char **argv)
     if (strcmp(argv[1], "check") == 0 || strcmp(argv[1], "shrink") == 0)
         return cli_error(verb, CLI_USAGE, "%s: not in this version", argv[1]);
     if (strcmp(argv[1], "run") != 0 || argc != 2)
-        return cli_error(verb, CLI_USAGE, "%s: must be run or scenario", argv[argc - 1]);
+        return cli_error(verb, CLI_USAGE, "%s: must be run, explore or scenario", argv[argc - 1]);
     if (!parse_seed(seed, &s.first))
         return cli_error(verb, CLI_USAGE, "--seed %s: must be a number, decimal or 0x...", seed);
     if (s.jobs > s.count) s.jobs = s.count;
