@@ -53,6 +53,7 @@ struct scan {
     struct held pending, fresh;
     struct kelp_fault damage; /* what is wrong at offset, error KELP_OK: nothing that is known */
     uint64_t torn_bytes;
+    bool written; /* the block looked at holds something: a mark, or what was torn */
 };
 
 static void name_of(const struct scan *s, size_t at, char out[FILE_NAME_MAX])
@@ -216,9 +217,20 @@ static enum kelp_error rot(struct scan *s, uint64_t proof, struct kelp_fault *fa
 
 /* ---- from segment to segment ----------------------------------------------------------------- */
 
+/* All of the writes in a segment are known. If it may have holes, that is as much as was surely
+ * written, with the mark behind them: zeros must never take its place. */
+static void segment_leave(struct scan *s)
+{
+    struct wal_segment *segment = &s->w->segments[s->at];
+    uint64_t end = s->offset + (s->written ? STORE_BLOCK : 0);
+    bool holes = (segment->flags & SEGMENT_HOLES) != 0;
+    segment->written = holes ? end : max_u64(segment->written, s->offset);
+}
+
 static enum kelp_error segment_open(struct scan *s, size_t at, struct kelp_fault *fault)
 {
     struct disk disk = s->w->disk;
+    if (s->file != NULL) segment_leave(s);
     disk.ops->close(disk.state, s->file);
     s->file = NULL;
     char name[FILE_NAME_MAX];
@@ -376,6 +388,9 @@ static enum kelp_error walk(struct scan *s, struct kelp_fault *fault)
                                (size_t)min_u64(sizeof block, s->limit - s->offset), &got, fault);
         }
         if (error != KELP_OK) return error;
+        s->written = false;
+        for (size_t i = 0; i < got && !s->written; i++)
+            s->written = block[i] != 0;
         struct write_head head;
         enum step step = STEP_SEARCH;
         s->damage = (struct kelp_fault){0};
@@ -448,8 +463,8 @@ static enum kelp_error head_read(struct scan *s, const char *entry, uint64_t num
     w->segments = segments;
     if (!ok) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
     s->heads[w->segment_count] = head;
-    w->segments[w->segment_count++] =
-        (struct wal_segment){.number = number, .salt = head.salt, .bytes = head.bytes};
+    w->segments[w->segment_count++] = (struct wal_segment){
+        .number = number, .salt = head.salt, .bytes = head.bytes, .flags = head.flags};
     return KELP_OK;
 }
 
@@ -507,8 +522,7 @@ static enum kelp_error finish(struct scan *s, struct recovered *out, struct kelp
     w->tail = s->file;
     s->file = NULL;
     w->tail_offset = s->offset;
-    struct wal_segment *tail = &w->segments[s->at];
-    tail->written = max_u64(tail->written, s->offset);
+    segment_leave(s);
     *out = (struct recovered){.torn_bytes = s->torn_bytes};
     if (s->torn_bytes > 0) {
         room_note(w->options, KELP_WARN,

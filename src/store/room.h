@@ -122,7 +122,8 @@ enum kelp_error identity_decode(struct kelp_bytes in, struct store_identity *out
 
 /* ---- segment.c ------------------------------------------------------------------------------- */
 
-#define SEGMENT_WHOLE 1u /* the file had its full size when it was taken into use */
+#define SEGMENT_WHOLE 1u /* the file has its full size, durably: a shorter one was cut */
+#define SEGMENT_HOLES 2u /* it may have holes: not all of it was ever written */
 
 struct segment_head {
     struct store_identity identity;
@@ -238,7 +239,8 @@ void places_free(struct places *p);
 struct wal_segment {
     uint64_t number, salt;
     uint64_t bytes;   /* its full size */
-    uint64_t written; /* of the file: from here on nothing was ever written, not even zeros */
+    uint64_t written; /* from here on nothing was ever written, the last block excepted */
+    uint32_t flags;   /* as in its head */
 };
 
 struct spare {
@@ -273,6 +275,7 @@ struct wal {
     kelp_index commit, everyone;
     bool unproved; /* nothing behind the last write proves it */
     bool no_room;  /* making a spare failed for want of room; noted once */
+    bool refused;  /* the last save found no room, and changed nothing */
     struct kelp_bytes *parts;
     size_t parts_room;
     struct record *records;
@@ -288,7 +291,7 @@ struct wal {
 enum kelp_error wal_create(struct wal *w, struct kelp_fault *fault);
 
 /* wal_save - the log's part of a batch: one write and one sync. offset is added to the save
- * numbers. */
+ * numbers. KELP_E_NO_SPACE with w->refused: nothing was changed, the same batch may come again. */
 enum kelp_error wal_save(struct wal *w, const struct store_save_item *items, size_t count,
                          uint64_t offset, struct kelp_fault *fault);
 
@@ -302,6 +305,13 @@ enum kelp_error wal_repeat(struct wal *w, const struct write_head *h, struct kel
 enum kelp_error wal_apply(struct wal *w, uint64_t number, struct kelp_bytes records,
                           const struct kelp_bytes *parts, size_t part_count, uint64_t offset,
                           uint64_t segment, struct written *out, struct kelp_fault *fault);
+
+/* wal_zeros - write zeros from..to of a file, unsynced; KELP_E_NO_SPACE: some of them. */
+enum kelp_error wal_zeros(struct wal *w, struct file *file, uint64_t from, uint64_t to,
+                          struct kelp_fault *fault);
+
+/* wal_whole - the tail has its full size and no holes: its head says so from now on. */
+enum kelp_error wal_whole(struct wal *w, struct kelp_fault *fault);
 
 /* wal_mark - put an empty, unsynced write behind the last one, if nothing proves it yet. */
 enum kelp_error wal_mark(struct wal *w, struct kelp_fault *fault);

@@ -17,7 +17,9 @@
  *       48     8  number        as in the file's name
  *       56     8  salt          64 random bits, new at every use of the file
  *       64     8  bytes         of the whole file, two blocks of heads included
- *       72     4  flags         1: the file had that size already when it was taken into use
+ *       72     4  flags         1: the file has that size durably, a shorter one was cut; 2: it may
+ *                               have holes. Of two good copies 1 counts if it is in either, 2 only
+ *                               if it is in both
  *       76     4  groups        1
  *       80     8  first write   number of the first write in this segment
  *       88     8  content       content checksum of the write before that one
@@ -78,6 +80,8 @@
 #define SEGMENT_MAGIC     0x47534c4bu /* "KLSG" */
 #define WRITE_MAGIC       0x52574c4bu /* "KLWR" */
 #define WRITE_FLAGS_KNOWN ((uint32_t)WRITE_CONTINUES)
+
+#define SEGMENT_FLAGS_KNOWN (SEGMENT_WHOLE | SEGMENT_HOLES)
 
 _Static_assert(SEGMENT_HEAD_BYTES <= 512, "a segment's head lies in one sector");
 _Static_assert(WRITE_HEAD_BYTES <= 512, "a write's head lies in one sector");
@@ -161,7 +165,8 @@ enum kelp_error segment_decode(struct kelp_bytes block, unsigned copy, struct se
     if (r.failed || checksum != hash_bytes(bytes_of(block.data, SEGMENT_HEAD_BYTES - 8), 0)) {
         return KELP_E_CORRUPT;
     }
-    if (groups != 1 || group != 0 || (out->flags & ~SEGMENT_WHOLE) != 0) return KELP_E_VERSION;
+    if (groups != 1 || group != 0 || (out->flags & ~SEGMENT_FLAGS_KNOWN) != 0)
+        return KELP_E_VERSION;
     return segment_head_sound(out) ? KELP_OK : KELP_E_CORRUPT;
 }
 
@@ -181,6 +186,10 @@ enum kelp_error segment_read_head(struct disk disk, struct file *file, const cha
         error = segment_decode(bytes_of(bytes + from, got - from), i, &head);
         if (error == KELP_E_VERSION) versions++;
         if (error != KELP_OK) continue;
+        if (*copies != 0) { /* the flags are the only thing that changes, one copy at a time */
+            head.flags = ((head.flags | out->flags) & SEGMENT_WHOLE) |
+                         (head.flags & out->flags & SEGMENT_HOLES);
+        }
         *copies |= 1u << i;
         *out = head;
     }

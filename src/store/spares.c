@@ -4,8 +4,9 @@
  * In this order: a segment whose entries are all compacted, superseded or cut is recycled, strictly
  * from the oldest on (renamed to a spare or removed, directory synced, and only then touched), so
  * that a crash never leaves a gap in the numbers; then the rest of the tail segment is written with
- * zeros, ahead of its first use; then a spare is made ready. A sync into a file that was written
- * before is about twice as fast as one that grows it, which is what the zeros are for.
+ * zeros, ahead of its first use, and its head says that no hole is left; then a spare is made
+ * ready. A sync into a file that was written before is about twice as fast as one that grows it,
+ * which is what the zeros are for.
  *
  * A spare's bytes mean nothing: they are zeros or an earlier use, which no checksum of the next use
  * accepts. So a lack of room here costs speed and is only noted. */
@@ -18,8 +19,6 @@
 
 #define SPARES_MADE                                                                                \
     2u /* that many are kept ready; up to spares_max are kept when segments come free */
-
-static const uint8_t zeros[STORE_BLOCK];
 
 void spare_name(char out[FILE_NAME_MAX], unsigned number)
 {
@@ -100,7 +99,10 @@ static enum kelp_error oldest_release(struct wal *w, struct kelp_fault *fault)
     char name[FILE_NAME_MAX];
     segment_name(name, segment.number);
     enum kelp_error error;
-    if (segment.bytes == w->options->segment_bytes && w->spare_count < spares_max(w)) {
+    /* With holes it would pass for a spare that was written whole: only sizes tell, after a
+     * start. */
+    bool filled = segment.written == segment.bytes;
+    if (filled && segment.bytes == w->options->segment_bytes && w->spare_count < spares_max(w)) {
         struct spare spare = {.number = spare_number_free(w), .written = segment.written};
         char to[FILE_NAME_MAX];
         spare_name(to, spare.number);
@@ -121,22 +123,11 @@ static enum kelp_error zero_piece(struct wal *w, struct file *file, uint64_t byt
                                   uint64_t *written, bool *synced, struct kelp_fault *fault)
 {
     uint64_t len = min_u64(bytes - *written, max_u64(w->options->zero_piece_bytes, STORE_BLOCK));
-    size_t count = (size_t)(room_blocks(len) / STORE_BLOCK);
     *synced = false;
-    void *parts = w->parts;
-    bool reserved = room_grow(&parts, &w->parts_room, count, sizeof *w->parts);
-    w->parts = parts;
-    if (!reserved) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        size_t part = (size_t)min_u64(STORE_BLOCK, len - (uint64_t)i * STORE_BLOCK);
-        w->parts[i] = bytes_of(zeros, part);
-    }
-    enum kelp_error error =
-        w->disk.ops->write(w->disk.state, file, *written, w->parts, count, fault);
+    enum kelp_error error = wal_zeros(w, file, *written, *written + len, fault);
     if (error != KELP_OK) return error;
     *written += len;
     *synced = true;
-    w->stats.bytes_written += len;
     w->stats.syncs++;
     return w->disk.ops->sync(w->disk.state, file, fault);
 }
@@ -145,6 +136,7 @@ static enum kelp_error tail_work(struct wal *w, struct kelp_fault *fault)
 {
     struct wal_segment *tail = &w->segments[w->segment_count - 1];
     ASSERT(tail->written >= w->tail_offset); /* never over what may be data */
+    if (tail->written == tail->bytes) return wal_whole(w, fault);
     bool synced;
     struct kelp_fault cause = {0};
     enum kelp_error error = zero_piece(w, w->tail, tail->bytes, &tail->written, &synced, &cause);
@@ -201,7 +193,7 @@ static bool spare_wanted(struct wal *w)
 static bool tail_wanted(const struct wal *w)
 {
     const struct wal_segment *tail = &w->segments[w->segment_count - 1];
-    return tail->written < tail->bytes;
+    return tail->written < tail->bytes || tail->flags != SEGMENT_WHOLE;
 }
 
 enum kelp_error spare_work(struct wal *w, bool *more, struct kelp_fault *fault)

@@ -432,6 +432,11 @@ const struct store_found *store_found(const struct store *s)
     return &s->found;
 }
 
+bool store_failed(const struct store *s)
+{
+    return s->failed.error != KELP_OK;
+}
+
 /* ---- work ------------------------------------------------------------------------------------ */
 
 enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
@@ -497,7 +502,9 @@ enum kelp_error store_save(struct store *s, const struct store_save_item *items,
     struct kelp_fault cause = {0};
     error = resets_judge(s, items, count, &cause);
     if (error == KELP_OK) error = votes_save(s, items, count, &cause);
-    if (error == KELP_OK) error = wal_save(&s->wal, items, count, s->save_offset, &cause);
+    bool voted = error == KELP_OK;
+    if (voted) error = wal_save(&s->wal, items, count, s->save_offset, &cause);
+    if (voted && error == KELP_E_NO_SPACE && s->wal.refused) return report(error, &cause, fault);
     if (error != KELP_OK) return end(s, error, &cause, fault);
     for (size_t i = 0; i < count; i++) {
         if ((items[i].save.flags & KELP_SAVE_COMPACT) == 0) continue;

@@ -71,6 +71,9 @@ void store_close(struct store *s);
 
 const struct store_found *store_found(const struct store *s);
 
+/* store_failed - an error was final. */
+bool store_failed(const struct store *s);
+
 /* store_pledge - write the cluster id into the identity (both copies, synced). Refuses to change
  * one that is there. */
 enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
@@ -84,11 +87,13 @@ struct store_save_item {
 
 /* store_save - perform saves in order as one write and one sync (a newer term or vote first: both
  * copies of the vote file, a sync after each; a write larger than a segment gets one of its own
- * size; saves that touch no entry need none). When it returns KELP_OK all are durable. Any error is
- * final: the store refuses every later call. Save numbers given are the core's own, counted from 1
- * at each start; on disk they follow those of the start before. Compaction takes effect in memory
- * at once, on disk a whole segment at a time in store_idle_work; it never goes above the newest
- * snapshot, and a reset needs its snapshot to be stored before it. */
+ * size; saves that touch no entry need none). When it returns KELP_OK all are durable.
+ * KELP_E_NO_SPACE without store_failed: the log has no room for them and is as it was (a term and a
+ * vote among them are durable); the same saves may be given again, and no others before them. Any
+ * other error is final: the store refuses every later call. Save numbers given are the core's own,
+ * counted from 1 at each start; on disk they follow those of the start before. Compaction takes
+ * effect in memory at once, on disk a whole segment at a time in store_idle_work; it never goes
+ * above the newest snapshot, and a reset needs its snapshot to be stored before it. */
 enum kelp_error store_save(struct store *s, const struct store_save_item *items, size_t count,
                            struct kelp_fault *fault);
 

@@ -8,6 +8,13 @@
  * is never used for data: it has room for the mark that proves the last write and says that the
  * next segment exists, so that a lost segment is noticed.
  *
+ * A segment has its full size, durably, before it has its number, and its head says so: when a file
+ * system or a hand shortens it later, that is seen. A spare that was not all written yet gets its
+ * last block only; what lies before it is written with zeros later, by the housekeeping, and then
+ * the head is written again without SEGMENT_HOLES. A write into a hole first claims its blocks with
+ * zeros, one more write call but no sync: so a full disk is met before anything has changed, the
+ * batch is refused, and may come again.
+ *
  * Invariants: the bytes at tail_offset hold nothing that was ever reported durable; a write starts
  * only after the sync of the one before it returned (the store is poisoned otherwise), so a valid
  * head of write w+1 proves all of w. segment.c has the bytes. */
@@ -18,6 +25,9 @@
 #include "base/min.h"
 #include "store/room.h"
 #include "wire/entry.h"
+
+#define ZEROS_BYTES (256u * STORE_BLOCK) /* in one write call */
+#define CLAIM_BYTES (16u * STORE_BLOCK)  /* at least so much of a hole at once */
 
 static const uint8_t zeros[STORE_BLOCK];
 
@@ -31,6 +41,62 @@ static void tail_advance(struct wal *w, uint64_t end)
 {
     struct wal_segment *segment = tail_segment(w);
     segment->written = max_u64(segment->written, end);
+}
+
+/* No room, and nothing was changed for it. */
+static enum kelp_error refused(struct wal *w, enum kelp_error error)
+{
+    if (error == KELP_E_NO_SPACE) w->refused = w->no_room = true;
+    return error;
+}
+
+/* ---- zeros ----------------------------------------------------------------------------------- */
+
+enum kelp_error wal_zeros(struct wal *w, struct file *file, uint64_t from, uint64_t to,
+                          struct kelp_fault *fault)
+{
+    ASSERT(from <= to);
+    void *parts = w->parts;
+    size_t most = (size_t)(room_blocks(min_u64(to - from, ZEROS_BYTES)) / STORE_BLOCK);
+    bool reserved = room_grow(&parts, &w->parts_room, most, sizeof *w->parts);
+    w->parts = parts;
+    if (!reserved) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
+    while (from < to) {
+        uint64_t len = min_u64(to - from, ZEROS_BYTES);
+        size_t count = (size_t)(room_blocks(len) / STORE_BLOCK);
+        for (size_t i = 0; i < count; i++) {
+            size_t part = (size_t)min_u64(STORE_BLOCK, len - (uint64_t)i * STORE_BLOCK);
+            w->parts[i] = bytes_of(zeros, part);
+        }
+        enum kelp_error error =
+            w->disk.ops->write(w->disk.state, file, from, w->parts, count, fault);
+        if (error != KELP_OK) return error;
+        w->stats.bytes_written += len;
+        from += len;
+    }
+    return KELP_OK;
+}
+
+/* The tail's blocks up to end are its own: from here on no write below it can lack room. */
+static enum kelp_error claim(struct wal *w, uint64_t end, struct kelp_fault *fault)
+{
+    struct wal_segment *tail = tail_segment(w);
+    ASSERT(end <= tail->bytes);
+    if (end <= tail->written) return KELP_OK;
+    uint64_t more = min_u64(CLAIM_BYTES, w->options->zero_piece_bytes);
+    uint64_t to = min_u64(tail->bytes, max_u64(end, tail->written + more));
+    struct kelp_fault cause = {0};
+    enum kelp_error error = wal_zeros(w, w->tail, tail->written, to, &cause);
+    if (error == KELP_E_NO_SPACE && to > end) { /* perhaps there is room for what is needed */
+        to = end;
+        cause = (struct kelp_fault){0};
+        error = wal_zeros(w, w->tail, tail->written, to, &cause);
+    }
+    if (error == KELP_OK)
+        tail->written = to;
+    else
+        *fault = cause;
+    return refused(w, error);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------- */
@@ -89,36 +155,71 @@ static enum kelp_error head_write(struct wal *w, struct file *file, const struct
     return w->disk.ops->sync(w->disk.state, file, fault);
 }
 
+/* What is known of the file that becomes the next segment. */
+struct taking {
+    char name[FILE_NAME_MAX]; /* a spare's */
+    struct file *file;
+    uint64_t written;
+};
+
 /* A spare if there is one of the right size, else a new file under a spare's name. */
-static enum kelp_error spare_open(struct wal *w, uint64_t bytes, char name[FILE_NAME_MAX],
-                                  struct file **out, struct kelp_fault *fault)
+static enum kelp_error spare_open(struct wal *w, uint64_t bytes, struct taking *t,
+                                  struct kelp_fault *fault)
 {
-    struct spare spare;
-    if (bytes == w->options->segment_bytes && spare_take(w, &spare)) {
-        spare_name(name, spare.number);
-        return w->disk.ops->open(w->disk.state, name, FILE_WRITE, out, fault);
-    }
-    spare_name(name, spare_number_free(w));
-    return w->disk.ops->open(w->disk.state, name, FILE_CREATE_ANY, out, fault);
+    struct spare spare = {.number = spare_number_free(w)};
+    bool taken = bytes == w->options->segment_bytes && spare_take(w, &spare);
+    spare_name(t->name, spare.number);
+    t->written = spare.written;
+    enum file_mode mode = taken ? FILE_WRITE : FILE_CREATE_ANY;
+    return w->disk.ops->open(w->disk.state, t->name, mode, &t->file, fault);
 }
 
-static enum kelp_error segment_start(struct wal *w, struct file *file, const char *spare,
-                                     struct segment_head *head, struct wal_segment *out,
-                                     struct kelp_fault *fault)
+/* The file's full size, before anything in it is believed. A segment of a size of its own is filled
+ * by the write it is made for: that one is written whole, so that this write cannot lack room. */
+static enum kelp_error spare_complete(struct wal *w, struct taking *t, struct segment_head *head,
+                                      struct kelp_fault *fault)
 {
     uint64_t size = 0;
-    enum kelp_error error = w->disk.ops->size(w->disk.state, file, &size, fault);
+    enum kelp_error error = w->disk.ops->size(w->disk.state, t->file, &size, fault);
     if (error != KELP_OK) return error;
-    if (size >= head->bytes) head->flags |= SEGMENT_WHOLE;
+    t->written = min_u64(min_u64(t->written, size), head->bytes);
+    head->flags = SEGMENT_WHOLE;
+    if (t->written == head->bytes) return KELP_OK;
+    if (head->bytes != w->options->segment_bytes) {
+        error = wal_zeros(w, t->file, t->written, head->bytes, fault);
+        if (error == KELP_OK) t->written = head->bytes;
+        return error;
+    }
+    head->flags |= SEGMENT_HOLES;
+    t->written = max_u64(t->written, SEGMENT_DATA); /* where the heads go */
+    return wal_zeros(w, t->file, head->bytes - STORE_BLOCK, head->bytes, fault);
+}
+
+/* A file that did not become a segment is no spare either: nobody knows what is in it. */
+static enum kelp_error spare_give_up(struct wal *w, struct taking *t, enum kelp_error error)
+{
+    w->disk.ops->close(w->disk.state, t->file);
+    t->file = NULL;
+    if (error != KELP_E_NO_SPACE) return error;
+    struct kelp_fault other = {0};
+    enum kelp_error removed = room_remove(w->disk, t->name, &other);
+    return removed == KELP_OK ? refused(w, error) : error;
+}
+
+static enum kelp_error segment_start(struct wal *w, struct taking *t,
+                                     const struct segment_head *head, struct wal_segment *out,
+                                     struct kelp_fault *fault)
+{
     *out = (struct wal_segment){.number = head->number,
                                 .salt = head->salt,
                                 .bytes = head->bytes,
-                                .written = max_u64(min_u64(size, head->bytes), SEGMENT_DATA)};
-    error = head_write(w, file, head, fault);
+                                .written = t->written,
+                                .flags = head->flags};
+    enum kelp_error error = head_write(w, t->file, head, fault);
     if (error != KELP_OK) return error;
     char name[FILE_NAME_MAX];
     segment_name(name, head->number);
-    error = w->disk.ops->rename(w->disk.state, spare, name, fault);
+    error = w->disk.ops->rename(w->disk.state, t->name, name, fault);
     if (error != KELP_OK) return error;
     return w->disk.ops->sync_dir(w->disk.state, "log", fault);
 }
@@ -144,21 +245,22 @@ static enum kelp_error take(struct wal *w, uint64_t need, struct kelp_fault *fau
         .commit = w->commit,
         .everyone = w->everyone,
     };
-    char name[FILE_NAME_MAX];
-    struct file *file = NULL;
+    struct taking t = {.file = NULL};
     struct wal_segment segment;
-    enum kelp_error error = spare_open(w, head.bytes, name, &file, fault);
-    if (error == KELP_OK) error = segment_start(w, file, name, &head, &segment, fault);
+    enum kelp_error error = spare_open(w, head.bytes, &t, fault);
+    if (error == KELP_OK) error = spare_complete(w, &t, &head, fault);
+    if (error != KELP_OK) return spare_give_up(w, &t, error);
+    error = segment_start(w, &t, &head, &segment, fault);
     if (error == KELP_OK && w->tail != NULL) error = mark_write(w, WRITE_CONTINUES, fault);
     if (error != KELP_OK) {
-        w->disk.ops->close(w->disk.state, file);
+        w->disk.ops->close(w->disk.state, t.file);
         return error;
     }
     w->disk.ops->close(w->disk.state, w->read_file);
     w->read_file = w->tail; /* likely to be read next, by followers that are a little behind */
     w->read_number = w->tail != NULL ? tail_segment(w)->number : 0;
     w->segments[w->segment_count++] = segment;
-    w->tail = file;
+    w->tail = t.file;
     w->tail_offset = SEGMENT_DATA;
     return KELP_OK;
 }
@@ -176,8 +278,43 @@ enum kelp_error wal_create(struct wal *w, struct kelp_fault *fault)
 static enum kelp_error room_for(struct wal *w, uint64_t bytes, struct kelp_fault *fault)
 {
     uint64_t end = w->tail_offset + room_blocks(bytes) + STORE_BLOCK;
-    if (end <= tail_segment(w)->bytes) return KELP_OK;
-    return take(w, bytes, fault);
+    if (end > tail_segment(w)->bytes) {
+        enum kelp_error error = claim(w, w->tail_offset + STORE_BLOCK, fault); /* the mark's */
+        if (error == KELP_OK) error = take(w, bytes, fault);
+        if (error != KELP_OK) return error;
+        end = w->tail_offset + room_blocks(bytes) + STORE_BLOCK;
+    }
+    return claim(w, end, fault);
+}
+
+enum kelp_error wal_whole(struct wal *w, struct kelp_fault *fault)
+{
+    struct wal_segment *tail = tail_segment(w);
+    ASSERT(tail->written == tail->bytes);
+    char name[FILE_NAME_MAX];
+    segment_name(name, tail->number);
+    struct segment_head head;
+    unsigned copies = 0;
+    /* the size is durable before a head claims it */
+    enum kelp_error error = w->disk.ops->sync(w->disk.state, w->tail, fault);
+    if (error == KELP_OK) {
+        error = segment_read_head(w->disk, w->tail, name, tail->number, &head, &copies, fault);
+    }
+    head.flags = SEGMENT_WHOLE;
+    unsigned first = copies == 1 ? 1 : 0; /* a damaged copy first: the good one stays until then */
+    for (unsigned i = 0; i < 2 && error == KELP_OK; i++) {
+        unsigned copy = i ^ first;
+        uint8_t block[STORE_BLOCK];
+        segment_encode(block, &head, copy);
+        struct kelp_bytes part = bytes_of(block, sizeof block);
+        uint64_t offset = (uint64_t)copy * STORE_BLOCK;
+        error = w->disk.ops->write(w->disk.state, w->tail, offset, &part, 1, fault);
+        if (error == KELP_OK) error = w->disk.ops->sync(w->disk.state, w->tail, fault);
+        w->stats.bytes_written += sizeof block;
+    }
+    w->stats.syncs += 3;
+    if (error == KELP_OK) tail->flags = SEGMENT_WHOLE;
+    return error;
 }
 
 /* parts[0] is left for the head, parts[count + 1] for the padding. */
@@ -311,6 +448,7 @@ enum kelp_error wal_save(struct wal *w, const struct store_save_item *items, siz
                          uint64_t offset, struct kelp_fault *fault)
 {
     ASSERT(count > 0);
+    w->refused = false;
     struct write_head head;
     if (!plan(w, items, count, offset, &head)) {
         return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");

@@ -14,16 +14,18 @@
 #include "base/min.h"
 #include "base/prng.h"
 
-#define SECTOR      512u
-#define NAMES_MAX   256u
-#define PENDING_MAX 512u
+#define SECTOR       512u
+#define SECTOR_DIRTY 1u /* newer in the cache */
+#define SECTOR_HELD  2u /* takes room: it was written, not left out as a hole */
+#define NAMES_MAX    256u
+#define PENDING_MAX  512u
 
 struct node {
     struct node *next; /* of all nodes of a disk */
     bool directory;
     uint8_t *cache, *durable;
     size_t size, durable_size, room; /* room bytes are there in both, zeros beyond size */
-    uint8_t *dirty;                  /* a byte a sector */
+    uint8_t *sectors;                /* SECTOR_DIRTY, SECTOR_HELD */
     bool locked;
 };
 
@@ -126,12 +128,28 @@ static void node_room(struct node *n, size_t size)
     size_t room = (size + 65535) / 65536 * 65536;
     n->cache = realloc(n->cache, room);
     n->durable = realloc(n->durable, room);
-    n->dirty = realloc(n->dirty, room / SECTOR);
-    ASSERT(n->cache != NULL && n->durable != NULL && n->dirty != NULL);
+    n->sectors = realloc(n->sectors, room / SECTOR);
+    ASSERT(n->cache != NULL && n->durable != NULL && n->sectors != NULL);
     memset(n->cache + n->room, 0, room - n->room);
     memset(n->durable + n->room, 0, room - n->room);
-    memset(n->dirty + n->room / SECTOR, 0, (room - n->room) / SECTOR);
+    memset(n->sectors + n->room / SECTOR, 0, (room - n->room) / SECTOR);
     n->room = room;
+}
+
+/* What a file holds of the disk; holes are free. */
+static uint64_t node_held(const struct node *n, uint64_t begin, uint64_t end)
+{
+    uint64_t bytes = 0;
+    for (size_t s = (size_t)begin / SECTOR; s * SECTOR < end && s < n->room / SECTOR; s++) {
+        if ((n->sectors[s] & SECTOR_HELD) != 0) bytes += SECTOR;
+    }
+    return bytes;
+}
+
+static void node_shrunk(struct node *n)
+{
+    for (size_t s = (n->size + SECTOR - 1) / SECTOR; s < n->room / SECTOR; s++)
+        n->sectors[s] &= (uint8_t)~SECTOR_HELD;
 }
 
 static void node_write(struct node *n, uint64_t offset, const uint8_t *data, size_t len)
@@ -140,7 +158,7 @@ static void node_write(struct node *n, uint64_t offset, const uint8_t *data, siz
     node_room(n, (size_t)offset + len);
     memcpy(n->cache + offset, data, len);
     for (size_t s = (size_t)offset / SECTOR; s <= ((size_t)offset + len - 1) / SECTOR; s++) {
-        n->dirty[s] = 1;
+        n->sectors[s] = SECTOR_DIRTY | SECTOR_HELD;
     }
     if (offset + len > n->size) n->size = (size_t)offset + len;
 }
@@ -148,9 +166,9 @@ static void node_write(struct node *n, uint64_t offset, const uint8_t *data, siz
 static void node_sync(struct node *n)
 {
     for (size_t s = 0; s < n->room / SECTOR; s++) {
-        if (n->dirty[s] == 0) continue;
+        if ((n->sectors[s] & SECTOR_DIRTY) == 0) continue;
         memcpy(n->durable + s * SECTOR, n->cache + s * SECTOR, SECTOR);
-        n->dirty[s] = 0;
+        n->sectors[s] &= (uint8_t)~SECTOR_DIRTY;
     }
     n->durable_size = n->size;
 }
@@ -161,10 +179,10 @@ static void node_sync_fails(struct node *n, struct prng *prng)
 {
     uint64_t arrive_in_8 = prng_below(prng, 9);
     for (size_t s = 0; s < n->room / SECTOR; s++) {
-        if (n->dirty[s] != 0 && prng_chance(prng, arrive_in_8, 8)) {
+        if ((n->sectors[s] & SECTOR_DIRTY) != 0 && prng_chance(prng, arrive_in_8, 8)) {
             memcpy(n->durable + s * SECTOR, n->cache + s * SECTOR, SECTOR);
         }
-        n->dirty[s] = 0;
+        n->sectors[s] &= (uint8_t)~SECTOR_DIRTY;
     }
     if (prng_chance(prng, 1, 2)) n->durable_size = n->size;
 }
@@ -179,13 +197,14 @@ static void node_cut(struct node *n, enum fakedisk_cut how, struct prng *prng)
         if (how == CUT_RANDOM && prng_chance(prng, 1, 4)) {
             bytes = (size_t)prng_below(prng, prng_chance(prng, 1, 2) ? 128 : SECTOR);
         }
-        if (n->dirty[s] != 0 && keep) {
+        if ((n->sectors[s] & SECTOR_DIRTY) != 0 && keep) {
             memcpy(n->durable + s * SECTOR, n->cache + s * SECTOR, bytes);
         }
-        n->dirty[s] = 0;
+        n->sectors[s] &= (uint8_t)~SECTOR_DIRTY;
     }
     if (grown) n->durable_size = n->size;
     n->size = n->durable_size;
+    node_shrunk(n);
     if (n->room > 0) {
         memset(n->durable + n->size, 0, n->room - n->size);
         memcpy(n->cache, n->durable, n->room);
@@ -297,7 +316,7 @@ static uint64_t used(const struct fakedisk *d)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < d->cache.count; i++)
-        bytes += d->cache.rows[i].node->size;
+        bytes += node_held(d->cache.rows[i].node, 0, UINT64_MAX);
     return bytes;
 }
 
@@ -312,7 +331,9 @@ static enum kelp_error fake_write(void *disk, struct file *file, uint64_t offset
     for (size_t i = 0; i < count; i++)
         len += parts[i].len;
     uint64_t left = fate == FATE_DONE ? len : fate == FATE_PART ? prng_below(&d->prng, len + 1) : 0;
-    if (d->capacity != 0 && used(d) + sub_sat(offset + len, file->node->size) > d->capacity) {
+    uint64_t begin = offset / SECTOR * SECTOR, end = (offset + len + SECTOR - 1) / SECTOR * SECTOR;
+    uint64_t grows = end - begin - node_held(file->node, begin, end);
+    if (d->capacity != 0 && grows > 0 && used(d) + grows > d->capacity) {
         error = fault_set(fault, KELP_E_NO_SPACE, file->path, "the disk is full");
         left = prng_below(&d->prng, len + 1);
     }
@@ -349,6 +370,7 @@ static enum kelp_error fake_truncate(void *disk, struct file *file, uint64_t siz
     node_room(n, (size_t)size);
     if (size < n->size) memset(n->cache + size, 0, n->size - (size_t)size);
     n->size = (size_t)size;
+    node_shrunk(n);
     return error;
 }
 
@@ -491,7 +513,7 @@ static void nodes_free(struct fakedisk *d)
         struct node *next = d->nodes->next;
         free(d->nodes->cache);
         free(d->nodes->durable);
-        free(d->nodes->dirty);
+        free(d->nodes->sectors);
         free(d->nodes);
         d->nodes = next;
     }
@@ -586,6 +608,8 @@ struct fakedisk *fakedisk_copy(const struct fakedisk *d)
         node_room(to, from->size);
         if (from->size > 0) memcpy(to->cache, from->cache, from->size);
         if (from->size > 0) memcpy(to->durable, from->durable, from->size);
+        for (size_t k = 0; k * SECTOR < from->size; k++)
+            to->sectors[k] = from->sectors[k] & SECTOR_HELD;
         to->size = to->durable_size = from->size;
         link_name(&c->cache, d->cache.rows[i].path, to);
         link_name(&c->durable, d->cache.rows[i].path, to);
@@ -610,6 +634,7 @@ void fakedisk_resize(struct fakedisk *d, const char *path, size_t size)
     node_room(row->node, size);
     if (size < row->node->size) memset(row->node->cache + size, 0, row->node->size - size);
     row->node->size = size;
+    node_shrunk(row->node);
 }
 
 void fakedisk_put(struct fakedisk *d, const char *path, const void *bytes, size_t size)

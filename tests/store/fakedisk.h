@@ -31,7 +31,8 @@ void fakedisk_fail_at(struct fakedisk *d, uint64_t call, enum kelp_error error);
  * kill or cut. */
 void fakedisk_die_at(struct fakedisk *d, uint64_t call);
 
-/* fakedisk_capacity - writes that would take the files above so many bytes get KELP_E_NO_SPACE. */
+/* fakedisk_capacity - writes that would make the files hold more bytes get KELP_E_NO_SPACE. Holes
+ * are free. */
 void fakedisk_capacity(struct fakedisk *d, uint64_t bytes);
 
 void fakedisk_kill(struct fakedisk *d);

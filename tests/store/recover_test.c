@@ -126,12 +126,68 @@ static void a_zeroed_byte_is_damage_like_any_other(void **state)
     each_byte(true, spoil_zero);
 }
 
+/* As it was made before a segment had its full size from its first use on: it grows. */
+static void made_growing(struct fakedisk *d, const char *name)
+{
+    struct segment_head head;
+    uint8_t *bytes = segment(d, name, NULL);
+    for (unsigned copy = 0; copy < 2; copy++) {
+        uint8_t *at = bytes + copy * STORE_BLOCK;
+        assert_int_equal(segment_decode(bytes_of(at, STORE_BLOCK), copy, &head), KELP_OK);
+        head.flags = 0;
+        segment_encode(at, &head, copy);
+    }
+}
+
+static void a_young_first_segment_is_refused_wherever_it_was_cut(void **state)
+{
+    (void)state;
+    struct fakedisk *d = log_of(5, false);
+    for (size_t size = 0; size < KIT_SEGMENT; size += size < BLOCK(2) ? 512 : 64) {
+        struct fakedisk *c = fakedisk_copy(d);
+        struct kelp_fault fault;
+        fakedisk_resize(c, SEG_1, size);
+        assert_int_equal(kit_try(c, &fault), KELP_E_CORRUPT);
+        assert_string_equal(fault.where, SEG_1);
+        fakedisk_free(c);
+    }
+    fakedisk_free(d);
+}
+
+/* Its zeroed tail complete, its head says so, one copy after the other. */
+static void a_growing_segment_is_refused_when_cut_once_it_was_filled_with_zeros(void **state)
+{
+    (void)state;
+    for (unsigned damaged = 0; damaged < 3; damaged++) {
+        struct fakedisk *d = log_of(2, true);
+        made_growing(d, SEG_1);
+        fakedisk_resize(d, SEG_1, BLOCK(5));
+        if (damaged > 0) segment(d, SEG_1, NULL)[(damaged - 1) * STORE_BLOCK] ^= 1;
+        struct store *s = kit_open(d);
+        kit_idle(s);
+        store_close(s);
+        fakedisk_cut(d, CUT_LOSES_ALL);
+        struct segment_head head;
+        for (unsigned copy = 0; copy < 2; copy++) {
+            const uint8_t *at = segment(d, SEG_1, NULL) + copy * STORE_BLOCK;
+            assert_int_equal(segment_decode(bytes_of(at, STORE_BLOCK), copy, &head), KELP_OK);
+            assert_int_equal(head.flags, SEGMENT_WHOLE);
+        }
+        assert_int_equal(opens_with(d), 2);
+        fakedisk_resize(d, SEG_1, KIT_SEGMENT - 1);
+        struct kelp_fault fault;
+        assert_int_equal(kit_try(d, &fault), KELP_E_CORRUPT);
+        fakedisk_free(d);
+    }
+}
+
 /* A file that is still growing may be cut anywhere; what lies whole before the cut is there.
  * [T57] */
 static void every_length_of_the_last_two_writes_opens_or_is_refused(void **state)
 {
     (void)state;
     struct fakedisk *d = log_of(5, false);
+    made_growing(d, SEG_1);
     for (size_t size = BLOCK(5); size <= BLOCK(7); size++) {
         size_t in_write = size % STORE_BLOCK;
         if (in_write > WRITE_BYTES + 8 && in_write % 64 != 0) continue;
@@ -521,6 +577,8 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_in_a_proved_write_is_refused_in_the_last_one_cut),
         cmocka_unit_test(a_mark_proves_the_last_write),
         cmocka_unit_test(a_zeroed_byte_is_damage_like_any_other),
+        cmocka_unit_test(a_young_first_segment_is_refused_wherever_it_was_cut),
+        cmocka_unit_test(a_growing_segment_is_refused_when_cut_once_it_was_filled_with_zeros),
         cmocka_unit_test(every_length_of_the_last_two_writes_opens_or_is_refused),
         cmocka_unit_test(a_segment_that_had_its_full_size_is_refused_when_it_was_cut),
         cmocka_unit_test(rot_in_a_proved_write_names_file_offset_and_index),

@@ -33,15 +33,6 @@ static int teardown(void **state)
 
 /* ---- snapshots and segments ------------------------------------------------------------------ */
 
-static void idle_until_done(struct store *s)
-{
-    bool more = true;
-    for (int i = 0; more; i++) {
-        assert_true(i < 1000);
-        assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
-    }
-}
-
 static void compacted_segments_are_recycled_from_the_oldest(void **state)
 {
     struct store *s = kit_start(*state);
@@ -52,7 +43,7 @@ static void compacted_segments_are_recycled_from_the_oldest(void **state)
     assert_int_equal(stats.segments, 8); /* five writes a segment */
     kit_snapshot(s, kelp_pos_of(38, 1));
     kit_compact(s, 41, 38);
-    idle_until_done(s);
+    kit_idle(s);
     store_stats(s, &stats);
     assert_int_equal(stats.segments, 1);
     assert_int_equal(stats.spares, 2);
@@ -81,7 +72,7 @@ static void compaction_never_goes_above_the_newest_snapshot(void **state)
         kit_append(s, i, i, i, 1);
     kit_snapshot(s, kelp_pos_of(7, 1));
     kit_compact(s, 21, 18);
-    idle_until_done(s);
+    kit_idle(s);
     assert_int_equal(kit_read(s, 8, 100), 1);
     store_close(s);
     s = kit_open(*state);
@@ -100,7 +91,7 @@ static void entries_cut_before_compaction_do_not_come_back(void **state)
         kit_append(s, 11 + i, i, i, 5);
     kit_snapshot(s, kelp_pos_of(6, 5));
     kit_compact(s, 21, 6); /* the segments of 1..12@1 go; the truncation lies behind them */
-    idle_until_done(s);
+    kit_idle(s);
     store_close(s);
     s = kit_open(*state);
     assert_int_equal(store_found(s)->last, 9);
@@ -121,7 +112,7 @@ static void idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares(void *
     assert_true(more);
     assert_int_equal(fakedisk_calls(*state) - calls, 2); /* one write, one sync */
     kit_append(s, 2, 2, 2, 1);
-    idle_until_done(s);
+    kit_idle(s);
     size_t size;
     (void)fakedisk_bytes(*state, "log/00000000000000000001.seg", &size);
     assert_int_equal(size, KIT_SEGMENT);
@@ -144,11 +135,48 @@ static void a_full_disk_makes_no_spare_and_harms_nothing(void **state)
     assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
     assert_false(more);
     fakedisk_capacity(*state, 0);
-    idle_until_done(s);
+    kit_idle(s);
     struct store_stats stats;
     store_stats(s, &stats);
     assert_int_equal(stats.spares_ready, 2);
     kit_append(s, 2, 2, 2, 1);
+    store_close(s);
+}
+
+/* Both where a hole of the tail has to be filled and where the next segment has to be made. */
+static void a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room(void **state)
+{
+    struct store *s = kit_start(*state);
+    size_t payload = 3000, large = 3 * KIT_SEGMENT, refused = 0, accepted = 0;
+    for (uint64_t i = 1; i <= 40; i++) {
+        struct kelp_bytes part = kit_entry(kelp_pos_of(i, 1), i % 8 == 0 ? large : payload);
+        struct store_save_item item = {
+            .save = {.number = i, .flags = KELP_SAVE_APPEND}, .parts = &part, .part_count = 1};
+        item.save.first = item.save.last = i;
+        struct kelp_fault fault = {0};
+        fakedisk_capacity(*state, 1); /* nothing can grow */
+        enum kelp_error error = store_save(s, &item, 1, &fault);
+        if (error != KELP_OK) {
+            assert_int_equal(error, KELP_E_NO_SPACE);
+            assert_false(store_failed(s));
+            if (i > 1) assert_int_equal(kit_read(s, i - 1, i % 8 == 1 ? large : payload), 1);
+            fakedisk_capacity(*state, 0);
+            assert_int_equal(store_save(s, &item, 1, NULL), KELP_OK);
+            refused++;
+        } else {
+            accepted++; /* into what is claimed already */
+        }
+        free((void *)(uintptr_t)part.data);
+    }
+    assert_in_range(refused, 15, 30);
+    assert_in_range(accepted, 10, 25);
+    fakedisk_capacity(*state, 0);
+    store_close(s);
+    fakedisk_cut(*state, CUT_LOSES_ALL);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->last, 40);
+    for (uint64_t i = 1; i <= 40; i++)
+        assert_int_equal(kit_read(s, i, i % 8 == 0 ? large : payload), 1);
     store_close(s);
 }
 
@@ -229,7 +257,7 @@ static void a_log_whose_beginning_only_a_damaged_snapshot_held_is_refused(void *
         kit_append(s, i, i, i, 1);
     kit_snapshot(s, kelp_pos_of(18, 1));
     kit_compact(s, 21, 18);
-    idle_until_done(s);
+    kit_idle(s);
     store_close(s);
     fakedisk_bytes(*state, "snap/00000000000000000018-00000000000000000001.snap", NULL)[30] ^= 4;
     struct kelp_fault fault;
@@ -357,6 +385,7 @@ int main(void)
         TEST(entries_cut_before_compaction_do_not_come_back),
         TEST(idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares),
         TEST(a_full_disk_makes_no_spare_and_harms_nothing),
+        TEST(a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room),
         TEST(a_full_disk_refuses_a_snapshot_and_keeps_the_store),
         TEST(a_snapshot_is_read_back_and_older_ones_go),
         TEST(a_head_for_another_position_is_refused),

@@ -49,6 +49,15 @@ struct store *kit_start(struct fakedisk *d)
     return s;
 }
 
+void kit_idle(struct store *s)
+{
+    bool more = true;
+    for (int i = 0; more; i++) {
+        assert_true(i < 1000);
+        assert_int_equal(store_idle_work(s, &more, NULL), KELP_OK);
+    }
+}
+
 enum kelp_error kit_try(struct fakedisk *d, struct kelp_fault *fault)
 {
     struct store_options options = kit_options();

@@ -16,6 +16,8 @@ struct store_options kit_options(void);
 struct store *kit_open(struct fakedisk *d);
 /* kit_start - as kit_open; term 1 is saved, so that entries of it may be. */
 struct store *kit_start(struct fakedisk *d);
+/* kit_idle - housekeeping until there is no more. */
+void kit_idle(struct store *s);
 /* kit_try - the error of opening; the store is closed again if it opens. */
 enum kelp_error kit_try(struct fakedisk *d, struct kelp_fault *fault);
 
