@@ -90,6 +90,18 @@ enum kelp_role {
     KELP_LEADER = 3,
 };
 
+/* ---- room for the log ------------------------------------------------------------------- */
+
+/* What a node may still write, as its store judges it. A node tells it in its answers, in the two
+ * lowest bits of health. */
+enum kelp_space {
+    KELP_SPACE_OK = 0,
+    KELP_SPACE_LOW =
+        1, /* no new spare file can be made, at most two are left: writes are refused */
+    KELP_SPACE_LAST = 2, /* no spare file is left: nothing but what the cluster itself needs */
+    KELP_SPACE_NONE = 3, /* the last file is nearly full: takes no entry from a leader */
+};
+
 /* ---- outcomes: each tagged request gets exactly one, with its reason --------------------- */
 
 enum kelp_outcome {
@@ -207,6 +219,12 @@ KELP_API const char *kelp_reason_advice(enum kelp_reason reason);
  * returns  static text, never NULL
  * thread   any   cost  O(1)   source  [§3.3] */
 KELP_API const char *kelp_role_name(enum kelp_role role);
+
+/* kelp_space_name - ok, low, last or none.
+ * takes    space   any value; an unknown one gets "unknown"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_space_name(enum kelp_space space);
 
 /* kelp_outcome_name - DONE, REFUSED, LOST or UNKNOWN.
  * takes    outcome any value

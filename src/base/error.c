@@ -63,6 +63,17 @@ const char *kelp_role_name(enum kelp_role role)
     return "unknown";
 }
 
+const char *kelp_space_name(enum kelp_space space)
+{
+    switch (space) {
+    case KELP_SPACE_OK: return "ok";
+    case KELP_SPACE_LOW: return "low";
+    case KELP_SPACE_LAST: return "last";
+    case KELP_SPACE_NONE: return "none";
+    }
+    return "unknown";
+}
+
 const char *kelp_outcome_name(enum kelp_outcome outcome)
 {
     switch (outcome) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* probe.c - does this directory do what a log needs? Asked at every start, so that a read-only
  * mount, a full disk or a file system without directory syncs is reported as such and by the step
- * that failed, and not later as a failed save. */
+ * that failed, and not later as a failed save. A full disk is no reason to stay away: what was
+ * written before can be read, votes have their place, and the log has files in hand. */
 #include "store/room.h"
 
 #include <stdio.h>
@@ -40,12 +41,17 @@ static enum kelp_error probe_steps(struct disk disk, const char **step, struct k
     return disk.ops->remove(disk.state, PROBE_RENAMED, fault);
 }
 
-enum kelp_error probe_directory(struct disk disk, struct kelp_fault *fault)
+enum kelp_error probe_directory(struct disk disk, const struct store_options *options,
+                                struct kelp_fault *fault)
 {
     const char *step = "";
     struct kelp_fault cause = {0};
     enum kelp_error error = probe_steps(disk, &step, &cause);
     if (error == KELP_OK) return KELP_OK;
+    if (error == KELP_E_NO_SPACE) {
+        room_note(options, KELP_WARN, "the disk is full: cannot %s", step);
+        return room_remove(disk, PROBE_NAME, fault);
+    }
     fault->os_error = cause.os_error;
     return fault_set(fault, error, cause.where,
                      "the data directory is not usable: cannot %s (%.80s)", step, cause.what);

@@ -56,7 +56,9 @@ room_blocks(uint64_t bytes) /* rounded up to whole blocks; bytes is far below 2^
 
 /* ---- probe.c --------------------------------------------------------------------------------- */
 
-enum kelp_error probe_directory(struct disk disk, struct kelp_fault *fault);
+/* KELP_E_NO_SPACE is only noted. */
+enum kelp_error probe_directory(struct disk disk, const struct store_options *options,
+                                struct kelp_fault *fault);
 
 /* ---- twin.c ---------------------------------------------------------------------------------- */
 
@@ -274,7 +276,7 @@ struct wal {
     uint64_t save_number; /* the highest in the log */
     kelp_index commit, everyone;
     bool unproved; /* nothing behind the last write proves it */
-    bool no_room;  /* making a spare failed for want of room; noted once */
+    bool no_room;  /* the last try to make or fill a file failed for want of room */
     bool refused;  /* the last save found no room, and changed nothing */
     struct kelp_bytes *parts;
     size_t parts_room;
@@ -326,6 +328,11 @@ bool segment_parse(const char *name, uint64_t *number);    /* without directory 
 /* spare_take - the spare that is best used now, removed from the list; false: there is none. */
 bool spare_take(struct wal *w, struct spare *out);
 unsigned spare_number_free(const struct wal *w);
+
+/* wal_no_room, wal_has_room - a try failed for want of room, or did not: counted, told once. */
+void wal_no_room(struct wal *w, const char *what);
+void wal_has_room(struct wal *w);
+void wal_space(struct wal *w, struct store_space *out);
 
 /* spare_work - one piece of housekeeping. KELP_E_NO_SPACE is not reported: it is noted and tried
  * again later. */

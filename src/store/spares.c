@@ -9,7 +9,8 @@
  * which is what the zeros are for.
  *
  * A spare's bytes mean nothing: they are zeros or an earlier use, which no checksum of the next use
- * accepts. So a lack of room here costs speed and is only noted. */
+ * accepts. A lack of room here is no failure of the log: it is counted, told once, and tried again
+ * by the next call. Long before the log itself lacks room, wal_space says that it will. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -118,6 +119,60 @@ static enum kelp_error oldest_release(struct wal *w, struct kelp_fault *fault)
     return KELP_OK;
 }
 
+/* ---- room ------------------------------------------------------------------------------------ */
+
+void wal_no_room(struct wal *w, const char *what)
+{
+    if (!w->no_room) room_note(w->options, KELP_WARN, "the disk is full: no room for %s", what);
+    w->no_room = true;
+    w->stats.no_room++;
+}
+
+void wal_has_room(struct wal *w)
+{
+    if (w->no_room) room_note(w->options, KELP_INFO, "the disk has room for the log again");
+    w->no_room = false;
+}
+
+struct room_left {
+    bool known;
+    uint64_t free_bytes;
+};
+
+static struct room_left room_left(struct wal *w)
+{
+    struct room_left left = {.known = false};
+    struct kelp_fault ignored = {0}; /* not to know is no failure: a write will tell */
+    left.known = w->disk.ops->space(w->disk.state, &left.free_bytes, &ignored) == KELP_OK;
+    return left;
+}
+
+/* No spare takes the very last of a disk: what it needs to get room again, a snapshot, is left. */
+static uint64_t room_kept(const struct wal *w)
+{
+    return w->options->segment_bytes / 4;
+}
+
+void wal_space(struct wal *w, struct store_space *out)
+{
+    const struct wal_segment *tail = &w->segments[w->segment_count - 1];
+    struct room_left left = room_left(w);
+    uint64_t free_bytes = left.known ? min_u64(left.free_bytes, STORE_INDEX_MAX) : 0;
+    uint64_t rest = sub_sat(tail->written, w->tail_offset), ready = 0;
+    for (size_t i = 0; i < w->spare_count; i++)
+        ready += w->spares[i].written >= w->options->segment_bytes;
+    bool another = !w->no_room;
+    if (left.known) another = free_bytes >= w->options->segment_bytes + room_kept(w);
+    out->bytes = rest + ready * w->options->segment_bytes + free_bytes;
+    out->level = KELP_SPACE_OK;
+    if (another || ready > 2) return;
+    out->level = ready > 0 ? KELP_SPACE_LOW : KELP_SPACE_LAST;
+    if (ready == 0 && rest + free_bytes < w->options->segment_bytes / 4)
+        out->level = KELP_SPACE_NONE;
+}
+
+/* ---- zeros and spares ------------------------------------------------------------------------ */
+
 /* One piece of zeros; *written says from where, and afterwards how far. */
 static enum kelp_error zero_piece(struct wal *w, struct file *file, uint64_t bytes,
                                   uint64_t *written, bool *synced, struct kelp_fault *fault)
@@ -140,12 +195,15 @@ static enum kelp_error tail_work(struct wal *w, struct kelp_fault *fault)
     bool synced;
     struct kelp_fault cause = {0};
     enum kelp_error error = zero_piece(w, w->tail, tail->bytes, &tail->written, &synced, &cause);
-    if (error != KELP_OK && (synced || error != KELP_E_NO_SPACE)) {
-        *fault = cause; /* after a failed sync of this file nothing about it is certain */
-        return error;
+    if (error == KELP_E_NO_SPACE && !synced) {
+        wal_no_room(w, "the rest of the last log file");
+        return KELP_OK;
     }
-    w->no_room = error != KELP_OK;
-    return KELP_OK;
+    if (error != KELP_OK)
+        *fault = cause; /* after a failed sync of this file nothing about it is certain */
+    else
+        wal_has_room(w);
+    return error;
 }
 
 static struct spare *spare_unready(struct wal *w)
@@ -159,6 +217,12 @@ static struct spare *spare_unready(struct wal *w)
 static enum kelp_error spare_make(struct wal *w, struct kelp_fault *fault)
 {
     struct spare *spare = spare_unready(w);
+    struct room_left left = room_left(w);
+    uint64_t missing = w->options->segment_bytes - (spare != NULL ? spare->written : 0);
+    if (left.known && left.free_bytes < missing + room_kept(w)) {
+        wal_no_room(w, "a spare log file");
+        return KELP_OK;
+    }
     if (spare == NULL) {
         unsigned number = spare_number_free(w);
         spare = &w->spares[w->spare_count++];
@@ -175,12 +239,13 @@ static enum kelp_error spare_make(struct wal *w, struct kelp_fault *fault)
     }
     w->disk.ops->close(w->disk.state, file);
     if (error == KELP_E_NO_SPACE) {
-        if (!w->no_room) room_note(w->options, KELP_WARN, "no room for a spare segment: %s", name);
-        w->no_room = true;
+        wal_no_room(w, "a spare log file");
         return KELP_OK;
     }
-    if (error != KELP_OK) *fault = cause;
-    w->no_room = false;
+    if (error != KELP_OK)
+        *fault = cause;
+    else
+        wal_has_room(w);
     return error;
 }
 
@@ -206,6 +271,8 @@ enum kelp_error spare_work(struct wal *w, bool *more, struct kelp_fault *fault)
         error = tail_work(w, fault);
     else if (spare_wanted(w))
         error = spare_make(w, fault);
+    else
+        wal_has_room(w); /* nothing is missing */
     *more = oldest_is_free(w) || (!w->no_room && (tail_wanted(w) || spare_wanted(w)));
     return error;
 }

@@ -379,7 +379,7 @@ static enum kelp_error options_check(const struct store_options *o, struct kelp_
 static enum kelp_error open_steps(struct store *s, struct kelp_fault *fault)
 {
     enum kelp_error error = s->disk.ops->lock(s->disk.state, "lock", &s->lock, fault);
-    if (error == KELP_OK) error = probe_directory(s->disk, fault);
+    if (error == KELP_OK) error = probe_directory(s->disk, &s->options, fault);
     struct inventory there;
     if (error == KELP_OK) error = inventory_take(s->disk, &there, fault);
     if (error != KELP_OK) return error;
@@ -577,10 +577,16 @@ enum kelp_error store_idle_work(struct store *s, bool *more, struct kelp_fault *
     return end(s, spare_work(&s->wal, more, &cause), &cause, fault);
 }
 
+void store_space(struct store *s, struct store_space *out)
+{
+    wal_space(&s->wal, out);
+}
+
 void store_stats(const struct store *s, struct store_stats *out)
 {
     const struct wal *w = &s->wal;
     *out = w->stats;
+    out->short_of_room = w->no_room;
     out->segments = w->segment_count;
     out->spares = w->spare_count;
     out->spares_ready = 0;

@@ -120,14 +120,26 @@ enum kelp_error store_snapshot_read(struct store *s, uint8_t **out, size_t *out_
  * not proved yet. */
 enum kelp_error store_mark_idle(struct store *s, struct kelp_fault *fault);
 
+struct store_space {
+    enum kelp_space level;
+    uint64_t bytes; /* that the log may still grow by: what it has, and what is free */
+};
+
+/* store_space - how much room is there? Asks the disk; one that cannot say has room until a file
+ * could not be made. */
+void store_space(struct store *s, struct store_space *out);
+
 /* store_idle_work - one piece of housekeeping: zero one piece of a spare, recycle or remove a
  * compacted segment. *more: there is more to do now. Never called between a request and its sync. A
- * lack of room is noted, not reported: *more is false then, and a later call tries again. */
+ * lack of room is counted and noted, not reported: *more is false then, store_stats says that it is
+ * short, and a later call tries again. */
 enum kelp_error store_idle_work(struct store *s, bool *more, struct kelp_fault *fault);
 
 struct store_stats {
     uint64_t writes, syncs, bytes_written, entry_bytes, segments, spares, spares_ready;
     uint64_t log_bytes; /* of the segments in use */
+    uint64_t no_room;   /* times that a file could not be made or filled, or a save was refused */
+    bool short_of_room; /* the last such piece of work failed: it is to be tried again */
 };
 void store_stats(const struct store *s, struct store_stats *out);
 

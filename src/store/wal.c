@@ -46,7 +46,9 @@ static void tail_advance(struct wal *w, uint64_t end)
 /* No room, and nothing was changed for it. */
 static enum kelp_error refused(struct wal *w, enum kelp_error error)
 {
-    if (error == KELP_E_NO_SPACE) w->refused = w->no_room = true;
+    if (error != KELP_E_NO_SPACE) return error;
+    w->refused = true;
+    wal_no_room(w, "the next write");
     return error;
 }
 

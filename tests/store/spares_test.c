@@ -180,6 +180,69 @@ static void a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room(
     store_close(s);
 }
 
+static enum kelp_space level_of(struct store *s)
+{
+    struct store_space space;
+    store_space(s, &space);
+    return space.level;
+}
+
+/* Each level is met with files in hand for what may still be written, and goes when room comes. */
+static void room_goes_step_by_step_and_comes_back(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_idle(s);
+    assert_int_equal(level_of(s), KELP_SPACE_OK);
+    fakedisk_capacity(*state, 1);
+    assert_int_equal(level_of(s), KELP_SPACE_LOW); /* two spares, and no third can be made */
+    enum kelp_space level = KELP_SPACE_LOW;
+    uint64_t number = 1, at_level[4] = {0};
+    while (level != KELP_SPACE_NONE) {
+        kit_append(s, number, number, number, 1); /* never refused, never a fault */
+        number++;
+        kit_idle(s);
+        assert_true(level_of(s) >= level);
+        level = level_of(s);
+        at_level[level]++;
+    }
+    assert_in_range(at_level[KELP_SPACE_LOW], 6, 14); /* the tail and the first spare at least */
+    assert_in_range(at_level[KELP_SPACE_LAST], 1, 5); /* most of the last */
+    struct store_stats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.spares_ready, 0);
+    assert_true(stats.short_of_room);
+    assert_true(stats.no_room > 0);
+    fakedisk_capacity(*state, 0);
+    kit_idle(s);
+    assert_int_equal(level_of(s), KELP_SPACE_OK);
+    store_stats(s, &stats);
+    assert_false(stats.short_of_room);
+    assert_int_equal(stats.spares_ready, 2);
+    store_close(s);
+    s = kit_open(*state);
+    kit_expect(s, number - 1, 1);
+    store_close(s);
+}
+
+static void a_directory_on_a_full_disk_opens_and_its_files_in_hand_are_used(void **state)
+{
+    struct store *s = kit_start(*state);
+    kit_idle(s);
+    kit_append(s, 1, 1, 1, 1);
+    store_close(s);
+    fakedisk_capacity(*state, 1);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->last, 1);
+    kit_vote(s, 1, 2, 1);
+    for (uint64_t i = 2; i <= 12; i++)
+        kit_append(s, i, i, i, 1);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->term.v, 2);
+    kit_expect(s, 12, 1);
+    store_close(s);
+}
+
 static void a_full_disk_refuses_a_snapshot_and_keeps_the_store(void **state)
 {
     struct store *s = kit_start(*state);
@@ -386,6 +449,8 @@ int main(void)
         TEST(idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares),
         TEST(a_full_disk_makes_no_spare_and_harms_nothing),
         TEST(a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room),
+        TEST(room_goes_step_by_step_and_comes_back),
+        TEST(a_directory_on_a_full_disk_opens_and_its_files_in_hand_are_used),
         TEST(a_full_disk_refuses_a_snapshot_and_keeps_the_store),
         TEST(a_snapshot_is_read_back_and_older_ones_go),
         TEST(a_head_for_another_position_is_refused),
