@@ -119,6 +119,9 @@ enum kelp_message_flag {
     KELP_MF_REJECT = 8,   /* ANSWER: the entry before did not match; hint says where to look */
 };
 
+/* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
+#define KELP_HEALTH_SPACE 3u
+
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
     kelp_term term;
@@ -161,10 +164,14 @@ struct kelp_message {
             struct kelp_pos refused; /* with REJECT: the prev that was refused */
             kelp_index durable;      /* for people and flow control */
             kelp_index applied;      /* for people */
-            uint32_t room;           /* disk room, MiB; for the low-disk rule */
-            uint32_t health;         /* 0: ok */
+            uint32_t room;           /* disk room, MiB; for people. 0: not told */
+            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE for the low-disk rule */
         } answer;
     };
+};
+
+enum kelp_propose_flag {
+    KELP_PROPOSE_FREES = 1, /* a deletion: goes on while writes are refused for want of room */
 };
 
 /* ---- inputs ----------------------------------------------------------------------------- */
@@ -196,6 +203,7 @@ struct kelp_input {
             uint64_t token;   /* the caller's name for it, not 0, unique among open requests */
             kelp_ns deadline; /* UNKNOWN from here on; KELP_NEVER allowed */
             uint32_t bytes;   /* of the whole encoded entry */
+            uint32_t flags;   /* enum kelp_propose_flag */
         } propose;
         struct {
             uint64_t token;
@@ -304,6 +312,7 @@ struct kelp_peer_view {
     kelp_id id;
     uint8_t role, flow;
     kelp_index match, next, applied, durable;
+    enum kelp_space space; /* as it last told this leader */
     uint32_t inflight_messages;
     uint64_t inflight_bytes;
     kelp_ns contact; /* when it last answered, 0: not in this term */
@@ -320,6 +329,8 @@ struct kelp_view {
     kelp_ns role_since, leader_contact;
     uint32_t proposals_open, reads_open;
     uint64_t uncommitted_bytes, unapplied_bytes;
+    enum kelp_space space; /* what is refused by: its own room; a leader's: a quorum's too */
+    enum kelp_space own_space;
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
     uint32_t peer_count;

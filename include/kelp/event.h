@@ -26,6 +26,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(ELECTION_REPEAT, INFO, "the attempt had no winner, starts another")                          \
     X(CAMPAIGN_NOT_VOTER, DEBUG, "does not campaign: not a voter")                                 \
     X(CAMPAIGN_HELD_STALLED, WARN, "does not campaign: its disk stalled")                          \
+    X(CAMPAIGN_HELD_NO_SPACE, WARN, "does not campaign: its disk is full")                         \
     X(PROTECTION_OFF, WARN, "a protection is switched off by option")                              \
     /* votes */                                                                                    \
     X(VOTE_GRANTED, INFO, "granted its vote")                                                      \
@@ -55,6 +56,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(APPEND_BELOW_COMMIT, DEBUG, "an append lies below its commit index")                         \
     X(APPEND_REFUSED_GAP, DEBUG, "refused an append: entries missing before it")                   \
     X(APPEND_REFUSED_CONFLICT, DEBUG, "refused an append: another term before it")                 \
+    X(APPEND_REFUSED_NO_SPACE, DEBUG, "took no entry: its disk is full")                           \
     X(LOG_TRUNCATED, INFO, "cut a conflicting tail")                                               \
     X(COMMIT_FOLLOWED, DEBUG, "commit index follows the leader")                                   \
     X(COMMIT_CAPPED_UNVERIFIED, DEBUG, "commit index held at what was verified")                   \
@@ -86,6 +88,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(PROPOSE_NOT_LEADER, DEBUG, "refused a proposal: does not lead")                              \
     X(PROPOSE_BUSY, DEBUG, "refused a proposal: a limit is reached")                               \
     X(PROPOSE_TOO_LARGE, DEBUG, "refused a proposal: too large")                                   \
+    X(PROPOSE_NO_SPACE, DEBUG, "refused a proposal: a disk is nearly full")                        \
     X(PROPOSAL_DONE, DEBUG, "a proposal committed")                                                \
     X(PROPOSAL_DONE_AFTER_DEPOSED, INFO, "a deposed leader's proposal committed after all")        \
     X(PROPOSAL_LOST, INFO, "another entry was committed in a proposal's place")                    \
@@ -99,6 +102,8 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(DISK_STALLED, WARN, "a save is taking too long")                                             \
     X(DISK_STEP_DOWN, WARN, "a leader whose disk stalls steps down")                               \
     X(DISK_RECOVERED, INFO, "the stalled save was reported")                                       \
+    X(SPACE_SHORT, WARN, "is short of disk room, or a quorum is: writes are refused")              \
+    X(SPACE_BACK, INFO, "has disk room again")                                                     \
     X(FAULTED, ERROR, "the node is faulted")                                                       \
     X(CONFIG_ADOPTED, INFO, "uses a new configuration")                                            \
     X(CONFIG_REVERTED, WARN, "went back to the configuration before")                              \

@@ -36,6 +36,7 @@ enum dirty {
     DIRTY_MATCH = 8,   /* a match or our own durable index grew */
     DIRTY_COMMIT = 16, /* commit grew */
     DIRTY_READ = 32,   /* a round was answered, applied grew, or reads are new */
+    DIRTY_SPACE = 64,  /* somebody's room on disk changed, or who counts */
 };
 
 enum ballot { BALLOT_NONE = 0, BALLOT_GRANTED = 1, BALLOT_REFUSED = 2 };
@@ -82,6 +83,7 @@ struct peer {
     uint64_t round_sent, round_answered;
     kelp_index commit_sent;
     kelp_index durable, applied;
+    enum kelp_space space;
     bool silent;
 };
 
@@ -179,7 +181,9 @@ struct kelp_core {
     struct kelp_lookup *lookups;
     struct kelp_made made;
 
-    uint32_t room, health;
+    uint32_t room, health; /* as our answers say them */
+    enum kelp_space own_space;
+    enum kelp_space space; /* a leader's: with a quorum's; what it refuses by */
     bool faulted, shutdown;
     struct kelp_fault fault;
     struct shadow shadow;
@@ -242,8 +246,15 @@ void commit_settle(struct kelp_core *r); /* outcomes of proposals, committed con
 void commit_compact(struct kelp_core *r, struct kelp_save *save);
 
 /* ---- propose.c ---- */
-struct kelp_taken propose(struct kelp_core *r, uint64_t token, uint32_t bytes, kelp_ns deadline);
+struct kelp_taken propose(struct kelp_core *r, const struct kelp_input *input);
 void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason);
+
+/* ---- space.c: the only writer of what is known about room on disks ---- */
+void space_own(struct kelp_core *r, uint32_t room, uint32_t health);
+void space_answered(struct kelp_core *r, struct peer *peer, const struct kelp_message *m);
+void space_forget(struct kelp_core *r); /* a leader's start */
+void space_settle(struct kelp_core *r);
+bool space_refuses(const struct kelp_core *r, uint32_t flags); /* enum kelp_propose_flag */
 
 /* ---- read.c ---- */
 void read_asked(struct kelp_core *r, uint64_t token, kelp_ns deadline);

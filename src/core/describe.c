@@ -55,6 +55,7 @@ size_t kelp_describe(const struct kelp_core *r, char *out, size_t size)
     if (r->durable != r->log.last) say(&l, " durable %llu", u(r->durable));
     if (r->log.base.index != 0) say(&l, " first %llu", u(r->log.base.index + 1));
     if (r->stalled) say(&l, " stalled");
+    if (r->space != KELP_SPACE_OK) say(&l, " disk room %s", kelp_space_name(r->space));
     if (r->faulted) say(&l, " FAULTED: %s", r->fault.what);
     return l.len;
 }
@@ -127,6 +128,7 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_MESSAGE: return kelp_describe_message(input->message, out, size);
     case KELP_IN_PROPOSE:
         say(&l, "propose token %llu %u bytes", u(input->propose.token), input->propose.bytes);
+        if ((input->propose.flags & KELP_PROPOSE_FREES) != 0) say(&l, " frees");
         break;
     case KELP_IN_READ: say(&l, "read token %llu", u(input->read.token)); break;
     case KELP_IN_SAVED: say(&l, "saved %llu", u(input->number)); break;

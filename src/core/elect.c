@@ -27,8 +27,12 @@ void elect_timeout(struct kelp_core *r)
         role_timer_reset(r);
         return;
     }
-    if (r->stall_long || r->now < r->campaign_after) {
-        EVENT(r, CAMPAIGN_HELD_STALLED);
+    bool full = r->own_space == KELP_SPACE_NONE; /* its empty entry would find no room */
+    if (full || r->stall_long || r->now < r->campaign_after) {
+        if (full)
+            EVENT(r, CAMPAIGN_HELD_NO_SPACE);
+        else
+            EVENT(r, CAMPAIGN_HELD_STALLED);
         if (r->role != KELP_FOLLOWER)
             role_step_down(r);
         else

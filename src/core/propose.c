@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* propose.c - commands into the leader's log. [§3.5]
  *
- * Refused means never appended: not the leader, too large, or a limit on open work. Once appended a
- * proposal stays open through a loss of leadership, since another holder of the entry may still win
- * and commit it; commit.c gives it its outcome, requests.c its deadline. A leader that has just won
- * refuses until its empty entry is in the log. */
+ * Refused means never appended: not the leader, too large, short of disk room, or a limit on open
+ * work. Once appended a proposal stays open through a loss of leadership, since another holder of
+ * the entry may still win and commit it; commit.c gives it its outcome, requests.c its deadline. A
+ * leader that has just won refuses until its empty entry is in the log. */
 #include "core/core.h"
 
 void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason)
@@ -25,9 +25,11 @@ static bool busy(const struct kelp_core *r, uint32_t bytes)
     return unapplied > limits->unapplied_bytes_max;
 }
 
-struct kelp_taken propose(struct kelp_core *r, uint64_t token, uint32_t bytes, kelp_ns deadline)
+struct kelp_taken propose(struct kelp_core *r, const struct kelp_input *input)
 {
     struct kelp_taken none = {.revision = r->log.revision};
+    uint64_t token = input->propose.token;
+    uint32_t bytes = input->propose.bytes;
     ASSERT(token != 0);
     if (r->faulted || r->shutdown) {
         refuse(r, token, r->faulted ? KELP_R_FAULTED : KELP_R_SHUTDOWN);
@@ -43,6 +45,11 @@ struct kelp_taken propose(struct kelp_core *r, uint64_t token, uint32_t bytes, k
         refuse(r, token, KELP_R_TOO_LARGE);
         return none;
     }
+    if (space_refuses(r, input->propose.flags)) {
+        EVENT(r, PROPOSE_NO_SPACE, .value = token);
+        refuse(r, token, KELP_R_NO_SPACE);
+        return none;
+    }
     if (busy(r, bytes)) {
         EVENT(r, PROPOSE_BUSY, .value = token);
         refuse(r, token, KELP_R_BUSY);
@@ -50,8 +57,9 @@ struct kelp_taken propose(struct kelp_core *r, uint64_t token, uint32_t bytes, k
     }
     log_append(&r->log, r->term, bytes);
     struct kelp_pos pos = log_tail(&r->log);
-    requests_push(&r->proposals,
-                  (struct request){.token = token, .deadline = deadline, .pos = pos});
+    requests_push(
+        &r->proposals,
+        (struct request){.token = token, .deadline = input->propose.deadline, .pos = pos});
     EVENT(r, PROPOSE_ACCEPTED, .pos = pos, .value = token);
     return (struct kelp_taken){
         .first = pos.index, .last = pos.index, .term = pos.term, .revision = r->log.revision};

@@ -175,6 +175,7 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
     if (!prev_accepted(r, m)) return taken;
     kelp_index index = m->append.prev.index + 1;
     kelp_term term = m->append.prev.term; /* of the entry before index */
+    bool full = r->own_space == KELP_SPACE_NONE;
     if (m->append.last < r->commit) EVENT(r, APPEND_BELOW_COMMIT, .peer = m->from);
     for (; index <= m->append.last && index <= r->log.last; index++) {
         kelp_term theirs = m->append.entries[index - m->append.prev.index - 1].term;
@@ -183,12 +184,17 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
             contradiction(r, m, index, theirs);
             return taken;
         }
+        if (check == CHECK_DIFFERS && full) break;
         if (check == CHECK_DIFFERS) cut(r, m, index - 1, term);
         if (check == CHECK_NOT_KNOWN) look_up_own(r, index);
         if (check != CHECK_SAME) break;
         term = theirs;
     }
     bool complete = index > m->append.last || index > r->log.last;
+    if (full && index <= m->append.last) { /* as if it had been lost: it comes again */
+        EVENT(r, APPEND_REFUSED_NO_SPACE, .peer = m->from, .pos = log_tail(&r->log));
+        complete = false;
+    }
     if (complete && index <= m->append.last)
         append_rest(r, m, index, &taken);
     else if (complete)
@@ -286,6 +292,7 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
     peer->contact = r->now;
     peer->durable = m->answer.durable;
     peer->applied = m->answer.applied;
+    space_answered(r, peer, m);
     if (peer->silent) {
         peer->silent = false;
         EVENT(r, PEER_BACK, .peer = peer->id);

@@ -387,6 +387,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
 {
     const struct peer *peer = &r->peers[slot];
     *out = (struct kelp_peer_view){.id = peer->id,
+                                   .space = peer->space,
                                    .role = r->config.members[slot].role,
                                    .flow = (uint8_t)peer->progress.flow,
                                    .match = peer->progress.match,
@@ -402,6 +403,8 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
 void kelp_view(const struct kelp_core *r, struct kelp_view *view)
 {
     *view = (struct kelp_view){
+        .space = r->space,
+        .own_space = r->own_space,
         .self = r->options.self,
         .leader = r->leader,
         .vote = r->vote,

@@ -22,9 +22,13 @@ void settle(struct kelp_core *r)
     for (int round = 0; r->dirty != 0; round++) {
         ASSERT(round < SETTLE_ROUNDS_MAX);
         if (take_bit(r, DIRTY_CONFIG))
-            r->dirty |= DIRTY_MATCH | DIRTY_TALLY; /* a smaller quorum may suffice now */
+            r->dirty |= DIRTY_MATCH | DIRTY_TALLY | DIRTY_SPACE; /* a smaller quorum may suffice */
         if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
-        if (take_bit(r, DIRTY_ROLE) && r->role == KELP_LEADER) replicate_lead(r);
+        if (take_bit(r, DIRTY_ROLE)) {
+            space_forget(r);
+            if (r->role == KELP_LEADER) replicate_lead(r);
+        }
+        if (take_bit(r, DIRTY_SPACE)) space_settle(r);
         if (take_bit(r, DIRTY_MATCH)) commit_advance(r);
         if (take_bit(r, DIRTY_COMMIT)) {
             commit_settle(r);
@@ -124,8 +128,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     switch (input->type) {
     case KELP_IN_TICK: break;
     case KELP_IN_MESSAGE: return step_message(r, input->message);
-    case KELP_IN_PROPOSE:
-        return propose(r, input->propose.token, input->propose.bytes, input->propose.deadline);
+    case KELP_IN_PROPOSE: return propose(r, input);
     case KELP_IN_READ: read_asked(r, input->read.token, input->read.deadline); break;
     case KELP_IN_SAVED: save_reported(r, input->number); break;
     case KELP_IN_APPLIED: applied(r, input->index); break;
@@ -136,10 +139,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_SNAPSHOT:
         r->snapshot = max_u64(r->snapshot, min_u64(input->index, r->applied));
         break;
-    case KELP_IN_HEALTH:
-        r->room = input->health.room;
-        r->health = input->health.health;
-        break;
+    case KELP_IN_HEALTH: space_own(r, input->health.room, input->health.health); break;
     case KELP_IN_FAULT:
         core_fault(r, KELP_E_IO, "the disk failed", log_tail(&r->log), kelp_pos_of(r->durable, 0));
         break;

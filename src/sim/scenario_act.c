@@ -10,7 +10,7 @@
  *                         found 3, gone 3, failed 3 answer the oldest lookup
  *   crash 3 [keep N]      what is not on disk is gone; saves up to N got there unreported
  *   start 3   restart 3   wipe 3 (an empty disk)
- *   propose 1 7 8 [bytes N] [within 2s]   read 1 9 [within 2s]   cancel 1 9
+ *   propose 1 7 8 [bytes N] [within 2s] [frees]   read 1 9 [within 2s]   cancel 1 9
  *   link 1 2   snapshot 1 INDEX   health 1 ROOM HEALTH   fault 1   shutdown 1
  *   state [1]   log 1   disk 1   peers 1   config 1
  *   quietly ...           the command without its transcript */
@@ -35,7 +35,8 @@ static uint32_t timers_fired(const struct node *node)
 {
     return node->seen_ever[KELP_EV_ELECTION_TIMEOUT] + node->seen_ever[KELP_EV_ELECTION_REPEAT] +
            node->seen_ever[KELP_EV_CAMPAIGN_NOT_VOTER] +
-           node->seen_ever[KELP_EV_CAMPAIGN_HELD_STALLED];
+           node->seen_ever[KELP_EV_CAMPAIGN_HELD_STALLED] +
+           node->seen_ever[KELP_EV_CAMPAIGN_HELD_NO_SPACE];
 }
 
 static void act_timeout(struct scenario *s)
@@ -227,7 +228,7 @@ static void act_wipe(struct scenario *s)
 
 struct ask {
     struct node *node;
-    uint32_t bytes;
+    uint32_t bytes, flags;
     kelp_ns deadline;
 };
 
@@ -245,6 +246,8 @@ static struct ask ask_of(struct scenario *s, size_t *first, size_t *end)
             ask.deadline = ask.node->now + words_span(s);
         else if (words_take(s, "bytes"))
             ask.bytes = (uint32_t)min_u64(words_number(s), UINT32_MAX);
+        else if (words_take(s, "frees"))
+            ask.flags = KELP_PROPOSE_FREES;
         else
             words_end(s);
     }
@@ -275,6 +278,7 @@ static void ask(struct scenario *s, bool read)
             in.propose.token = token;
             in.propose.deadline = asked.deadline;
             in.propose.bytes = asked.bytes;
+            in.propose.flags = asked.flags;
         }
         world_step(s, asked.node, &in, NULL);
     }
