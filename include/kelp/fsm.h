@@ -70,6 +70,10 @@ struct kelp_fsm_ops {
     uint64_t (*hash)(void *fsm, uint32_t group);
 
     void (*close)(void *fsm);
+
+    /* Can this command only make the state smaller? Such commands go on while others are refused
+     * for want of disk room. Asked before it is proposed, changes nothing; NULL: none can. */
+    bool (*frees)(void *fsm, uint32_t group, struct kelp_bytes command);
 };
 
 #endif

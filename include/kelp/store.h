@@ -30,6 +30,9 @@ struct kelp_store_done {
     void (*pledged)(void *ctx, uint32_t group); /* the cluster id is durable in the identity */
     /* the disk failed: final */
     void (*fault)(void *ctx, uint32_t group, const struct kelp_fault *fault);
+    /* How much more the log can take, in MiB (0: not known), and what that means; at any time, when
+     * it changes. A store that knows no bound never calls it. */
+    void (*space)(void *ctx, uint32_t group, uint32_t room_mib, enum kelp_space space);
 };
 
 struct kelp_store_ops {

@@ -280,7 +280,7 @@ static bool more_at_once(const struct driver *d)
     return (d->untaken && !d->tail_due && !d->tail_open) || !TAILQ_EMPTY(&d->ready) ||
            d->fault_due || d->query_first != NULL || d->save_reported > d->save_done ||
            d->applied_reported > d->applied || d->snapshot_done || d->pledged_reported ||
-           (may_apply && d->apply_next <= d->apply_to);
+           (d->space_due && d->core != NULL) || (may_apply && d->apply_next <= d->apply_to);
 }
 
 kelp_ns driver_run(struct driver *d, kelp_ns now)

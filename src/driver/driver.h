@@ -48,6 +48,9 @@ struct driver_machine_ops {
      * length, 0 if the machine is not disposable. *pos is where it stands. */
     size_t (*snapshot)(void *machine, const struct wire_config *config, uint8_t *out,
                        struct kelp_pos *pos);
+    /* Can the command only make the state smaller? Asked while disk room is short; may be NULL:
+     * none can. */
+    bool (*frees)(void *machine, struct kelp_bytes command);
 };
 
 struct driver_ports {
@@ -186,6 +189,8 @@ void driver_read_done(struct driver *d, uint64_t tag, enum kelp_error error, str
                       kelp_index first, kelp_index last, struct kelp_bytes entries);
 void driver_snapshot_done(struct driver *d, kelp_index index, enum kelp_error error);
 void driver_pledged(struct driver *d);
+/* how much room the log has, as its store judges it: told to the others, and judged by */
+void driver_space(struct driver *d, uint32_t room_mib, enum kelp_space space);
 void driver_store_fault(struct driver *d, const struct kelp_fault *fault);
 void driver_result(struct driver *d, kelp_index index, struct kelp_bytes result);
 void driver_applied(struct driver *d, kelp_index last);

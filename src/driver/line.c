@@ -209,8 +209,11 @@ void request_propose(struct driver *d, struct request *r, struct wire_entry *e, 
     input.propose.token = r->handle;
     input.propose.deadline = r->deadline;
     input.propose.bytes = (uint32_t)size;
-    struct kelp_taken taken = driver_step(d, &input);
     e->payload.data = wire_entry_payload(e, room);
+    bool asks = d->ports.machine->frees != NULL && driver_look(d)->space != KELP_SPACE_OK;
+    if (asks && d->ports.machine->frees(d->ports.machine_ctx, e->payload))
+        input.propose.flags = KELP_PROPOSE_FREES;
+    struct kelp_taken taken = driver_step(d, &input);
     if (taken.first != 0) {
         e->type = KELP_ENTRY_COMMAND;
         e->pos = (struct kelp_pos){.term = taken.term, .index = taken.first};

@@ -256,6 +256,13 @@ void driver_pledged(struct driver *d)
     d->pledged_reported = true;
 }
 
+void driver_space(struct driver *d, uint32_t room_mib, enum kelp_space space)
+{
+    d->space_due = d->space_due || d->room_mib != room_mib || d->space != space;
+    d->room_mib = room_mib;
+    d->space = space;
+}
+
 void driver_store_fault(struct driver *d, const struct kelp_fault *fault)
 {
     driver_fail(d, fault);
@@ -357,6 +364,14 @@ bool ports_settle(struct driver *d)
     bool any = reads_settle(d);
     if (d->save_reported > d->save_done) {
         saves_settle(d);
+        any = true;
+    }
+    if (d->space_due && d->core != NULL) {
+        struct kelp_input input = {.type = KELP_IN_HEALTH};
+        d->space_due = false;
+        input.health.room = d->room_mib;
+        input.health.health = (uint32_t)d->space;
+        (void)driver_step(d, &input);
         any = true;
     }
     if (d->pledged_reported) {

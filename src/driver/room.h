@@ -227,7 +227,9 @@ struct driver {
     kelp_index replay_to, snapshot_last, snapshot_open;
     kelp_index snapshot_done_index;
     enum kelp_error snapshot_done_error;
-    bool apply_reading, snapshot_done, pledged_reported;
+    bool apply_reading, snapshot_done, pledged_reported, space_due;
+    uint32_t room_mib;
+    enum kelp_space space;  /* as the store reported it last */
     kelp_ns snapshot_after; /* not before: the last one failed */
     struct kelp_bytes batch[APPLY_ENTRIES_MAX];
 

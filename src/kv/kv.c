@@ -257,6 +257,18 @@ static void close_machine(void *fsm)
     free(kv);
 }
 
+/* What is refused when memory is short is what may make the table larger; all else may go on. */
+static bool frees(void *fsm, uint32_t group, struct kelp_bytes payload)
+{
+    const struct kv_command *command = NULL;
+    struct kv_args args;
+    uint8_t code;
+    (void)fsm;
+    (void)group;
+    if (kv_command_decode(payload, &command, &args, &code) != KELP_OK) return false;
+    return (command->flags & KV_FLAG_WRITE) != 0 && (command->flags & KV_FLAG_DENYOOM) == 0;
+}
+
 const struct kelp_fsm_ops kv_fsm_ops = {
     .size = sizeof(struct kelp_fsm_ops),
     .flags = KELP_FSM_IN_MEMORY,
@@ -271,4 +283,5 @@ const struct kelp_fsm_ops kv_fsm_ops = {
     .restore_abort = restore_abort,
     .hash = hash,
     .close = close_machine,
+    .frees = frees,
 };

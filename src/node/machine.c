@@ -67,9 +67,16 @@ static size_t machine_snapshot(void *machine, const struct wire_config *config, 
     return len;
 }
 
+static bool machine_frees(void *machine, struct kelp_bytes command)
+{
+    const struct node *n = machine;
+    return rsm_frees(n->rsm, command);
+}
+
 const struct driver_machine_ops node_machine_ops = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_apply,
     .query = machine_query,
     .snapshot = machine_snapshot,
+    .frees = machine_frees,
 };

@@ -78,6 +78,11 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
     gauge(out, "commit_index", "Last entry known to be committed.", view->commit);
     gauge(out, "applied_index", "Last entry applied.", s->rsm.applied.index);
     gauge(out, "snapshot_index", "Index of the newest snapshot.", n->snapshot.index);
+    gauge(out, "disk_room_level", "Own disk: 0 ok, 1 low, 2 last file, 3 none.", view->own_space);
+    gauge(out, "refuses_by_room_level",
+          "On the leader, with a quorum's disks: 1 refuses writes, 2 all.", view->space);
+    counter(out, "proposals_no_space_total", "Proposals refused for want of disk room.",
+            n->events[KELP_EV_PROPOSE_NO_SPACE]);
     gauge(out, "uptime_milliseconds", "Since the node was opened.", s->uptime_ms);
     counter(out, "elections_total", "Elections this node stood for.",
             n->events[KELP_EV_ROLE_CANDIDATE]);
@@ -186,6 +191,8 @@ static void log_metrics(struct buf *out, const struct saver_figures *f)
     gauge(out, "log_bytes", "Size of the log files in use.", f->store.log_bytes);
     gauge(out, "log_queue_jobs", "Work given to the log thread and not reported.", f->queued_jobs);
     gauge(out, "log_queue_bytes", "Entry bytes among it.", f->queued_bytes);
+    counter(out, "log_no_room_total", "Times the log found no room for a file, or for a write.",
+            f->store.no_room);
     gauge(out, "disk_free_bytes", "Free bytes of the data directory's file system.",
           f->disk_free_bytes);
 }

@@ -80,6 +80,13 @@ static void log_pledged(void *ctx, uint32_t group)
     driver_pledged(n->driver);
 }
 
+static void log_space(void *ctx, uint32_t group, uint32_t room_mib, enum kelp_space space)
+{
+    struct node *n = ctx;
+    (void)group;
+    driver_space(n->driver, room_mib, space);
+}
+
 static void log_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
 {
     struct node *n = ctx;
@@ -215,7 +222,7 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     n->start_count = found->start_count;
     n->snapshot = found->snapshot.pos;
     struct kelp_store_done done = {sizeof done,  n,           log_saved, log_read,
-                                   log_snapshot, log_pledged, log_fault};
+                                   log_snapshot, log_pledged, log_fault, log_space};
     n->saver = saver_new(n->loop, n->store, n->disk, &done, &n->histograms);
     if (n->saver == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
     node_log(n, KELP_INFO,

@@ -8,6 +8,10 @@
  * Housekeeping (zeros ahead of the log, recycling) is done in small pieces while nothing waits:
  * after a moment of quiet, and under load between two batches, as fast as the log is consumed, so
  * that it cannot starve.
+ *
+ * A save that finds no room is no failure: it waits at the head of everything, is tried again a few
+ * times a second, and the core sees a disk that stalls. Long before that the store's judgement of
+ * its room goes to the loop, whenever it changes.
  * Invariant: after the first failure nothing is saved any more and nothing is reported as saved. */
 #include <pthread.h>
 #include <signal.h>
@@ -23,11 +27,13 @@
 #define SAVES_MAX 256u /* in one store_save */
 #define QUIET_NS  (5 * MILLISECOND)
 #define WORK_BYTES                                                                                 \
-    (1024u * 1024)        /* under load a piece of housekeeping for as much that was written */
-#define BLOCK_BYTES 4096u /* a write begins on a block of its own */
-#define SPACE_NS    (1000 * MILLISECOND)
+    (1024u * 1024) /* under load a piece of housekeeping for as much that was written */
+#define MEBIBYTE    (1024u * 1024)
+#define BLOCK_BYTES 4096u                /* a write begins on a block of its own */
+#define SPACE_NS    (1000 * MILLISECOND) /* between two looks at the room */
+#define RETRY_NS    (250 * MILLISECOND)  /* between two tries of what found no room */
 
-enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE };
+enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_SPACE };
 
 struct job {
     STAILQ_ENTRY(job) link;
@@ -44,6 +50,10 @@ struct job {
         } read;
         struct kelp_pos pos;
         struct kelp_cluster_id cluster;
+        struct {
+            enum kelp_space level;
+            uint32_t mib;
+        } space;
     };
     /* what came of it */
     enum kelp_error error;
@@ -83,6 +93,10 @@ struct saver {
     struct kelp_fault fault; /* written once, before the job that ends the log is handed over */
     uint64_t work_bytes;     /* written since the last piece of housekeeping */
     uint64_t space_at;
+    enum kelp_space space; /* as it was told last */
+    uint32_t space_mib;
+    bool short_of_room; /* some work found no room and is to be tried again */
+    bool stuck;         /* the saves at the head found none */
 };
 
 int thread_start(uv_thread_t *thread, void (*entry)(void *arg), void *arg)
@@ -106,7 +120,8 @@ static void job_failed(struct saver *s, struct job *job, const struct kelp_fault
     job->ends_log = true;
 }
 
-static void saves_perform(struct saver *s, struct job *first, size_t count)
+/* False: the disk has no room for them now. */
+static bool saves_perform(struct saver *s, struct job *first, size_t count)
 {
     struct store_save_item items[SAVES_MAX];
     struct kelp_fault fault = {.error = KELP_OK};
@@ -119,17 +134,19 @@ static void saves_perform(struct saver *s, struct job *first, size_t count)
         bytes += job->bytes;
         if (s->failed) job->dropped = true;
     }
-    if (s->failed) return;
+    if (s->failed) return true;
     uint64_t begun = uv_hrtime();
     enum kelp_error error = store_save(s->store, items, count, &fault);
+    if (error == KELP_E_NO_SPACE && !store_failed(s->store)) return false;
     first->sync_ns = uv_hrtime() - begun;
     s->work_bytes += bytes / BLOCK_BYTES * BLOCK_BYTES + BLOCK_BYTES;
     s->work_due = true; /* it may have used up a spare, or let a segment go */
-    if (error == KELP_OK) return;
+    if (error == KELP_OK) return true;
     job = first;
     for (size_t i = 0; i < count; i++, job = STAILQ_NEXT(job, link))
         job->error = error;
     job_failed(s, first, &fault);
+    return true;
 }
 
 static void job_perform(struct saver *s, struct job *job)
@@ -138,7 +155,8 @@ static void job_perform(struct saver *s, struct job *job)
     size_t room = 0;
     bool final = false;
     switch (job->kind) {
-    case JOB_SAVE: UNREACHABLE();
+    case JOB_SAVE:
+    case JOB_SPACE: UNREACHABLE();
     case JOB_READ:
         job->error =
             store_read(s->store, job->read.first, job->read.entries_max, job->read.bytes_max,
@@ -166,20 +184,29 @@ static void job_perform(struct saver *s, struct job *job)
     if (job->error != KELP_OK && final) job_failed(s, job, &fault);
 }
 
-static void jobs_perform(struct saver *s, struct job_list *jobs)
+/* Move the jobs that are done to `ended`; what found no room stays at the head. */
+static void jobs_perform(struct saver *s, struct job_list *jobs, struct job_list *ended)
 {
-    struct job *job = STAILQ_FIRST(jobs);
-    while (job != NULL) {
-        if (job->kind != JOB_SAVE) {
-            job_perform(s, job);
-            job = STAILQ_NEXT(job, link);
-            continue;
-        }
-        struct job *first = job;
+    struct job *job;
+    s->stuck = false;
+    while ((job = STAILQ_FIRST(jobs)) != NULL) {
         size_t count = 0;
-        for (; job != NULL && job->kind == JOB_SAVE && count < SAVES_MAX; count++)
-            job = STAILQ_NEXT(job, link);
-        saves_perform(s, first, count);
+        if (job->kind == JOB_SAVE) {
+            for (struct job *next = job; next != NULL && next->kind == JOB_SAVE; count++) {
+                if (count == SAVES_MAX) break;
+                next = STAILQ_NEXT(next, link);
+            }
+            s->stuck = !saves_perform(s, job, count);
+            if (s->stuck) return;
+        } else {
+            job_perform(s, job);
+            count = 1;
+        }
+        for (; count > 0; count--) {
+            job = STAILQ_FIRST(jobs);
+            STAILQ_REMOVE_HEAD(jobs, link);
+            STAILQ_INSERT_TAIL(ended, job, link);
+        }
     }
 }
 
@@ -198,12 +225,32 @@ static void work_perform(struct saver *s, struct job_list *ended)
     STAILQ_INSERT_TAIL(ended, job, link);
 }
 
-static void figures_take(struct saver *s)
+/* How much room is left, to the loop: when the judgement changes, and now and then the figure. */
+static void space_tell(struct saver *s, struct job_list *ended)
+{
+    struct store_space space;
+    store_space(s->store, &space);
+    uint32_t mib = (uint32_t)min_u64(max_u64(space.bytes / MEBIBYTE, 1), UINT32_MAX);
+    if (space.level == s->space && mib == s->space_mib) return;
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL) return; /* the next look tells it */
+    job->kind = JOB_SPACE;
+    job->space.level = s->space = space.level;
+    job->space.mib = s->space_mib = mib;
+    STAILQ_INSERT_TAIL(ended, job, link);
+}
+
+static void figures_take(struct saver *s, struct job_list *ended)
 {
     struct store_stats stats;
     uint64_t free_bytes = 0, now = uv_hrtime();
     struct kelp_fault fault = {.error = KELP_OK};
     store_stats(s->store, &stats);
+    bool files = stats.segments != s->figures.store.segments ||
+                 stats.spares_ready != s->figures.store.spares_ready ||
+                 stats.no_room != s->figures.store.no_room;
+    s->short_of_room = stats.short_of_room;
+    if (files || s->space_at == 0 || now - s->space_at > SPACE_NS) space_tell(s, ended);
     bool look = s->space_at == 0 || now - s->space_at > SPACE_NS;
     if (look && s->disk.ops->space(s->disk.state, &free_bytes, &fault) != KELP_OK) look = false;
     if (look) s->space_at = now;
@@ -223,38 +270,47 @@ static void jobs_report(struct saver *s, struct job_list *jobs)
         &s->async); /* fails only on a closed handle; ours closes after the thread */
 }
 
+/* Nothing to do but to look again whether there is room, at a bounded pace. */
+static bool patient(const struct saver *s)
+{
+    return s->stuck || (!s->work_due && (s->short_of_room || s->space != KELP_SPACE_OK));
+}
+
 /* Wait for jobs. True: take them, or (stop) there are none. False: do a piece of housekeeping. */
 static bool jobs_wait(struct saver *s, struct job_list *jobs)
 {
-    bool quiet = false;
+    bool quiet = false, waits = patient(s);
+    uint64_t until = uv_hrtime() + (waits ? RETRY_NS : QUIET_NS);
     uv_mutex_lock(&s->lock);
-    while (STAILQ_EMPTY(&s->queue) && !s->stop && !quiet) {
-        if (!s->work_due || s->failed)
+    while ((s->stuck || STAILQ_EMPTY(&s->queue)) && !s->stop && !quiet) {
+        uint64_t now = uv_hrtime();
+        if (s->failed || (!s->work_due && !waits))
             uv_cond_wait(&s->wake, &s->lock);
-        else
-            quiet = uv_cond_timedwait(&s->wake, &s->lock, QUIET_NS) == UV_ETIMEDOUT;
+        else if (now >= until || uv_cond_timedwait(&s->wake, &s->lock, until - now) == UV_ETIMEDOUT)
+            quiet = true;
     }
     STAILQ_CONCAT(jobs, &s->queue);
+    bool stop = s->stop;
     uv_mutex_unlock(&s->lock);
+    if (stop && s->stuck) s->failed = true; /* what waits for room will never be durable here */
     return !STAILQ_EMPTY(jobs) || !quiet;
 }
 
 static void saver_run(void *arg)
 {
     struct saver *s = arg;
+    struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
     for (;;) {
-        struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
+        struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
         bool work = !jobs_wait(s, &jobs);
         bool last = !work && STAILQ_EMPTY(&jobs);
         if (last) break;
-        jobs_perform(s, &jobs);
-        jobs_report(s, &jobs);
+        jobs_perform(s, &jobs, &ended);
+        jobs_report(s, &ended);
         bool late = s->work_due && s->work_bytes >= WORK_BYTES;
-        if ((work || late) && !s->failed) {
-            work_perform(s, &jobs);
-            jobs_report(s, &jobs);
-        }
-        figures_take(s);
+        if ((work || late || s->stuck) && !s->failed) work_perform(s, &ended);
+        figures_take(s, &ended);
+        jobs_report(s, &ended);
     }
     uv_mutex_lock(&s->lock);
     s->finished = true;
@@ -290,6 +346,9 @@ static void job_done(struct saver *s, const struct job *job)
         if (error == KELP_OK) d->pledged(d->ctx, job->group);
         break;
     case JOB_IDLE: break;
+    case JOB_SPACE:
+        if (d->space != NULL) d->space(d->ctx, job->group, job->space.mib, job->space.level);
+        break;
     }
     if (job->ends_log) d->fault(d->ctx, job->group, &s->fault);
 }
@@ -449,7 +508,7 @@ static void on_unstarted_closed(uv_handle_t *handle)
 
 enum kelp_error saver_start(struct saver *s, struct kelp_fault *fault)
 {
-    figures_take(s);
+    figures_take(s, &s->ended); /* for the loop's first turn */
     int error = uv_async_init(s->loop, &s->async, on_async);
     if (error < 0) {
         saver_free(s);
@@ -459,6 +518,7 @@ enum kelp_error saver_start(struct saver *s, struct kelp_fault *fault)
     error = thread_start(&s->thread, saver_run, s);
     if (error == 0) {
         s->started = true;
+        (void)uv_async_send(&s->async); /* how much room there is, is known already */
         return KELP_OK;
     }
     uv_close((uv_handle_t *)&s->async, on_unstarted_closed);
@@ -481,6 +541,7 @@ void saver_free(struct saver *s)
     if (s == NULL) return;
     ASSERT(!s->started);
     struct job *job;
+    STAILQ_CONCAT(&s->queue, &s->ended);
     while ((job = STAILQ_FIRST(&s->queue)) != NULL) { /* given before it was started */
         STAILQ_REMOVE_HEAD(&s->queue, link);
         job_free(job);

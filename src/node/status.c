@@ -103,6 +103,10 @@ void node_status(struct node *n, struct node_status *out)
         (void)snprintf(out->reason, sizeof out->reason,
                        "applied %" PRIu64 " of %" PRIu64 " entries", out->rsm.applied.index,
                        out->driver.replay_to);
+    else if (out->driver.state == DRIVER_RUNNING && out->driver.view.space != KELP_SPACE_OK)
+        (void)snprintf(out->reason, sizeof out->reason, "disk room: %s%s",
+                       kelp_space_name(out->driver.view.space),
+                       out->driver.view.role == KELP_LEADER ? ", writes are refused" : "");
     else
         (void)snprintf(out->reason, sizeof out->reason, "%s", out->driver.words);
     out->disk_free_bytes = figures.disk_free_bytes;

@@ -55,6 +55,13 @@ struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group)
     return r;
 }
 
+bool rsm_frees(const struct rsm *r, struct kelp_bytes command)
+{
+    size_t known = offsetof(struct kelp_fsm_ops, frees) + sizeof r->ops->frees;
+    if (r->ops->size < known || r->ops->frees == NULL) return false;
+    return r->ops->frees(r->fsm, r->group, command);
+}
+
 void rsm_free(struct rsm *r)
 {
     if (r == NULL) return;

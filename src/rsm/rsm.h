@@ -33,6 +33,9 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
 
 void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, void *sink);
 
+/* rsm_frees - can a command only make the state smaller? */
+bool rsm_frees(const struct rsm *r, struct kelp_bytes command);
+
 /* rsm_snapshot - for a disposable machine: a head at the last applied position; 0 if it is not
  * disposable. */
 size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,

@@ -142,11 +142,18 @@ static size_t machine_port_snapshot(void *machine, const struct wire_config *con
     return rsm_snapshot(n->rsm, config, judge.cluster, identity->epoch, out, pos);
 }
 
+static bool machine_port_frees(void *machine, struct kelp_bytes command)
+{
+    const struct node *n = machine;
+    return rsm_frees(n->rsm, command);
+}
+
 static const struct driver_machine_ops machine_port = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_port_apply,
     .query = machine_port_query,
     .snapshot = machine_port_snapshot,
+    .frees = machine_port_frees,
 };
 
 /* ---- callbacks ---- */

@@ -13,7 +13,8 @@
 #include "sim/world.h"
 
 #define BATCH_MAX           64u
-#define OPERATIONS_OF_A_JOB 12u /* about; a crash falls somewhere in them */
+#define OPERATIONS_OF_A_JOB 12u                 /* about; a crash falls somewhere in them */
+#define ROOM_RETRY          UINT64_C(250000000) /* ns until saves that found no room come again */
 
 static struct job *job_at(struct node *n, size_t i)
 {
@@ -252,10 +253,19 @@ static bool save_made_work(struct node *n)
     }
     struct store_stats stats;
     store_stats(n->store, &stats);
-    bool changed = stats.segments != n->segments || stats.spares != n->spares;
+    bool changed =
+        stats.segments != n->segments || stats.spares != n->spares || stats.short_of_room;
     n->segments = stats.segments;
     n->spares = stats.spares;
     return changed;
+}
+
+static void space_tell(struct node *n)
+{
+    struct store_space space;
+    store_space(n->store, &space);
+    uint64_t mib = max_u64(space.bytes / (UINT64_C(1024) * 1024), 1);
+    driver_space(n->driver, (uint32_t)min_u64(mib, UINT32_MAX), space.level);
 }
 
 void saver_job_ends(struct node *n)
@@ -265,6 +275,13 @@ void saver_job_ends(struct node *n)
     bool work = n->job_work;
     enum kelp_error error = job_perform(n, &read, &fault);
     n->job_end = KELP_NEVER;
+    bool saves = !work && job_at(n, 0)->kind == JOB_SAVE;
+    if (saves && error == KELP_E_NO_SPACE && !store_failed(n->store)) {
+        space_tell(n);
+        n->job_end = n->world->now + ROOM_RETRY; /* a disk that stalls, until there is room */
+        node_run(n);
+        return;
+    }
     if (work) {
         if (error != KELP_OK) {
             n->work_due = false;
@@ -272,7 +289,9 @@ void saver_job_ends(struct node *n)
             driver_store_fault(n->driver, &fault);
         }
     } else {
-        if (job_at(n, 0)->kind == JOB_SAVE) n->work_due = n->work_due || save_made_work(n);
+        bool changed = saves && save_made_work(n);
+        if (changed && error == KELP_OK) space_tell(n);
+        n->work_due = n->work_due || changed;
         job_report(n, error, &read, &fault);
         jobs_drop(n, n->job_batch);
     }

@@ -419,6 +419,66 @@ static void a_leader_at_its_limit_answers_busy(void **state)
     scene_free(s);
 }
 
+/* Which command frees room is asked where it is proposed, so a forwarded one needs no mark. */
+static void what_frees_room_goes_on_from_anywhere_while_writes_are_refused(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(15);
+    struct driver *leader = lab_node(s->lab, s->leader)->driver;
+    driver_space(leader, 100, KELP_SPACE_LOW);
+    lab_run(s->lab, 1);
+    assert_int_equal(lab_status(s->lab, s->leader)->view.own_space, KELP_SPACE_LOW);
+    struct lab_client *here = lab_client(s->lab, s->leader);
+    lab_write(here, 5, 1000);
+    lab_write(here, LAB_FREES, 1000);
+    lab_write(s->client, 6, 1000);
+    lab_write(s->client, LAB_FREES + 1, 1000);
+    lab_read(s->client, 1000);
+    lab_await(here, 2);
+    lab_await(s->client, 3);
+    for (size_t i = 0; i < 2; i++) {
+        const struct lab_told *told = i == 0 ? here->told : s->client->told;
+        assert_int_equal(told[0].outcome, KELP_REFUSED);
+        assert_int_equal(told[0].reason, KELP_R_NO_SPACE);
+        assert_int_equal(told[1].outcome, KELP_DONE);
+    }
+    assert_int_equal(s->client->told[2].outcome, KELP_DONE);
+    assert_int_equal(applied_count(s), 2);
+    driver_space(leader, 100, KELP_SPACE_LAST);
+    lab_write(s->client, LAB_FREES + 2, 1000);
+    lab_await(s->client, 4);
+    assert_int_equal(s->client->told[3].reason, KELP_R_NO_SPACE);
+    driver_space(leader, 1000, KELP_SPACE_OK);
+    lab_write(s->client, 7, 1000);
+    lab_await(s->client, 5);
+    assert_int_equal(s->client->told[4].outcome, KELP_DONE);
+    assert_int_equal(lab_status(s->lab, s->leader)->state, DRIVER_RUNNING);
+    lab_client_free(here);
+    scene_free(s);
+}
+
+/* Two followers of three say in their answers that their disks are nearly full. */
+static void a_quorum_short_of_room_is_known_from_its_answers(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(16);
+    for (kelp_id id = 1; id <= 3; id++) {
+        if (id != s->leader) driver_space(lab_node(s->lab, id)->driver, 3, KELP_SPACE_LOW);
+    }
+    lab_run(s->lab, 500);
+    assert_int_equal(lab_status(s->lab, s->leader)->view.own_space, KELP_SPACE_OK);
+    assert_int_equal(lab_status(s->lab, s->leader)->view.space, KELP_SPACE_LOW);
+    lab_write(s->client, 6, 1000);
+    lab_await(s->client, 1);
+    assert_int_equal(s->client->told[0].reason, KELP_R_NO_SPACE);
+    driver_space(lab_node(s->lab, s->follower)->driver, 300, KELP_SPACE_OK);
+    lab_run(s->lab, 500);
+    lab_write(s->client, 7, 1000);
+    lab_await(s->client, 2);
+    assert_int_equal(s->client->told[1].outcome, KELP_DONE);
+    scene_free(s);
+}
+
 static void a_malformed_forward_closes_the_connection(void **state)
 {
     (void)state;
@@ -453,6 +513,8 @@ int main(void)
         cmocka_unit_test(a_new_start_of_the_sender_begins_its_numbers_anew),
         cmocka_unit_test(what_a_deposed_leader_refuses_goes_to_the_next_one_in_order),
         cmocka_unit_test(a_leader_at_its_limit_answers_busy),
+        cmocka_unit_test(what_frees_room_goes_on_from_anywhere_while_writes_are_refused),
+        cmocka_unit_test(a_quorum_short_of_room_is_known_from_its_answers),
         cmocka_unit_test(a_malformed_forward_closes_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

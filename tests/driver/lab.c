@@ -96,6 +96,13 @@ static void fsm_close(void *fsm)
     free(fsm);
 }
 
+static bool fsm_frees(void *fsm, uint32_t group, struct kelp_bytes command)
+{
+    (void)fsm;
+    (void)group;
+    return command.len >= 8 && load_u64(command.data) >= LAB_FREES;
+}
+
 static const struct kelp_fsm_ops fsm_ops = {
     .size = sizeof(struct kelp_fsm_ops),
     .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
@@ -106,6 +113,7 @@ static const struct kelp_fsm_ops fsm_ops = {
     .restore_commit = fsm_commit,
     .hash = fsm_hash,
     .close = fsm_close,
+    .frees = fsm_frees,
 };
 
 struct reply_sink {
@@ -182,10 +190,17 @@ static size_t port_machine_snapshot(void *machine, const struct wire_config *con
     return rsm_snapshot(n->rsm, config, config->cluster, 0, out, pos);
 }
 
+static bool port_frees(void *machine, struct kelp_bytes command)
+{
+    const struct lab_node *n = machine;
+    return rsm_frees(n->rsm, command);
+}
+
 static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driver_machine_ops),
                                                       .apply = port_apply,
                                                       .query = port_query,
-                                                      .snapshot = port_machine_snapshot};
+                                                      .snapshot = port_machine_snapshot,
+                                                      .frees = port_frees};
 
 /* ---- the store: memstore, an identity beside it, and what a boot needs ---- */
 

@@ -16,6 +16,7 @@
 
 #define LAB_NODES  5u
 #define LAB_VALUES 8192u
+#define LAB_FREES  1000000u /* a value from here on passes for a deletion */
 #define LAB_MS     UINT64_C(1000000)
 
 struct lab;

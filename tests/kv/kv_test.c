@@ -296,9 +296,36 @@ static void different_clusters_hash_differently(void **state)
     kv_fsm_ops.close(other);
 }
 
+/* What goes on while writes are refused for want of disk room. */
+static void only_what_cannot_make_the_table_larger_frees_room(void **state)
+{
+    struct kv *kv = *state;
+    static const struct {
+        const char *words[3];
+        bool frees;
+    } rows[] = {{{"SET", "a", "1"}, false},      {{"APPEND", "a", "1"}, false},
+                {{"INCRBY", "a", "1"}, false},   {{"DEL", "a", "b"}, true},
+                {{"UNLINK", "a", "b"}, true},    {{"FLUSHALL", NULL, NULL}, true},
+                {{"FLUSHDB", NULL, NULL}, true}, {{"STRLEN", "a", NULL}, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct kelp_bytes argv[3];
+        size_t argc = 0;
+        while (argc < 3 && rows[i].words[argc] != NULL) {
+            argv[argc] = text_bytes(rows[i].words[argc]);
+            argc++;
+        }
+        struct buf payload = payload_of(argv, argc);
+        bool frees = kv_fsm_ops.frees(kv, 0, bytes_of(payload.data, payload.len));
+        if (frees != rows[i].frees) fail_msg("%s", rows[i].words[0]);
+        buf_close(&payload);
+    }
+    assert_false(kv_fsm_ops.frees(kv, 0, bytes_of("x", 1)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        MACHINE_TEST(only_what_cannot_make_the_table_larger_frees_room),
         MACHINE_TEST(get_gives_what_set_left),
         MACHINE_TEST(set_nx_sets_only_what_is_not_there),
         MACHINE_TEST(set_xx_sets_only_what_is_there),

@@ -26,7 +26,10 @@ static uv_timer_t tick;
 static struct disk disk;
 static struct file_ops failing_ops;
 static enum kelp_error (*good_sync)(void *disk, struct file *file, struct kelp_fault *fault);
-static atomic_bool sync_fails;
+static enum kelp_error (*good_write)(void *disk, struct file *file, uint64_t offset,
+                                     const struct kelp_bytes *parts, size_t count,
+                                     struct kelp_fault *fault);
+static atomic_bool sync_fails, full;
 static struct store *store;
 static struct saver *saver;
 static struct node_histograms measured;
@@ -40,6 +43,8 @@ static kelp_index snapshot_index;
 static enum kelp_error snapshot_error;
 static struct ended_read last_read;
 static struct kelp_fault last_fault;
+static enum kelp_space space;
+static uint32_t room_mib;
 
 static void on_saved(void *ctx, uint32_t group, uint64_t number)
 {
@@ -79,6 +84,13 @@ static void on_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
     last_fault = *fault;
 }
 
+static void on_space(void *ctx, uint32_t group, uint32_t mib, enum kelp_space level)
+{
+    (void)ctx, (void)group;
+    room_mib = mib;
+    space = level;
+}
+
 static void on_stopped(void *ctx)
 {
     (void)ctx;
@@ -112,6 +124,24 @@ static enum kelp_error sync_or_fail(void *state, struct file *file, struct kelp_
     return fault_set(fault, KELP_E_IO, "log", "this sync fails");
 }
 
+/* A full disk: what claims new blocks fails, and that is what begins with zeros. */
+static enum kelp_error write_or_refuse(void *state, struct file *file, uint64_t offset,
+                                       const struct kelp_bytes *parts, size_t count,
+                                       struct kelp_fault *fault)
+{
+    bool claims =
+        atomic_load(&full) && parts[0].len >= 4 && memcmp(parts[0].data, "\0\0\0", 4) == 0;
+    if (!claims) return good_write(state, file, offset, parts, count, fault);
+    return fault_set(fault, KELP_E_NO_SPACE, "log", "this disk is full");
+}
+
+static enum kelp_error space_or_none(void *state, uint64_t *free_bytes, struct kelp_fault *fault)
+{
+    (void)state, (void)fault;
+    *free_bytes = atomic_load(&full) ? 0 : (uint64_t)1 << 40;
+    return KELP_OK;
+}
+
 static void store_begin(void)
 {
     struct kelp_fault fault = {.error = KELP_OK};
@@ -124,6 +154,9 @@ static void store_begin(void)
     failing_ops = *disk.ops;
     good_sync = disk.ops->sync;
     failing_ops.sync = sync_or_fail;
+    good_write = disk.ops->write;
+    failing_ops.write = write_or_refuse;
+    failing_ops.space = space_or_none;
     disk.ops = &failing_ops;
     if (store_open(disk, &options, &store, &fault) != KELP_OK) fail_msg("%s", fault.what);
 }
@@ -133,7 +166,8 @@ static int stage_make(void **state)
     (void)state;
     stage_directory(directory);
     saved = saved_calls = pledged = faults = stopped = next_number = 0;
-    sync_fails = false;
+    sync_fails = full = false;
+    space = KELP_SPACE_OK;
     memset(&measured, 0, sizeof measured);
     memset(&last_read, 0, sizeof last_read);
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -141,7 +175,7 @@ static int stage_make(void **state)
     uv_timer_start(&tick, on_tick, 20, 20);
     store_begin();
     struct kelp_store_done done = {sizeof done, NULL,       on_saved, on_read,
-                                   on_snapshot, on_pledged, on_fault};
+                                   on_snapshot, on_pledged, on_fault, on_space};
     saver = saver_new(&loop, store, disk, &done, &measured);
     assert_non_null(saver);
     return 0;
@@ -281,6 +315,40 @@ static void spares_are_made_while_nothing_waits(void **state)
     assert_true(figures.disk_free_bytes > 0);
 }
 
+static void a_full_disk_is_told_and_holds_saves_until_there_is_room(void **state)
+{
+    (void)state;
+    full = true;
+    save(1);
+    saver_store_ops.read(saver, 0, 9, 1, 1, 100000); /* stays behind the save */
+    start();
+    WAIT(space == KELP_SPACE_NONE);
+    assert_int_equal(room_mib, 1);
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    WAIT((saver_figures(saver, &figures), figures.store.no_room >= 3)); /* tried again */
+    assert_int_equal(saved, 0);
+    assert_int_equal(last_read.tag, 0);
+    assert_int_equal(faults, 0);
+    full = false;
+    WAIT(saved == 1 && last_read.tag == 9);
+    assert_int_equal(last_read.error, KELP_OK);
+    WAIT(space == KELP_SPACE_OK);
+    assert_true(room_mib > 1000);
+    assert_int_equal(faults, 0);
+}
+
+static void stopping_gives_up_saves_that_found_no_room(void **state)
+{
+    (void)state;
+    full = true;
+    save(1);
+    start();
+    WAIT(space == KELP_SPACE_NONE);
+    stop();
+    assert_int_equal(saved, 0);
+    assert_int_equal(faults, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stage_make, stage_unmake)
 
 int main(void)
@@ -291,6 +359,8 @@ int main(void)
         TEST(a_pledge_is_reported_when_it_is_durable),
         TEST(stopping_finishes_what_is_queued),
         TEST(a_failed_sync_faults_once_and_nothing_is_saved_after_it),
+        TEST(a_full_disk_is_told_and_holds_saves_until_there_is_room),
+        TEST(stopping_gives_up_saves_that_found_no_room),
         TEST(spares_are_made_while_nothing_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
