@@ -47,6 +47,7 @@ struct kelp_node_options {
      * */
     void (*log)(void *ctx, enum kelp_level level, const char *line);
     void *log_ctx;
+    uint64_t answer_bytes_max; /* 256 MiB of answers to reads that are made and not taken */
 };
 
 struct kelp_result {

@@ -180,6 +180,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->lines);
     TAILQ_INIT(&d->ready);
     TAILQ_INIT(&d->answers);
+    TAILQ_INIT(&d->askers);
     TAILQ_INIT(&d->reads);
     d->core_deadline = d->retry_at = d->idle_at = KELP_NEVER;
     d->leaderless_since = now;
@@ -205,7 +206,7 @@ void driver_free(struct driver *d)
     while ((read = TAILQ_FIRST(&d->reads)) != NULL)
         read_free(d, read);
     for (size_t i = 0; i < d->peer_count; i++)
-        peer_forget_waiting(&d->peers[i]);
+        peer_free(d->peers[i]);
     free(d->peers);
     pool_free(&d->requests);
     cache_free(d->cache);
@@ -278,7 +279,7 @@ static bool more_at_once(const struct driver *d)
 {
     bool may_apply = d->state == DRIVER_RUNNING && d->apply_open == 0 && !d->apply_reading;
     return (d->untaken && !d->tail_due && !d->tail_open) || !TAILQ_EMPTY(&d->ready) ||
-           d->fault_due || d->query_first != NULL || d->save_reported > d->save_done ||
+           d->fault_due || d->query_more || d->save_reported > d->save_done ||
            d->applied_reported > d->applied || d->snapshot_done || d->pledged_reported ||
            (d->space_due && d->core != NULL) || (may_apply && d->apply_next <= d->apply_to);
 }

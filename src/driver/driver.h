@@ -82,6 +82,9 @@ struct driver_options {
     /* 64 MiB: requests of this node's clients waiting or forwarded, all together */
     uint64_t forward_bytes_max;
     uint64_t line_requests_max; /* 16384 open requests of one line */
+    /* 256 MiB (0): answers of all lines that are made and not taken; beyond it only lines that
+     * have none are served, and beyond twice of it no read is */
+    uint64_t answer_bytes_max;
     /* disposable machines: snapshot and compact after so many; 0: never */
     uint64_t snapshot_every_entries;
     uint64_t log_bytes_max; /* reserved */
@@ -146,6 +149,12 @@ struct driver_line *driver_line_open(struct driver *d, driver_done_fn done, void
 /* driver_line_close - the client is gone: nothing is reported any more, what is open runs to its
  * end unheard. */
 void driver_line_close(struct driver *d, struct driver_line *line);
+
+/* driver_line_backlog - how many bytes of the line's answers its client has not taken, whenever that
+ * changes; 0 at first. A line with more than a mebibyte of answers stands still until half of that
+ * is taken: no read of it is served or forwarded, nothing queued is started, and the time does not
+ * count for their deadlines. True: it may go on, and driver_run is due. */
+bool driver_line_backlog(struct driver *d, struct driver_line *line, uint64_t bytes);
 
 /* driver_reserve - room for a command of len bytes, in the log cache: build it there, then
  * driver_write. Valid until
@@ -236,6 +245,9 @@ struct driver_status {
     uint64_t forwards_dropped;
     /* not sent: no memory, their bytes are gone, or a peer's read queue is full */
     uint64_t messages_dropped;
+    /* forwarded reads whose answers found no room and were asked for anew */
+    uint64_t reads_again;
+    uint64_t answer_bytes; /* of all lines: made and not taken */
     /* WAITING, FAULTED, FOREIGN: what it waits for or why, for people */
     char words[256];
 };

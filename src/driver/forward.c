@@ -68,6 +68,13 @@ bool forward_send(struct driver *d, struct request *r)
     return true;
 }
 
+/* Whoever asked for a large value will ask for more of them; small ones are believed slowly. */
+static void expect_answers(struct driver_line *line, size_t len)
+{
+    uint64_t now = line->answer_bytes;
+    line->answer_bytes = len >= now ? len : now - (now - len) / 8;
+}
+
 enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connection,
                                  struct kelp_bytes body, struct kelp_fault *fault)
 {
@@ -86,7 +93,15 @@ enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connec
         request_requeue(d, r);
         return KELP_OK;
     }
-    if (outcome == KELP_DONE) request_result(r, a.result);
+    if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->line != NULL) {
+        expect_answers(r->line, a.result.len);
+        if (!answer_fits(d, r, a.result.len)) {
+            d->reads_again++;
+            request_requeue(d, r);
+            return KELP_OK;
+        }
+    }
+    if (outcome == KELP_DONE) request_result(d, r, a.result);
     request_close(d, r, outcome, reason);
     return KELP_OK;
 }
@@ -220,20 +235,31 @@ static enum kelp_error forward_reply(struct driver *d, const struct request *r)
 static void reply_wait(struct driver *d, struct request *r, struct request_list *waiting)
 {
     if (r->result_len > sub_sat(d->options.forward_bytes_max, d->answer_bytes)) {
-        request_result_drop(r);
+        request_result_drop(d, r);
         r->outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;
         r->reason = KELP_R_BUSY;
     }
     d->answer_bytes += r->result_len;
+    struct peer *p = peer_find(d, r->origin);
+    if (p != NULL) p->reply_bytes += r->result_len;
     TAILQ_INSERT_TAIL(waiting, r, link);
     d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS);
+}
+
+static void replies_begin(struct driver *d)
+{
+    d->answer_bytes = 0;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        d->peers[i]->replies_waited = d->peers[i]->reply_bytes > 0;
+        d->peers[i]->reply_bytes = 0;
+    }
 }
 
 void forward_reply_all(struct driver *d)
 {
     struct request_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
     struct request *r;
-    d->answer_bytes = 0;
+    replies_begin(d);
     while ((r = TAILQ_FIRST(&d->answers)) != NULL) {
         TAILQ_REMOVE(&d->answers, r, link);
         /* On a connection that is gone it is lost, and so it is without memory: the sender's
@@ -244,4 +270,8 @@ void forward_reply_all(struct driver *d)
             request_recycle(d, r);
     }
     TAILQ_CONCAT(&d->answers, &waiting, link);
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct peer *p = d->peers[i];
+        if (p->replies_waited && p->reply_bytes == 0 && p->asker.stands) d->query_more = true;
+    }
 }

@@ -70,6 +70,8 @@ struct driver_line *driver_line_open(struct driver *d, driver_done_fn done, void
     struct driver_line *line = calloc(1, sizeof *line);
     if (line == NULL) return NULL;
     TAILQ_INIT(&line->requests);
+    asker_init(&line->asker, line, NULL);
+    line->answer_bytes = ANSWER_EXPECTED;
     line->done = done;
     line->ctx = ctx;
     TAILQ_INSERT_TAIL(&d->lines, line, all_link);
@@ -78,6 +80,7 @@ struct driver_line *driver_line_open(struct driver *d, driver_done_fn done, void
 
 void driver_line_close(struct driver *d, struct driver_line *line)
 {
+    (void)driver_line_backlog(d, line, 0);
     line->closed = true;
     line_ready(d, line); /* freed when its last request has ended */
 }
@@ -92,6 +95,7 @@ void line_ready(struct driver *d, struct driver_line *line)
 static bool line_may_start(const struct driver *d, const struct driver_line *line,
                            const struct request *r)
 {
+    if (line->full) return false;
     if (line->open_writes + line->open_reads == 0) return true;
     if (!route_equal(line->route, d->route)) return false;
     if (r->order < line->order_started) return false; /* was refused; a later one is still open */
@@ -115,8 +119,6 @@ static struct request *queued_from(struct request *r)
 }
 
 /* ---- the states of a request ---- */
-
-static void query_remove(struct driver *d, struct request *r);
 
 static void request_queue(struct driver *d, struct request *r)
 {
@@ -188,7 +190,7 @@ static void reads_behind_again(struct driver *d, struct request *first)
         /* a write in between was refused, or this read would not have been started */
         if (r->kind != REQUEST_READ || r->state != REQUEST_CLOSED) continue;
         if (r->outcome != KELP_DONE) continue;
-        request_result_drop(r);
+        request_result_drop(d, r);
         request_hold_again(d, r);
         request_queue(d, r);
     }
@@ -249,52 +251,6 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
 {
     if (r->kind == REQUEST_READ && reason == KELP_R_LEADERSHIP_LOST) return true;
     return outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER);
-}
-
-/* Reads that may be served stand in a queue, so that one run answers no more than its share. */
-static void query_add(struct driver *d, struct request *r)
-{
-    r->bucket_next = NULL;
-    r->asks = true;
-    if (d->query_last != NULL)
-        d->query_last->bucket_next = r;
-    else
-        d->query_first = r;
-    d->query_last = r;
-    timer_add(d, r);
-}
-
-static void query_remove(struct driver *d, struct request *r)
-{
-    if (!r->asks) return; /* the machine has it */
-    r->asks = false;
-    struct request *before = NULL;
-    for (struct request *at = d->query_first; at != r; at = at->bucket_next)
-        before = at;
-    if (before != NULL)
-        before->bucket_next = r->bucket_next;
-    else
-        d->query_first = r->bucket_next;
-    if (d->query_last == r) d->query_last = before;
-    r->bucket_next = NULL;
-}
-
-bool queries_run(struct driver *d)
-{
-    bool any = false;
-    struct request *r;
-    while ((r = d->query_first) != NULL && d->query_left > 0) {
-        query_remove(d, r);
-        any = true;
-        if (r->line != NULL && r->line->closed) { /* nobody is listening */
-            request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
-            continue;
-        }
-        d->ports.machine->query(d->ports.machine_ctx, r->handle,
-                                bytes_of(r->bytes + r->user_len, r->len));
-        d->query_left = sub_sat(d->query_left, QUERY_COST + r->result_len);
-    }
-    return any;
 }
 
 void request_answered(struct driver *d, const struct kelp_answer *answer)
@@ -461,6 +417,17 @@ static void propose_kept(struct driver *d, struct request *r)
     request_propose(d, r, &e, room);
 }
 
+/* How large the answer to a forwarded read will be is not known before it comes, so as many are
+ * asked for as should fit. */
+static bool read_may_go(struct driver *d, const struct driver_line *line)
+{
+    if (!answers_fit(d, line)) {
+        d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS); /* others take theirs */
+        return false;
+    }
+    return line->open_reads == 0 || (line->open_reads + 1) * line->answer_bytes <= LINE_READS;
+}
+
 /* One queued request of a line; false: it has to wait. */
 static bool request_start(struct driver *d, struct driver_line *line, struct request *r)
 {
@@ -477,6 +444,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
     }
     if (d->route.node == 0 || d->route_stale || !line_may_start(d, line, r)) return false;
     if (d->route.node != self) {
+        if (r->kind == REQUEST_READ && !read_may_go(d, line)) return false;
         if (!forward_send(d, r)) return false;
         request_dequeue(d, r);
         r->state = REQUEST_FORWARDED;
@@ -532,6 +500,9 @@ static void line_deliver(struct driver *d, struct driver_line *line)
         struct driver_outcome outcome = {
             .outcome = r->outcome, .reason = r->reason, .pos = r->pos, .leader = r->leader};
         if (r->outcome == KELP_DONE) outcome.result = bytes_of(r->result, r->result_len);
+        ASSERT(line->made >= r->result_len && d->made_bytes >= r->result_len);
+        line->made -= r->result_len;
+        d->made_bytes -= r->result_len;
         if (!line->closed) line->done(line->ctx, r->token, &outcome);
         request_recycle(d, r);
     }
@@ -557,11 +528,21 @@ void lines_deliver(struct driver *d)
     }
 }
 
+/* Its client does not take what it has; that time is not ours. */
+static bool stands_still(const struct request *r)
+{
+    return r->line != NULL && r->line->full && (r->state == REQUEST_QUEUED || r->asker != NULL);
+}
+
 static void timers_expire(struct driver *d)
 {
     struct request *r;
     while ((r = timer_first(d)) != NULL && r->deadline <= d->now) {
         /* one that is committed and waits to be applied happened, but with what result? */
+        if (stands_still(r)) {
+            timer_remove(d, r); /* line_weigh starts it again, with as much time as it had */
+            continue;
+        }
         bool may_happen = r->state == REQUEST_FORWARDED || r->state == REQUEST_APPLYING;
         bool unknown = may_happen && r->kind == REQUEST_WRITE;
         request_close(d, r, unknown ? KELP_UNKNOWN : KELP_REFUSED, KELP_R_TIMEOUT);

@@ -11,10 +11,12 @@
 
 #include "driver/room.h"
 
+/* ---- rows ---- */
+
 struct peer *peer_find(struct driver *d, kelp_id id)
 {
     for (size_t i = 0; i < d->peer_count; i++) {
-        if (d->peers[i].id == id) return &d->peers[i];
+        if (d->peers[i]->id == id) return d->peers[i];
     }
     return NULL;
 }
@@ -23,13 +25,23 @@ struct peer *peer_make(struct driver *d, kelp_id id)
 {
     struct peer *p = peer_find(d, id);
     if (p != NULL || d->peer_count == PEERS_MAX) return p;
-    struct peer *peers = realloc(d->peers, (d->peer_count + 1) * sizeof *peers);
-    if (peers == NULL) return NULL;
-    d->peers = peers;
-    p = &d->peers[d->peer_count++];
-    memset(p, 0, sizeof *p);
+    p = calloc(1, sizeof *p);
+    struct peer **peers = realloc(d->peers, (d->peer_count + 1) * sizeof(struct peer *));
+    if (peers != NULL) d->peers = peers;
+    if (p == NULL || peers == NULL) {
+        free(p);
+        return NULL;
+    }
+    peers[d->peer_count++] = p;
     p->id = id;
+    asker_init(&p->asker, NULL, p);
     return p;
+}
+
+void peer_free(struct peer *p)
+{
+    peer_forget_waiting(p);
+    free(p);
 }
 
 void peer_forget_waiting(struct peer *p)

@@ -276,7 +276,7 @@ void driver_machine_fault(struct driver *d, const struct kelp_fault *fault)
 void driver_result(struct driver *d, kelp_index index, struct kelp_bytes result)
 {
     struct request *r = index_find(d, index);
-    if (r != NULL) request_result(r, result);
+    if (r != NULL) request_result(d, r, result);
 }
 
 void driver_applied(struct driver *d, kelp_index last)
@@ -288,7 +288,7 @@ void driver_query_result(struct driver *d, uint64_t token, struct kelp_bytes res
 {
     struct request *r = request_of(d, token);
     if (r == NULL || r->state != REQUEST_QUERYING) return;
-    request_result(r, result);
+    request_result(d, r, result);
     request_close(d, r, KELP_DONE, KELP_R_NONE);
 }
 

@@ -151,15 +151,20 @@ void request_hold_again(struct driver *d, struct request *r)
     r->held = true;
 }
 
-void request_result_drop(struct request *r)
+void request_result_drop(struct driver *d, struct request *r)
 {
+    if (r->line != NULL) {
+        ASSERT(r->line->made >= r->result_len && d->made_bytes >= r->result_len);
+        r->line->made -= r->result_len;
+        d->made_bytes -= r->result_len;
+    }
     if (r->result != r->result_inline) free(r->result);
     r->result = NULL;
     r->result_len = 0;
     r->result_lost = false;
 }
 
-void request_result(struct request *r, struct kelp_bytes result)
+void request_result(struct driver *d, struct request *r, struct kelp_bytes result)
 {
     if (r->result != NULL || r->result_lost) return; /* one reply a request: the first holds */
     r->result = result.len <= RESULT_INLINE ? r->result_inline : malloc(result.len);
@@ -167,6 +172,9 @@ void request_result(struct request *r, struct kelp_bytes result)
     if (r->result_lost) return;
     if (result.len > 0) memcpy(r->result, result.data, result.len);
     r->result_len = result.len;
+    if (r->line == NULL) return;
+    r->line->made += result.len;
+    d->made_bytes += result.len;
 }
 
 /* ---- timers: a binary heap by deadline, then by handle, so that the order is the same

@@ -4,6 +4,7 @@
  *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
  *   port.c     what comes in                 peer.c     messages out, reads of the log for them
  *   request.c  pool, timers, maps            apply.c    entries to the machine, snapshots
+ *   query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   birth.c    founding, starting Raft       found.c    the rules of founding, pure
  *   cache.c    the log's tail as bytes       status.c   looking at it
@@ -69,6 +70,8 @@ struct route {
 struct request {
     TAILQ_ENTRY(request)
     link; /* in its line; or among the answers to peers, the free or the dead */
+    TAILQ_ENTRY(request) asker_link;
+    struct asker *asker;         /* QUERYING: in whose queue it stands; NULL: the machine has it */
     struct request *bucket_next; /* in the map of indexes (APPLYING) or of numbers (FORWARDED) */
     struct driver_line *line;    /* NULL: a peer's */
     uint64_t handle;             /* its name towards the core and the machine */
@@ -93,12 +96,23 @@ struct request {
     uint8_t *result; /* result_inline or owned */
     size_t result_len;
     bool held;        /* bytes are counted in held_bytes or guest_bytes */
-    bool asks;        /* QUERYING: stands in the queue before the machine */
     bool result_lost; /* no memory for the reply */
     uint8_t result_inline[RESULT_INLINE];
 };
 
 TAILQ_HEAD(request_list, request);
+
+/* One in the circle of those whose reads may be served: a line, or a peer with its forwarded
+ * reads. */
+struct asker {
+    TAILQ_ENTRY(asker) link;
+    struct request_list queue; /* QUERYING, by asker_link */
+    struct driver_line *line;  /* one of the two */
+    struct peer *peer;
+    bool stands; /* in the circle: its queue is not empty and its line is not full */
+};
+
+TAILQ_HEAD(asker_list, asker);
 
 struct driver_line {
     TAILQ_ENTRY(driver_line) all_link, ready_link;
@@ -109,6 +123,12 @@ struct driver_line {
     struct route route; /* of the open ones */
     driver_done_fn done;
     void *ctx;
+    struct asker asker;
+    uint64_t made;    /* bytes of its answers that are here and not delivered */
+    uint64_t backlog; /* bytes of its answers that were delivered and not taken: see driver.h */
+    uint64_t answer_bytes; /* what the next forwarded read is expected to bring */
+    kelp_ns full_since;
+    bool full; /* its backlog is too large: nothing is started or served until it is less */
     bool ready, closed, delivering;
 };
 
@@ -118,6 +138,11 @@ TAILQ_HEAD(line_list, driver_line);
 #define BUCKETS          8192u
 #define QUERY_BYTES_RUN  (1024u * 1024) /* of answers to reads in one run, about a millisecond */
 #define QUERY_COST       4096u /* what a read costs beside its bytes, so at most 256 a run */
+#define LINE_ANSWERS     (1024u * 1024)      /* of one line, not taken, above which it is full */
+#define LINE_READS       (1024u * 1024)      /* that a line's open forwarded reads should bring */
+#define LINE_ANSWERS_MAX (16u * 1024 * 1024) /* above which what they bring is asked for anew */
+#define ANSWER_EXPECTED  (LINE_READS / 8)    /* before there was one */
+#define ANSWERS_STANDARD (256u * 1024 * 1024)
 
 struct request_pool {
     struct request **chunks;
@@ -144,6 +169,9 @@ struct peer {
         *waiting; /* appends behind a read of the log, a ring of APPENDS_WAITING_MAX */
     size_t waiting_first, waiting_count;
     bool reading;
+    struct asker asker;   /* its forwarded reads */
+    uint64_t reply_bytes; /* of answers that wait for room on its connection */
+    bool replies_waited;  /* .. before this run */
 };
 
 /* ---- reads of the log ---- */
@@ -243,14 +271,17 @@ struct driver {
     kelp_ns leaderless_since, expire_at, retry_at;
     uint64_t forward_number;
     uint32_t pump_left;
-    struct request *query_first, *query_last; /* QUERYING, not yet given to the machine */
-    uint64_t query_left;                      /* bytes of answers this run may still make */
-    uint64_t held_bytes;                      /* of clients' requests, waiting or forwarded */
+    struct asker_list askers; /* the first is next */
+    size_t asker_count;
+    uint64_t query_left; /* bytes of answers this run may still make */
+    bool query_more;     /* reads may be served at once */
+    uint64_t made_bytes; /* of all lines: made and backlog */
+    uint64_t held_bytes; /* of clients' requests, waiting or forwarded */
     uint64_t queued_count, forwarded_count;
     uint64_t guest_bytes, guest_count; /* of peers' requests, open here */
     uint64_t answer_bytes;             /* of answers to peers whose connection has no room now */
 
-    struct peer *peers;
+    struct peer **peers;
     size_t peer_count;
     struct read_list reads;
     uint64_t read_tag;
@@ -262,7 +293,7 @@ struct driver {
     size_t part_room;
 
     uint64_t done, refused_count, lost, unknown, by_reason[32];
-    uint64_t forwards_dropped, messages_dropped;
+    uint64_t forwards_dropped, messages_dropped, reads_again;
 };
 
 /* driver.c */
@@ -289,6 +320,7 @@ void clock_adopt(struct driver *d, struct kelp_bytes encoded);
 /* peer.c */
 struct peer *peer_find(struct driver *d, kelp_id id);
 struct peer *peer_make(struct driver *d, kelp_id id); /* NULL: out of memory, or too many */
+void peer_free(struct peer *p);
 void peer_send(struct driver *d, const struct kelp_message *m);
 void peer_read_ended(struct driver *d, struct log_read *read);
 void peer_forget_waiting(struct peer *peer);
@@ -320,8 +352,8 @@ bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
                   struct kelp_bytes command);             /* copies them; false: out of memory */
 void request_let_go(struct driver *d, struct request *r); /* what was kept */
 void request_hold_again(struct driver *d, struct request *r); /* its bytes are still there */
-void request_result(struct request *r, struct kelp_bytes result);
-void request_result_drop(struct request *r);
+void request_result(struct driver *d, struct request *r, struct kelp_bytes result);
+void request_result_drop(struct driver *d, struct request *r);
 void timer_add(struct driver *d, struct request *r);
 void timer_remove(struct driver *d, struct request *r);
 struct request *timer_first(struct driver *d);
@@ -337,7 +369,6 @@ struct request *number_find(struct driver *d, uint64_t number);
 bool route_equal(struct route a, struct route b);
 void route_refresh(struct driver *d);
 void line_ready(struct driver *d, struct driver_line *line);
-bool queries_run(struct driver *d); /* true: something was done */
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
                    enum kelp_reason reason);
 void request_requeue(struct driver *d, struct request *r);
@@ -349,6 +380,15 @@ bool lines_pump(struct driver *d);
 void lines_deliver(struct driver *d);
 kelp_ns lines_expire(struct driver *d);
 void lines_end(struct driver *d, enum kelp_reason reason); /* close what is still open */
+
+/* query.c */
+void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);
+void query_add(struct driver *d, struct request *r);    /* QUERYING, for its turn */
+void query_remove(struct driver *d, struct request *r); /* if it still waits for it */
+bool queries_run(struct driver *d);                     /* true: something was done */
+bool answers_fit(const struct driver *d, const struct driver_line *line); /* one more read */
+/* May the answer to a forwarded read be kept? If not the read is asked anew. */
+bool answer_fits(const struct driver *d, const struct request *r, size_t len);
 
 /* forward.c */
 bool forward_send(struct driver *d, struct request *r); /* false: not sent, try later */

@@ -32,6 +32,8 @@ void driver_status(const struct driver *d, struct driver_status *out)
     memcpy(out->by_reason, d->by_reason, sizeof out->by_reason);
     out->forwards_dropped = d->forwards_dropped;
     out->messages_dropped = d->messages_dropped;
+    out->reads_again = d->reads_again;
+    out->answer_bytes = d->made_bytes;
     switch (d->state) {
     case DRIVER_RUNNING: break;
     case DRIVER_FAULTED:

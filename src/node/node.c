@@ -21,6 +21,7 @@
 #include "node/room.h"
 
 #define RUNS_A_TURN   4u
+#define TURN_NS       MILLISECOND /* then the sockets have theirs, whatever is due */
 #define DRAIN_NS      (300 * MILLISECOND)
 #define LINE_REQUESTS 16384u
 #define DRIFT_PPM     1000u /* generous for a crystal; no leases rely on it yet */
@@ -175,8 +176,8 @@ static void on_prepare(uv_prepare_t *prepare)
 {
     struct node *n = prepare->data;
     if (!n->masked) signal_mask(n);
-    kelp_ns now = node_now(n), due = now;
-    for (unsigned i = 0; i < RUNS_A_TURN && due <= now; i++) {
+    kelp_ns begin = node_now(n), now = begin, due = now;
+    for (unsigned i = 0; i < RUNS_A_TURN && due <= now && now - begin < TURN_NS; i++) {
         struct kelp_fault fault = {.error = KELP_OK};
         due = driver_run(n->driver, now);
         CHECK_SLOW(driver_check(n->driver, &fault) == KELP_OK);
@@ -250,6 +251,7 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     o->bootstrap_count = n->bootstrap_count;
     o->cache_bytes_max = n->options.cache_bytes_max;
     o->forward_bytes_max = n->options.forward_bytes_max;
+    o->answer_bytes_max = n->options.answer_bytes_max;
     o->line_requests_max = LINE_REQUESTS;
     bool disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
     o->snapshot_every_entries = disposable ? n->options.snapshot_every_entries : 0;

@@ -28,6 +28,7 @@ struct kelp_node_options kelp_node_options_default(kelp_id id, const char *data)
         .segment_bytes = 64u * 1024 * 1024,
         .cache_bytes_max = 64u * 1024 * 1024,
         .forward_bytes_max = 64u * 1024 * 1024,
+        .answer_bytes_max = 256u * 1024 * 1024,
         .snapshot_every_entries = 4096,
         .forward = true,
         .log_level = KELP_INFO,

@@ -49,6 +49,14 @@ static size_t unsent(const struct client *c)
     return c->out.len + c->sending.len + (c->held.len - c->held_sent);
 }
 
+/* The driver makes answers as they are taken. */
+static void backlog_tell(struct client *c)
+{
+    struct server *s = c->server;
+    if (c->line == NULL) return;
+    if (driver_line_backlog(node_driver(s->node), c->line, unsent(c))) node_poke(s->node);
+}
+
 /* ---- open requests ----------------------------------------------------------------------- */
 
 static bool open_reserve(struct client *c)
@@ -147,6 +155,7 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     window_update(c, o->result.len);
     answer(c, o, r.slot);
     held_release(c, r.after);
+    backlog_tell(c);
     client_dirty(c);
 }
 
@@ -471,6 +480,7 @@ static void client_write(struct client *c)
         return;
     }
     if (sent > 0) c->server->clients.bytes_out += (uint64_t)sent;
+    c->handed += c->out.len;
     if (sent == (int)c->out.len) {
         buf_clear(&c->out);
         buf_trim(&c->out, ROOM_KEPT);
@@ -498,10 +508,38 @@ static void client_flush(struct client *c)
     }
     client_write(c);
     if (c->closing) return;
+    backlog_tell(c);
     if (c->quitting && c->open_count == 0 && c->parked == NULL && unsent(c) == 0)
         client_close(c);
     else if (c->paused && (c->parked != NULL ? c->open_count == 0 : !is_full(c, true)))
         server_wake(s);
+}
+
+/* The kernel's own buffer is full and stays so: the client does not read. */
+static void client_watch(struct client *c, uint64_t now)
+{
+    uint64_t queued = uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+    uint64_t taken = c->handed - queued;
+    if (queued == 0 || taken != c->taken) {
+        c->taken = taken;
+        c->progress_ms = now;
+        return;
+    }
+    struct server *s = c->server;
+    if (now - c->progress_ms < s->settings.client_stall_ms) return;
+    s->clients.closed_slow++;
+    log_line(KELP_WARN, "client %s: has taken no answer for %llu ms (%zu bytes wait), disconnected",
+             c->remote, (unsigned long long)(now - c->progress_ms), unsent(c));
+    client_close(c);
+}
+
+void clients_watch(struct server *s)
+{
+    struct client *c, *next;
+    for (c = TAILQ_FIRST(&s->clients.all); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        client_watch(c, uv_now(&s->loop));
+    }
 }
 
 void clients_flush(struct server *s)
@@ -577,7 +615,7 @@ static struct client *client_new(struct server *s)
     c->tcp.data = c;
     c->write.data = c;
     c->id = ++s->clients.id_last;
-    c->since_ms = c->active_ms = uv_now(&s->loop);
+    c->since_ms = c->active_ms = c->progress_ms = uv_now(&s->loop);
     c->last_command = "NULL";
     c->window = WINDOW_FIRST;
     buf_init(&c->in, limits.request_bytes_max + limits.args_max * INPUT_HEADS_MAX + INLINE_MAX);

@@ -7,8 +7,10 @@
  *     open    [SET] [GET] [SET] ...         each knows how many held bytes follow its own answer
  *     held    PONG.......  OK.......
  *
- * A connection with too much open, held or unsent is not read until that is less (paused), so
- * memory is bounded and nobody is refused for being fast. */
+ * A connection with too much open, held or unsent is not read until that is less (paused), and the
+ * driver is told how much is unsent and makes no more answers until that is less (driver.h), so
+ * memory is bounded and nobody is refused for being fast. Whoever takes nothing for
+ * client-stall-ms is disconnected. */
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
 
@@ -61,6 +63,9 @@ struct client {
     uint64_t
         window; /* requests it may have open: grows with small answers, shrinks with large ones */
     struct parked *parked;
+    uint64_t handed;      /* answer bytes given to the socket, in all .. */
+    uint64_t taken;       /* .. and what the kernel had taken of them .. */
+    uint64_t progress_ms; /* .. when that last grew, or there was nothing to take */
 
     bool reading, paused, dirty;
     bool quitting; /* close when everything is answered and sent */
@@ -94,6 +99,7 @@ bool clients_open(struct server *s, char *error, size_t size);
 void clients_drain(struct server *s);  /* stop accepting and reading */
 void clients_flush(struct server *s);  /* write out what was answered in this wake-up */
 void clients_resume(struct server *s); /* go on with paused connections */
+void clients_watch(struct server *s);  /* once a second: who takes no answers is disconnected */
 void clients_close(struct server *s);  /* close every connection and the listener */
 void clients_free(struct server *s);   /* after the loop has ended */
 

@@ -40,6 +40,7 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     r->outcome.result = bytes_of(NULL, 0);
     buf_init(&r->result, KV_REPLY_BYTES_MAX + 64);
     if (o->outcome == KELP_DONE) (void)buf_append(&r->result, o->result);
+    (void)driver_line_backlog(node_driver(r->http->server->node), r->line, r->result.len);
     r->http->open_requests--;
     MHD_resume_connection(r->connection);
     server_wake(r->http->server);

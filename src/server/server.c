@@ -137,6 +137,7 @@ static void on_tick(uv_timer_t *tick)
     if (++s->tick_count % TICKS_A_SECOND == 0) {
         all->commands_a_second = all->commands - all->commands_before;
         all->commands_before = all->commands;
+        clients_watch(s);
     }
     s->freeing = kv_free_slice(s->kv, FREE_SLICE);
     if (s->freeing) server_flush_soon(s);
@@ -267,6 +268,7 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.segment_bytes = t->segment_bytes;
     o.cache_bytes_max = t->cache_bytes;
     o.forward_bytes_max = t->forward_bytes;
+    o.answer_bytes_max = t->answer_bytes;
     o.forward = t->on_follower == ON_FOLLOWER_FORWARD;
     o.log_level = (enum kelp_level)t->log_level;
     o.log = on_node_line;

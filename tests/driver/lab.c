@@ -44,11 +44,13 @@ static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kel
 {
     struct lab_machine *m = fsm;
     (void)group;
-    (void)question;
-    uint8_t out[16];
+    size_t len = question.len == 8 ? (size_t)load_u64(question.data) : 16;
+    uint8_t *out = calloc(1, len);
+    assert_true(out != NULL && len >= 16);
     put_u64(out, m->count);
     put_u64(out + 8, m->last);
-    reply(sink, 0, bytes_of(out, sizeof out));
+    reply(sink, 0, bytes_of(out, len));
+    free(out);
 }
 
 static enum kelp_error fsm_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
@@ -180,6 +182,10 @@ static void port_query(void *machine, uint64_t token, struct kelp_bytes question
 {
     struct lab_node *n = machine;
     struct reply_sink sink = {.node = n, .token = token};
+    if (n->hold_query) {
+        n->hold_query = false;
+        return;
+    }
     rsm_query(n->rsm, question, query_reply, &sink);
 }
 
@@ -551,6 +557,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .bootstrap_count = lab->count,
         .cache_bytes_max = lab->cache_bytes_max,
         .forward_bytes_max = lab->forward_bytes_max,
+        .answer_bytes_max = lab->answer_bytes_max,
         .line_requests_max = lab->line_requests_max,
         .snapshot_every_entries = lab->snapshot_every,
         .wall_unix_ms = 1700000000000,
@@ -700,6 +707,7 @@ static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
     assert_true(c->told_count < LAB_VALUES);
     struct lab_told *t = &c->told[c->told_count++];
     *t = (struct lab_told){.token = token,
+                           .place = c->lab->told_count++,
                            .outcome = o->outcome,
                            .reason = o->reason,
                            .pos = o->pos,
@@ -753,12 +761,24 @@ uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_m
     return write_to(c, value, timeout_ms, false);
 }
 
-uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
+static uint64_t read_from(struct lab_client *c, struct kelp_bytes question, uint64_t timeout_ms)
 {
     struct driver *d = lab_node(c->lab, c->node)->driver;
-    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, bytes_of("?", 1),
-                            bytes_of(NULL, 0), deadline_of(c->lab, timeout_ms), true));
+    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, question, bytes_of(NULL, 0),
+                            deadline_of(c->lab, timeout_ms), true));
     return c->tokens;
+}
+
+uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
+{
+    return read_from(c, bytes_of("?", 1), timeout_ms);
+}
+
+uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms)
+{
+    uint8_t question[8];
+    put_u64(question, bytes);
+    return read_from(c, bytes_of(question, sizeof question), timeout_ms);
 }
 
 void lab_await(struct lab_client *c, size_t told_count)

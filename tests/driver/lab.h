@@ -37,6 +37,7 @@ struct lab_node {
     bool up, cut;    /* cut: no frame goes in or out, its connections stay */
     bool hold_disk;  /* the store does not run */
     bool hold_apply; /* the machine keeps its batches until released */
+    bool hold_query; /* the machine keeps the next question and never answers it */
     bool no_room;    /* what names its connection (forwards, their answers) finds it full */
     struct kelp_cluster_id cluster, pledging;
     bool pledge_queued;
@@ -75,9 +76,9 @@ struct lab {
     size_t packet_count, packet_room;
     uint64_t connections;
     uint64_t loss, twice; /* of 1000 frames */
-    uint64_t snapshot_every;
+    uint64_t snapshot_every, told_count;
     bool durable_only; /* machines are fed what is durable on their node */
-    uint64_t cache_bytes_max, forward_bytes_max, line_requests_max;
+    uint64_t cache_bytes_max, forward_bytes_max, line_requests_max, answer_bytes_max;
     struct kelp_limits limits;
     /* sees every frame before it is queued; false drops it; may be NULL */
     bool (*watch)(struct lab *lab, const struct lab_packet *packet, void *ctx);
@@ -108,6 +109,7 @@ void lab_inject(struct lab *lab, const struct lab_packet *packet); /* a copy of 
 
 struct lab_told {
     uint64_t token;
+    uint64_t place; /* in the order of all that clients of the lab were told */
     enum kelp_outcome outcome;
     enum kelp_reason reason;
     struct kelp_pos pos;
@@ -131,6 +133,8 @@ uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
+/* a question whose answer has so many bytes, 16 or more */
+uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms);
 void lab_await(struct lab_client *c, size_t told_count); /* fails after 30 s */
 
 #endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query.c - reads that may be served, in turns, and how many answers may wait for their clients.
+ *
+ *   circle   [line 3] [line 8] [peer 2]      each with a queue of reads; the first one is next,
+ *               |                            gives one read to the machine and goes to the end
+ *
+ * A client that asks for much must not delay the others by more than one of its answers, so turns
+ * go around by lines, and by peers for what they forward: which of its lines a forward comes from
+ * is not told. A run makes at most a mebibyte of answers, then the sockets have their turn.
+ * A line whose client does not take its answers is full: it leaves the circle and starts nothing,
+ * so answers are made as they are taken. All lines together are bounded as well, by
+ * answer_bytes_max; a line with nothing waiting may go beyond it, up to twice as much, so that
+ * those who take nothing do not keep out those who do. A peer whose connection has no room is
+ * passed over. The answers to reads that were forwarded come as they come: what does not fit is
+ * dropped and its read, which has no effect, asked for anew with everything behind it.
+ * Invariants: an asker stands in the circle exactly while its queue is not empty and its line is
+ * not full; a request with an asker is QUERYING. */
+#include "driver/room.h"
+
+static uint64_t answers_max(const struct driver *d)
+{
+    return d->options.answer_bytes_max != 0 ? d->options.answer_bytes_max : ANSWERS_STANDARD;
+}
+
+bool answers_fit(const struct driver *d, const struct driver_line *line)
+{
+    uint64_t max = answers_max(d);
+    return d->made_bytes < (line->made + line->backlog > 0 ? max : 2 * max);
+}
+
+bool answer_fits(const struct driver *d, const struct request *r, size_t len)
+{
+    const struct driver_line *line = r->line;
+    /* An earlier one of the line is asked anew: told behind its answer, this one would be older. */
+    if (line->next != NULL && line->next->order < r->order) return false;
+    if (line->made + line->backlog == 0) return d->made_bytes < 2 * answers_max(d);
+    return line->made + line->backlog + len <= LINE_ANSWERS_MAX &&
+           d->made_bytes + len <= answers_max(d);
+}
+
+void asker_init(struct asker *a, struct driver_line *line, struct peer *peer)
+{
+    *a = (struct asker){.line = line, .peer = peer};
+    TAILQ_INIT(&a->queue);
+}
+
+static void asker_update(struct driver *d, struct asker *a)
+{
+    bool stands = !TAILQ_EMPTY(&a->queue) && (a->line == NULL || !a->line->full);
+    if (stands == a->stands) return;
+    a->stands = stands;
+    if (stands) {
+        TAILQ_INSERT_TAIL(&d->askers, a, link);
+        d->asker_count++;
+        d->query_more = true;
+    } else {
+        TAILQ_REMOVE(&d->askers, a, link);
+        d->asker_count--;
+    }
+}
+
+void query_add(struct driver *d, struct request *r)
+{
+    struct peer *p = r->line == NULL ? peer_find(d, r->origin) : NULL;
+    if (r->line == NULL && p == NULL) { /* its connection is gone, and nobody hears the answer */
+        request_close(d, r, KELP_REFUSED, KELP_R_CONNECTION_LOST);
+        return;
+    }
+    r->asker = r->line != NULL ? &r->line->asker : &p->asker;
+    TAILQ_INSERT_TAIL(&r->asker->queue, r, asker_link);
+    asker_update(d, r->asker);
+    timer_add(d, r);
+}
+
+void query_remove(struct driver *d, struct request *r)
+{
+    struct asker *a = r->asker;
+    if (a == NULL) return; /* the machine has it */
+    TAILQ_REMOVE(&a->queue, r, asker_link);
+    r->asker = NULL;
+    asker_update(d, a);
+}
+
+static void query_serve(struct driver *d, struct request *r)
+{
+    ASSERT(r->state == REQUEST_QUERYING);
+    query_remove(d, r);
+    if (r->line != NULL && r->line->closed) { /* nobody is listening */
+        request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
+        return;
+    }
+    d->ports.machine->query(d->ports.machine_ctx, r->handle,
+                            bytes_of(r->bytes + r->user_len, r->len));
+    d->query_left = sub_sat(d->query_left, QUERY_COST + r->result_len);
+}
+
+bool queries_run(struct driver *d)
+{
+    bool any = false;
+    size_t passed = 0; /* in a row: when everybody was, nobody can be served */
+    struct asker *a;
+    d->query_more = false;
+    while ((a = TAILQ_FIRST(&d->askers)) != NULL && passed < d->asker_count) {
+        if (d->query_left == 0) {
+            d->query_more = true; /* in the next run */
+            break;
+        }
+        TAILQ_REMOVE(&d->askers, a, link); /* whoever had its turn waits for those behind it */
+        TAILQ_INSERT_TAIL(&d->askers, a, link);
+        bool may = a->line != NULL ? answers_fit(d, a->line) : a->peer->reply_bytes == 0;
+        passed = may ? 0 : passed + 1;
+        if (!may) continue;
+        query_serve(d, TAILQ_FIRST(&a->queue));
+        any = true;
+    }
+    return any;
+}
+
+/* ---- full lines ---- */
+
+/* What stood still with its line gets the time back. */
+static void deadlines_shift(struct driver *d, struct driver_line *line)
+{
+    struct request *r;
+    TAILQ_FOREACH(r, &line->requests, link)
+    {
+        if ((r->state != REQUEST_QUEUED && r->asker == NULL) || r->deadline == KELP_NEVER) continue;
+        timer_remove(d, r);
+        r->deadline = add_sat(r->deadline, sub_sat(d->now, max_u64(line->full_since, r->since)));
+        timer_add(d, r);
+    }
+}
+
+static void line_weigh(struct driver *d, struct driver_line *line)
+{
+    bool full = line->backlog > (line->full ? LINE_ANSWERS / 2 : LINE_ANSWERS);
+    if (full == line->full) return;
+    line->full = full;
+    if (full) {
+        line->full_since = d->now;
+    } else {
+        deadlines_shift(d, line);
+        line_ready(d, line);
+    }
+    asker_update(d, &line->asker);
+}
+
+bool driver_line_backlog(struct driver *d, struct driver_line *line, uint64_t bytes)
+{
+    bool was_full = line->full, was_many = d->made_bytes >= answers_max(d);
+    d->made_bytes = d->made_bytes - line->backlog + bytes;
+    line->backlog = bytes;
+    line_weigh(d, line);
+    bool relief = was_many && d->made_bytes < answers_max(d) && d->asker_count > 0;
+    if (relief) d->query_more = true;
+    return relief || (was_full && !line->full);
+}

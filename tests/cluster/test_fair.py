@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that ask for much, or hold on to what they have: the others do not wait for them."""
+import time
+
+from kelp import Error, encode, rss_bytes, sanitized, wait_for
+
+MIB = 1 << 20
+
+
+def test_a_burst_of_large_reads_on_a_fresh_connection_is_answered_as_it_is_taken(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    with leader.raw() as c:
+        assert c.call("SET", "huge", b"h" * (4 * MIB)) == "OK"
+    for node in (leader, cluster.followers()[0]):
+        before = rss_bytes(node.process.pid)
+        with node.raw(timeout=60) as c, node.raw() as other:
+            c.send_bytes(encode("GET", "huge") * 32)
+            for _ in range(200):  # meanwhile nothing is taken
+                assert not isinstance(other.call("GET", "kelp:ready"), Error)
+            grown = rss_bytes(node.process.pid) - before
+            for _ in range(32):
+                answer = c.read()
+                assert not isinstance(answer, Error), answer
+                assert len(answer) == 4 * MIB
+        print(f"node {node.id} grew by {grown >> 20} MiB")
+        assert sanitized(cluster.program) or grown < 96 * MIB, f"{grown >> 20} MiB"
+
+
+def test_a_read_that_waits_for_its_own_client_is_not_late(make_cluster):
+    cluster = make_cluster(1, request_timeout_ms=300)
+    node = cluster.wait_leader()
+    with node.raw() as c:
+        assert c.call("SET", "huge", b"h" * (4 * MIB)) == "OK"
+    with node.raw(timeout=60) as c, node.raw() as other:
+        c.send_bytes(encode("GET", "huge") * 8)
+        until = time.monotonic() + 1  # three times the deadline
+        while time.monotonic() < until:
+            assert other.call("PING") == "PONG"
+        for _ in range(8):
+            answer = c.read()
+            assert not isinstance(answer, Error), answer
+
+
+def test_a_client_that_takes_nothing_is_disconnected_in_the_end(make_cluster):
+    cluster = make_cluster(1, client_stall_ms=1000)
+    node = cluster.wait_leader()
+    with node.raw() as c:
+        assert c.call("SET", "huge", b"h" * (4 * MIB)) == "OK"
+    with node.raw(timeout=60) as deaf, node.raw() as slow:
+        deaf.send_bytes(encode("GET", "huge") * 8)
+        slow.send_bytes(encode("GET", "huge") * 8)
+
+        def gone():
+            slow.socket.recv(256 << 10)  # slow, but it reads
+            return "has taken no answer" in node.log()
+        wait_for(gone, "the one that reads nothing is disconnected", every=0.05)
+        assert node.log().count("has taken no answer") == 1
+        assert slow.socket.recv(4096), "the slow one was disconnected as well"
