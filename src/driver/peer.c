@@ -21,20 +21,78 @@ struct peer *peer_find(struct driver *d, kelp_id id)
     return NULL;
 }
 
+/* Of the log's configuration or the committed one, a founder, or the leader, whom this node's log
+ * may not know yet. */
+static bool is_member(struct driver *d, kelp_id id)
+{
+    for (size_t i = 0; i < d->config_count; i++) {
+        const struct kelp_config *config = &d->configs[i].config;
+        for (size_t k = 0; k < config->count; k++) {
+            if (config->members[k].id == id) return true;
+        }
+    }
+    for (size_t i = 0; i < d->options.bootstrap_count; i++) {
+        if (d->listed[i].id == id) return true;
+    }
+    return d->core != NULL && driver_look(d)->leader == id;
+}
+
+static bool is_connected(const struct peer *p)
+{
+    for (size_t i = 0; i < KELP_LANES; i++) {
+        if (p->connection[i] != 0) return true;
+    }
+    return false;
+}
+
+/* The place of the stranger whose row is missed least: without a connection rather than with one,
+ * then the longest not used. peer_count: there is none. */
+static size_t stranger_find(struct driver *d, bool connected_too)
+{
+    size_t found = d->peer_count;
+    bool found_connected = false;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *p = d->peers[i];
+        bool connected = is_connected(p);
+        bool busy = p->reading || p->waiting_count > 0 || !TAILQ_EMPTY(&p->asker.queue);
+        if (busy || (connected && !connected_too) || is_member(d, p->id)) continue;
+        bool better = found == d->peer_count || (found_connected && !connected) ||
+                      (found_connected == connected && p->used < d->peers[found]->used);
+        if (!better) continue;
+        found = i;
+        found_connected = connected;
+    }
+    return found;
+}
+
+/* A row that is given up forgets which forwards were judged. Those of a connection that is gone do
+ * not arrive any more; those of one that is there are dropped until it is made anew. So none is
+ * executed twice. */
 struct peer *peer_make(struct driver *d, kelp_id id)
 {
     struct peer *p = peer_find(d, id);
-    if (p != NULL || d->peer_count == PEERS_MAX) return p;
-    p = calloc(1, sizeof *p);
-    struct peer **peers = realloc(d->peers, (d->peer_count + 1) * sizeof(struct peer *));
-    if (peers != NULL) d->peers = peers;
-    if (p == NULL || peers == NULL) {
-        free(p);
-        return NULL;
+    if (p == NULL) {
+        size_t at = d->peer_count;
+        if (at == PEERS_MAX) at = stranger_find(d, is_member(d, id));
+        if (at == PEERS_MAX) return NULL;
+        p = calloc(1, sizeof *p);
+        struct peer **peers =
+            at < d->peer_count ? d->peers : realloc(d->peers, (at + 1) * sizeof(struct peer *));
+        if (p == NULL || peers == NULL) {
+            free(p);
+            if (peers != NULL) d->peers = peers;
+            return NULL;
+        }
+        d->peers = peers;
+        if (at < d->peer_count)
+            peer_free(peers[at]);
+        else
+            d->peer_count++;
+        peers[at] = p;
+        p->id = id;
+        asker_init(&p->asker, NULL, p);
     }
-    peers[d->peer_count++] = p;
-    p->id = id;
-    asker_init(&p->asker, NULL, p);
+    p->used = ++d->peer_uses;
     return p;
 }
 

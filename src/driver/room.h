@@ -172,6 +172,7 @@ struct peer {
     struct asker asker;   /* its forwarded reads */
     uint64_t reply_bytes; /* of answers that wait for room on its connection */
     bool replies_waited;  /* .. before this run */
+    uint64_t used;        /* when it was last wanted, in peer_uses */
 };
 
 /* ---- reads of the log ---- */
@@ -283,6 +284,7 @@ struct driver {
 
     struct peer **peers;
     size_t peer_count;
+    uint64_t peer_uses;
     struct read_list reads;
     uint64_t read_tag;
     struct kelp_lookup
@@ -319,7 +321,8 @@ void clock_adopt(struct driver *d, struct kelp_bytes encoded);
 
 /* peer.c */
 struct peer *peer_find(struct driver *d, kelp_id id);
-struct peer *peer_make(struct driver *d, kelp_id id); /* NULL: out of memory, or too many */
+/* A member always finds a row, a stranger perhaps. NULL: out of memory, or too many. */
+struct peer *peer_make(struct driver *d, kelp_id id);
 void peer_free(struct peer *p);
 void peer_send(struct driver *d, const struct kelp_message *m);
 void peer_read_ended(struct driver *d, struct log_read *read);

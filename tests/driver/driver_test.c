@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "driver/lab.h"
+#include "driver/room.h"
 
 static struct lab *three(uint64_t seed)
 {
@@ -594,6 +595,81 @@ static void random_faults_never_break_what_clients_were_told(void **state)
     }
 }
 
+/* ---- strangers ---- */
+
+enum strangers { STAY_CONNECTED, GO_AWAY };
+
+static void strangers_come(struct lab *lab, kelp_id node, enum strangers then)
+{
+    struct driver *d = lab_node(lab, node)->driver;
+    struct wire_hello hello = {.node = 1000, .incarnation = 7};
+    for (uint64_t i = 1000; i < 2000; i++) {
+        driver_connected(d, lab->now, i, KELP_LANE_ENTRIES, i, &hello);
+        if (then == GO_AWAY) driver_disconnected(d, lab->now, i, KELP_LANE_ENTRIES, i);
+    }
+}
+
+/* Every node is full of them before it has seen another member. */
+static void check_members_find_a_row(enum strangers then, uint64_t seed)
+{
+    struct lab *lab = lab_new(3, seed);
+    lab_start_all(lab);
+    for (kelp_id id = 1; id <= 3; id++)
+        strangers_come(lab, id, then);
+    (void)lab_await_leader(lab);
+    lab_run(lab, 300);
+    for (kelp_id id = 1; id <= 3; id++) {
+        struct lab_client *c = lab_client(lab, id); /* two of them are forwarded */
+        (void)lab_write(c, id, 2000);
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, KELP_DONE);
+        lab_client_free(c);
+        strangers_come(lab, id, then); /* nor do they lose it */
+    }
+    for (kelp_id id = 1; id <= 3; id++) {
+        struct lab_client *c = lab_client(lab, id);
+        (void)lab_write(c, id, 2000);
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, KELP_DONE);
+        assert_int_equal(lab_status(lab, id)->forwards_dropped, 0);
+        lab_client_free(c);
+    }
+    lab_free(lab);
+}
+
+static void a_thousand_strangers_that_left_do_not_keep_members_out(void **state)
+{
+    (void)state;
+    check_members_find_a_row(GO_AWAY, 31);
+}
+
+static void a_thousand_strangers_that_stay_do_not_keep_members_out(void **state)
+{
+    (void)state;
+    check_members_find_a_row(STAY_CONNECTED, 32);
+}
+
+static void a_stranger_takes_the_row_of_one_that_left_but_of_none_that_stays(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(1, 33);
+    lab_start_all(lab);
+    struct driver *d = lab_node(lab, 1)->driver;
+    struct wire_hello hello = {.node = 1000, .incarnation = 7};
+    strangers_come(lab, 1, STAY_CONNECTED);
+    assert_int_equal(d->peer_count, PEERS_MAX);
+    assert_non_null(peer_find(d, 1000));
+    assert_null(peer_find(d, 1999)); /* came when there was no row left */
+    driver_disconnected(d, lab->now, 1100, KELP_LANE_ENTRIES, 1100);
+    driver_disconnected(d, lab->now, 1050, KELP_LANE_ENTRIES, 1050);
+    driver_connected(d, lab->now, 1999, KELP_LANE_ENTRIES, 1999, &hello);
+    assert_non_null(peer_find(d, 1999));
+    assert_null(peer_find(d, 1050)); /* the one that was wanted longest ago */
+    assert_non_null(peer_find(d, 1100));
+    assert_int_equal(d->peer_count, PEERS_MAX);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +695,9 @@ int main(void)
         cmocka_unit_test(a_disposable_machine_is_compacted_and_starts_from_its_snapshot),
         cmocka_unit_test(the_cluster_clock_never_goes_back_over_elections),
         cmocka_unit_test(random_faults_never_break_what_clients_were_told),
+        cmocka_unit_test(a_thousand_strangers_that_left_do_not_keep_members_out),
+        cmocka_unit_test(a_thousand_strangers_that_stay_do_not_keep_members_out),
+        cmocka_unit_test(a_stranger_takes_the_row_of_one_that_left_but_of_none_that_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
