@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "driver/lab.h"
+#include "driver/room.h"
 
 static struct lab *three(uint64_t seed)
 {
@@ -238,6 +239,39 @@ static void many_lines_share_a_node(void **state)
     lab_free(lab);
 }
 
+static void a_late_refusal_of_an_earlier_term_does_not_close_the_way_of_this_one(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(1, 10);
+    lab_start_all(lab);
+    assert_int_equal(lab_await_leader(lab), 1);
+    lab_run(lab, 300);
+    struct lab_client *c = lab_client(lab, 1);
+    struct driver *d = lab_node(lab, 1)->driver;
+    lab_node(lab, 1)->hold_apply = true;
+    (void)lab_write(c, 1, 5000); /* a read behind it waits, with its question kept */
+    (void)lab_read(c, 5000);
+    lab_run(lab, 5);
+    struct request *r = TAILQ_LAST(&c->line->requests, request_list);
+    uint64_t term = lab_status(lab, 1)->view.term.v;
+    lab_release_apply(lab_node(lab, 1));
+    lab_node(lab, 1)->hold_query = true;
+    lab_run(lab, 5);
+    assert_int_equal(r->state, REQUEST_QUERYING);
+    /* as if it had been asked in the term before, whose refusal comes only now */
+    r->state = REQUEST_READING;
+    c->line->route.term = term - 1;
+    struct kelp_answer late = {
+        .token = r->handle, .outcome = KELP_REFUSED, .reason = KELP_R_NOT_LEADER};
+    request_answered(d, &late);
+    lab_run(lab, 50);
+    assert_int_equal(lab_status(lab, 1)->view.term.v, term); /* it still leads .. */
+    assert_int_equal(c->told_count, 2);                      /* .. and serves what was refused */
+    assert_int_equal(c->told[1].outcome, KELP_DONE);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_submit_and_close),
         cmocka_unit_test(too_large_is_refused_before_it_is_built),
         cmocka_unit_test(many_lines_share_a_node),
+        cmocka_unit_test(a_late_refusal_of_an_earlier_term_does_not_close_the_way_of_this_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

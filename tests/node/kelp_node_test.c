@@ -3,6 +3,7 @@
  * process. */
 #include "node/stage.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -385,6 +386,62 @@ static void an_empty_and_a_huge_command_are_refused(void **state)
     assert_int_equal(ask(1), 1);
 }
 
+/* ---- the inbox while the loop is busy ---- */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OWN_ALLOCATOR 1 /* whose memory mallinfo2 does not know */
+#else
+#define OWN_ALLOCATOR 0
+#endif
+
+static pthread_mutex_t barrier = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic unsigned at_barrier, refused_busy;
+
+static void on_barrier(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)ctx, (void)token, (void)result;
+    at_barrier++;
+    (void)pthread_mutex_lock(&barrier); /* the loop stands here */
+    (void)pthread_mutex_unlock(&barrier);
+}
+
+static void on_refused(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)ctx, (void)token;
+    refused_busy += result->outcome == KELP_REFUSED && result->reason == KELP_R_BUSY;
+}
+
+static size_t allocated(void)
+{
+    struct mallinfo2 now = mallinfo2();
+    return now.uordblks + now.hblkhd;
+}
+
+static void what_the_inbox_refuses_does_not_wait_with_its_bytes(void **state)
+{
+    (void)state;
+    enum { PIECE = 4 << 20, PIECES = 60 };
+    struct kelp_node_options o = options_of(1);
+    struct kelp_fault fault;
+    uint8_t *bytes = calloc(1, PIECE);
+    if (OWN_ALLOCATOR) skip();
+    o.forward_bytes_max = 10 << 20; /* two pieces fit */
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_OK);
+    (void)add_surely(1, 1);
+    at_barrier = refused_busy = 0;
+    assert_int_equal(pthread_mutex_lock(&barrier), 0);
+    kelp_read(members[1].node, bytes_of("?", 1), 1, on_barrier, NULL);
+    WAIT(at_barrier == 1);
+    size_t before = allocated();
+    for (unsigned i = 0; i < PIECES; i++)
+        kelp_propose(members[1].node, bytes_of(bytes, PIECE), 10 + i, on_refused, NULL);
+    size_t grown = allocated() - before;
+    assert_int_equal(pthread_mutex_unlock(&barrier), 0);
+    assert_true(grown < 12u << 20);
+    WAIT(refused_busy == PIECES - 2);
+    free(bytes);
+}
+
 /* ---- a bad disk ----------------------------------------------------------------------------- */
 
 static void a_node_whose_disk_fails_is_faulted_for_good_and_says_so(void **state)
@@ -569,6 +626,7 @@ int main(void)
         ONE(each_of_many_requests_from_many_threads_ends_once),
         ONE(closing_answers_everything_that_is_open),
         ONE(an_empty_and_a_huge_command_are_refused),
+        ONE(what_the_inbox_refuses_does_not_wait_with_its_bytes),
         ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
         THREE(three_nodes_carry_on_without_their_leader),
         THREE(a_burst_of_reads_through_a_follower_is_served),
