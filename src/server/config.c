@@ -114,7 +114,7 @@ const struct setting settings_table[] = {
     NUMBER("http-body-bytes-max", SETTING_LIVE, "bytes", "8388608", 0, 8388608, http_body_bytes_max,
            "The largest body of an HTTP request"),
     NUMBER("http-connections-max", 0, "connections", "256", 1, 100000, http_connections_max,
-           "HTTP clients connected at once"),
+           "HTTP clients connected at once; the idlest gives way to a new one"),
 };
 /* clang-format on */
 

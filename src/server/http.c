@@ -7,6 +7,8 @@
  *
  *   READING --whole body--> WAITING (suspended) --outcome--> DONE (resumed, answered)
  *
+ * Connections that do nothing must not keep out those that ask, so at http-connections-max the one
+ * that did nothing for longest gives way to a new one.
  * Invariants: a suspended connection has an open request in its own line; it is resumed exactly
  * once. */
 #include "server/http.h"
@@ -25,7 +27,75 @@
 #include "server/log.h"
 #include "server/server.h"
 
-#define IDLE_SECONDS 30u
+#define IDLE_SECONDS   10u
+#define VISITORS_SPARE 16u /* connections on their way out when new ones come */
+
+/* ---- visitors ------------------------------------------------------------------------------ */
+
+static void visitor_moved(struct http *h, struct visitor *v)
+{
+    if (v == NULL) return;
+    TAILQ_REMOVE(&h->visitors, v, link);
+    TAILQ_INSERT_TAIL(&h->visitors, v, link);
+}
+
+/* Without a request rather than in the middle of one; nobody whose outcome is on its way. */
+static struct visitor *visitor_idlest(struct http *h)
+{
+    struct visitor *v, *slow = NULL;
+    TAILQ_FOREACH(v, &h->visitors, link)
+    {
+        if (v->sent_away || v->waiting) continue;
+        if (!v->asks) return v;
+        if (slow == NULL) slow = v;
+    }
+    return slow;
+}
+
+/* The library closes it when it sees the end. */
+static void visitor_send_away(struct http *h, struct visitor *v)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(v->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == NULL || shutdown(info->connect_fd, SHUT_RDWR) != 0) return; /* it has gone itself */
+    v->sent_away = true;
+    h->visitor_count--;
+}
+
+static void on_visit(void *ctx, struct MHD_Connection *connection, void **place,
+                     enum MHD_ConnectionNotificationCode code)
+{
+    struct http *h = ctx;
+    struct visitor *v = *place;
+    switch (code) {
+    case MHD_CONNECTION_NOTIFY_STARTED:
+        if (h->visitor_count >= h->server->settings.http_connections_max) {
+            struct visitor *idlest = visitor_idlest(h);
+            if (idlest != NULL) visitor_send_away(h, idlest);
+        }
+        v = calloc(1, sizeof *v);
+        *place = v;
+        if (v == NULL) return; /* then it only cannot be sent away */
+        v->connection = connection;
+        TAILQ_INSERT_TAIL(&h->visitors, v, link);
+        h->visitor_count++;
+        return;
+    case MHD_CONNECTION_NOTIFY_CLOSED:
+        if (v == NULL) return;
+        if (!v->sent_away) h->visitor_count--;
+        TAILQ_REMOVE(&h->visitors, v, link);
+        free(v);
+        *place = NULL;
+        return;
+    }
+}
+
+static struct visitor *visitor_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
 
 /* ---- requests for a key
  * ----------------------------------------------------------------------- */
@@ -42,6 +112,7 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     if (o->outcome == KELP_DONE) (void)buf_append(&r->result, o->result);
     (void)driver_line_backlog(node_driver(r->http->server->node), r->line, r->result.len);
     r->http->open_requests--;
+    if (r->visitor != NULL) r->visitor->waiting = false;
     MHD_resume_connection(r->connection);
     server_wake(r->http->server);
 }
@@ -92,6 +163,7 @@ static enum MHD_Result key_start(struct http_request *r)
     }
     r->state = HTTP_WAITING;
     r->http->open_requests++;
+    if (r->visitor != NULL) r->visitor->waiting = true;
     MHD_suspend_connection(r->connection);
     return MHD_YES;
 }
@@ -161,6 +233,8 @@ static struct http_request *request_new(struct http *h, struct MHD_Connection *c
     if (r == NULL) return NULL;
     r->http = h;
     r->connection = connection;
+    r->visitor = visitor_of(connection);
+    if (r->visitor != NULL) r->visitor->asks = true;
     r->state = HTTP_READING;
     buf_init(&r->body, (size_t)h->server->settings.http_body_bytes_max);
     return r;
@@ -188,6 +262,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         if (r == NULL) return MHD_NO;
         return too_long(r) ? http_answer_too_long(r) : MHD_YES;
     }
+    visitor_moved(r->http, r->visitor);
     if (*upload_len > 0) {
         (void)buf_append(&r->body, bytes_of(upload, *upload_len)); /* the error sticks */
         *upload_len = 0;
@@ -212,6 +287,8 @@ static void on_end(void *ctx, struct MHD_Connection *connection, void **place,
     (void)code;
     if (r == NULL) return;
     if (r->state == HTTP_WAITING) h->open_requests--;
+    if (r->visitor != NULL) r->visitor->asks = r->visitor->waiting = false;
+    visitor_moved(h, r->visitor);
     if (r->line != NULL) driver_line_close(node_driver(h->server->node), r->line);
     buf_close(&r->body);
     buf_close(&r->key);
@@ -302,7 +379,8 @@ static bool daemon_open(struct http *h, int fd)
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, h,
         MHD_OPTION_EXTERNAL_LOGGER, on_complaint, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_end, h, MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)h->server->settings.http_connections_max,
+        MHD_OPTION_NOTIFY_CONNECTION, on_visit, h, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)h->server->settings.http_connections_max + VISITORS_SPARE,
         MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
     if (h->daemon == NULL) return false;
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -329,7 +407,10 @@ bool http_open(struct server *s, char *error, size_t size)
     }
     struct http *h = calloc(1, sizeof *h);
     s->http = h;
-    if (h != NULL) h->server = s;
+    if (h != NULL) {
+        h->server = s;
+        TAILQ_INIT(&h->visitors);
+    }
     if (h != NULL && daemon_open(h, fd)) return true;
     if (h == NULL) (void)close(fd);
     (void)snprintf(error, size, "http %s: the HTTP server does not start", s->settings.http);

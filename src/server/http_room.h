@@ -5,17 +5,31 @@
 #define SERVER_HTTP_ROOM_H
 
 #include <microhttpd.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 #include "base/buf.h"
 #include "driver/driver.h"
+
+/* One connection, whatever it is doing. */
+struct visitor {
+    TAILQ_ENTRY(visitor) link;
+    struct MHD_Connection *connection;
+    bool asks;    /* a request has begun and is not answered */
+    bool waiting; /* .. for its outcome: suspended */
+    bool sent_away;
+};
+
+TAILQ_HEAD(visitor_list, visitor);
 
 struct http {
     struct server *server;
     struct MHD_Daemon *daemon; /* NULL: closed */
     uv_poll_t poll;
     uv_timer_t timer;
-    uint64_t open_requests; /* suspended */
+    uint64_t open_requests;       /* suspended */
+    struct visitor_list visitors; /* the one that moved last is last */
+    uint64_t visitor_count;       /* without those sent away */
 };
 
 enum http_state { HTTP_READING, HTTP_WAITING, HTTP_DONE };
@@ -23,6 +37,7 @@ enum http_state { HTTP_READING, HTTP_WAITING, HTTP_DONE };
 struct http_request {
     struct http *http;
     struct MHD_Connection *connection;
+    struct visitor *visitor; /* NULL: there was no memory for it */
     struct driver_line *line;
     enum http_state state;
     uint8_t code; /* of the machine's command */

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that ask for much, or hold on to what they have: the others do not wait for them."""
+import socket
 import time
+
+import requests
 
 from kelp import Error, encode, rss_bytes, sanitized, wait_for
 
@@ -57,3 +60,25 @@ def test_a_client_that_takes_nothing_is_disconnected_in_the_end(make_cluster):
         wait_for(gone, "the one that reads nothing is disconnected", every=0.05)
         assert node.log().count("has taken no answer") == 1
         assert slow.socket.recv(4096), "the slow one was disconnected as well"
+
+
+def test_idle_http_connections_give_way(make_cluster):
+    cluster = make_cluster(1, http_connections_max=16)
+    node = cluster.wait_leader()
+    idle = []
+    try:
+        for i in range(100):
+            s = socket.create_connection(("127.0.0.1", node.http_port), timeout=5)
+            if i % 2:
+                s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")  # never ends
+            idle.append(s)
+        for _ in range(5):
+            begin = time.monotonic()
+            healthy = requests.get(f"http://127.0.0.1:{node.http_port}/healthz", timeout=8)
+            assert healthy.status_code == 200
+            assert time.monotonic() - begin < 5  # idle ones may stay for ten seconds
+        idle[0].settimeout(10)
+        assert idle[0].recv(1) == b"", "the oldest was not closed"
+    finally:
+        for s in idle:
+            s.close()
