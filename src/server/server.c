@@ -361,6 +361,19 @@ static void server_stop(struct server *s, int exit_status)
     node_stop(s->node, on_node_stopped, s);
 }
 
+/* Without a list it founds nothing: a mistyped unit file would look healthy in the log. */
+static void lone_warn(const struct server *s)
+{
+    struct driver_status status;
+    if (s->settings.bootstrap[0] != '\0') return;
+    driver_status(node_driver(s->node), &status);
+    if (status.empty)
+        log_line(KELP_WARN,
+                 "node %llu belongs to no cluster; waits to be added (neither "
+                 "--bootstrap nor --join was given)",
+                 (unsigned long long)s->settings.id);
+}
+
 static void server_run(struct server *s)
 {
     descriptors_raise();
@@ -373,6 +386,7 @@ static void server_run(struct server *s)
         s->stage = SERVER_RUNNING;
         log_line(KELP_INFO, "node %llu is ready: client %s, peer %s, http %s, data %s, process %d",
                  (unsigned long long)t->id, t->client, t->peer, t->http, t->data, (int)getpid());
+        lone_warn(s);
     }
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
 }

@@ -82,3 +82,15 @@ def test_idle_http_connections_give_way(make_cluster):
     finally:
         for s in idle:
             s.close()
+
+
+def test_a_node_that_belongs_to_no_cluster_says_so(make_cluster):
+    cluster = make_cluster(1, start=False)
+    node = cluster.nodes[1]
+    words = node.command()
+    at = words.index("--bootstrap")
+    node.command = lambda: words[:at] + words[at + 2:]
+    node.start()
+    wait_for(lambda: "belongs to no cluster; waits to be added" in node.log(), "it says so")
+    assert node.log().count("belongs to no cluster") == 1
+    assert node.stop() == 0
