@@ -50,16 +50,40 @@ static void lost(struct client *c, const char *what, const char *why)
     client_close(c);
 }
 
+/* Where the colon before the port is; NULL: that is no HOST:PORT. */
+static const char *port_colon(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    if (colon == NULL || colon == address || colon[1] == '\0') return NULL;
+    if (colon - address >= (ptrdiff_t)CLI_ADDRESS_MAX) return NULL;
+    if (strspn(colon + 1, "0123456789") != strlen(colon + 1)) return NULL;
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    return port > 0 && port <= 65535 ? colon : NULL; /* else the library takes its low 16 bits */
+}
+
+bool client_check(const struct verb *verb, const char *list, int *status)
+{
+    for (const char *at = list;;) {
+        char address[CLI_ADDRESS_MAX];
+        size_t len = strcspn(at, ",");
+        bool fits = len < sizeof address;
+        (void)snprintf(address, sizeof address, "%.*s", (int)len, at);
+        if (!fits || port_colon(address) == NULL) {
+            *status = cli_error(verb, CLI_USAGE, "--at %.200s: must be HOST:PORT,...", list);
+            return false;
+        }
+        if (at[len] == '\0') return true;
+        at += len + 1;
+    }
+}
+
 /* "host:port" or "[v6]:port" into addresses to try; the caller frees them. */
 static int resolve(const char *address, int flags, struct addrinfo **out)
 {
     char host[CLI_ADDRESS_MAX];
-    const char *colon = strrchr(address, ':');
-    size_t len = colon != NULL ? (size_t)(colon - address) : 0;
-    if (len == 0 || len >= sizeof host) return EAI_NONAME;
-    if (strspn(colon + 1, "0123456789") != strlen(colon + 1)) return EAI_NONAME;
-    unsigned long port = strtoul(colon + 1, NULL, 10);
-    if (port == 0 || port > 65535) return EAI_NONAME; /* else the library takes its low 16 bits */
+    const char *colon = port_colon(address);
+    if (colon == NULL) return EAI_NONAME;
+    size_t len = (size_t)(colon - address);
     if (address[0] == '[' && address[len - 1] == ']') {
         address++;
         len -= 2;
@@ -209,10 +233,11 @@ static redisReply *receive(struct client *c)
         ssize_t got = recv(c->fd, chunk, sizeof chunk, 0);
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
-            const char *why = got == 0                                  ? "closed by the node"
-                              : errno == EAGAIN || errno == EWOULDBLOCK ? "timed out"
-                                                                        : strerror(errno);
-            lost(c, "no answer, the outcome is unknown", why);
+            char late[32];
+            bool timed_out = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+            (void)snprintf(late, sizeof late, "not within %u ms", c->timeout_ms);
+            const char *why = got == 0 ? "closed by the node" : timed_out ? late : strerror(errno);
+            lost(c, c->harmless ? "no answer" : "no answer, the outcome is unknown", why);
             return NULL;
         }
         if (redisReaderFeed(c->reader, chunk, (size_t)got) != REDIS_OK) {

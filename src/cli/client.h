@@ -19,6 +19,7 @@
 struct client {
     int fd; /* -1: not connected */
     unsigned timeout_ms;
+    bool harmless; /* nothing that is asked changes anything, so no answer leaves nothing open */
     redisReader *reader;
     char at[CLI_ADDRESS_MAX];     /* the node it is connected to */
     char error[CLIENT_ERROR_MAX]; /* why the last call failed, one clause */
@@ -27,6 +28,10 @@ struct client {
 /* client_flag - `--at`, for a verb's table of flags; list is set to the flag's value or the
  * default: KELP_AT, else 127.0.0.1:7001. */
 struct flag client_flag(const char **list);
+
+/* client_check - is the list of addresses one? false: *status is what to exit with, and it was said
+ * why. */
+bool client_check(const struct verb *verb, const char *list, int *status);
 
 void client_init(struct client *c, unsigned timeout_ms);
 void client_close(struct client *c);

@@ -247,8 +247,19 @@ static void serve_one(struct dev *d)
 }
 
 /* `kelp dev kill 2`: hand the words to the one that runs there. */
+static bool word_known(const char *word)
+{
+    for (size_t i = 0; i < COUNT_OF(dev_words); i++) {
+        if (strcmp(word, dev_words[i]) == 0) return true;
+    }
+    return strcmp(word, "status") == 0 || strcmp(word, "quit") == 0;
+}
+
 static int tell(const struct verb *verb, const char *dir, bool json, int argc, char **argv)
 {
+    if (!word_known(argv[1])) /* whether it runs or not */
+        return cli_error(verb, CLI_USAGE, "%s: must be kill, start, pause, resume, status or quit",
+                         argv[1]);
     char line[LINE_MAX_BYTES], answer[4096];
     size_t used = (size_t)snprintf(line, sizeof line, "%c", json ? 'j' : 't');
     for (int i = 1; i < argc && used < sizeof line; i++)

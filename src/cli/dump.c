@@ -4,8 +4,10 @@
  * The store's disk would make a directory that is not there, so that is looked at first: a dump
  * never changes anything. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/min.h"
@@ -25,6 +27,20 @@ static void print_line(void *ctx, const char *line)
                          json_pack("{so}", "line", print_json_bytes(bytes_of(line, strlen(line)))));
     else
         (void)puts(line);
+}
+
+/* One of them is enough: the others may be what was lost. */
+static bool is_data_directory(const char *path)
+{
+    static const char *const names[] = {"identity", "vote", "log"};
+    struct stat found;
+    int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) return true; /* opening it says why not */
+    bool any = false;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        any = any || fstatat(root, names[i], &found, 0) == 0;
+    (void)close(root);
+    return any;
 }
 
 int log_verb(const struct verb *verb, int argc, char **argv)
@@ -47,6 +63,9 @@ int log_verb(const struct verb *verb, int argc, char **argv)
         return cli_error(verb, CLI_FAILED, "%s: %s", argv[2], strerror(errno));
     if (!S_ISDIR(found.st_mode))
         return cli_error(verb, CLI_FAILED, "%s: must be a data directory", argv[2]);
+    if (!is_data_directory(argv[2]))
+        return cli_error(verb, CLI_FAILED,
+                         "%s: no data directory: it holds neither identity, vote nor log", argv[2]);
     struct disk disk;
     struct kelp_fault fault = {0};
     if (posix_disk(argv[2], &disk, &fault) != KELP_OK)

@@ -24,7 +24,8 @@ static bool begin(const struct verb *verb, struct keys *k, int *argc, char **arg
         {.name = "json", .kind = FLAG_SWITCH, .to.on = &k->json, .words = "the answer as JSON"},
     };
     return flags_parse(verb, flags, COUNT_OF(flags), where, argc, argv, status) &&
-           flags_words_check(verb, *argc, argv, low, high, status);
+           flags_words_check(verb, *argc, argv, low, high, status) &&
+           client_check(verb, k->at, status);
 }
 
 /* Sends words and returns the answer; NULL: *status is what to exit with and it was said why. */

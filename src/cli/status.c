@@ -72,6 +72,7 @@ bool status_ask(const char *address, unsigned timeout_ms, struct status_node *no
     (void)snprintf(node->client, sizeof node->client, "%s", address);
     struct client c;
     client_init(&c, timeout_ms);
+    c.harmless = true;
     redisReply *reply = client_connect(&c, address) ? client_line(&c, "RAFT STATUS") : NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
         node->fields = status_parse(bytes_of(reply->str, reply->len));
@@ -127,7 +128,7 @@ static void print_whole(FILE *out, const struct status_node *nodes, size_t count
         return;
     }
     uint64_t seconds = status_number(leader, "leader_since_ms") / 1000;
-    (void)fprintf(out, ", node %s leads term %s for %" PRIu64 " s, tolerates %s down\n",
+    (void)fprintf(out, ", node %s leads term %s for %" PRIu64 " s, may lose %s more\n",
                   status_text(leader, "node_id"), status_text(leader, "term"), seconds,
                   status_text(leader, "tolerates"));
 }
@@ -255,6 +256,7 @@ static size_t find_nodes(const char *at, char (*list)[CLI_ADDRESS_MAX])
     }
     struct client c;
     client_init(&c, STATUS_TIMEOUT_MS);
+    c.harmless = true;
     redisReply *reply = client_connect_any(&c, at) ? client_line(&c, "CLUSTER NODES") : NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_STRING)
         count = add_members(list, count, reply->str);
@@ -298,7 +300,7 @@ int status_verb(const struct verb *verb, int argc, char **argv)
     };
     int status;
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
-        !flags_words_check(verb, argc, argv, 0, 0, &status))
+        !flags_words_check(verb, argc, argv, 0, 0, &status) || !client_check(verb, at, &status))
         return status;
     do {
         status = show_once(verb, at, json, watch && !json && print_terminal());

@@ -83,7 +83,10 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
           "On the leader, with a quorum's disks: 1 refuses writes, 2 all.", view->space);
     counter(out, "proposals_no_space_total", "Proposals refused for want of disk room.",
             n->events[KELP_EV_PROPOSE_NO_SPACE]);
-    gauge(out, "uptime_milliseconds", "Since the node was opened.", s->uptime_ms);
+    head(out, "uptime_seconds", "gauge", "Since the node was opened.");
+    put(out, "kelp_uptime_seconds ");
+    seconds(out, s->uptime_ms * (SECOND / 1000));
+    put(out, "\n");
     counter(out, "elections_total", "Elections this node stood for.",
             n->events[KELP_EV_ROLE_CANDIDATE]);
     counter(out, "pre_votes_total", "Times this node asked whether it could win.",

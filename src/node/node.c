@@ -217,6 +217,10 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     };
     error = store_open(n->disk, &options, &n->store, fault);
     if (error != KELP_OK) return error;
+    unsigned mode = posix_disk_mode(&n->disk);
+    if ((mode & 077u) != 0)
+        node_log(n, KELP_WARN, "directory %s is open to other users (mode %04o): chmod 700 it",
+                 data, mode);
     const struct store_found *found = store_found(n->store);
     n->incarnation = found->identity.incarnation;
     n->epoch = found->identity.epoch;

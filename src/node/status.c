@@ -192,7 +192,24 @@ static void log_fields(struct fields *f, const struct node *n, const struct node
     number_field(f, "snapshot_term", n->snapshot.term.v);
 }
 
-static void config_fields(struct fields *f, const struct node_status *s)
+/* How many voters more may go away before nothing can be written. A leader counts those that
+ * answer it; anybody else knows only what the configuration was made for. */
+static uint64_t tolerates(struct node *n, const struct kelp_view *view, uint64_t voters)
+{
+    uint64_t majority = voters / 2 + 1, answering = 0;
+    kelp_ns now = node_now(n);
+    if (voters == 0) return 0;
+    if (view->role != KELP_LEADER) return voters - majority;
+    for (uint32_t i = 0; i < view->peer_count; i++) {
+        const struct kelp_peer_view *p = &view->peers[i];
+        if (p->role != KELP_VOTER) continue;
+        bool recent = p->contact != 0 && sub_sat(now, p->contact) < n->options.raft.election_max;
+        answering += p->id == view->self || recent;
+    }
+    return sub_sat(answering, majority);
+}
+
+static void config_fields(struct fields *f, struct node *n, const struct node_status *s)
 {
     const struct kelp_config *c = &s->driver.latest.config;
     char voters[TEXT_MAX] = "";
@@ -208,7 +225,7 @@ static void config_fields(struct fields *f, const struct node_status *s)
     number_field(f, "config_committed", s->driver.committed.config.index);
     number_field(f, "config_latest", c->index);
     text_field(f, "voters", "%s", voters);
-    number_field(f, "tolerates", count > 0 ? (count - 1) / 2 : 0);
+    number_field(f, "tolerates", tolerates(n, &s->driver.view, count));
 }
 
 static void fields_fill(struct node *n, const struct node_status *s, struct fields *f)
@@ -217,7 +234,7 @@ static void fields_fill(struct node *n, const struct node_status *s, struct fiel
     identity_fields(f, s);
     leader_fields(f, n, s);
     log_fields(f, n, s);
-    config_fields(f, s);
+    config_fields(f, n, s);
     number_field(f, "disk_free_bytes", s->disk_free_bytes);
     number_field(f, "sync_p99_us", hist_percentile(&n->histograms.sync_ns, 990000) / 1000);
     number_field(f, "uptime_ms", s->uptime_ms);

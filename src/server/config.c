@@ -37,8 +37,8 @@
 
 /* clang-format off */
 const struct setting settings_table[] = {
-    NUMBER("id", SETTING_FLAG, "", "0", 0, INT64_MAX, id,
-           "This node's number, 1 or more, never used again once it was removed"),
+    NUMBER("id", SETTING_FLAG, "", "0", 1, INT64_MAX, id,
+           "This node's number, must be given, never used again once it was removed"),
     TEXT("data", SETTING_FLAG, "DIR", "", data,
          "Directory of this node's log and identity; made with its parents"),
     TEXT("client", SETTING_FLAG, "HOST:PORT", "127.0.0.1:7001", client,
@@ -232,7 +232,10 @@ bool settings_init(struct settings *s)
     char error[SETTINGS_ERROR_MAX];
     *s = (struct settings){0};
     for (size_t i = 0; i < settings_count; i++) {
-        if (!settings_set(s, &settings_table[i], settings_table[i].standard, error)) return false;
+        const struct setting *row = &settings_table[i];
+        /* what must be given has a standard that is none of its values; settings_check asks */
+        if (row->offset == offsetof(struct settings, id)) continue;
+        if (!settings_set(s, row, row->standard, error)) return false;
     }
     return true;
 }
@@ -344,7 +347,8 @@ static bool numbers_check(const struct settings *s, char *error)
 bool settings_check(const struct settings *s, char *error)
 {
     if (s->id == 0) {
-        (void)snprintf(error, SETTINGS_ERROR_MAX, "id 0: must be 1 or more (--id N)");
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "id 0: must be 1..%lld (--id N)",
+                       (long long)INT64_MAX);
         return false;
     }
     if (s->data[0] == '\0') {
@@ -365,8 +369,9 @@ void settings_print(FILE *out)
                       (row->flags & SETTING_LIVE) != 0 ? " (live)" : "");
         switch (row->type) {
         case SETTING_NUMBER:
-            (void)fprintf(out, " [%s %s, %llu..%llu]\n", row->standard, row->unit,
-                          (unsigned long long)row->low, (unsigned long long)row->high);
+            (void)fprintf(out, " [%s%s%s, %llu..%llu]\n", row->standard,
+                          row->unit[0] != '\0' ? " " : "", row->unit, (unsigned long long)row->low,
+                          (unsigned long long)row->high);
             break;
         case SETTING_TEXT: (void)fprintf(out, " [%s]\n", row->standard); break;
         case SETTING_CHOICE: (void)fprintf(out, " [%s of %s]\n", row->standard, row->words); break;

@@ -228,7 +228,7 @@ static enum MHD_Result page_status(struct http_request *r)
 static void metric(struct buf *b, const char *name, const char *type, const char *help,
                    uint64_t value)
 {
-    text_add(b, "# HELP kelp_%s %s\n# TYPE kelp_%s %s\nkelp_%s %" PRIu64 "\n", name, help, name,
+    text_add(b, "# HELP kelp_%s %s.\n# TYPE kelp_%s %s\nkelp_%s %" PRIu64 "\n", name, help, name,
              type, name, value);
 }
 
@@ -237,6 +237,8 @@ static enum MHD_Result page_metrics(struct http_request *r)
     struct server *s = r->http->server;
     const struct clients *all = &s->clients;
     struct buf page;
+    struct driver_status driver;
+    driver_status(node_driver(s->node), &driver);
     buf_init(&page, PAGE_BYTES);
     enum kelp_error error = node_metrics(s->node, &page);
     metric(&page, "client_connections", "gauge", "Redis clients connected", all->count);
@@ -250,6 +252,8 @@ static enum MHD_Result page_metrics(struct http_request *r)
     metric(&page, "client_commands_total", "counter", "Commands received", all->commands);
     metric(&page, "client_bytes_in_total", "counter", "Bytes received from clients", all->bytes_in);
     metric(&page, "client_bytes_out_total", "counter", "Bytes sent to clients", all->bytes_out);
+    metric(&page, "answer_bytes", "gauge", "Answers that clients have not taken",
+           driver.answer_bytes);
     metric(&page, "client_open_requests", "gauge", "Requests of Redis clients under way",
            all->open_count);
     metric(&page, "client_open_request_bytes", "gauge", "Bytes of those", all->open_bytes);

@@ -386,6 +386,13 @@ enum kelp_error posix_disk(const char *root, struct disk *out, struct kelp_fault
     return KELP_OK;
 }
 
+unsigned posix_disk_mode(const struct disk *disk)
+{
+    const struct posix *p = disk->state;
+    struct stat root;
+    return fstat(p->root, &root) == 0 ? root.st_mode & 07777u : 0700u;
+}
+
 void posix_disk_close(struct disk *disk)
 {
     struct posix *p = disk->state;

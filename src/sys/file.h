@@ -73,4 +73,7 @@ struct disk {
 enum kelp_error posix_disk(const char *root, struct disk *out, struct kelp_fault *fault);
 void posix_disk_close(struct disk *disk);
 
+/* posix_disk_mode - who may do what in the root, as chmod has it: only new roots are made 0700. */
+unsigned posix_disk_mode(const struct disk *disk);
+
 #endif

@@ -32,6 +32,14 @@ def test_every_verb_explains_itself(program, verb):
     assert said.returncode == 0 and verb in said.stdout and not said.stderr
 
 
+def test_more_words_of_help(program):
+    assert "Flags stand before COMMAND" in run(program, "call", "--help").stdout
+    said = run(program, "sim", "scenario", "--help")
+    assert said.returncode == 0 and "--rewrite" in said.stdout and not said.stderr
+    settings = run(program, "server", "--settings").stdout
+    assert re.search(r"^id .* \[0, 1\.\.\d+\]$", settings, re.M), settings
+
+
 def test_version_names_the_formats(program):
     said = run(program, "--version")
     assert said.returncode == 0
@@ -44,12 +52,24 @@ def test_version_names_the_formats(program):
     (["dev", "--nodes", "0"], "--nodes 0"), (["dev", "--nodes", "many"], "many"),
     (["log", "dump"], "directory"), (["log", "nonsense", "x"], "nonsense"),
     (["sim", "run", "--seed", "x"], "--seed x"), (["set", "--json=1", "a", "b"], "--json"),
+    (["get", "x", "--at", "nonsense"], "--at nonsense: must be HOST:PORT"),
+    (["status", "--at", "127.0.0.1:1,"], "must be HOST:PORT"), (["dev", "frob"], "frob: must be"),
+    (["server", "--id", "x"], "id x: must be 1..9223372036854775807"),
+    (["server", "--id", "0"], "id 0: must be 1..9223372036854775807"),
+    (["sim", "scenario", "/nonexist"], "/nonexist: No such file"),
 ])
 def test_mistakes_get_one_line_and_status_2(program, words, expected):
     said = run(program, *words)
     assert said.returncode == 2, said.stderr
     assert one_line(said.stderr) and expected in said.stderr, said.stderr
     assert not said.stdout
+
+
+def test_a_directory_of_something_else_is_not_called_damaged(program, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    said = run(program, "log", "dump", str(tmp_path))
+    assert said.returncode == 1 and one_line(said.stderr), said.stderr
+    assert "no data directory" in said.stderr and "damaged" not in said.stderr
 
 
 @pytest.mark.parametrize("words", [["bench"], ["top"], ["members"], ["transfer"], ["doctor"],
@@ -120,6 +140,31 @@ def test_status_finds_all_nodes_from_one(make_cluster):
     follower.kill()
     text = cluster.kelp("status").stdout
     assert "unreachable" in text and "Connection refused" in text
+
+
+def test_status_says_what_may_still_be_lost(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    wait_for(lambda: leader.number("tolerates") == 1, "both others answer")
+    away = cluster.followers()[0]
+    away.pause()
+    wait_for(lambda: leader.number("tolerates") == 0, "the one that is away is not counted")
+    said = run(cluster.program, "status", "--at", f"127.0.0.1:{leader.client_port}")
+    assert said.returncode == 0 and "may lose 0 more" in said.stdout, said.stdout
+    row = [line for line in said.stdout.splitlines() if str(away.client_port) in line][0]
+    assert "no answer: not within 1000 ms" in row and "outcome" not in row, row
+    away.resume()
+    wait_for(lambda: leader.number("tolerates") == 1, "it is back")
+
+
+def test_a_data_directory_that_others_may_enter_is_told(make_cluster):
+    cluster = make_cluster(1)
+    node = cluster.nodes[1]
+    assert "open to other users" not in node.log()
+    assert node.stop() == 0
+    os.chmod(node.data, 0o777)
+    node.start()
+    wait_for(lambda: "is open to other users (mode 0777): chmod 700 it" in node.log(), "it says so")
 
 
 def test_status_watch_repeats(make_cluster):

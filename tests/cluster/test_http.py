@@ -100,6 +100,8 @@ def scrape(node):
     assert page.status_code == 200 and page.headers["Content-Type"].startswith("text/plain")
     types, values = {}, {}
     for line in page.text.splitlines():
+        if line.startswith("# HELP "):
+            assert line.endswith(".") and not line.endswith(".."), line
         if line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
             assert name not in types, f"{name} has two types"
@@ -132,6 +134,8 @@ def test_metrics_can_be_scraped_and_count(make_cluster):
             c.call("SET", f"m:{i}", i)
     _, after = scrape(leader)
     grown = {name for name in after if after[name] >= before.get(name, 0) + 100}
+    assert types["kelp_uptime_seconds"] == "gauge" and 0 < after["kelp_uptime_seconds"] < 600
+    assert not [name for name in types if "millisecond" in name]
     for word in ("commit", "applied", "term"):
         assert any(word in name for name in types), f"no metric about {word}"
     assert any("commit" in name for name in grown) and any("done" in name.lower()

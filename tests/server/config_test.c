@@ -146,7 +146,16 @@ static void accepted(const char *key, const char *value, const char *more, const
 static void a_server_needs_an_id_and_a_directory(void **state)
 {
     (void)state;
-    refused("id", "0", "id 0", "--id");
+    struct settings s;
+    char error[SETTINGS_ERROR_MAX], same[SETTINGS_ERROR_MAX];
+    assert_true(settings_init(&s));
+    set(&s, "data", "somewhere");
+    assert_false(settings_check(&s, error)); /* not given */
+    assert_non_null(strstr(error, "--id"));
+    assert_false(settings_set(&s, row_of("id"), "0", same)); /* the same range either way */
+    assert_non_null(strstr(same, "id 0: must be 1..9223372036854775807"));
+    assert_memory_equal(error, same, strlen(same));
+    settings_close(&s);
     refused("data", "", "data", "--data");
 }
 
