@@ -36,6 +36,12 @@ struct kelp_command {
  * */
 typedef void (*kelp_reply_fn)(void *sink, size_t i, struct kelp_bytes bytes);
 
+enum kelp_query {
+    KELP_QUERY_DONE = 0, /* it has replied */
+    KELP_QUERY_MORE = 1, /* it has begun and goes on at the next call */
+    KELP_QUERY_BUSY = 2, /* it would take long and may not begin now: ask again */
+};
+
 struct kelp_fsm_ops {
     size_t size;    /* sizeof(struct kelp_fsm_ops), so that it may grow */
     uint32_t flags; /* enum kelp_fsm_flag */
@@ -74,6 +80,16 @@ struct kelp_fsm_ops {
     /* Can this command only make the state smaller? Such commands go on while others are refused
      * for want of disk room. Asked before it is proposed, changes nothing; NULL: none can. */
     bool (*frees)(void *fsm, uint32_t group, struct kelp_bytes command);
+
+    /* Optional, both or none: query for a machine with questions that take longer than a
+     * millisecond. Asked again with the same token and question until it is DONE; a piece should
+     * take half a millisecond. While one goes on nothing is applied, so that it sees one state;
+     * other questions are asked in between, but only where may_begin is not 0 one that would go
+     * on may begin. query_end: the one that goes on is not wanted any more. */
+    enum kelp_query (*query_part)(void *fsm, uint32_t group, uint64_t token,
+                                  struct kelp_bytes question, int may_begin, kelp_reply_fn reply,
+                                  void *sink);
+    void (*query_end)(void *fsm, uint32_t group, uint64_t token);
 };
 
 #endif

@@ -290,6 +290,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     d->reserved = NULL;
     d->pump_left = PUMP_MAX;
     d->query_left = QUERY_BYTES_RUN;
+    d->walk_stepped = false;
     if (d->closing) {
         (void)lines_pump(d);
         lines_deliver(d);

@@ -21,6 +21,7 @@
 #define DRIVER_DRIVER_H
 
 #include "kelp/core.h"
+#include "kelp/fsm.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"
 #include "wire/config.h"
@@ -40,9 +41,12 @@ struct driver_machine_ops {
      * during the call or later. At most one call is open at a time. */
     void (*apply)(void *machine, kelp_index first, const struct kelp_bytes *entries, size_t count);
     /* Answer a question at the state as it is now; reply through driver_query_result(token), during
-     * the call or
-     * later. */
-    void (*query)(void *machine, uint64_t token, struct kelp_bytes question);
+     * the call or later: DONE. MORE: it goes on at the next call with the same token, and nothing
+     * is applied until it is DONE or query_end says that nobody wants it any more. One at a time:
+     * where may_begin is 0 a long one is BUSY, and asked again. */
+    enum kelp_query (*query)(void *machine, uint64_t token, struct kelp_bytes question,
+                             int may_begin);
+    void (*query_end)(void *machine, uint64_t token);
     /* Encode a snapshot head at the last applied position into out (at most
      * WIRE_SNAPHEAD_BYTES_MAX). Returns its
      * length, 0 if the machine is not disposable. *pos is where it stands. */

@@ -13,6 +13,9 @@
  * those who take nothing do not keep out those who do. A peer whose connection has no room is
  * passed over. The answers to reads that were forwarded come as they come: what does not fit is
  * dropped and its read, which has no effect, asked for anew with everything behind it.
+ * A read that takes long (KEYS) goes on in pieces, one a run, beside the others; nothing is applied
+ * until it is done, so that it sees one state, and before another one begins what was committed
+ * meanwhile is applied.
  * Invariants: an asker stands in the circle exactly while its queue is not empty and its line is
  * not full; a request with an asker is QUERYING. */
 #include "driver/room.h"
@@ -72,34 +75,100 @@ void query_add(struct driver *d, struct request *r)
     timer_add(d, r);
 }
 
+/* What was committed meanwhile is applied before another one holds it up. */
+static void walk_over(struct driver *d)
+{
+    d->walk = NULL;
+    d->walk_after = d->apply_to;
+    if (d->asker_count > 0) d->query_more = true;
+}
+
+static void walk_end(struct driver *d, struct request *r)
+{
+    walk_over(d);
+    d->ports.machine->query_end(d->ports.machine_ctx, r->handle);
+}
+
 void query_remove(struct driver *d, struct request *r)
 {
     struct asker *a = r->asker;
+    if (r == d->walk) walk_end(d, r);
     if (a == NULL) return; /* the machine has it */
     TAILQ_REMOVE(&a->queue, r, asker_link);
     r->asker = NULL;
     asker_update(d, a);
 }
 
-static void query_serve(struct driver *d, struct request *r)
+static enum kelp_query machine_ask(struct driver *d, struct request *r, int may_begin)
+{
+    return d->ports.machine->query(d->ports.machine_ctx, r->handle,
+                                   bytes_of(r->bytes + r->user_len, r->len), may_begin);
+}
+
+/* May a long one begin? Not before what is with the machine, or on its way there, is applied. */
+static bool walk_may_begin(const struct driver *d)
+{
+    return d->walk == NULL && d->applied >= d->walk_after && d->apply_open == 0 &&
+           !d->apply_reading;
+}
+
+/* False: it is a long one and has to wait. */
+static bool query_serve(struct driver *d, struct request *r)
 {
     ASSERT(r->state == REQUEST_QUERYING);
+    struct asker *a = r->asker;
     query_remove(d, r);
     if (r->line != NULL && r->line->closed) { /* nobody is listening */
         request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
-        return;
+        return true;
     }
-    d->ports.machine->query(d->ports.machine_ctx, r->handle,
-                            bytes_of(r->bytes + r->user_len, r->len));
-    d->query_left = sub_sat(d->query_left, QUERY_COST + r->result_len);
+    switch (machine_ask(d, r, walk_may_begin(d))) {
+    case KELP_QUERY_DONE:
+        d->query_left = sub_sat(d->query_left, QUERY_COST + r->result_len);
+        return true;
+    case KELP_QUERY_MORE:
+        ASSERT(d->walk == NULL);
+        d->walk = r;
+        d->walk_stepped = d->query_more = true;
+        d->query_left = sub_sat(d->query_left, WALK_COST);
+        return true;
+    case KELP_QUERY_BUSY:
+        r->asker = a;
+        TAILQ_INSERT_HEAD(&a->queue, r, asker_link);
+        asker_update(d, a);
+        return false;
+    }
+    UNREACHABLE();
+}
+
+/* One piece a run; in between everybody else has its turn. Its line may be full meanwhile: what is
+ * held up by it is held up for all. */
+static bool walk_step(struct driver *d)
+{
+    struct request *r = d->walk;
+    if (r == NULL || d->walk_stepped) return false;
+    d->walk_stepped = true;
+    if (r->line != NULL && r->line->closed) {
+        request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
+        return true;
+    }
+    d->query_left = sub_sat(d->query_left, WALK_COST);
+    d->walk = NULL; /* its answer closes it */
+    enum kelp_query state = machine_ask(d, r, 0);
+    ASSERT(state != KELP_QUERY_BUSY);
+    if (state == KELP_QUERY_DONE)
+        walk_over(d);
+    else
+        d->walk = r;
+    return true;
 }
 
 bool queries_run(struct driver *d)
 {
-    bool any = false;
+    d->query_more = false;
+    bool any = walk_step(d);
     size_t passed = 0; /* in a row: when everybody was, nobody can be served */
     struct asker *a;
-    d->query_more = false;
     while ((a = TAILQ_FIRST(&d->askers)) != NULL && passed < d->asker_count) {
         if (d->query_left == 0) {
             d->query_more = true; /* in the next run */
@@ -108,11 +177,11 @@ bool queries_run(struct driver *d)
         TAILQ_REMOVE(&d->askers, a, link); /* whoever had its turn waits for those behind it */
         TAILQ_INSERT_TAIL(&d->askers, a, link);
         bool may = a->line != NULL ? answers_fit(d, a->line) : a->peer->reply_bytes == 0;
+        may = may && query_serve(d, TAILQ_FIRST(&a->queue));
         passed = may ? 0 : passed + 1;
-        if (!may) continue;
-        query_serve(d, TAILQ_FIRST(&a->queue));
-        any = true;
+        any = any || may;
     }
+    if (d->walk != NULL) d->query_more = true;
     return any;
 }
 

@@ -138,10 +138,11 @@ TAILQ_HEAD(line_list, driver_line);
 #define BUCKETS          8192u
 #define QUERY_BYTES_RUN  (1024u * 1024) /* of answers to reads in one run, about a millisecond */
 #define QUERY_COST       4096u /* what a read costs beside its bytes, so at most 256 a run */
-#define LINE_ANSWERS     (1024u * 1024)      /* of one line, not taken, above which it is full */
-#define LINE_READS       (1024u * 1024)      /* that a line's open forwarded reads should bring */
-#define LINE_ANSWERS_MAX (16u * 1024 * 1024) /* above which what they bring is asked for anew */
-#define ANSWER_EXPECTED  (LINE_READS / 8)    /* before there was one */
+#define WALK_COST        (QUERY_BYTES_RUN / 2) /* of a piece of a long read, half a millisecond */
+#define LINE_ANSWERS     (1024u * 1024)        /* of one line, not taken, above which it is full */
+#define LINE_READS       (1024u * 1024)        /* that a line's open forwarded reads should bring */
+#define LINE_ANSWERS_MAX (16u * 1024 * 1024)   /* above which what they bring is asked for anew */
+#define ANSWER_EXPECTED  (LINE_READS / 8)      /* before there was one */
 #define ANSWERS_STANDARD (256u * 1024 * 1024)
 
 struct request_pool {
@@ -274,10 +275,13 @@ struct driver {
     uint32_t pump_left;
     struct asker_list askers; /* the first is next */
     size_t asker_count;
-    uint64_t query_left; /* bytes of answers this run may still make */
-    bool query_more;     /* reads may be served at once */
-    uint64_t made_bytes; /* of all lines: made and backlog */
-    uint64_t held_bytes; /* of clients' requests, waiting or forwarded */
+    uint64_t query_left;   /* bytes of answers this run may still make */
+    bool query_more;       /* reads may be served at once */
+    uint64_t made_bytes;   /* of all lines: made and backlog */
+    struct request *walk;  /* the read that goes on in pieces; NULL: none does */
+    kelp_index walk_after; /* what must be applied before another one may begin */
+    bool walk_stepped;     /* in this run */
+    uint64_t held_bytes;   /* of clients' requests, waiting or forwarded */
     uint64_t queued_count, forwarded_count;
     uint64_t guest_bytes, guest_count; /* of peers' requests, open here */
     uint64_t answer_bytes;             /* of answers to peers whose connection has no room now */
@@ -387,7 +391,7 @@ void lines_end(struct driver *d, enum kelp_reason reason); /* close what is stil
 /* query.c */
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);
 void query_add(struct driver *d, struct request *r);    /* QUERYING, for its turn */
-void query_remove(struct driver *d, struct request *r); /* if it still waits for it */
+void query_remove(struct driver *d, struct request *r); /* whether it waits or goes on */
 bool queries_run(struct driver *d);                     /* true: something was done */
 bool answers_fit(const struct driver *d, const struct driver_line *line); /* one more read */
 /* May the answer to a forwarded read be kept? If not the read is asked anew. */

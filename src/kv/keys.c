@@ -117,23 +117,44 @@ static void gap_close(struct kv *kv, struct buf *reply, const struct buf *head)
     memcpy(reply->data + kv->reply_skip, head->data, head->len);
 }
 
-void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply)
+void keys_begin(struct kv *kv)
 {
+    struct keys_walk *w = &kv->walk;
+    w->count = 0;
+    w->next = table_next(kv->table, 0, NULL);
+    buf_init(&w->reply, KV_REPLY_BYTES_MAX);
+    (void)gap_open(&w->reply); /* the error sticks */
+}
+
+bool keys_piece(struct kv *kv, struct kv_args *args, uint64_t keys)
+{
+    struct keys_walk *w = &kv->walk;
     struct filter filter = filter_of(kv_args_next(args));
-    if (!gap_open(reply)) return;
-    uint64_t count = 0;
-    const struct table_entry *e = table_next(kv->table, 0, NULL);
-    while (e != NULL && reply->error == KELP_OK) {
-        if (!key_filter(&filter, e, reply, &count)) {
-            too_long(reply);
-            return;
+    kv->reply_skip = 0;
+    for (; w->next != NULL && w->reply.error == KELP_OK && keys > 0; keys--) {
+        if (!key_filter(&filter, w->next, &w->reply, &w->count)) {
+            too_long(&w->reply);
+            return false;
         }
-        e = table_next(kv->table, e->hash, e);
+        w->next = table_next(kv->table, w->next->hash, w->next);
     }
+    if (w->next != NULL && w->reply.error == KELP_OK) return true;
     uint8_t room[REPLY_GAP];
     struct buf head = {.data = room, .room = sizeof(room), .max = sizeof(room)};
-    reply_array(&head, count);
-    gap_close(kv, reply, &head);
+    reply_array(&head, w->count);
+    gap_close(kv, &w->reply, &head);
+    return false;
+}
+
+/* All at once, for whoever asks without pieces; one that goes on is not disturbed. */
+void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply)
+{
+    struct keys_walk other = kv->walk;
+    keys_begin(kv);
+    (void)keys_piece(kv, args, UINT64_MAX);
+    buf_close(reply);
+    *reply = kv->walk.reply;
+    kv->walk = other;
 }
 
 /* As strtoul would read it, which is how Redis does: a sign is allowed, nothing at all is 0. */

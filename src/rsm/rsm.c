@@ -146,6 +146,26 @@ void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, v
     r->ops->query(r->fsm, r->group, question, reply, sink);
 }
 
+static bool has_parts(const struct rsm *r)
+{
+    size_t need = offsetof(struct kelp_fsm_ops, query_end) + sizeof r->ops->query_end;
+    return r->ops->size >= need && r->ops->query_part != NULL && r->ops->query_end != NULL;
+}
+
+enum kelp_query rsm_query_part(struct rsm *r, uint64_t token, struct kelp_bytes question,
+                               int may_begin, kelp_reply_fn reply, void *sink)
+{
+    if (has_parts(r))
+        return r->ops->query_part(r->fsm, r->group, token, question, may_begin, reply, sink);
+    r->ops->query(r->fsm, r->group, question, reply, sink);
+    return KELP_QUERY_DONE;
+}
+
+void rsm_query_end(struct rsm *r, uint64_t token)
+{
+    if (has_parts(r)) r->ops->query_end(r->fsm, r->group, token);
+}
+
 size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,
                     uint64_t epoch, uint8_t *out, struct kelp_pos *pos)
 {

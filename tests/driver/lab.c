@@ -53,6 +53,36 @@ static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kel
     free(out);
 }
 
+static enum kelp_query fsm_query_part(void *fsm, uint32_t group, uint64_t token,
+                                      struct kelp_bytes question, int may_begin,
+                                      kelp_reply_fn reply, void *sink)
+{
+    struct lab_machine *m = fsm;
+    if (question.len == 16 && m->walk_token != token) {
+        if (may_begin == 0) return KELP_QUERY_BUSY;
+        assert_int_equal(m->walk_token, 0); /* one at a time */
+        m->walk_token = token;
+        m->walk_pieces = load_u64(question.data);
+        m->walk_count = m->count;
+    }
+    if (question.len == 16 && m->walk_pieces-- > 1) return KELP_QUERY_MORE;
+    if (question.len == 16) {
+        assert_int_equal(m->walk_count, m->count); /* one state from beginning to end */
+        m->walk_token = 0;
+    }
+    fsm_query(fsm, group, question, reply, sink);
+    return KELP_QUERY_DONE;
+}
+
+static void fsm_query_end(void *fsm, uint32_t group, uint64_t token)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    assert_int_equal(m->walk_token, token);
+    m->walk_token = 0;
+    m->walks_ended++;
+}
+
 static enum kelp_error fsm_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
                                     void **snapshot)
 {
@@ -110,6 +140,8 @@ static const struct kelp_fsm_ops fsm_ops = {
     .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
     .apply = fsm_apply,
     .query = fsm_query,
+    .query_part = fsm_query_part,
+    .query_end = fsm_query_end,
     .snapshot_begin = fsm_snapshot,
     .restore_begin = fsm_restore,
     .restore_commit = fsm_commit,
@@ -178,15 +210,22 @@ void lab_release_apply(struct lab_node *n)
         free(n->held[i]);
 }
 
-static void port_query(void *machine, uint64_t token, struct kelp_bytes question)
+static enum kelp_query port_query(void *machine, uint64_t token, struct kelp_bytes question,
+                                  int may_begin)
 {
     struct lab_node *n = machine;
     struct reply_sink sink = {.node = n, .token = token};
     if (n->hold_query) {
         n->hold_query = false;
-        return;
+        return KELP_QUERY_DONE;
     }
-    rsm_query(n->rsm, question, query_reply, &sink);
+    return rsm_query_part(n->rsm, token, question, may_begin, query_reply, &sink);
+}
+
+static void port_query_end(void *machine, uint64_t token)
+{
+    struct lab_node *n = machine;
+    rsm_query_end(n->rsm, token);
 }
 
 static size_t port_machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
@@ -207,6 +246,8 @@ static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driv
                                                       .query = port_query,
                                                       .snapshot = port_machine_snapshot,
                                                       .frees = port_frees};
+                                                      .query_end = port_query_end,
+                                                      .snapshot = port_machine_snapshot};
 
 /* ---- the store: memstore, an identity beside it, and what a boot needs ---- */
 
@@ -772,6 +813,13 @@ static uint64_t read_from(struct lab_client *c, struct kelp_bytes question, uint
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
 {
     return read_from(c, bytes_of("?", 1), timeout_ms);
+}
+
+uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms)
+{
+    uint8_t question[16] = {0};
+    put_u64(question, pieces);
+    return read_from(c, bytes_of(question, sizeof question), timeout_ms);
 }
 
 uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms)

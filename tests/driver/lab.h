@@ -24,6 +24,8 @@ struct lab;
 struct lab_machine {
     uint64_t values[LAB_VALUES];
     uint64_t count, last;
+    uint64_t walk_token, walk_pieces, walk_count; /* a long question that goes on; 0: none does */
+    uint64_t walks_ended;                         /* without an answer */
 };
 
 struct lab_link {
@@ -133,6 +135,8 @@ uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
+/* a question that is answered after so many pieces, with the state it began with */
+uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms);
 /* a question whose answer has so many bytes, 16 or more */
 uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms);
 void lab_await(struct lab_client *c, size_t told_count); /* fails after 30 s */

@@ -331,6 +331,93 @@ static void a_read_that_the_machine_keeps_ends_at_its_deadline_and_harms_no_othe
     lab_free(lab);
 }
 
+/* ---- reads that take long ---- */
+
+static void a_long_read_sees_one_state_while_others_are_served(void **state)
+{
+    (void)state;
+    struct lab *lab = three(11, 0);
+    kelp_id leader = lab_leader(lab);
+    struct lab_client *slow = lab_client(lab, leader), *quick = lab_client(lab, leader);
+    struct lab_client *writer = lab_client(lab, leader);
+    (void)lab_write(writer, 1, 5000);
+    lab_await(writer, 1);
+    (void)lab_read_long(slow, 1000, 5000); /* a tick has 100 runs, a run one piece */
+    lab_run(lab, 5);
+    (void)lab_read(quick, 5000);
+    (void)lab_write(writer, 2, 5000);
+    lab_run(lab, 4);
+    assert_int_equal(slow->told_count, 0);
+    assert_int_equal(quick->told_count, 1);
+    assert_int_equal(writer->told_count, 1); /* committed, and not applied yet */
+    lab_await(slow, 1);
+    assert_int_equal(slow->told[0].outcome, KELP_DONE);
+    assert_int_equal(slow->told[0].result[0], 1);
+    lab_await(writer, 2);
+    assert_int_equal(writer->told[1].outcome, KELP_DONE);
+    assert_true(writer->told[1].place > slow->told[0].place);
+    lab_client_free(slow);
+    lab_client_free(quick);
+    lab_client_free(writer);
+    lab_free(lab);
+}
+
+static void long_reads_one_after_the_other_do_not_starve_writes(void **state)
+{
+    (void)state;
+    struct lab *lab = three(12, 0);
+    kelp_id leader = lab_leader(lab);
+    struct lab_client *slow[3], *writer = lab_client(lab, leader);
+    for (size_t i = 0; i < 3; i++) {
+        slow[i] = lab_client(lab, leader);
+        for (int k = 0; k < 4; k++)
+            (void)lab_read_long(slow[i], 500, 20000);
+    }
+    lab_run(lab, 4);
+    (void)lab_write(writer, 1, 5000);
+    lab_await(writer, 1);
+    assert_int_equal(writer->told[0].outcome, KELP_DONE);
+    assert_true(writer->told[0].place <= 3); /* behind the one that went on, not behind all */
+    for (size_t i = 0; i < 3; i++) {
+        lab_await(slow[i], 4);
+        assert_int_equal(slow[i]->told[3].outcome, KELP_DONE);
+        lab_client_free(slow[i]);
+    }
+    lab_client_free(writer);
+    lab_free(lab);
+}
+
+static void a_long_read_that_nobody_wants_any_more_is_ended(void **state)
+{
+    (void)state;
+    struct lab *lab = three(13, 0);
+    kelp_id leader = lab_leader(lab);
+    struct lab_machine *m = lab_node(lab, leader)->machine;
+    struct lab_client *late = lab_client(lab, leader), *gone = lab_client(lab, leader);
+    struct lab_client *writer = lab_client(lab, leader);
+    (void)lab_read_long(late, 1u << 30, 50); /* its deadline ends it */
+    lab_run(lab, 60);
+    assert_int_equal(late->told_count, 1);
+    assert_int_equal(late->told[0].reason, KELP_R_TIMEOUT);
+    assert_int_equal(m->walks_ended, 1);
+    (void)lab_read_long(gone, 1u << 30, 5000);
+    lab_run(lab, 5);
+    driver_line_close(lab_node(lab, leader)->driver, gone->line); /* its client leaves */
+    (void)lab_write(writer, 1, 5000);
+    lab_run(lab, 20);
+    assert_int_equal(m->walks_ended, 2);
+    assert_int_equal(writer->told_count, 1);
+    (void)lab_read_long(late, 1u << 30, 5000);
+    lab_run(lab, 5);
+    driver_shutdown(lab_node(lab, leader)->driver, lab->now);
+    assert_int_equal(m->walks_ended, 3);
+    assert_int_equal(late->told_count, 2);
+    free(gone);
+    lab_client_free(late);
+    lab_client_free(writer);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +431,9 @@ int main(void)
         cmocka_unit_test(forwarded_reads_that_are_asked_anew_never_show_time_running_backwards),
         cmocka_unit_test(a_peer_without_room_on_its_connection_is_passed_over),
         cmocka_unit_test(a_read_that_the_machine_keeps_ends_at_its_deadline_and_harms_no_other),
+        cmocka_unit_test(a_long_read_sees_one_state_while_others_are_served),
+        cmocka_unit_test(long_reads_one_after_the_other_do_not_starve_writes),
+        cmocka_unit_test(a_long_read_that_nobody_wants_any_more_is_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

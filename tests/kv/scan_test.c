@@ -133,6 +133,74 @@ static void replicas_agree_however_their_tables_grew(void **state)
     kv_fsm_ops.close(b);
 }
 
+struct piece { /* what one call of query_part did */
+    enum kelp_query state;
+    struct answer answer;
+};
+
+static struct piece piece_of(struct kv *kv, uint64_t token, const char *line, int may_begin)
+{
+    struct piece p = {0};
+    struct kelp_bytes argv[WORDS_MAX];
+    size_t argc = words_cut(line, argv);
+    struct buf payload = payload_of(argv, argc);
+    buf_init(&p.answer.text, 1u << 20);
+    p.state =
+        kv_fsm_ops.query_part(kv, 0, token, buf_bytes(&payload), may_begin, answer_take, &p.answer);
+    assert_int_equal(p.answer.calls, p.state == KELP_QUERY_DONE);
+    buf_close(&payload);
+    return p;
+}
+
+static enum kelp_query state_of(struct kv *kv, uint64_t token, const char *line, int may_begin)
+{
+    struct piece p = piece_of(kv, token, line, may_begin);
+    buf_close(&p.answer.text);
+    return p.state;
+}
+
+static void keys_goes_on_in_pieces_and_says_the_same(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 9000; i++)
+        runs(kv, "SET key:%u 1", i);
+    struct kelp_bytes argv[WORDS_MAX];
+    size_t argc = words_cut("KEYS *[0-4]", argv);
+    struct buf whole = argv_reply(kv, argv, argc, BY_QUERY);
+    assert_int_equal(state_of(kv, 7, "KEYS *[0-4]", 0), KELP_QUERY_BUSY); /* may not begin */
+    size_t calls = 1;
+    struct piece p;
+    while ((p = piece_of(kv, 7, "KEYS *[0-4]", calls == 1)).state == KELP_QUERY_MORE) {
+        buf_close(&p.answer.text);
+        calls++;
+        assert_int_equal(state_of(kv, 8, "KEYS *", 1), KELP_QUERY_BUSY); /* one at a time */
+        assert_int_equal(state_of(kv, 9, "GET key:1", 0), KELP_QUERY_DONE);
+        asks(kv, "DBSIZE", ":9000\r\n");
+        struct buf again = argv_reply(kv, argv, argc, BY_QUERY); /* all at once, beside it */
+        assert_true(bytes_equal(buf_bytes(&whole), buf_bytes(&again)));
+        buf_close(&again);
+    }
+    assert_int_equal(p.state, KELP_QUERY_DONE);
+    assert_int_equal(calls, 9);
+    assert_true(bytes_equal(buf_bytes(&whole), buf_bytes(&p.answer.text)));
+    buf_close(&p.answer.text);
+    buf_close(&whole);
+    runs(kv, "SET another 1"); /* it is over */
+}
+
+static void keys_that_is_not_wanted_any_more_leaves_nothing(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 9000; i++)
+        runs(kv, "SET key:%u 1", i);
+    assert_int_equal(state_of(kv, 7, "KEYS *", 1), KELP_QUERY_MORE);
+    kv_fsm_ops.query_end(kv, 0, 8); /* another's */
+    assert_int_equal(state_of(kv, 8, "KEYS *", 1), KELP_QUERY_BUSY);
+    kv_fsm_ops.query_end(kv, 0, 7);
+    runs(kv, "SET another 1");
+    assert_int_equal(state_of(kv, 8, "KEYS *", 1), KELP_QUERY_MORE); /* freed with the machine */
+}
+
 static void a_long_scan_is_cut_into_short_calls(void **state)
 {
     struct kv *kv = *state;
@@ -215,6 +283,8 @@ int main(void)
         MACHINE_TEST(what_stays_is_given_once_whatever_moves),
         MACHINE_TEST(replicas_agree_however_their_tables_grew),
         MACHINE_TEST(a_long_scan_is_cut_into_short_calls),
+        MACHINE_TEST(keys_goes_on_in_pieces_and_says_the_same),
+        MACHINE_TEST(keys_that_is_not_wanted_any_more_leaves_nothing),
         MACHINE_TEST(keys_with_one_place_come_in_one_call),
         MACHINE_TEST(filters_pass_keys_over_but_the_scan_goes_on),
         MACHINE_TEST(wrong_words_are_refused_as_redis_does),
