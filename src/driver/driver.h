@@ -154,10 +154,10 @@ struct driver_line *driver_line_open(struct driver *d, driver_done_fn done, void
  * end unheard. */
 void driver_line_close(struct driver *d, struct driver_line *line);
 
-/* driver_line_backlog - how many bytes of the line's answers its client has not taken, whenever that
- * changes; 0 at first. A line with more than a mebibyte of answers stands still until half of that
- * is taken: no read of it is served or forwarded, nothing queued is started, and the time does not
- * count for their deadlines. True: it may go on, and driver_run is due. */
+/* driver_line_backlog - how many bytes of the line's answers its client has not taken, to be told
+ * whenever that changes; 0 at first. A line with more than a mebibyte of them stands still until
+ * half of that is taken: no read of it is served or forwarded, nothing queued is started, and the
+ * time does not count for their deadlines. True: it may go on, and driver_run is due. */
 bool driver_line_backlog(struct driver *d, struct driver_line *line, uint64_t bytes);
 
 /* driver_reserve - room for a command of len bytes, in the log cache: build it there, then

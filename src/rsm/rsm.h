@@ -35,6 +35,7 @@ void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, v
 
 /* rsm_frees - can a command only make the state smaller? */
 bool rsm_frees(const struct rsm *r, struct kelp_bytes command);
+
 /* rsm_query_part, rsm_query_end - the same in pieces, for machines that can: see fsm.h. */
 enum kelp_query rsm_query_part(struct rsm *r, uint64_t token, struct kelp_bytes question,
                                int may_begin, kelp_reply_fn reply, void *sink);

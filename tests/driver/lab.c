@@ -244,10 +244,9 @@ static bool port_frees(void *machine, struct kelp_bytes command)
 static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driver_machine_ops),
                                                       .apply = port_apply,
                                                       .query = port_query,
+                                                      .query_end = port_query_end,
                                                       .snapshot = port_machine_snapshot,
                                                       .frees = port_frees};
-                                                      .query_end = port_query_end,
-                                                      .snapshot = port_machine_snapshot};
 
 /* ---- the store: memstore, an identity beside it, and what a boot needs ---- */
 
@@ -738,101 +737,4 @@ kelp_id lab_await_leader(struct lab *lab)
     }
     fail_msg("no leader within 30 s");
     return 0;
-}
-
-/* ---- clients ---- */
-
-static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
-{
-    struct lab_client *c = ctx;
-    assert_true(c->told_count < LAB_VALUES);
-    struct lab_told *t = &c->told[c->told_count++];
-    *t = (struct lab_told){.token = token,
-                           .place = c->lab->told_count++,
-                           .outcome = o->outcome,
-                           .reason = o->reason,
-                           .pos = o->pos,
-                           .leader = o->leader,
-                           .result_len = o->result.len};
-    if (o->result.len >= 8) t->result[0] = load_u64(o->result.data);
-    if (o->result.len >= 16) t->result[1] = load_u64(o->result.data + 8);
-}
-
-struct lab_client *lab_client(struct lab *lab, kelp_id node)
-{
-    struct lab_client *c = calloc(1, sizeof *c);
-    c->lab = lab;
-    c->node = node;
-    c->line = driver_line_open(lab_node(lab, node)->driver, told, c);
-    assert_non_null(c->line);
-    return c;
-}
-
-void lab_client_free(struct lab_client *c)
-{
-    struct lab_node *n = lab_node(c->lab, c->node);
-    if (n->up) driver_line_close(n->driver, c->line);
-    free(c);
-}
-
-static kelp_ns deadline_of(struct lab *lab, uint64_t timeout_ms)
-{
-    return lab->now + timeout_ms * LAB_MS;
-}
-
-static uint64_t write_to(struct lab_client *c, uint64_t value, uint64_t timeout_ms, bool forward)
-{
-    struct driver *d = lab_node(c->lab, c->node)->driver;
-    enum kelp_reason reason;
-    uint8_t *room = driver_reserve(d, 8, &reason);
-    assert_non_null(room);
-    put_u64(room, value);
-    driver_write(d, c->lab->now, c->line, ++c->tokens, 8, bytes_of(NULL, 0),
-                 deadline_of(c->lab, timeout_ms), forward);
-    return c->tokens;
-}
-
-uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
-{
-    return write_to(c, value, timeout_ms, true);
-}
-
-uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
-{
-    return write_to(c, value, timeout_ms, false);
-}
-
-static uint64_t read_from(struct lab_client *c, struct kelp_bytes question, uint64_t timeout_ms)
-{
-    struct driver *d = lab_node(c->lab, c->node)->driver;
-    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, question, bytes_of(NULL, 0),
-                            deadline_of(c->lab, timeout_ms), true));
-    return c->tokens;
-}
-
-uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
-{
-    return read_from(c, bytes_of("?", 1), timeout_ms);
-}
-
-uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms)
-{
-    uint8_t question[16] = {0};
-    put_u64(question, pieces);
-    return read_from(c, bytes_of(question, sizeof question), timeout_ms);
-}
-
-uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms)
-{
-    uint8_t question[8];
-    put_u64(question, bytes);
-    return read_from(c, bytes_of(question, sizeof question), timeout_ms);
-}
-
-void lab_await(struct lab_client *c, size_t told_count)
-{
-    for (int i = 0; i < 30000 && c->told_count < told_count; i++)
-        tick(c->lab);
-    if (c->told_count < told_count)
-        fail_msg("%zu of %zu outcomes within 30 s", c->told_count, told_count);
 }
