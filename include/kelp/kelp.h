@@ -8,6 +8,7 @@
 #include "kelp/core.h"
 #include "kelp/event.h"
 #include "kelp/fsm.h"
+#include "kelp/history.h"
 #include "kelp/node.h"
 #include "kelp/sim.h"
 #include "kelp/store.h"

@@ -17,6 +17,7 @@
 
 #include "kelp/event.h"
 #include "kelp/fsm.h"
+#include "kelp/history.h"
 #include "kelp/types.h"
 
 #define KELP_SIM_NODES_MAX 7u
