@@ -82,9 +82,10 @@ enum kelp_sim_judgement {
 
 struct kelp_sim_verdict {
     enum kelp_sim_judgement judgement;
-    const char *checker;                /* "interval", "ledger", "cycles", "search" or "recorder" */
-    char reason[384];                   /* one clause; #n is operation n, counted from 1 */
-    size_t window[KELP_SIM_WINDOW_MAX]; /* the operations that show it, by call, counted from 0 */
+    const char *checker; /* "interval", "ledger", "cycles", "search" or "recorder" */
+    char reason[384];    /* one clause; #n is operation n, counted from 1 */
+    /* The operations that show it, by call, counted from 0; of a bad history the culprit first. */
+    size_t window[KELP_SIM_WINDOW_MAX];
     size_t window_count;
     uint64_t states; /* visited by searches */
 };

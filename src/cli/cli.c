@@ -38,13 +38,16 @@ static const struct verb verbs[] = {
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
     {"sim",
-     "run [--seed S] [--seeds N] [--jobs J] | explore [--depth N] ... | scenario FILE [--rewrite | "
-     "--step]",
+     "run [--seed S] [--seeds N] [--jobs J] | explore [--depth N] ... | check FILE | scenario FILE "
+     "[--rewrite | --step]",
      "simulate a whole cluster under faults",
      "\nrun: 60 simulated seconds of faults for each seed from S on, then healing; the same seed\n"
      "gives the same events everywhere. explore: every interleaving in a small scope; `kelp sim\n"
      "explore --help` says more. scenario: play one story and compare its transcript, or tell it\n"
-     "--step by step; `kelp sim scenario --help` says more.\n",
+     "--step by step; `kelp sim scenario --help` says more. check: is a recorded\n"
+     "client history linearizable? Exits 0 yes, 1 no or undecided, 2 malformed; docs/histories.md "
+     "has\n"
+     "the form, - is standard input.\n",
      sim_verb},
 };
 

@@ -191,16 +191,21 @@ int sim_verb(const struct verb *verb, int argc, char **argv)
          .high = JOBS_MAX,
          .value = "J",
          .words = "run: processes at once; 1"},
-        {.name = "json", .kind = FLAG_SWITCH, .to.on = &s.json, .words = "run: JSON lines"},
+        {.name = "json", .kind = FLAG_SWITCH, .to.on = &s.json, .words = "run, check: JSON lines"},
     };
     int status;
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
         !flags_words_check(verb, argc, argv, 1, 2, &status))
         return status;
-    if (strcmp(argv[1], "check") == 0 || strcmp(argv[1], "shrink") == 0)
+    if (strcmp(argv[1], "check") == 0)
+        return argc == 3
+                   ? sim_check(verb, argv[2], s.json)
+                   : cli_error(verb, CLI_USAGE, "check: needs a file, or - for standard input");
+    if (strcmp(argv[1], "shrink") == 0)
         return cli_error(verb, CLI_USAGE, "%s: not in this version", argv[1]);
     if (strcmp(argv[1], "run") != 0 || argc != 2)
-        return cli_error(verb, CLI_USAGE, "%s: must be run, explore or scenario", argv[argc - 1]);
+        return cli_error(verb, CLI_USAGE, "%s: must be run, explore, check or scenario",
+                         argv[argc - 1]);
     if (!parse_seed(seed, &s.first))
         return cli_error(verb, CLI_USAGE, "--seed %s: must be a number, decimal or 0x...", seed);
     if (s.jobs > s.count) s.jobs = s.count;

@@ -354,7 +354,7 @@ enum kelp_sim_judgement kelp_sim_check_history(const struct kelp_sim_operation *
     if (judgement == KELP_SIM_NO_MEMORY)
         (void)snprintf(verdict->reason, sizeof verdict->reason, "out of memory");
     verdict->judgement = judgement;
-    window_sort(operations, verdict);
+    if (judgement != KELP_SIM_BAD_HISTORY) window_sort(operations, verdict);
     free(j.places);
     free(j.which);
     free(j.keys);
