@@ -5,18 +5,25 @@
  * Depth first: of the operations called before the first return that is still open, try one that
  * fits the state; at a dead end take back the last one. A pair (set of done operations, state) that
  * was seen before led nowhere, so it is not entered again; pairs are kept as 128 bits of hash, and
- * two that collide would cut off a branch (1 in 10^25 at the bound). Two things make it quick on
- * real histories: what only looks and fits is done at once and never taken back, since it changes
- * nothing; and operations of unknown outcome, which may wait for ever, are tried last, those whose
- * values nobody ever saw not at all. Source: Wing, Gong, "Testing and verifying concurrent
+ * two that collide would cut off a branch (1 in 10^25 at the bound). What makes it quick on real
+ * histories, and is exact:
+ *
+ *   looks   what only looks and fits is done at once and never taken back: it changes nothing
+ *   needs   a value that somebody still has to see, and that was written once, is not overwritten
+ *   dead    values that nobody will look for are all alike, and one may take another's place at
+ *           once, like a look
+ *   order   what returned first is tried first: most often it also happened first
+ *   open    operations of unknown outcome, which may wait for ever, are tried last, those whose
+ *           values nobody ever saw not at all
+ *
+ * Source: Wing, Gong, "Testing and verifying concurrent
  * objects", 1993; Lowe, "Testing for linearizability", 2017. */
 #include "sim/search.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/assert.h"
 #include "base/hash.h"
-#include "base/min.h"
 
 #define NO_EVENT UINT32_MAX
 
@@ -44,6 +51,13 @@ struct step {
     struct state before;
 };
 
+/* One value of one key: how many write it, how many that are not done have to see it. */
+struct value {
+    uint64_t value;
+    uint32_t slot, writers, need;
+    bool watched; /* somebody asks whether it is there, whatever it finds */
+};
+
 struct seen {
     uint64_t a, b;
 };
@@ -60,6 +74,10 @@ struct search {
     size_t depth;
     struct seen *seen; /* a power of two; 0,0: free */
     size_t seen_room, seen_count;
+    struct value *values; /* sorted; those of no operation are not there */
+    size_t value_count;
+    bool counts;        /* there are INCRs: what a value will be is not written anywhere */
+    bool hides;         /* somebody found anything but a value, so to write over it may be of use */
     uint64_t *observed; /* values that somebody saw, sorted */
     size_t observed_count;
     struct state state;
@@ -124,6 +142,151 @@ static bool fits(struct search *s, const struct candidate *c)
     return false; /* lists have their own judge */
 }
 
+/* ---- who has to see what ---- */
+
+static int by_slot_and_value(const void *a, const void *b)
+{
+    const struct value *x = a, *y = b;
+    if (x->slot != y->slot) return x->slot < y->slot ? -1 : 1;
+    return x->value < y->value ? -1 : x->value > y->value;
+}
+
+static struct value *value_of(struct search *s, size_t slot, uint64_t value)
+{
+    struct value wanted = {.slot = (uint32_t)slot, .value = value};
+    return bsearch(&wanted, s->values, s->value_count, sizeof wanted, by_slot_and_value);
+}
+
+/* The i-th key that an operation names and what it has to see there; false: there is none. */
+static bool needs(const struct search *s, const struct candidate *c, size_t i, size_t *slot,
+                  uint64_t *value)
+{
+    const struct kelp_sim_operation *o = c->o;
+    if (c->back == KELP_NEVER) return false;
+    if (o->action == KELP_SIM_MGET) {
+        if (i >= o->item_count) return false;
+        *slot = key_slot(s, o->items[i].key);
+        *value = o->items[i].value;
+        return true;
+    }
+    if (i > 0 || (o->action != KELP_SIM_READ && o->action != KELP_SIM_CAS)) return false;
+    if (o->action == KELP_SIM_CAS && !o->swapped && o->seen == KELP_SIM_UNTOLD) return false;
+    *slot = key_slot(s, o->key);
+    *value = o->action == KELP_SIM_READ ? o->value : o->swapped ? o->expected : o->seen;
+    return true;
+}
+
+/* The i-th key that an operation writes and what. */
+static bool writes(const struct search *s, const struct candidate *c, size_t i, size_t *slot,
+                   uint64_t *value)
+{
+    const struct kelp_sim_operation *o = c->o;
+    if (o->action == KELP_SIM_MSET) {
+        if (i >= o->item_count) return false;
+        *slot = key_slot(s, o->items[i].key);
+        *value = o->items[i].value;
+        return true;
+    }
+    if (i > 0 || c->looks || (o->action != KELP_SIM_WRITE && o->action != KELP_SIM_CAS))
+        return false;
+    *slot = key_slot(s, o->key);
+    *value = o->value;
+    return true;
+}
+
+static void needs_change(struct search *s, const struct candidate *c, uint32_t by)
+{
+    size_t slot;
+    uint64_t value;
+    for (size_t i = 0; needs(s, c, i, &slot, &value); i++)
+        value_of(s, slot, value)->need += by; /* it was collected; by may be -1 */
+}
+
+/* Nobody will look for what stands there. */
+static bool dead(struct search *s, size_t slot, uint64_t value)
+{
+    if (s->counts) return false;
+    const struct value *v = value_of(s, slot, value);
+    return v == NULL || (v->need == 0 && !v->watched);
+}
+
+enum worth { WORTH_NOTHING, WORTH_TRYING, WORTH_DOING };
+
+/* Is it worth trying to write now? NOTHING: somebody must see first what stands there. DOING:
+ * nobody will look for what it writes or replaces. Asked before the state moves. */
+static enum worth write_worth(struct search *s, const struct candidate *c)
+{
+    size_t slot;
+    uint64_t value;
+    enum worth worth = WORTH_DOING;
+    if (s->counts) return WORTH_TRYING;
+    for (size_t i = 0; writes(s, c, i, &slot, &value); i++) {
+        uint64_t stands = s->state.values[slot];
+        const struct value *v = value_of(s, slot, stands);
+        bool own = c->o->action == KELP_SIM_CAS;
+        if (own && stands != c->o->expected) return WORTH_TRYING; /* it will not write */
+        uint32_t others = v == NULL ? 0 : v->need - (own && c->back != KELP_NEVER && v->need > 0);
+        if (others > 0 && v->writers <= 1) return WORTH_NOTHING;
+        if (own || !dead(s, slot, value) || !dead(s, slot, stands)) worth = WORTH_TRYING;
+    }
+    return c->back != KELP_NEVER && !s->hides ? worth : WORTH_TRYING;
+}
+
+static bool value_add(struct search *s, size_t room, size_t slot, uint64_t value)
+{
+    if (s->value_count == room) return false;
+    s->values[s->value_count++] = (struct value){.slot = (uint32_t)slot, .value = value};
+    return true;
+}
+
+static size_t values_merge(struct search *s)
+{
+    size_t kept = 0;
+    qsort(s->values, s->value_count, sizeof *s->values, by_slot_and_value);
+    for (size_t i = 0; i < s->value_count; i++) {
+        if (kept == 0 || by_slot_and_value(&s->values[kept - 1], &s->values[i]) != 0)
+            s->values[kept++] = s->values[i];
+    }
+    return kept;
+}
+
+static bool values_collect(struct search *s)
+{
+    size_t room = 1, slot;
+    uint64_t value;
+    bool fits = true;
+    for (size_t c = 0; c < s->count; c++)
+        room += 3 + 2 * s->candidates[c].o->item_count;
+    s->values = calloc(room, sizeof *s->values);
+    if (s->values == NULL) return false;
+    for (size_t c = 0; c < s->count; c++) {
+        const struct candidate *candidate = &s->candidates[c];
+        const struct kelp_sim_operation *o = candidate->o;
+        s->counts = s->counts || o->action == KELP_SIM_INCR;
+        for (size_t i = 0; needs(s, candidate, i, &slot, &value); i++)
+            fits = fits && value_add(s, room, slot, value);
+        for (size_t i = 0; writes(s, candidate, i, &slot, &value); i++)
+            fits = fits && value_add(s, room, slot, value);
+        if (o->action == KELP_SIM_CAS)
+            fits = fits && value_add(s, room, key_slot(s, o->key), o->expected);
+    }
+    ASSERT(fits); /* the room above counts the same */
+    s->value_count = values_merge(s);
+    for (size_t c = 0; c < s->count; c++) {
+        const struct candidate *candidate = &s->candidates[c];
+        const struct kelp_sim_operation *o = candidate->o;
+        for (size_t i = 0; writes(s, candidate, i, &slot, &value); i++)
+            value_of(s, slot, value)->writers++;
+        needs_change(s, candidate, 1);
+        bool asks = candidate->back == KELP_NEVER || !o->swapped;
+        if (o->action == KELP_SIM_CAS && asks)
+            value_of(s, key_slot(s, o->key), o->expected)->watched = true;
+        s->hides = s->hides ||
+                   (o->action == KELP_SIM_CAS && candidate->looks && o->seen == KELP_SIM_UNTOLD);
+    }
+    return true;
+}
+
 /* ---- what was seen before ---- */
 
 static bool seen_grow(struct search *s)
@@ -153,8 +316,10 @@ static bool seen_add(struct search *s)
     }
     struct seen now = s->done;
     for (size_t i = 0; i < s->key_count; i++) {
-        now.a = hash_mix(now.a + i, s->state.values[i]);
-        now.b = hash_mix(now.b ^ 0x5bd1e995u, s->state.values[i] + i + 1);
+        uint64_t value = s->state.values[i];
+        if (dead(s, i, value)) value = KELP_SIM_UNTOLD; /* which no operation names */
+        now.a = hash_mix(now.a + i, value);
+        now.b = hash_mix(now.b ^ 0x5bd1e995u, value + i + 1);
     }
     if (now.a == 0 && now.b == 0) now.b = 1;
     size_t at = now.a & (s->seen_room - 1);
@@ -200,11 +365,16 @@ static uint32_t first_return(const struct search *s)
 static bool step_try(struct search *s, uint32_t c, uint32_t from, bool open)
 {
     struct step *step = &s->steps[s->depth];
-    *step = (struct step){c, from, open, s->candidates[c].looks, s->state};
-    if (!fits(s, &s->candidates[c])) return false;
+    const struct candidate *candidate = &s->candidates[c];
+    enum worth worth = candidate->looks ? WORTH_DOING : write_worth(s, candidate);
+    if (worth == WORTH_NOTHING) return false;
+    *step = (struct step){c, from, open, worth == WORTH_DOING, s->state};
+    if (!fits(s, candidate)) return false;
     done_flip(s, c);
+    needs_change(s, candidate, UINT32_MAX);
     if (!step->forced && !seen_add(s)) {
         done_flip(s, c);
+        needs_change(s, candidate, 1);
         s->state = step->before;
         return false;
     }
@@ -222,6 +392,7 @@ static struct step step_back(struct search *s)
 {
     struct step step = s->steps[--s->depth];
     done_flip(s, step.candidate);
+    needs_change(s, &s->candidates[step.candidate], 1);
     s->state = step.before;
     if (step.open) {
         s->open_done[step.from] = false;
@@ -234,24 +405,34 @@ static struct step step_back(struct search *s)
 
 /* ---- the search ---- */
 
-static bool step_look(struct search *s)
+/* What changes nothing that matters: done at once. */
+static bool step_free(struct search *s)
 {
     for (uint32_t e = s->events[0].after; e != NO_EVENT && s->events[e].call;
          e = s->events[e].after) {
         uint32_t c = s->events[e].candidate;
-        if (s->candidates[c].looks && step_try(s, c, e, false)) return true;
+        const struct candidate *candidate = &s->candidates[c];
+        bool is_free = candidate->looks || write_worth(s, candidate) == WORTH_DOING;
+        if (is_free && step_try(s, c, e, false)) return true;
     }
     return false;
 }
 
-/* Something that changes the state, from event e or open place `open` on. */
+/* Something that changes the state, in the order of returns from event e on: whatever was called
+ * before the first return of all. Then something open, from place `open` on. */
 static bool step_change(struct search *s, uint32_t e, size_t open)
 {
-    for (; e != NO_EVENT && s->events[e].call; e = s->events[e].after) {
-        uint32_t c = s->events[e].candidate;
-        if (!s->candidates[c].looks && step_try(s, c, e, false)) return true;
+    uint32_t first = first_return(s);
+    size_t left = 0;
+    for (uint32_t call = s->events[0].after; call != first; call = s->events[call].after)
+        left++;
+    for (; e != NO_EVENT && left > 0; e = s->events[e].after) {
+        uint32_t c = s->events[e].candidate, call = s->events[e].partner;
+        if (s->events[e].call || call > first) continue; /* events are numbered by time */
+        left--;
+        if (!s->candidates[c].looks && step_try(s, c, call, false)) return true;
     }
-    kelp_ns until = s->events[first_return(s)].at;
+    kelp_ns until = s->events[first].at;
     for (; open < s->count - s->closed; open++) {
         uint32_t c = (uint32_t)(s->closed + open);
         if (s->candidates[c].o->call > until) break;
@@ -266,7 +447,7 @@ static bool step_other(struct search *s)
         struct step step = step_back(s);
         if (step.forced) continue; /* doing it was no choice */
         bool found = step.open ? step_change(s, NO_EVENT, step.from + 1)
-                               : step_change(s, s->events[step.from].after, 0);
+                               : step_change(s, s->events[s->events[step.from].partner].after, 0);
         if (found) return true;
     }
     return false;
@@ -275,7 +456,7 @@ static bool step_other(struct search *s)
 static enum kelp_sim_judgement search_go(struct search *s)
 {
     while (first_return(s) != NO_EVENT) {
-        if (step_look(s) || step_change(s, s->events[0].after, 0) || step_other(s)) {
+        if (step_free(s) || step_change(s, first_return(s), 0) || step_other(s)) {
             if (s->states > s->states_max) return KELP_SIM_UNDECIDED;
             continue;
         }
@@ -401,7 +582,8 @@ static void events_link(struct search *s)
         if (s->events[e].call) {
             s->steps[s->events[e].candidate].from = e;
         } else {
-            s->events[s->steps[s->events[e].candidate].from].partner = e;
+            s->events[e].partner = s->steps[s->events[e].candidate].from;
+            s->events[s->events[e].partner].partner = e;
         }
     }
 }
@@ -414,6 +596,7 @@ static void search_free(struct search *s)
     free(s->steps);
     free(s->seen);
     free(s->observed);
+    free(s->values);
 }
 
 enum kelp_sim_judgement search_run(const struct history_part *p, const uint8_t *weights,
@@ -431,7 +614,7 @@ enum kelp_sim_judgement search_run(const struct history_part *p, const uint8_t *
         s.observed_count = observed_collect(&s, weights);
         candidates_collect(&s, weights);
         events_link(&s);
-        judgement = search_go(&s);
+        if (values_collect(&s)) judgement = search_go(&s);
     }
     *states += s.states;
     search_free(&s);

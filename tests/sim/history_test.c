@@ -237,16 +237,15 @@ static void keys_named_together_are_one_object(void **state)
 static void a_search_that_comes_to_its_bound_is_no_pass(void **state)
 {
     (void)state;
-    struct kelp_sim_operation many[40];
-    for (size_t i = 0; i < 40; i++) { /* all at once, and the last answer is impossible */
+    struct kelp_sim_operation many[41];
+    for (uint64_t i = 0; i < 20; i++) { /* all at once, each asked about later, and no way out */
         many[i] = WRITE(i + 1, 1, 50);
-        many[i].process = i + 1;
+        many[20 + i] = CAS(i + 1, 100 + i, false, 60 + 2 * i, 61 + 2 * i);
     }
-    many[38] = CAS(5, 77, true, 60, 61);
-    many[38].process = 100;
-    many[39] = READ(4, 70, 71);
-    many[39].process = 101;
-    assert_int_equal(kelp_sim_check_history(many, 40, 1000, &verdict), KELP_SIM_UNDECIDED);
+    many[40] = READ(99, 200, 201);
+    for (uint64_t i = 0; i < 41; i++)
+        many[i].process = i + 1;
+    assert_int_equal(kelp_sim_check_history(many, 41, 1000, &verdict), KELP_SIM_UNDECIDED);
     assert_true(verdict.states > 0);
     assert_non_null(strstr(verdict.reason, "the bound"));
 }
