@@ -10,8 +10,9 @@
  *
  * To simulate your own state machine, give kelp_sim_options.machine; to ask it your own questions,
  * kelp_sim_options.workload; to say what it should answer, kelp_sim_options.model. Without them the
- * built-in registers are used, whose histories are checked for linearizability. docs/simulating.md
- * is the tutorial, examples/sim_counter.c the example. */
+ * built-in machine is used: registers, compare-and-set, counters, lists and several registers at
+ * once, whose histories are judged (history.h). docs/simulating.md is the tutorial,
+ * examples/sim_counter.c the example. */
 #ifndef KELP_SIM_H
 #define KELP_SIM_H
 
@@ -36,8 +37,9 @@ enum kelp_sim_break {
     KELP_SIM_BREAK_FALSE_REFUSED = 6, /* a client is told "refused" when the outcome is unknown */
     KELP_SIM_BREAK_APPLY = 7,         /* one node's state machine differs */
     KELP_SIM_BREAK_FRAME = 8,         /* flipped bits are delivered as if the checksum were good */
+    KELP_SIM_BREAK_BLIND_READ = 13,   /* as STALE_READ, but only histories are looked at */
 };
-#define KELP_SIM_BREAK_COUNT 9u
+#define KELP_SIM_BREAK_COUNT 14u
 
 /* One state machine for one node. make is called at each start of a node; the machine is closed
  * through ops->close when the node stops or crashes. */
@@ -70,6 +72,17 @@ struct kelp_sim_workload {
     void (*begin)(void *ctx);
 };
 
+/* What the built-in clients ask for, if not what the seed says. */
+enum kelp_sim_mix {
+    KELP_SIM_MIX_SEED = 0,
+    KELP_SIM_MIX_REGISTERS = 1, /* reads and writes */
+    KELP_SIM_MIX_SWAPS = 2,     /* compare-and-set too */
+    KELP_SIM_MIX_COUNTERS = 3,
+    KELP_SIM_MIX_LISTS = 4,
+    KELP_SIM_MIX_SEVERAL = 5, /* several registers at once */
+};
+#define KELP_SIM_MIX_COUNT 6u
+
 struct kelp_sim_options {
     size_t size;           /* sizeof(struct kelp_sim_options), so that it may grow */
     uint32_t nodes;        /* 1..KELP_SIM_NODES_MAX; 0: the seed decides, mostly 5 */
@@ -77,9 +90,9 @@ struct kelp_sim_options {
     kelp_ns heal;          /* simulated time in which a healed cluster must have recovered; 60 s */
     uint64_t wall_unix_ms; /* what the nodes are told the wall clock says; must not matter */
     enum kelp_sim_break broken;
-    const struct kelp_sim_machine *machine;     /* borrowed; NULL: the built-in registers */
-    const struct kelp_sim_workload *workload;   /* borrowed; NULL: reads and writes of registers;
-                                               * required with machine */
+    const struct kelp_sim_machine *machine;     /* borrowed; NULL: the built-in one */
+    const struct kelp_sim_workload *workload;   /* borrowed; NULL: what mix says; required
+                                               * with machine */
     void (*trace)(void *ctx, const char *line); /* one line an event; NULL: none, much faster */
     void *trace_ctx;
     /* Borrowed; data NULL: every choice comes from the seed. Else the choices of the run, as bytes:
@@ -92,6 +105,7 @@ struct kelp_sim_options {
      * Made once a run, for node 0; of its ops apply and query are called, and close if it has one.
      * Needs machine. */
     const struct kelp_sim_machine *model;
+    enum kelp_sim_mix mix; /* what the built-in clients ask for */
 };
 
 struct kelp_sim_report {

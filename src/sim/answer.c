@@ -3,35 +3,102 @@
  *
  * DONE means committed, with the result of that position. A definite error (REFUSED, LOST) means
  * that it never happened and never will. A read returns what was committed and not yet replaced at
- * the moment it was asked, and never less than its own line has seen. Values are unique, so every
- * answer can be looked up in the order of commits; no history is searched. */
+ * the moment it was asked, and never less than its own line has seen. Commands carry unique values
+ * and the order of commits is known, so this file performs the commands itself, in a few lines of
+ * its own, and remembers for every value of every register and list from where to where it stood;
+ * every answer can be looked up, no history is searched. */
 #include "base/endian.h"
+#include "base/hash.h"
 #include "base/min.h"
 #include "sim/checker_room.h"
 
 typedef unsigned long long ull;
 
-void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry)
+#define VERSION_BIT (1ull << 63)
+
+/* ---- the order of commits, performed ---- */
+
+/* From where to where a name had a value; NULL: no memory. Values of clients stay below 2^63. */
+static struct write_record *version_of(struct checker *c, uint32_t name, uint64_t value)
 {
-    struct write_record *write = checker_write(c, entry->value);
-    if (write == NULL || !checker_register_reserve(c, entry->name)) return;
-    if (write->refused)
-        checker_fail(c, RULE_I25, "value %llx was refused and is committed at %llu",
-                     (ull)entry->value, (ull)index);
-    if (write->at != 0)
-        checker_fail(c, RULE_I25, "value %llx is committed at %llu and again at %llu",
-                     (ull)entry->value, (ull)write->at, (ull)index);
-    struct register_state *r = &c->registers[entry->name];
-    write->at = index;
-    write->before = r->value;
+    return checker_write(c, VERSION_BIT | hash_mix(hash_mix(0x6e616d65, name + 1), value));
+}
+
+static void version_set(struct checker *c, uint32_t name, uint64_t value, kelp_index index)
+{
+    struct register_state *r = &c->registers[name];
     if (r->value != 0) {
-        struct write_record *before = checker_write(c, r->value);
+        struct write_record *before = version_of(c, name, r->value);
         if (before != NULL) before->next = index;
     }
     if (r->first == 0) r->first = index;
-    r->value = entry->value;
+    r->value = value;
+    struct write_record *version = version_of(c, name, value);
+    if (version != NULL) version->at = index;
+}
+
+static uint64_t append_committed(struct checker *c, kelp_index index,
+                                 const struct known_entry *entry)
+{
+    uint32_t *newest = &c->list_names[machine_list_place(entry->name)];
+    uint64_t length = c->registers[entry->name].value;
+    if (entry->name < *newest || length == MACHINE_LIST_MAX) return 0;
+    *newest = entry->name;
+    version_set(c, entry->name, length + 1, index);
+    struct write_record *version = version_of(c, entry->name, length + 1);
+    if (version != NULL) version->before = entry->value;
+    return length + 1;
+}
+
+/* Perform a command; its answer. */
+static uint64_t command_committed(struct checker *c, kelp_index index,
+                                  const struct known_entry *entry)
+{
+    uint64_t before = c->registers[entry->name].value;
+    switch ((enum machine_kind)entry->more.kind) {
+    case MACHINE_SET: version_set(c, entry->name, entry->value, index); return before;
+    case MACHINE_SWAP:
+        if (before == entry->more.expected) version_set(c, entry->name, entry->value, index);
+        return before;
+    case MACHINE_COUNT: version_set(c, entry->name, before + 1, index); return before + 1;
+    case MACHINE_APPEND: return append_committed(c, index, entry);
+    case MACHINE_SEVERAL:
+        version_set(c, entry->name, entry->value, index);
+        for (unsigned i = 0; i < entry->more.others; i++)
+            version_set(c, entry->more.names[i], entry->value, index);
+        return before;
+    case MACHINE_KINDS: break;
+    }
+    return before;
+}
+
+static bool names_reserve(struct checker *c, uint32_t name, const struct machine_more *more)
+{
+    bool room = checker_register_reserve(c, name);
+    for (unsigned i = 0; room && i < more->others; i++)
+        room = checker_register_reserve(c, more->names[i]);
+    return room;
+}
+
+void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry)
+{
+    const struct write_record *asked = checker_write(c, entry->value);
+    if (asked == NULL || !names_reserve(c, entry->name, &entry->more)) return;
+    if (asked->refused)
+        checker_fail(c, RULE_I25, "value %llx was refused and is committed at %llu",
+                     (ull)entry->value, (ull)index);
+    if (asked->at != 0)
+        checker_fail(c, RULE_I25, "value %llx is committed at %llu and again at %llu",
+                     (ull)entry->value, (ull)asked->at, (ull)index);
+    uint64_t answer = command_committed(c, index, entry);
+    struct write_record *write = checker_write(c, entry->value); /* the table may have moved */
+    if (write == NULL) return;
+    write->at = index;
+    write->before = answer;
     c->client_commits++;
 }
+
+/* ---- commands ---- */
 
 static void write_done(struct checker *c, const struct checker_request *q,
                        const struct write_record *write, struct kelp_pos pos,
@@ -44,7 +111,7 @@ static void write_done(struct checker *c, const struct checker_request *q,
         return;
     }
     if (result.len != 8 || load_u64(result.data) != write->before)
-        checker_fail(c, RULE_I25, "value %llx at %llu is answered with %llx; it replaced %llx",
+        checker_fail(c, RULE_I25, "value %llx at %llu is answered with %llx; right is %llx",
                      (ull)q->value, (ull)pos.index,
                      (ull)(result.len == 8 ? load_u64(result.data) : 0), (ull)write->before);
     if (pos.index <= *q->floor)
@@ -66,38 +133,93 @@ static void write_refused(struct checker *c, const struct checker_request *q,
                      (ull)q->value, (ull)pos.index);
 }
 
+/* ---- reads ---- */
+
+struct span { /* at..next: where what was read stood; next 0: it still does */
+    kelp_index at, next;
+};
+
+/* Narrow a span by one name's value; false: nobody ever wrote that. */
+static bool span_narrow(struct checker *c, uint32_t name, uint64_t value, struct span *span)
+{
+    kelp_index next = c->registers[name].first;
+    if (value != 0) {
+        const struct write_record *version = version_of(c, name, value);
+        if (version == NULL || version->at == 0) return version == NULL;
+        span->at = max_u64(span->at, version->at);
+        next = version->next;
+    }
+    if (next != 0) span->next = span->next == 0 ? next : min_u64(span->next, next);
+    return true;
+}
+
+static bool dirty(struct checker *c, uint32_t name, uint64_t value)
+{
+    checker_fail(c, RULE_I24, "a read of %u returns %llx, which is not committed", name,
+                 (ull)value);
+    return false;
+}
+
+/* A list: its elements are those that were appended, in that order; then its length is a value. */
+static bool list_span(struct checker *c, const struct checker_request *q, struct kelp_bytes result,
+                      struct span *span)
+{
+    uint64_t length = load_u64(result.data);
+    if (length == MACHINE_GONE) {
+        if (c->list_names[machine_list_place(q->name)] <= q->name)
+            checker_fail(c, RULE_I24, "a read of list %u says that a newer one is there", q->name);
+        return false; /* it is the newest of its place that stands there, whenever that came */
+    }
+    if (length > MACHINE_LIST_MAX || result.len != 8 + 8 * length) {
+        checker_fail(c, RULE_I24, "a read of list %u returns %zu bytes and says %llu elements",
+                     q->name, result.len, (ull)length);
+        return false;
+    }
+    for (uint64_t i = 1; i <= length; i++) {
+        const struct write_record *version = version_of(c, q->name, i);
+        uint64_t element = load_u64(result.data + 8 * i);
+        if (version == NULL) return false;
+        if (version->at == 0 || version->before != element) return dirty(c, q->name, element);
+    }
+    return span_narrow(c, q->name, length, span);
+}
+
+static bool values_span(struct checker *c, const struct checker_request *q,
+                        struct kelp_bytes result, struct span *span)
+{
+    size_t names = 1u + q->more.others;
+    if (result.len != 8 * names) {
+        checker_fail(c, RULE_I24, "a read of register %u returns %zu bytes", q->name, result.len);
+        return false;
+    }
+    for (size_t i = 0; i < names; i++) {
+        uint32_t name = i == 0 ? q->name : q->more.names[i - 1];
+        uint64_t value = load_u64(result.data + 8 * i);
+        if (!span_narrow(c, name, value, span)) return dirty(c, name, value);
+    }
+    if (span->next == 0 || span->at < span->next) return true;
+    checker_fail(c, RULE_I24, "a read of registers %u ... returns values that never stood together",
+                 q->name);
+    return false;
+}
+
 static void read_done(struct checker *c, const struct checker_request *q, struct kelp_bytes result)
 {
-    if (result.len != 8) {
-        checker_fail(c, RULE_I24, "a read of register %u returns %zu bytes", q->name, result.len);
-        return;
-    }
+    struct span span = {0, 0};
+    if (!names_reserve(c, q->name, &q->more)) return;
+    bool list = q->more.kind == MACHINE_APPEND && result.len >= 8;
+    if (!(list ? list_span(c, q, result, &span) : values_span(c, q, result, &span))) return;
     uint64_t value = load_u64(result.data);
-    kelp_index at = 0, next = 0;
-    if (value != 0) {
-        const struct write_record *write = checker_write(c, value);
-        if (write == NULL) return;
-        at = write->at;
-        next = write->next;
-        if (at == 0) {
-            checker_fail(c, RULE_I24, "a read of register %u returns %llx, which is not committed",
-                         q->name, (ull)value);
-            return;
-        }
-    } else {
-        if (!checker_register_reserve(c, q->name)) return;
-        next = c->registers[q->name].first;
-    }
-    if (next != 0 && next <= q->commit_at_call)
+    if (span.next != 0 && span.next <= q->commit_at_call)
         checker_fail(c, RULE_I22,
-                     "a read of register %u returns %llx of index %llu, replaced at %llu; %llu was "
+                     "a read of %u returns %llx of index %llu, replaced at %llu; %llu was "
                      "committed when it was asked",
-                     q->name, (ull)value, (ull)at, (ull)next, (ull)q->commit_at_call);
-    if (next != 0 && next <= *q->floor)
+                     q->name, (ull)value, (ull)span.at, (ull)span.next, (ull)q->commit_at_call);
+    if (span.next != 0 && span.next <= *q->floor)
         checker_fail(c, RULE_S01,
-                     "a read of register %u returns %llx, replaced at %llu; its line has seen %llu",
-                     q->name, (ull)value, (ull)next, (ull)*q->floor);
-    *q->floor = max_u64(*q->floor, at);
+                     "a read of %u returns %llx, replaced at %llu; its line has seen %llu", q->name,
+                     (ull)value, (ull)span.next, (ull)*q->floor);
+    *q->floor = max_u64(*q->floor, span.at);
 }
 
 void checker_answered(struct checker *c, const struct checker_request *q, enum kelp_outcome outcome,

@@ -13,6 +13,7 @@
 
 #include "kelp/core.h"
 #include "kelp/sim.h"
+#include "sim/machine.h"
 
 #define CHECKER_NODES_MAX KELP_SIM_NODES_MAX
 
@@ -68,8 +69,9 @@ struct checker;
 /* What the checker wants to know of one log entry. */
 struct checker_entry {
     uint64_t term, checksum;
-    uint64_t value; /* a register's write: its unique value; 0: something else */
-    uint32_t name;  /* the register */
+    uint64_t value; /* of a client's command: unique; 0: something else */
+    uint32_t name;  /* the register, or one of them, or the list */
+    struct machine_more more;
 };
 
 struct checker_sent {
@@ -133,11 +135,12 @@ uint64_t checker_commits_by_clients(const struct checker *c); /* committed regis
 uint64_t checker_leaders(const struct checker *c);            /* terms that had a leader */
 uint64_t checker_highest_term(const struct checker *c);       /* that had a leader */
 
-/* ---- clients: registers with unique values ---- */
+/* ---- clients of the built-in machine: unique values ---- */
 
 struct checker_request {
     uint32_t name;
-    uint64_t value; /* of a write */
+    struct machine_more more;
+    uint64_t value; /* of a command */
     bool read;
     kelp_index commit_at_call; /* checker_commit() then */
     kelp_index *floor;         /* of the line: what its earlier requests saw; moved on */

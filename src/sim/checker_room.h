@@ -52,16 +52,17 @@ struct committed {
     uint64_t value;
 };
 
-struct register_state {
-    uint64_t value;   /* of the last committed write */
-    kelp_index first; /* index of the first one, 0: none */
+struct register_state { /* or a list, whose value is its length */
+    uint64_t value;     /* after the last committed command */
+    kelp_index first;   /* index of the first one that changed it, 0: none */
 };
 
-/* Every register write that anybody asked for or any log held, by value. */
+/* Every command that anybody asked for or any log held, by its unique value; and every value that a
+ * register or list had, by a hash of name and value with the highest bit set (answer.c). */
 struct write_record {
     uint64_t value;      /* 0: free slot */
-    uint64_t before;     /* the value it replaced */
-    kelp_index at, next; /* where it was committed; where the next write of its register was */
+    uint64_t before;     /* a command: its answer; a list's length: the last element */
+    kelp_index at, next; /* where it was committed; a value: where the next one was */
     bool refused;        /* a client was told it will never happen */
 };
 
@@ -69,6 +70,7 @@ struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t key;    /* 0: free slot */
     uint64_t chain, value;
     uint32_t name;
+    struct machine_more more;
 };
 
 struct checker {
@@ -87,6 +89,7 @@ struct checker {
     size_t write_room, write_count; /* a power of two */
     struct register_state *registers;
     size_t register_room;
+    uint32_t list_names[MACHINE_LISTS]; /* the newest list in each place */
     enum checker_rule rule;
     char invariant[64], message[512];
 };
@@ -117,7 +120,7 @@ static inline struct held node_held(const struct checked_node *n, kelp_index ind
 /* promise.c */
 void checker_log_truncate(struct held_log *log, kelp_index last);
 
-/* answer.c: a register's write was committed. */
+/* answer.c: a client's command was committed. */
 void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry);
 
 #endif

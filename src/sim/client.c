@@ -1,33 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client.c - clients: each has one line on one node and pipelines reads and writes of registers.
+/* client.c - clients: each has one line on one node and pipelines what the seed's mix says: reads
+ * and writes of registers, compare-and-set, counters, lists, several registers at once.
  *
- * Values are unique: the number of the request. Names of registers rotate, so that no history gets
- * long. An outcome is told inside a driver's run; it is judged after the checker has seen the node,
- * whose commit may be news of the same run. When its node dies a client moves on: what was open is
- * of unknown outcome, and its values may still appear. */
+ * Values are unique: the number of the request. Names rotate, so that no history gets long; those
+ * of one kind of request are of no other kind, so that each history has the fastest judge. An
+ * outcome is told inside a driver's run; it is judged after the checker has seen the node, whose
+ * commit may be news of the same run. When its node dies a client moves on: what was open is of
+ * unknown outcome, and its values may still appear. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/min.h"
-#include "sim/linear.h"
 #include "sim/world.h"
 
-#define MS             ((kelp_ns)1000000)
-#define USES_OF_A_NAME 250u
-#define LATE_MAX       (250 * MS) /* an outcome may come so long after its deadline */
+#define MS       ((kelp_ns)1000000)
+#define LATE_MAX (250 * MS) /* an outcome may come so long after its deadline */
+
+/* ---- names ---- */
+
+struct names { /* of one kind: how many at once, each for how many uses, each how many registers */
+    uint32_t slots, uses, width;
+};
+
+static struct names names_of(const struct world *w, unsigned kind)
+{
+    switch ((enum machine_kind)kind) {
+    case MACHINE_SET: return (struct names){w->swarm.registers, 250, 1};
+    case MACHINE_SWAP: return (struct names){4, 200, 1};
+    case MACHINE_COUNT: return (struct names){2, 250, 1};
+    case MACHINE_APPEND: return (struct names){4, 50, 0}; /* appends only; below MACHINE_LIST_MAX */
+    case MACHINE_SEVERAL: return (struct names){1, 140, 3};
+    case MACHINE_KINDS: break;
+    }
+    return (struct names){0};
+}
+
+/* Give a slot a new name; without any left it keeps the one it has. */
+static void name_next(struct world *w, unsigned kind, struct name_slot *slot)
+{
+    struct clients *all = &w->clients;
+    uint32_t width = names_of(w, kind).width;
+    uint32_t room = kind == MACHINE_APPEND ? MACHINE_NAMES - MACHINE_REGISTERS - all->lists_used
+                                           : MACHINE_REGISTERS - all->registers_used;
+    if (room <= width) return;
+    *slot = (struct name_slot){.name = all->registers_used};
+    if (kind == MACHINE_APPEND)
+        slot->name = MACHINE_REGISTERS + ++all->lists_used;
+    else
+        all->registers_used += width;
+}
+
+/* A name for a request of this kind; a list ages only by what is appended. */
+static struct name_slot *name_pick(struct world *w, unsigned kind, bool read)
+{
+    struct names names = names_of(w, kind);
+    struct name_slot *slot =
+        &w->clients.names[kind][draw_below(stream(w, STREAM_CLIENT), names.slots)];
+    slot->uses += kind != MACHINE_APPEND || !read;
+    if (slot->uses > names.uses) name_next(w, kind, slot);
+    return slot;
+}
 
 /* ---- making ---- */
 
 bool clients_make(struct world *w)
 {
     struct clients *all = &w->clients;
-    all->names_used = w->swarm.registers;
-    for (uint32_t i = 0; i < w->swarm.registers; i++)
-        all->register_names[i] = i;
+    for (unsigned kind = 0; kind < MACHINE_KINDS; kind++) {
+        for (uint32_t i = 0; i < names_of(w, kind).slots; i++)
+            name_next(w, kind, &all->names[kind][i]);
+    }
     for (uint32_t i = 0; i < w->swarm.clients; i++) {
         all->clients[i] = (struct client){.number = i};
+        for (uint32_t k = 0; k < PIPELINE_MAX; k++)
+            all->clients[i].processes[k] = ++all->processes;
         world_push(w, draw_below(stream(w, STREAM_CLIENT), 1000 * MS), EVENT_CLIENT, 0, i, NULL);
     }
     return true;
@@ -36,60 +84,7 @@ bool clients_make(struct world *w)
 void clients_unmake(struct world *w)
 {
     free(w->clients.outcomes);
-    free(w->clients.history);
-    free(w->clients.history_names);
-}
-
-/* ---- history ---- */
-
-static void history_add(struct world *w, const struct request *q, kelp_ns back, uint64_t value)
-{
-    struct clients *all = &w->clients;
-    if (all->history_count == all->history_room) {
-        size_t room = max_u64(2 * all->history_room, 2048);
-        struct linear_operation *history = realloc(all->history, room * sizeof *history);
-        if (history != NULL) all->history = history;
-        uint32_t *names = realloc(all->history_names, room * sizeof *names);
-        if (names != NULL) all->history_names = names;
-        if (history == NULL || names == NULL) {
-            checker_fail(w->checker, RULE_W02, "no memory for a history");
-            return;
-        }
-        all->history_room = room;
-    }
-    all->history[all->history_count] =
-        (struct linear_operation){.call = q->call, .back = back, .value = value, .read = q->read};
-    all->history_names[all->history_count++] = q->name;
-}
-
-/* Every register by itself: one pass sorts the operations into runs of one name. */
-bool clients_history_check(struct world *w)
-{
-    struct clients *all = &w->clients;
-    uint32_t names = all->names_used;
-    size_t *begin = calloc(names + 2, sizeof *begin);
-    struct linear_operation *sorted = calloc(all->history_count + 1, sizeof *sorted);
-    bool good = begin != NULL && sorted != NULL;
-    if (!good) checker_fail(w->checker, RULE_W02, "no memory for a history");
-    for (size_t i = 0; good && i < all->history_count; i++)
-        begin[all->history_names[i] + 1]++;
-    for (uint32_t name = 0; good && name < names; name++)
-        begin[name + 1] += begin[name];
-    for (size_t i = 0; good && i < all->history_count; i++)
-        sorted[begin[all->history_names[i]]++] = all->history[i];
-    for (uint32_t name = 0; good && name < names; name++) {
-        size_t from = name > 0 ? begin[name - 1] : 0;
-        uint64_t values[2];
-        enum linear_verdict verdict = linear_check(sorted + from, begin[name] - from, values);
-        if (verdict == LINEAR_GOOD) continue;
-        checker_fail(w->checker, RULE_S02, "register %u: %s: values %llx and %llx", name,
-                     linear_words(verdict), (unsigned long long)values[0],
-                     (unsigned long long)values[1]);
-        good = false;
-    }
-    free(begin);
-    free(sorted);
-    return good;
+    record_free(&w->clients.record);
 }
 
 /* ---- outcomes ---- */
@@ -148,6 +143,18 @@ static void request_trace(struct world *w, const struct client *c, const struct 
     w->options.trace(w->options.trace_ctx, line);
 }
 
+/* What stands at a name that is swapped, so that swaps find what they expect. */
+static void outcome_learn(struct clients *all, const struct request *q, uint64_t answer)
+{
+    for (uint32_t i = 0; i < NAME_SLOTS_MAX; i++) {
+        struct name_slot *slot = &all->names[MACHINE_SWAP][i];
+        if (slot->name != q->name) continue;
+        bool wrote = !q->read && (q->more.kind == MACHINE_SET || answer == q->more.expected);
+        slot->last = wrote ? q->value : answer;
+        return;
+    }
+}
+
 static void outcome_judge(struct world *w, struct outcome *o)
 {
     struct clients *all = &w->clients;
@@ -159,13 +166,19 @@ static void outcome_judge(struct world *w, struct outcome *o)
         own->outcome(own->ctx, o->client, q->token, o->outcome, o->reason, o->pos, result);
     if (own != NULL) return;
     request_trace(w, c, q, kelp_reason_name(o->reason), o->pos.index,
-                  result.len == 8 ? load_u64(result.data) : 0);
+                  result.len >= 8 ? load_u64(result.data) : 0);
     request_trace(w, c, q, kelp_outcome_name(o->outcome), o->pos.index, q->value);
-    struct checker_request asked = {q->name, q->value, q->read, q->commit_at_call, &c->floor};
-    checker_answered(w->checker, &asked, o->outcome, o->pos, result);
-    if (o->outcome == KELP_DONE && result.len == 8)
-        history_add(w, q, w->now, q->read ? load_u64(result.data) : q->value);
-    if (o->outcome == KELP_UNKNOWN && !q->read) history_add(w, q, KELP_NEVER, q->value);
+    struct checker_request asked = {.name = q->name,
+                                    .more = q->more,
+                                    .value = q->value,
+                                    .read = q->read,
+                                    .commit_at_call = q->commit_at_call,
+                                    .floor = &c->floor};
+    if (w->options.broken != KELP_SIM_BREAK_BLIND_READ)
+        checker_answered(w->checker, &asked, o->outcome, o->pos, result);
+    record_answer(w, q, o->outcome, result);
+    if (o->outcome == KELP_UNKNOWN) c->processes[q->place] = ++all->processes;
+    if (o->outcome == KELP_DONE && result.len >= 8) outcome_learn(all, q, load_u64(result.data));
 }
 
 static void outcome_count(struct world *w, const struct outcome *o)
@@ -224,7 +237,9 @@ static void client_abandon(struct world *w, struct client *c)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         const struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
-        if (!q->read && w->options.workload == NULL) history_add(w, q, KELP_NEVER, q->value);
+        if (w->options.workload == NULL)
+            record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
+        c->processes[q->place] = ++w->clients.processes;
         w->report->abandoned++;
     }
     c->count = 0;
@@ -262,15 +277,38 @@ static bool client_line(struct world *w, struct client *c)
     return c->line != NULL;
 }
 
-static uint32_t register_pick(struct world *w)
+static unsigned kind_pick(struct world *w)
 {
-    struct clients *all = &w->clients;
-    uint32_t slot = (uint32_t)draw_below(stream(w, STREAM_CLIENT), w->swarm.registers);
-    if (++all->register_uses[slot] > USES_OF_A_NAME && all->names_used < MACHINE_REGISTERS) {
-        all->register_uses[slot] = 0;
-        all->register_names[slot] = all->names_used++;
+    uint64_t at = draw_below(stream(w, STREAM_CLIENT), 100);
+    for (unsigned kind = 0; kind < MACHINE_KINDS; kind++) {
+        if (at < w->swarm.shares[kind]) return kind;
+        at -= w->swarm.shares[kind];
     }
-    return all->register_names[slot];
+    return MACHINE_SET;
+}
+
+static void request_draw(struct world *w, struct request *q)
+{
+    struct draw *draw = stream(w, STREAM_CLIENT);
+    unsigned kind = kind_pick(w);
+    q->read = draw_below(draw, 100) >= 100 - w->swarm.read_percent; /* zeros write */
+    const struct name_slot *slot = name_pick(w, kind, q->read);
+    q->name = slot->name;
+    q->value = q->read ? 0 : q->token;
+    q->more.kind = (uint8_t)kind;
+    if (kind == MACHINE_SWAP && !q->read) {
+        if (draw_chance(draw, 1, 5))
+            q->more.kind = MACHINE_SET;
+        else
+            q->more.expected = draw_chance(draw, 1, 4) ? 0 : slot->last;
+    }
+    if (kind != MACHINE_SEVERAL) return;
+    uint32_t width = names_of(w, kind).width, first = (uint32_t)draw_below(draw, width);
+    q->more.others = (uint8_t)draw_below(draw, width);
+    q->name += first;
+    for (uint32_t i = 0; i < q->more.others; i++)
+        q->more.names[i] = slot->name + (first + i + 1) % width;
+    if (q->more.others == 0) q->more.kind = MACHINE_SET;
 }
 
 /* The bytes of the next request into out. */
@@ -281,14 +319,13 @@ static size_t request_make(struct world *w, struct client *c, struct request *q,
     if (w->options.workload != NULL)
         return w->options.workload->next(w->options.workload->ctx, c->number, q->token,
                                          draw_bytes(draw, 8), &q->read, out);
-    q->read = draw_below(draw, 100) >= 100 - w->swarm.read_percent; /* zeros write */
-    q->name = register_pick(w);
-    q->value = q->read ? 0 : q->token;
-    machine_encode(&(struct machine_request){q->name, q->value}, out);
-    if (q->read || w->swarm.filling == 0) return MACHINE_REQUEST_BYTES;
+    request_draw(w, q);
+    struct machine_request request = {q->name, q->value, q->more};
+    size_t len = machine_encode(&request, out);
+    if (q->read || w->swarm.filling == 0) return len;
     size_t filling = (size_t)draw_below(draw, w->swarm.filling + 1);
-    memset(out + MACHINE_REQUEST_BYTES, (int)(q->token & 0xff), filling);
-    return MACHINE_REQUEST_BYTES + filling;
+    memset(out + len, (int)(q->token & 0xff), filling);
+    return len + filling;
 }
 
 static void stale_reply(void *sink, size_t i, struct kelp_bytes bytes)
@@ -321,7 +358,11 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     q->commit_at_call = checker_commit(w->checker);
     w->report->requests++;
     request_trace(w, c, q, "asked", q->commit_at_call, q->value);
-    if (q->read && w->options.broken == KELP_SIM_BREAK_STALE_READ) {
+    q->place = (uint8_t)((c->first + c->count) % PIPELINE_MAX);
+    q->process = c->processes[q->place];
+    bool stale = w->options.broken == KELP_SIM_BREAK_STALE_READ ||
+                 w->options.broken == KELP_SIM_BREAK_BLIND_READ;
+    if (q->read && stale) {
         stale_read(w, c, q, bytes);
         return false;
     }
@@ -331,11 +372,14 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
         room = driver_reserve(n->driver, bytes.len, &reason);
         if (room == NULL) {
             w->report->refused++;
+            if (w->options.workload == NULL)
+                record_answer(w, q, KELP_REFUSED, (struct kelp_bytes){NULL, 0});
             return false;
         }
         memcpy(room, bytes.data, bytes.len);
     }
-    c->open[(c->first + c->count++) % PIPELINE_MAX] = *q;
+    c->open[q->place] = *q;
+    c->count++;
     if (q->read)
         driver_read(n->driver, now, c->line, q->token, bytes, user, q->deadline, forward);
     else

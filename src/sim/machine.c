@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine.c - registers 0..2047, each a number, 0 before it is written.
+/* machine.c - registers 0..2047, each a number, 0 before it is written; and the newest lists.
  *
- * A request: register (4 bytes), a mark (4), value (8), then filling that makes sizes differ.
- * Own bytes in a snapshot: the registers from the first to the last one ever written, 8 bytes each.
- * The hash is a sum over registers, kept up to date by each write. */
+ * A request: name (4 bytes), a mark with the kind in its last byte (4), value (8), for a swap what
+ * is expected (8), for several names the others (4 each), then filling that makes sizes differ.
+ * Lists have MACHINE_LISTS places; a list takes the place of the older one that has its remainder,
+ * so that all of the state fits the own bytes of a snapshot: how many registers (4 bytes), the
+ * registers up to the last one ever written (8 each), then the lists: name, length (4 each),
+ * elements (8 each). The hash is a sum over registers and elements, kept up to date. */
 #include "sim/machine.h"
 
 #include <stdlib.h>
@@ -12,49 +15,109 @@
 #include "base/hash.h"
 #include "base/min.h"
 
-#define REQUEST_MARK 0x72656731u /* so that damaged bytes are not taken for a request */
+#define REQUEST_MARK 0x72656700u /* so that damaged bytes are not taken for a request */
+
+struct list {
+    uint32_t name, length; /* name 0: none yet */
+    uint64_t elements[MACHINE_LIST_MAX];
+};
 
 struct machine {
     uint32_t used; /* registers below it may be set */
     bool wrong;
     uint64_t hash;
     uint64_t values[MACHINE_REGISTERS];
+    struct list lists[MACHINE_LISTS];
 };
 
 struct machine_restore {
-    struct machine *machine;
-    uint32_t used;
-    uint64_t values[MACHINE_REGISTERS];
+    struct machine state;
 };
 
-_Static_assert(MACHINE_REGISTERS * 8 <= KELP_FSM_OWN_BYTES_MAX, "the whole state is own bytes");
+_Static_assert(4 + MACHINE_REGISTERS * 8 + MACHINE_LISTS * (8 + 8 * MACHINE_LIST_MAX) <=
+                   KELP_FSM_OWN_BYTES_MAX,
+               "the whole state is own bytes");
+_Static_assert(MACHINE_ANSWER_BYTES >= 8 * MACHINE_TOGETHER_MAX, "the largest answer is a list");
 
-void machine_encode(const struct machine_request *request, uint8_t *out)
+/* ---- requests ---- */
+
+size_t machine_encode(const struct machine_request *request, uint8_t out[MACHINE_REQUEST_BYTES])
 {
+    const struct machine_more *more = &request->more;
+    size_t len = 16;
     put_u32(out, request->name);
-    put_u32(out + 4, REQUEST_MARK);
+    put_u32(out + 4, REQUEST_MARK | (uint32_t)more->kind << 4 | more->others);
     put_u64(out + 8, request->value);
+    if (more->kind == MACHINE_SWAP) {
+        put_u64(out + len, more->expected);
+        len += 8;
+    }
+    for (unsigned i = 0; i < more->others; i++, len += 4)
+        put_u32(out + len, more->names[i]);
+    return len;
+}
+
+static bool name_fits(uint32_t name, unsigned kind)
+{
+    if (kind == MACHINE_APPEND) return name >= MACHINE_REGISTERS && name < MACHINE_NAMES;
+    return name < MACHINE_REGISTERS;
 }
 
 bool machine_decode(struct kelp_bytes in, struct machine_request *out)
 {
     struct reader r = reader_of(in);
     uint32_t name = read_u32(&r), mark = read_u32(&r);
-    uint64_t value = read_u64(&r);
-    *out = (struct machine_request){name, value};
-    return !r.failed && mark == REQUEST_MARK && name < MACHINE_REGISTERS;
+    unsigned kind = mark >> 4 & 15, others = mark & 15;
+    *out = (struct machine_request){.name = name, .value = read_u64(&r)};
+    if (r.failed || (mark & 0xffffff00u) != REQUEST_MARK || kind >= MACHINE_KINDS ||
+        others >= MACHINE_TOGETHER_MAX || (others > 0 && kind != MACHINE_SEVERAL) ||
+        !name_fits(name, kind))
+        return false;
+    out->more.kind = (uint8_t)kind;
+    out->more.others = (uint8_t)others;
+    if (kind == MACHINE_SWAP) out->more.expected = read_u64(&r);
+    bool fit = true;
+    for (unsigned i = 0; i < others; i++) {
+        out->more.names[i] = read_u32(&r);
+        fit = fit && name_fits(out->more.names[i], kind);
+    }
+    return !r.failed && fit;
 }
+
+/* ---- state ---- */
 
 static uint64_t register_hash(uint32_t name, uint64_t value)
 {
     return value != 0 ? hash_mix(name + 1, value) : 0;
 }
 
-static void machine_set(struct machine *m, uint32_t name, uint64_t value)
+static uint64_t element_hash(const struct list *l, uint32_t place)
 {
-    m->hash += register_hash(name, value) - register_hash(name, m->values[name]);
+    return hash_mix(hash_mix(l->name, place + 1), l->elements[place]);
+}
+
+static uint64_t machine_set(struct machine *m, uint32_t name, uint64_t value)
+{
+    uint64_t before = m->values[name];
+    m->hash += register_hash(name, value) - register_hash(name, before);
     m->values[name] = value;
     m->used = (uint32_t)max_u64(m->used, name + 1);
+    return before;
+}
+
+static uint64_t machine_append(struct machine *m, uint32_t name, uint64_t value)
+{
+    struct list *l = &m->lists[machine_list_place(name)];
+    if (name < l->name || (name == l->name && l->length == MACHINE_LIST_MAX)) return 0;
+    if (name > l->name) {
+        for (uint32_t i = 0; i < l->length; i++)
+            m->hash -= element_hash(l, i);
+        l->name = name;
+        l->length = 0;
+    }
+    l->elements[l->length] = value;
+    m->hash += element_hash(l, l->length);
+    return ++l->length;
 }
 
 static void machine_answer(kelp_reply_fn reply, void *sink, size_t i, uint64_t value)
@@ -64,17 +127,36 @@ static void machine_answer(kelp_reply_fn reply, void *sink, size_t i, uint64_t v
     reply(sink, i, bytes_of(out, sizeof out));
 }
 
+static uint64_t machine_command(struct machine *m, const struct machine_request *request)
+{
+    uint32_t name = request->name;
+    uint64_t value = m->wrong ? request->value ^ 1 : request->value;
+    switch ((enum machine_kind)request->more.kind) {
+    case MACHINE_SET: return machine_set(m, name, value);
+    case MACHINE_SWAP:
+        if (m->values[name] != request->more.expected) return m->values[name];
+        return machine_set(m, name, value);
+    case MACHINE_COUNT:
+        (void)machine_set(m, name, m->values[name] + (m->wrong ? 2 : 1));
+        return m->values[name];
+    case MACHINE_APPEND: return machine_append(m, name, value);
+    case MACHINE_SEVERAL:
+        for (unsigned i = 0; i < request->more.others; i++)
+            (void)machine_set(m, request->more.names[i], value);
+        return machine_set(m, name, value);
+    case MACHINE_KINDS: break;
+    }
+    return 0;
+}
+
 static void machine_apply(void *fsm, uint32_t group, const struct kelp_command *commands,
                           size_t count, kelp_reply_fn reply, void *sink)
 {
     (void)group;
-    struct machine *m = fsm;
     for (size_t i = 0; i < count; i++) {
         struct machine_request request;
         if (!machine_decode(commands[i].payload, &request)) continue; /* no answer: not ours */
-        uint64_t before = m->values[request.name];
-        machine_set(m, request.name, m->wrong ? request.value ^ 1 : request.value);
-        machine_answer(reply, sink, i, before);
+        machine_answer(reply, sink, i, machine_command(fsm, &request));
     }
 }
 
@@ -82,19 +164,47 @@ static void machine_query(void *fsm, uint32_t group, struct kelp_bytes question,
                           kelp_reply_fn reply, void *sink)
 {
     (void)group;
-    struct machine *m = fsm;
+    const struct machine *m = fsm;
     struct machine_request request;
-    if (machine_decode(question, &request)) machine_answer(reply, sink, 0, m->values[request.name]);
+    uint8_t out[MACHINE_ANSWER_BYTES];
+    size_t len = 8;
+    if (!machine_decode(question, &request)) return;
+    if (request.more.kind == MACHINE_APPEND) {
+        const struct list *l = &m->lists[machine_list_place(request.name)];
+        uint32_t length = l->name == request.name ? l->length : 0;
+        put_u64(out, l->name > request.name ? MACHINE_GONE : length);
+        for (uint32_t i = 0; i < length; i++, len += 8)
+            put_u64(out + len, l->elements[i]);
+        reply(sink, 0, bytes_of(out, len));
+        return;
+    }
+    put_u64(out, m->values[request.name]);
+    for (unsigned i = 0; i < request.more.others; i++, len += 8)
+        put_u64(out + len, m->values[request.more.names[i]]);
+    reply(sink, 0, bytes_of(out, len));
 }
+
+/* ---- snapshots ---- */
 
 static enum kelp_error machine_snapshot_begin(void *fsm, uint32_t group, uint8_t *own,
                                               size_t *own_len, void **snapshot)
 {
     (void)group;
     struct machine *m = fsm;
-    for (uint32_t i = 0; i < m->used; i++)
-        put_u64(own + 8 * i, m->values[i]);
-    *own_len = 8u * m->used;
+    size_t len = 4;
+    put_u32(own, m->used);
+    for (uint32_t i = 0; i < m->used; i++, len += 8)
+        put_u64(own + len, m->values[i]);
+    for (uint32_t i = 0; i < MACHINE_LISTS; i++) {
+        const struct list *l = &m->lists[i];
+        if (l->name == 0) continue;
+        put_u32(own + len, l->name);
+        put_u32(own + len + 4, l->length);
+        len += 8;
+        for (uint32_t k = 0; k < l->length; k++, len += 8)
+            put_u64(own + len, l->elements[k]);
+    }
+    *own_len = len;
     *snapshot = m;
     return KELP_OK;
 }
@@ -116,6 +226,17 @@ static void machine_snapshot_end(void *fsm, void *snapshot)
     (void)snapshot;
 }
 
+static bool list_restore(struct machine *m, struct reader *r)
+{
+    uint32_t name = read_u32(r), length = read_u32(r);
+    if (r->failed || !name_fits(name, MACHINE_APPEND) || length == 0 || length > MACHINE_LIST_MAX)
+        return false;
+    if (m->lists[machine_list_place(name)].name != 0) return false;
+    for (uint32_t i = 0; i < length; i++)
+        (void)machine_append(m, name, read_u64(r));
+    return !r->failed;
+}
+
 static enum kelp_error machine_restore_begin(void *fsm, uint32_t group, struct kelp_pos pos,
                                              uint64_t time_ns, struct kelp_bytes own,
                                              void **restore)
@@ -123,13 +244,22 @@ static enum kelp_error machine_restore_begin(void *fsm, uint32_t group, struct k
     (void)group;
     (void)pos;
     (void)time_ns;
-    if (own.len % 8 != 0 || own.len / 8 > MACHINE_REGISTERS) return KELP_E_MALFORMED;
+    const struct machine *m = fsm;
+    struct reader in = reader_of(own);
+    uint32_t used = read_u32(&in);
+    if (in.failed || used > MACHINE_REGISTERS || own.len < 4 + 8u * used) return KELP_E_MALFORMED;
     struct machine_restore *r = calloc(1, sizeof *r);
     if (r == NULL) return KELP_E_NO_MEMORY;
-    r->machine = fsm;
-    r->used = (uint32_t)(own.len / 8);
-    for (uint32_t i = 0; i < r->used; i++)
-        r->values[i] = load_u64(own.data + 8 * i);
+    r->state.wrong = m->wrong;
+    for (uint32_t i = 0; i < used; i++)
+        (void)machine_set(&r->state, i, read_u64(&in));
+    bool good = true;
+    while (good && reader_left(&in) > 0)
+        good = list_restore(&r->state, &in);
+    if (!good) {
+        free(r);
+        return KELP_E_MALFORMED;
+    }
     *restore = r;
     return KELP_OK;
 }
@@ -146,11 +276,7 @@ static enum kelp_error machine_restore_commit(void *fsm, void *restore)
 {
     struct machine *m = fsm;
     struct machine_restore *r = restore;
-    memset(m->values, 0, sizeof m->values);
-    m->hash = 0;
-    m->used = 0;
-    for (uint32_t i = 0; i < r->used; i++)
-        machine_set(m, i, r->values[i]);
+    *m = r->state;
     free(r);
     return KELP_OK;
 }

@@ -43,6 +43,7 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
         known->chain = chain;
         known->value = entry->value;
         known->name = entry->name;
+        known->more = entry->more;
         return;
     }
     if (known->chain != chain)

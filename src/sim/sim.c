@@ -12,6 +12,7 @@
 #include "sim/run.h"
 #include "sim/world.h"
 
+_Static_assert(KELP_SIM_MIX_COUNT == MACHINE_KINDS + 1, "a mix is a kind, or the seed's");
 _Static_assert(KELP_EVENT_COUNT <= KELP_SIM_MARKS_MAX, "every event has its mark");
 
 #define SECOND       ((kelp_ns)1000000000)
@@ -64,6 +65,8 @@ static void streams_make(struct world *w, const struct sim_play *play)
 static bool world_make(struct world *w)
 {
     swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
+    for (unsigned kind = 0; w->options.mix != KELP_SIM_MIX_SEED && kind < MACHINE_KINDS; kind++)
+        w->swarm.shares[kind] = kind + 1 == (unsigned)w->options.mix ? 100 : 0;
     w->node_count = w->report->nodes = w->swarm.nodes;
     w->checker = checker_new(w->node_count);
     if (w->checker == NULL) return false;
@@ -125,6 +128,7 @@ static const char *options_wrong(const struct kelp_sim_options *o)
     if (o->hurt == 0 || o->heal == 0) return "hurt and heal must be above 0";
     if ((unsigned)o->broken >= KELP_SIM_BREAK_COUNT)
         return "broken is not a rule that can be broken";
+    if ((unsigned)o->mix >= KELP_SIM_MIX_COUNT) return "mix is not one of enum kelp_sim_mix";
     if ((o->machine == NULL) != (o->workload == NULL)) return "machine and workload come together";
     if (o->workload != NULL && o->workload->next == NULL) return "workload lacks next";
     if (o->machine != NULL && (o->machine->ops == NULL || o->machine->make == NULL))

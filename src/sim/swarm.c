@@ -73,6 +73,22 @@ static void draw_disk(struct swarm *s, struct draw *draw)
     s->crash_in_recovery = draw_chance(draw, 1, 2);
 }
 
+/* With the usual share of reads the second line is 45 % read, 35 % write, 15 % compare-and-set and
+ * 5 % INCR. */
+static void draw_mix(struct swarm *s, struct draw *draw)
+{
+    static const uint8_t mixes[16][MACHINE_KINDS] = {
+        /* registers, swaps, counters, lists, several */
+        {100, 0, 0, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},
+        {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {45, 25, 5, 25, 0},
+        {25, 10, 5, 60, 0}, {45, 25, 5, 0, 25}, {25, 10, 5, 0, 60}, {40, 20, 10, 15, 15},
+        {0, 100, 0, 0, 0},  {0, 0, 100, 0, 0},  {0, 0, 0, 100, 0},  {0, 0, 0, 0, 100},
+    };
+    const uint8_t *mix = mixes[draw_below(draw, 16)];
+    for (unsigned kind = 0; kind < MACHINE_KINDS; kind++)
+        s->shares[kind] = mix[kind];
+}
+
 static void draw_clients(struct swarm *s, struct draw *draw)
 {
     s->clients = (uint32_t)draw_between(draw, 3, 6);
@@ -121,6 +137,7 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     draw_network(s, draw);
     draw_disk(s, draw);
     draw_clients(s, draw);
+    draw_mix(s, draw);
     draw_faults(s, draw);
 }
 

@@ -10,6 +10,7 @@
 #include "kelp/core.h"
 #include "kelp/sim.h"
 #include "sim/draw.h"
+#include "sim/machine.h"
 
 enum sim_fault {
     FAULT_NONE = 0,   /* what zero bytes mean */
@@ -54,7 +55,8 @@ struct swarm {
     bool crash_in_recovery;
     /* clients */
     uint32_t clients, pipeline, registers, read_percent, local_percent, filling;
-    kelp_ns think; /* between two bursts, on average */
+    uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name */
+    kelp_ns think;                  /* between two bursts, on average */
     kelp_ns deadline;
     /* faults */
     kelp_ns fault_every; /* on average */

@@ -27,6 +27,7 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
     if (e->type == KELP_ENTRY_COMMAND && machine_decode(e->payload, &request)) {
         out->value = request.value;
         out->name = request.name;
+        out->more = request.more;
     }
 }
 

@@ -159,7 +159,10 @@ struct request {
     uint64_t token;
     bool read, late_judged;
     uint32_t name;
+    struct machine_more more;
     uint64_t value;
+    uint8_t place; /* in the pipeline */
+    uint64_t process;
     kelp_ns call, deadline;
     kelp_index commit_at_call;
 };
@@ -173,6 +176,7 @@ struct client {
     uint32_t tries;                    /* to find a node */
     struct request open[PIPELINE_MAX]; /* a ring, oldest first */
     uint32_t first, count;
+    uint64_t processes[PIPELINE_MAX]; /* whom the history takes each place for */
 };
 
 struct outcome { /* told during a driver's run, judged after the node was */
@@ -181,22 +185,36 @@ struct outcome { /* told during a driver's run, judged after the node was */
     enum kelp_outcome outcome;
     enum kelp_reason reason;
     struct kelp_pos pos;
-    uint8_t result[8];
+    uint8_t result[MACHINE_ANSWER_BYTES];
     size_t result_len;
+};
+
+#define NAME_SLOTS_MAX 32u
+
+struct name_slot { /* a name that is asked for now; it rotates, so that no history gets long */
+    uint32_t name, uses;
+    uint64_t last; /* what was last seen there */
+};
+
+/* record.c: what clients were told; operation n has its items at items_at[n]. */
+struct record {
+    struct kelp_sim_operation *operations;
+    size_t *items_at;
+    size_t count, room;
+    struct kelp_sim_item *items;
+    size_t item_count, item_room;
 };
 
 struct clients {
     struct client clients[CLIENTS_MAX];
     uint64_t tokens;
     bool stopped;
-    uint32_t register_base; /* names are register_base.. and rotate */
-    uint32_t register_names[32], register_uses[32];
-    uint32_t names_used;
+    struct name_slot names[MACHINE_KINDS][NAME_SLOTS_MAX];
+    uint32_t registers_used, lists_used; /* names given out so far */
+    uint64_t processes;
     struct outcome *outcomes;
     size_t outcome_count, outcome_room;
-    struct linear_operation *history; /* of all registers; name in history_names */
-    uint32_t *history_names;
-    size_t history_count, history_room;
+    struct record record;
     uint64_t done_after_heal;
 };
 
@@ -313,7 +331,12 @@ void clients_node_dies(struct node *n); /* its lines are gone, without an answer
 void clients_judge(struct world *w);    /* what was told during the last run */
 void clients_judge_late(struct world *w);
 bool clients_idle(const struct world *w);
-bool clients_history_check(struct world *w);
+
+/* record.c */
+void record_answer(struct world *w, const struct request *q, enum kelp_outcome outcome,
+                   struct kelp_bytes result);
+bool record_judge(struct world *w); /* at the end: is the history linearizable? */
+void record_free(struct record *r);
 
 /* story.c */
 void story_tell(struct world *w);
