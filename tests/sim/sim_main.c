@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_main.c - runs seeds from a shell, for those who work on the simulator itself.
  *
- * sim_main FIRST [COUNT] [trace] [broken=N] [nodes=N] [wall=MS]. Prints a line for a single seed,
- * every failure whole, and the total with the events that were never hit. */
+ * sim_main FIRST [COUNT] [trace] [broken=N] [mix=N] [nodes=N] [wall=MS]. Prints a line for a single
+ * seed, every failure whole, and the total with the events that were never hit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,8 @@ static void print_counts(const struct kelp_sim_report *r)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        (void)fprintf(stderr, "usage: sim_main FIRST [COUNT] [trace] [broken=N] [nodes=N]\n");
+        (void)fprintf(stderr,
+                      "usage: sim_main FIRST [COUNT] [trace] [broken=N] [mix=N] [nodes=N]\n");
         return 2;
     }
     struct kelp_sim_options options = kelp_sim_options_default();
@@ -59,6 +60,8 @@ int main(int argc, char **argv)
             options.trace = print_line;
         else if (strncmp(argv[i], "broken=", 7) == 0)
             options.broken = (enum kelp_sim_break)strtoul(argv[i] + 7, NULL, 10);
+        else if (strncmp(argv[i], "mix=", 4) == 0)
+            options.mix = (enum kelp_sim_mix)strtoul(argv[i] + 4, NULL, 10);
         else if (strncmp(argv[i], "nodes=", 6) == 0)
             options.nodes = (uint32_t)strtoul(argv[i] + 6, NULL, 10);
         else if (strncmp(argv[i], "wall=", 5) == 0)
