@@ -15,8 +15,6 @@
 #include "sim/world.h"
 #include "wire/entry.h"
 
-#define SAVE_ENTRIES_MAX 4096u
-
 /* ---- saves ---- */
 
 static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e,
@@ -62,11 +60,11 @@ static bool entries_read(struct node *n, kelp_index first, const struct kelp_byt
 void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_bytes *parts,
                 size_t part_count)
 {
-    struct checker_entry entries[SAVE_ENTRIES_MAX];
+    struct checker_entry *entries = n->world->watched;
     size_t count = 0;
     if ((save->flags & KELP_SAVE_APPEND) != 0) {
         count = (size_t)(save->last - save->first + 1);
-        if (count > SAVE_ENTRIES_MAX) {
+        if (count > WATCHED_MAX) {
             checker_fail(n->world->checker, RULE_I37, "node %u saves %zu entries at once",
                          n->slot + 1u, count);
             return;
@@ -211,19 +209,19 @@ void sim_watch_event(struct node *n, const struct kelp_event *event)
 static void watch_ahead(struct node *n, const struct kelp_view *view)
 {
     struct checker *c = n->world->checker;
-    struct checker_entry entries[SAVE_ENTRIES_MAX];
+    struct checker_entry *entries = n->world->watched;
     size_t count = 0;
     kelp_index index = view->last;
-    for (; index >= view->first && count < SAVE_ENTRIES_MAX; index--) {
+    for (; index >= view->first && count < WATCHED_MAX; index--) {
         struct kelp_bytes bytes = driver_entry(n->driver, index);
         struct wire_entry entry;
         struct kelp_fault fault = {0};
         size_t used;
         if (wire_entry_decode(bytes, &entry, &used, &fault) != KELP_OK) break;
         if (checker_saved_term(c, n->slot, index) == entry.pos.term.v) break;
-        entry_describe(bytes, &entry, &entries[SAVE_ENTRIES_MAX - ++count]);
+        entry_describe(bytes, &entry, &entries[WATCHED_MAX - ++count]);
     }
-    checker_ahead(c, n->slot, index + 1, entries + SAVE_ENTRIES_MAX - count, count);
+    checker_ahead(c, n->slot, index + 1, entries + WATCHED_MAX - count, count);
 }
 
 void watch_node(struct node *n)

@@ -26,6 +26,7 @@
 #define PIPELINE_MAX 16u
 #define LINKS_MAX    (NODES_MAX * NODES_MAX * 2u)
 #define REPLAYS_MAX  64u
+#define WATCHED_MAX  4096u /* entries of one save */
 
 enum event_kind {
     EVENT_FRAME = 1, /* a packet arrives; value: none, item: packet */
@@ -244,6 +245,7 @@ struct world {
     bool ended;
     uint64_t same_moment; /* events since time moved: NoSpin */
     struct driver_member members[NODES_MAX];
+    struct checker_entry watched[WATCHED_MAX]; /* watch.c: room to read a save's entries */
 };
 
 static inline struct draw *stream(struct world *w, enum stream s)
