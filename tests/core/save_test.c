@@ -64,6 +64,22 @@ static void the_report_of_a_save_that_was_cut_proves_nothing_about_what_took_its
     fixture_close(f);
 }
 
+/* 3@1 is on disk since long, its place is taken by 3@2 */
+static void what_takes_the_place_of_a_durable_entry_waits_for_its_own_save(void **state)
+{
+    (void)state;
+    struct fixture *f = node(.term = 2, .log = "1@1 2@1 3@1");
+    append(f, .from = 2, .term = 2, .prev = "2@1", .entries = "3@2");
+    take(f);
+    assert_int_equal(f->view.durable, 2);
+    assert_null(sent(f, KELP_MSG_ANSWER, 2));
+    saved_up_to(f, last_save(f)->number);
+    take(f);
+    assert_int_equal(f->view.durable, 3);
+    assert_int_equal(sent(f, KELP_MSG_ANSWER, 2)->answer.match, 3);
+    fixture_close(f);
+}
+
 static void a_tail_the_disk_never_heard_of_is_cut_in_silence(void **state)
 {
     (void)state;
@@ -239,6 +255,7 @@ int main(void)
         cmocka_unit_test(what_is_saved_is_not_saved_again),
         cmocka_unit_test(
             the_report_of_a_save_that_was_cut_proves_nothing_about_what_took_its_place),
+        cmocka_unit_test(what_takes_the_place_of_a_durable_entry_waits_for_its_own_save),
         cmocka_unit_test(a_tail_the_disk_never_heard_of_is_cut_in_silence),
         cmocka_unit_test(several_cuts_become_one_to_the_lowest),
         cmocka_unit_test(saves_that_wait_for_a_slow_disk_merge),
