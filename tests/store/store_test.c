@@ -112,6 +112,9 @@ static void a_log_with_a_write_but_no_identity_is_refused(void **state)
     struct kelp_fault fault;
     assert_int_equal(kit_try(*state, &fault), KELP_E_WIPED);
     assert_string_equal(fault.where, "identity");
+    fakedisk_drop(*state, "vote"); /* the log alone is reason enough */
+    assert_int_equal(kit_try(*state, &fault), KELP_E_WIPED);
+    assert_string_equal(fault.where, "identity");
 }
 
 static void a_promised_vote_without_an_identity_is_refused(void **state)
