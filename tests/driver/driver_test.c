@@ -480,6 +480,74 @@ static void a_follower_far_behind_is_fed_from_the_store(void **state)
     lab_free(lab);
 }
 
+/* Appends that carry entries of the log, by sender. */
+static bool count_appends(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    uint64_t *counts = ctx;
+    (void)lab;
+    if (p->lane == KELP_LANE_ENTRIES) counts[p->from]++;
+    return true;
+}
+
+static void entries_read_for_a_leadership_that_ended_are_not_sent(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 15);
+    lab->cache_bytes_max = 4096;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), away = leader == 3 ? 2 : 3;
+    lab_run(lab, 300);
+    lab_crash(lab, away);
+    struct lab_client *c = lab_client(lab, leader);
+    for (uint64_t i = 1; i <= 2000; i++) {
+        (void)lab_write(c, i, 20000);
+        if (i % 50 == 0) lab_run(lab, 2);
+    }
+    lab_await(c, 2000);
+    struct lab_node *n = lab_node(lab, leader);
+    n->hold_disk = true; /* what the leader reads for its peer does not come */
+    lab_start(lab, away);
+    lab_run(lab, 500);
+    assert_int_equal(lab_node(lab, away)->machine->count, 0);
+    for (kelp_id id = 1; id <= 3; id++)
+        if (id != leader) lab_node(lab, id)->cut = true;
+    for (int i = 0; i < 500 && lab_status(lab, leader)->view.role == KELP_LEADER; i++)
+        lab_run(lab, 10);
+    assert_int_equal(lab_status(lab, leader)->view.role, KELP_FOLLOWER);
+    uint64_t counts[LAB_NODES + 1] = {0}, dropped = lab_status(lab, leader)->messages_dropped;
+    lab->watch = count_appends;
+    lab->watch_ctx = counts;
+    n->hold_disk = false;
+    lab_run(lab, 5);
+    assert_int_equal(counts[leader], 0);
+    assert_true(lab_status(lab, leader)->messages_dropped > dropped);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_snapshot_waits_until_the_own_disk_holds_what_it_shows(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 17);
+    lab->snapshot_every = 50;
+    lab_start_all(lab);
+    struct lab_node *n = lab_node(lab, lab_await_leader(lab));
+    lab_run(lab, 300);
+    struct lab_client *c = lab_client(lab, n->id);
+    n->hold_disk = true; /* the two others commit */
+    for (uint64_t i = 1; i <= 100; i++)
+        (void)lab_write(c, i, 20000);
+    lab_run(lab, 300);
+    assert_int_equal(n->machine->count, 100);
+    assert_true(lab_status(lab, n->id)->view.durable < lab_status(lab, n->id)->view.applied);
+    assert_int_equal(n->head_new_len, 0);
+    n->hold_disk = false;
+    lab_run(lab, 300);
+    assert_true(n->head_len > 0);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 static void a_disposable_machine_is_compacted_and_starts_from_its_snapshot(void **state)
 {
     (void)state;
@@ -692,6 +760,8 @@ int main(void)
         cmocka_unit_test(a_failed_disk_faults_the_node_and_ends_its_requests),
         cmocka_unit_test(a_restarted_node_replays_its_log_from_the_store),
         cmocka_unit_test(a_follower_far_behind_is_fed_from_the_store),
+        cmocka_unit_test(entries_read_for_a_leadership_that_ended_are_not_sent),
+        cmocka_unit_test(a_snapshot_waits_until_the_own_disk_holds_what_it_shows),
         cmocka_unit_test(a_disposable_machine_is_compacted_and_starts_from_its_snapshot),
         cmocka_unit_test(the_cluster_clock_never_goes_back_over_elections),
         cmocka_unit_test(random_faults_never_break_what_clients_were_told),

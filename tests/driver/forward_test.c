@@ -220,17 +220,23 @@ static void an_answer_counts_only_on_the_connection_of_its_forward(void **state)
     lab_inject(s->lab, &other);
     lab_run(s->lab, 5);
     assert_int_equal(s->client->told_count, 0);
-    other = s->spy.answers[0]; /* and on another lane's connection */
-    other.lane = KELP_LANE_SNAPSHOT;
-    other.connection =
-        lab_node(s->lab, s->follower)->links[s->leader - 1][KELP_LANE_SNAPSHOT].connection;
+    other = s->spy.answers[0]; /* on an older or newer connection of the leader */
     struct wire_frame frame;
     size_t used;
     assert_int_equal(wire_frame_decode(bytes_of(other.data, other.len), WIRE_FRAME_BODY_MAX, &frame,
                                        &used, NULL),
                      KELP_OK);
-    assert_int_equal(driver_frame(lab_node(s->lab, s->follower)->driver, s->lab->now, s->leader,
-                                  KELP_LANE_SNAPSHOT, other.connection, &frame, NULL),
+    struct driver *asked = lab_node(s->lab, s->follower)->driver;
+    assert_int_equal(driver_frame(asked, s->lab->now, s->leader, KELP_LANE_ENTRIES,
+                                  other.connection + 1000, &frame, NULL),
+                     KELP_OK);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->client->told_count, 0);
+    /* and on another lane's connection */
+    other.connection =
+        lab_node(s->lab, s->follower)->links[s->leader - 1][KELP_LANE_SNAPSHOT].connection;
+    assert_int_equal(driver_frame(asked, s->lab->now, s->leader, KELP_LANE_SNAPSHOT,
+                                  other.connection, &frame, NULL),
                      KELP_E_MALFORMED);
     lab_inject(s->lab, &s->spy.answers[0]);
     lab_run(s->lab, 5);
@@ -338,15 +344,19 @@ static void a_forward_of_another_term_is_refused_and_of_an_older_start_is_droppe
     lab_inject(s->lab, &p);
     lab_run(s->lab, 20);
     assert_int_equal(s->spy.refusals, 1);
+    p = forge(s, term - 1, 1, 1001); /* meant for the leadership before this one */
+    lab_inject(s->lab, &p);
+    lab_run(s->lab, 20);
+    assert_int_equal(s->spy.refusals, 2);
     p = forge(s, term, 0, 2000);
     lab_inject(s->lab, &p);
     p = forge(s, term, 1, 1000); /* judged before, though refused */
     lab_inject(s->lab, &p);
     lab_run(s->lab, 200);
     assert_int_equal(applied_count(s), 0);
-    assert_int_equal(s->spy.answer_count, 1);
+    assert_int_equal(s->spy.answer_count, 2);
     assert_int_equal(lab_status(s->lab, s->leader)->forwards_dropped, 2);
-    p = forge(s, term, 1, 1001);
+    p = forge(s, term, 1, 1002);
     lab_inject(s->lab, &p);
     lab_run(s->lab, 200);
     assert_int_equal(applied_count(s), 1);
@@ -368,6 +378,34 @@ static void a_new_start_of_the_sender_begins_its_numbers_anew(void **state)
     (void)lab_write(s->client, 6, 3000);
     lab_await(s->client, 1);
     assert_int_equal(s->client->told[0].outcome, KELP_DONE);
+    scene_free(s);
+}
+
+static void an_answer_to_an_earlier_start_fits_no_forward_of_a_later_one(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(8);
+    s->spy.hold_answers = true;
+    (void)lab_write(s->client, 1, 3000);
+    lab_run(s->lab, 20);
+    assert_int_equal(s->spy.answer_count, 1);
+    free(s->client);
+    lab_crash(s->lab, s->follower);
+    lab_start(s->lab, s->follower);
+    lab_run(s->lab, 500);
+    s->client = lab_client(s->lab, s->follower);
+    (void)lab_write(s->client, 2, 3000);
+    lab_run(s->lab, 20);
+    assert_int_equal(s->spy.answer_count, 2);
+    struct lab_packet late = s->spy.answers[0];
+    late.connection = s->spy.answers[1].connection;
+    lab_inject(s->lab, &late);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->client->told_count, 0);
+    lab_inject(s->lab, &s->spy.answers[1]);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->client->told_count, 1);
+    assert_int_equal(s->client->told[0].result[0], 2);
     scene_free(s);
 }
 
@@ -511,6 +549,7 @@ int main(void)
         cmocka_unit_test(answers_that_wait_are_bounded_and_go_without_their_results),
         cmocka_unit_test(a_forward_of_another_term_is_refused_and_of_an_older_start_is_dropped),
         cmocka_unit_test(a_new_start_of_the_sender_begins_its_numbers_anew),
+        cmocka_unit_test(an_answer_to_an_earlier_start_fits_no_forward_of_a_later_one),
         cmocka_unit_test(what_a_deposed_leader_refuses_goes_to_the_next_one_in_order),
         cmocka_unit_test(a_leader_at_its_limit_answers_busy),
         cmocka_unit_test(what_frees_room_goes_on_from_anywhere_while_writes_are_refused),

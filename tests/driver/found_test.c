@@ -74,7 +74,7 @@ static void node_start(struct nursery *w, size_t slot)
                                 .cluster = n->disk.cluster,
                                 .listed = n->listed,
                                 .listed_count = n->listed_count,
-                                .created_unix_ms = 1700000000000,
+                                .created_unix_ms = 1700000000000 + w->now / MS,
                                 .random = nursery_random,
                                 .random_ctx = w};
     if (n->disk.entry1_len > 0) {
@@ -175,13 +175,22 @@ static void born(struct nursery *w, struct kelp_cluster_id cluster)
     w->born[w->born_count++] = cluster;
 }
 
+/* A pledge is told, and entry 1 handed on, only when it is durable here. */
+static void assert_promised(const struct node *n, const struct wire_found *m)
+{
+    if (m->type == WIRE_FOUND_PLEDGED) assert_true(cluster_equal(n->disk.cluster, m->cluster));
+    if (m->type == WIRE_FOUND_ENTRY) assert_true(n->disk.entry1_len > 0);
+}
+
 static void perform(struct nursery *w, struct node *n)
 {
     struct found_todo todo;
-    while (n->up && n->doing.kind == FOUND_NOTHING && found_next(&n->f, &todo)) {
+    while (n->up && found_next(&n->f, &todo)) { /* sends go on while the disk works */
         if (todo.kind == FOUND_DO_SEND) {
+            assert_promised(n, &todo.message);
             send(w, &todo.message);
         } else {
+            assert_int_equal(n->doing.kind, FOUND_NOTHING);
             n->doing = todo;
             n->done_at = w->now + prng_between(&w->prng, 1, 3) * MS;
             if (todo.kind == FOUND_DO_SAVE) {
@@ -225,12 +234,16 @@ static void arrive(struct nursery *w, struct flying *f)
 
 static void assert_one_cluster(const struct nursery *w)
 {
-    const struct kelp_cluster_id *held = NULL;
+    const struct directory *held = NULL;
     for (size_t i = 0; i < NODES; i++) {
         const struct directory *disk = &w->nodes[i].disk;
         if (disk->entry1_len == 0) continue;
-        if (held != NULL) assert_true(cluster_equal(*held, disk->cluster));
-        held = &disk->cluster;
+        if (held != NULL) {
+            assert_true(cluster_equal(held->cluster, disk->cluster));
+            assert_int_equal(held->entry1_len, disk->entry1_len);
+            assert_memory_equal(held->entry1, disk->entry1, disk->entry1_len);
+        }
+        held = disk;
     }
 }
 
