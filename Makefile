@@ -44,8 +44,8 @@ fuzz: test-deps ## libFuzzer; T=target (all in turn without), SECONDS=60 each
 bench: ## measurements against the floor: not in this version
 	$(NOT_YET)
 
-mutants: ## seeded bugs that the tests must find: not in this version
-	$(NOT_YET)
+mutants: test-deps ## seeded bugs that the tests must find; M=name: those whose name contains it
+	@tools/mutants.py $(M)
 
 lab: ## clusters on network namespaces: not in this version
 	$(NOT_YET)

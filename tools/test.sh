@@ -134,8 +134,14 @@ cluster() { # [PYTEST OPTION...]
         -p no:cacheprovider --color=no -rf tests/cluster "$@"
 }
 
+# Whether tests find them takes long (make mutants); that each can be planted does not.
+mutants() {
+    has 'tests/mutants/*/*.patch' && stage "mutants apply" tools/mutants.py --check
+}
+
 all() {
     stage "format" bash -c formatted
+    mutants
     if build release all tests; then
         unit release
         scenarios release
@@ -168,6 +174,7 @@ check() {
     unit release
     scenarios release
     sim release 200
+    mutants
 }
 
 one() {
