@@ -16,9 +16,11 @@
 #ifndef KELP_SIM_H
 #define KELP_SIM_H
 
+#include "kelp/core.h"
 #include "kelp/event.h"
 #include "kelp/fsm.h"
 #include "kelp/history.h"
+#include "kelp/transport.h"
 #include "kelp/types.h"
 
 #define KELP_SIM_NODES_MAX 7u
@@ -83,6 +85,116 @@ enum kelp_sim_mix {
 };
 #define KELP_SIM_MIX_COUNT 6u
 
+/* ---- the trace: what happens in a run, as records; text, JSON and pictures are readers -------- */
+
+/* name, one clause for people. What the nodes do: */
+#define KELP_SIM_KINDS(X)                                                                          \
+    X(BEGAN, "began", "the shape of the world")                                                    \
+    X(STARTS, "starts", "a node is started")                                                       \
+    X(WOKE, "woke", "a node was due")                                                              \
+    X(DISK, "disk", "a disk job ended")                                                            \
+    X(APPLIED, "applied", "a batch was applied")                                                   \
+    X(DIALS, "dials", "a node dials another")                                                      \
+    X(UNANSWERED, "unanswered", "nobody answered the dial")                                        \
+    X(CLOSED, "closed", "a node learns that a connection is gone")                                 \
+    X(CLIENT, "client", "a client has its turn")                                                   \
+    X(SENT, "sent", "a frame leaves, and will arrive")                                             \
+    X(LOST, "lost", "a frame leaves, and never arrives")                                           \
+    X(RECEIVED, "received", "a frame arrives")                                                     \
+    X(DROPPED, "dropped", "a frame arrives where nobody is")                                       \
+    X(EVENT, "event", "a node's core did something worth a name")                                  \
+    X(NOTE, "note", "a line that a node would log")                                                \
+    X(ASKED, "asked", "a client asks")                                                             \
+    X(ANSWERED, "answered", "a client is answered")                                                \
+    X(UP, "up", "a node runs")                                                                     \
+    X(DOWN, "down", "a node runs no more; it will be started again")                               \
+    X(PAUSED, "paused", "a process stands still")                                                  \
+    X(RESUMED, "resumed", "it goes on")                                                            \
+    X(FAULTED, "faulted", "a node gave up")                                                        \
+    X(GONE, "gone", "a node will never run again")                                                 \
+    X(STALLED, "stalled", "a disk takes long for its next job")                                    \
+    X(FAULT, "fault", "a fault is made")                                                           \
+    X(LINKS, "links", "which links are cut has changed")                                           \
+    X(STORM, "storm", "many frames are lost and late")                                             \
+    X(CALM, "calm", "the storm is over")                                                           \
+    X(HEALED, "healed", "no more faults; the cluster must recover")                                \
+    X(STOPPED, "stopped", "the run was stopped here")                                              \
+    X(PASSED, "passed", "everything demanded was there")                                           \
+    X(FAILED, "failed", "an invariant is broken")
+
+enum kelp_sim_kind {
+#define KELP_SIM_KIND_ENUM(kind, name, words) KELP_SIM_##kind,
+    KELP_SIM_KINDS(KELP_SIM_KIND_ENUM)
+#undef KELP_SIM_KIND_ENUM
+        KELP_SIM_KIND_COUNT
+};
+
+enum kelp_sim_life {
+    KELP_SIM_LIFE_DOWN = 0,
+    KELP_SIM_LIFE_UP = 1,
+    KELP_SIM_LIFE_FAULTED = 2, /* runs and refuses to go on */
+    KELP_SIM_LIFE_GONE = 3,
+    KELP_SIM_LIFE_PAUSED = 4,
+};
+
+/* A node when a record was made. */
+struct kelp_sim_state {
+    enum kelp_sim_life life;
+    bool raft; /* it runs and belongs to a cluster: what follows is known */
+    enum kelp_role role;
+    kelp_term term;
+    kelp_id vote, leader; /* 0: none */
+    kelp_index first, commit, applied, durable;
+    struct kelp_pos last;
+};
+
+struct kelp_sim_event {
+    uint64_t number; /* of the event; what follows from one event has its number */
+    uint64_t record; /* 1, 2, ...: the order of the records */
+    kelp_ns at;      /* in the world */
+    enum kelp_sim_kind kind;
+    kelp_id node;                /* 0: the world */
+    struct kelp_sim_state state; /* of node */
+    uint32_t nodes;              /* how many there are */
+    const char *words;           /* what happened, as a clause; never NULL */
+    /* SENT LOST RECEIVED DROPPED; frame 0: no frame */
+    uint64_t frame; /* its name; copies of one share it */
+    kelp_id from, to;
+    enum kelp_lane lane;
+    uint32_t bytes;
+    kelp_ns sent_at, arrives_at; /* arrives_at of a lost one: KELP_NEVER */
+    bool again, damaged;         /* a copy of an earlier one; with flipped bits */
+    const char *type;            /* "append", "vote", "hello" ...; NULL: no frame */
+    /* a Raft message whole, NULL: another frame, or too damaged; entries of it: the last one's
+     * term, 0: none */
+    const struct kelp_message *message;
+    kelp_term entry_term;
+    const struct kelp_event *event; /* EVENT; else NULL */
+    /* ASKED ANSWERED CLIENT */
+    uint32_t client;
+    uint64_t token; /* names the request, 0: none */
+    kelp_ns until;  /* PAUSED STALLED: how long; else 0 */
+    /* LINKS: bit b of cut[a] says that nothing passes from node a + 1 to node b + 1 */
+    uint8_t cut[KELP_SIM_NODES_MAX];
+};
+
+/* kelp_sim_kind_name - the stable lower-case name of a kind.
+ * takes    kind   any value; an unknown one gets "?"
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_sim_kind_name(enum kelp_sim_kind kind);
+
+#define KELP_SIM_JSON_MAX 2048u
+
+/* kelp_sim_event_json - a record as one JSON object on one line, without the line's end; its fields
+ * are those of docs/traces.md.
+ * takes    event  not NULL
+ *          out    room for size bytes, final NUL included; KELP_SIM_JSON_MAX is enough
+ * returns  the length it would have needed, as snprintf does
+ * thread   any   cost  O(length)   source  - */
+KELP_API size_t kelp_sim_event_json(const struct kelp_sim_event *event, char *out, size_t size);
+
+/* ---- runs ---------------------------------------------------------------------------------- */
+
 struct kelp_sim_options {
     size_t size;           /* sizeof(struct kelp_sim_options), so that it may grow */
     uint32_t nodes;        /* 1..KELP_SIM_NODES_MAX; 0: the seed decides, mostly 5 */
@@ -90,10 +202,12 @@ struct kelp_sim_options {
     kelp_ns heal;          /* simulated time in which a healed cluster must have recovered; 60 s */
     uint64_t wall_unix_ms; /* what the nodes are told the wall clock says; must not matter */
     enum kelp_sim_break broken;
-    const struct kelp_sim_machine *machine;     /* borrowed; NULL: the built-in one */
-    const struct kelp_sim_workload *workload;   /* borrowed; NULL: what mix says; required
+    const struct kelp_sim_machine *machine;   /* borrowed; NULL: the built-in one */
+    const struct kelp_sim_workload *workload; /* borrowed; NULL: what mix says; required
                                                * with machine */
-    void (*trace)(void *ctx, const char *line); /* one line an event; NULL: none, much faster */
+    /* Called for each record of what happens; NULL: none, and then they cost nothing. The record
+     * and what it points to are valid during the call. It must not change the run. */
+    void (*trace)(void *ctx, const struct kelp_sim_event *event);
     void *trace_ctx;
     /* Borrowed; data NULL: every choice comes from the seed. Else the choices of the run, as bytes:
      * any bytes are a run, a prefix is a smaller one, zeros are mild (a fuzzer's input; a case that
@@ -106,6 +220,7 @@ struct kelp_sim_options {
      * Needs machine. */
     const struct kelp_sim_machine *model;
     enum kelp_sim_mix mix; /* what the built-in clients ask for */
+    uint64_t until;        /* stop after so many events, with the story told; 0: play to the end */
 };
 
 struct kelp_sim_report {
@@ -114,6 +229,7 @@ struct kelp_sim_report {
     kelp_ns simulated; /* how much time passed in the world */
     uint32_t nodes;
     bool passed;
+    bool stopped; /* at options.until: nothing broke up to there, the end was not judged */
     uint64_t requests, done, refused, lost, unknown, abandoned; /* clients' requests and outcomes */
     uint64_t frames, frames_lost, frames_repeated, frames_damaged, crashes, power_cuts, pauses,
         cuts, stalls, restarts, elections, commits, snapshots, torn_sectors, recovery_crashes,
@@ -121,7 +237,7 @@ struct kelp_sim_report {
     uint64_t marks[KELP_SIM_MARKS_MAX]; /* how often each enum kelp_event_type happened */
     char invariant[64];                 /* FAIL: "I09 StateMachineSafety" */
     char message[512];                  /* FAIL: what was expected and what was there */
-    char story[8192];                   /* FAIL: every node in a line, and its last events */
+    char story[8192];                   /* FAIL, stopped: every node in a line, its last events */
 };
 
 /* kelp_sim_options_default - five nodes mostly, 60 s of faults, 60 s to heal, built-in workload.
@@ -133,7 +249,8 @@ KELP_API struct kelp_sim_options kelp_sim_options_default(void);
  * takes    seed     any number
  *          options  borrowed; NULL: the defaults
  *          report   filled whole
- * returns  true: passed; false: report->invariant, message and story say what broke
+ * returns  true: passed, or stopped at options->until; false: report->invariant, message and story
+ *          say what broke
  * errors   a failed assertion inside a node prints the seed and aborts, as it does in production;
  *          too little memory or bad options end the run as failed with "options" or "memory"
  * thread   any, one run at a time per process (the assertion hook is set during the run)
@@ -141,8 +258,8 @@ KELP_API struct kelp_sim_options kelp_sim_options_default(void);
 KELP_API bool kelp_sim_run(uint64_t seed, const struct kelp_sim_options *options,
                            struct kelp_sim_report *report);
 
-/* kelp_sim_line - the one line a single seed ends with: "seed S events N hash HEX PASS", or
- * "... FAIL invariant".
+/* kelp_sim_line - the one line a single seed ends with: "seed S events N hash HEX PASS",
+ * "... FAIL invariant", or "... STOPPED".
  * takes    report   filled by kelp_sim_run
  *          out      room for size bytes, final NUL included; KELP_SIM_LINE_MAX is enough
  * returns  the length it would have needed, as snprintf does

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/min.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 
 #define MS       ((kelp_ns)1000000)
@@ -131,16 +132,46 @@ static void outcome_breaks(struct world *w, struct outcome *o)
     if (w->options.broken == KELP_SIM_BREAK_FALSE_REFUSED) o->outcome = KELP_REFUSED;
 }
 
-static void request_trace(struct world *w, const struct client *c, const struct request *q,
-                          const char *what, kelp_index at, uint64_t value)
+static const char *request_verb(const struct request *q)
 {
-    char line[160];
-    if (w->options.trace == NULL) return;
-    (void)snprintf(line, sizeof line,
-                   "client %u on node %u: %s %llx of register %u: %s at %llu, %llx", c->number,
-                   c->node + 1u, q->read ? "read" : "write", (unsigned long long)q->token, q->name,
-                   what, (unsigned long long)at, (unsigned long long)value);
-    w->options.trace(w->options.trace_ctx, line);
+    if (q->read) return "reads";
+    switch ((enum machine_kind)q->more.kind) {
+    case MACHINE_SET: return "writes";
+    case MACHINE_SWAP: return "swaps";
+    case MACHINE_COUNT: return "counts";
+    case MACHINE_APPEND: return "appends to";
+    case MACHINE_SEVERAL: return "writes several,";
+    case MACHINE_KINDS: break;
+    }
+    return "asks";
+}
+
+static void asked_trace(struct world *w, const struct client *c, const struct request *q)
+{
+    char words[96], value[40] = "";
+    if (w->tracer == NULL) return;
+    if (!q->read && q->more.kind != MACHINE_COUNT)
+        (void)snprintf(value, sizeof value, " = %llx", (unsigned long long)q->value);
+    (void)snprintf(words, sizeof words, "%s r%u%s", request_verb(q), q->name, value);
+    trace_client_told(w, KELP_SIM_ASKED, c->node, c->number, q->token, words);
+}
+
+static void answered_trace(struct world *w, const struct outcome *o)
+{
+    char words[160];
+    if (w->tracer == NULL) return;
+    const struct client *c = &w->clients.clients[o->client];
+    const struct request *q = &o->request;
+    if (o->outcome != KELP_DONE)
+        (void)snprintf(words, sizeof words, "%s r%u: %s %s", request_verb(q), q->name,
+                       kelp_outcome_name(o->outcome), kelp_reason_name(o->reason));
+    else if (q->read && o->result_len >= 8)
+        (void)snprintf(words, sizeof words, "r%u is %llx", q->name,
+                       (unsigned long long)load_u64(o->result));
+    else
+        (void)snprintf(words, sizeof words, "%s r%u: DONE %llu@%llu", request_verb(q), q->name,
+                       (unsigned long long)o->pos.index, (unsigned long long)o->pos.term.v);
+    trace_client_told(w, KELP_SIM_ANSWERED, c->node, o->client, q->token, words);
 }
 
 /* What stands at a name that is swapped, so that swaps find what they expect. */
@@ -162,12 +193,10 @@ static void outcome_judge(struct world *w, struct outcome *o)
     struct kelp_bytes result = {o->result, min_u64(o->result_len, sizeof o->result)};
     const struct request *q = &o->request;
     const struct kelp_sim_workload *own = w->options.workload;
+    answered_trace(w, o);
     if (own != NULL && own->outcome != NULL)
         own->outcome(own->ctx, o->client, q->token, o->outcome, o->reason, o->pos, result);
     if (own != NULL) return;
-    request_trace(w, c, q, kelp_reason_name(o->reason), o->pos.index,
-                  result.len >= 8 ? load_u64(result.data) : 0);
-    request_trace(w, c, q, kelp_outcome_name(o->outcome), o->pos.index, q->value);
     struct checker_request asked = {.name = q->name,
                                     .more = q->more,
                                     .value = q->value,
@@ -357,7 +386,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     q->deadline = now + w->swarm.deadline;
     q->commit_at_call = checker_commit(w->checker);
     w->report->requests++;
-    request_trace(w, c, q, "asked", q->commit_at_call, q->value);
+    asked_trace(w, c, q);
     q->place = (uint8_t)((c->first + c->count) % PIPELINE_MAX);
     q->process = c->processes[q->place];
     bool stale = w->options.broken == KELP_SIM_BREAK_STALE_READ ||

@@ -5,9 +5,8 @@
  * One partition at a time: the next one takes its place. A node may be lost, for good (an emptied
  * directory) or until it is started again (a failed sync), but never so many that the others are no
  * quorum. */
-#include <stdio.h>
-
 #include "base/min.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 
 #define MS ((kelp_ns)1000000)
@@ -232,14 +231,6 @@ static void fault_happens(struct world *w, enum sim_fault fault)
     }
 }
 
-static void fault_trace(struct world *w, enum sim_fault fault)
-{
-    if (w->options.trace == NULL) return;
-    char line[64];
-    (void)snprintf(line, sizeof line, "fault: %s", sim_fault_name(fault));
-    w->options.trace(w->options.trace_ctx, line);
-}
-
 void nemesis_next(struct world *w)
 {
     if (w->swarm.weight_sum == 0) return;
@@ -248,7 +239,8 @@ void nemesis_next(struct world *w)
     while (pick >= w->swarm.weights[fault])
         pick -= w->swarm.weights[fault++];
     world_trace(w, EVENT_FAULT, 0, fault);
-    fault_trace(w, (enum sim_fault)fault);
+    if (fault != FAULT_NONE)
+        trace_words(w, KELP_SIM_FAULT, NODES_MAX, sim_fault_name((enum sim_fault)fault));
     w->report->faults += fault != FAULT_NONE;
     fault_happens(w, (enum sim_fault)fault);
     next_later(w);

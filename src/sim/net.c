@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "base/min.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 
 #define MS           ((kelp_ns)1000000)
@@ -46,6 +47,8 @@ struct packet *net_packet(struct world *w, size_t len)
     p->references = 1;
     p->len = (uint32_t)len;
     p->damaged = p->replayed = false;
+    p->number = ++w->net.packets;
+    p->sent_at = w->now;
     return p;
 }
 
@@ -254,6 +257,7 @@ static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_
     }
     p->references++;
     l->on_the_way[way]++;
+    trace_frame(w, KELP_SIM_SENT, p, at, "");
     world_push(w, at, EVENT_FRAME, p->to, 0, p);
 }
 
@@ -272,6 +276,7 @@ void net_send(struct world *w, struct link *l, struct packet *p)
     if (w->net.cut[p->from][p->to] || fate >= lost) {
         w->report->frames_lost++;
         w->report->faults += fate >= lost;
+        trace_frame(w, KELP_SIM_LOST, p, KELP_NEVER, fate >= lost ? "lost" : "cut");
         net_packet_drop(w, p);
         return;
     }
@@ -437,7 +442,10 @@ void net_frame_arrives(struct world *w, struct packet *p)
     l->on_the_way[way] -= l->on_the_way[way] > 0;
     if (n->driver != NULL) {
         world_trace(w, EVENT_FRAME, p->to, watch_frame_hash(p));
+        trace_frame(w, KELP_SIM_RECEIVED, p, w->now, "");
         packet_arrives(w, p);
+    } else {
+        trace_frame(w, KELP_SIM_DROPPED, p, w->now, "nobody is there");
     }
     net_packet_drop(w, p);
 }

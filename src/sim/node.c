@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 
 #define MS         ((kelp_ns)1000000)
@@ -184,11 +185,7 @@ static void node_note(void *ctx, int level, const char *line)
     struct node *n = ctx;
     (void)level;
     (void)snprintf(n->note, sizeof n->note, "%s", line);
-    if (n->world->options.trace != NULL) {
-        char text[256];
-        (void)snprintf(text, sizeof text, "node %u: %s", n->slot + 1, line);
-        n->world->options.trace(n->world->options.trace_ctx, text);
-    }
+    trace_words(n->world, KELP_SIM_NOTE, n->slot, line);
 }
 
 /* ---- making, once a run ---- */

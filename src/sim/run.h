@@ -10,6 +10,7 @@
 struct sim_play {
     const struct draw_case *choices; /* borrowed; NULL: what the seed expands to */
     struct draw_case *keep;          /* NULL, or initialised: what was drawn is appended */
+    size_t *used;                    /* NULL, or room for STREAM_COUNT: bytes drawn of each */
 };
 
 /* sim_run - as kelp_sim_run; with kept choices played again it does the same events. */

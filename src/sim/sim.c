@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/min.h"
 #include "sim/run.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 
 _Static_assert(KELP_SIM_MIX_COUNT == MACHINE_KINDS + 1, "a mix is a kind, or the seed's");
@@ -39,9 +40,11 @@ static void assertion_failed(const char *expression, const char *file, int line)
     (void)fprintf(stderr, "seed %llu events %llu hash %016llx FAIL assertion\n",
                   (unsigned long long)running->seed, (unsigned long long)running->report->events,
                   (unsigned long long)running->hash);
-    if (running->options.machine == NULL) /* else only its own program can */
-        (void)fprintf(stderr, "again: kelp sim run --seed %llu\n",
-                      (unsigned long long)running->seed);
+    bool by_seed = running->options.machine == NULL && running->options.choices.data == NULL;
+    if (by_seed && running->report->events > 1) /* else only its own program, or its case, can */
+        (void)fprintf(stderr, "up to the event before: kelp sim run --seed %llu --until %llu\n",
+                      (unsigned long long)running->seed,
+                      (unsigned long long)running->report->events - 1);
 }
 
 /* ---- a world ---- */
@@ -81,6 +84,7 @@ static bool world_make(struct world *w)
         if (w->model == NULL) return false;
     }
     net_make(w);
+    trace_began(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         w->members[i].id = i + 1;
         (void)snprintf(w->members[i].peer.text, sizeof w->members[i].peer.text, "node-%u:7101",
@@ -146,6 +150,21 @@ static bool run_refused(struct kelp_sim_report *report, const char *invariant, c
     return false;
 }
 
+static void end_trace(struct world *w)
+{
+    char words[600];
+    const struct kelp_sim_report *r = w->report;
+    trace_settle(w);
+    if (r->stopped) {
+        trace_words(w, KELP_SIM_STOPPED, NODES_MAX, "stopped here");
+    } else if (r->passed) {
+        trace_words(w, KELP_SIM_PASSED, NODES_MAX, "everything demanded was there");
+    } else {
+        (void)snprintf(words, sizeof words, "%s: %s", r->invariant, r->message);
+        trace_words(w, KELP_SIM_FAILED, NODES_MAX, words);
+    }
+}
+
 bool sim_run(uint64_t seed, const struct kelp_sim_options *options, const struct sim_play *play,
              struct kelp_sim_report *report)
 {
@@ -163,12 +182,16 @@ bool sim_run(uint64_t seed, const struct kelp_sim_options *options, const struct
     streams_make(w, play);
     if (w->options.workload != NULL && w->options.workload->begin != NULL)
         w->options.workload->begin(w->options.workload->ctx);
-    bool made = world_make(w);
-    if (made && world_run(w)) workload_judge(w);
+    bool made = trace_make(w) && world_make(w);
+    if (made && world_run(w) && !report->stopped) workload_judge(w);
     report->passed = made && !world_failed(w);
     report->hash = w->hash;
     if (w->checker != NULL) report->commits = checker_commit(w->checker);
-    if (w->checker != NULL && !report->passed) story_tell(w);
+    if (w->checker != NULL && (!report->passed || report->stopped)) story_tell(w);
+    if (made) end_trace(w);
+    for (unsigned i = 0; play->used != NULL && i < STREAM_COUNT; i++)
+        play->used[i] = stream(w, (enum stream)i)->at;
+    trace_unmake(w);
     world_unmake(w);
     assert_hook_set(NULL);
     running = NULL;
@@ -198,7 +221,10 @@ size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, size_t siz
 {
     int len = snprintf(out, size, "seed %llu events %llu hash %016llx %s%s",
                        (unsigned long long)report->seed, (unsigned long long)report->events,
-                       (unsigned long long)report->hash, report->passed ? "PASS" : "FAIL ",
+                       (unsigned long long)report->hash,
+                       report->stopped  ? "STOPPED"
+                       : report->passed ? "PASS"
+                                        : "FAIL ",
                        report->passed ? "" : report->invariant);
     return len > 0 ? (size_t)len : 0;
 }

@@ -65,18 +65,18 @@ void story_tell(struct world *w)
     struct kelp_sim_report *r = w->report;
     struct teller t = {r->story, sizeof r->story};
     r->story[0] = '\0';
-    (void)snprintf(r->invariant, sizeof r->invariant, "%s", checker_invariant(w->checker));
-    (void)snprintf(r->message, sizeof r->message, "%s", checker_message(w->checker));
+    if (!r->stopped) {
+        (void)snprintf(r->invariant, sizeof r->invariant, "%s", checker_invariant(w->checker));
+        (void)snprintf(r->message, sizeof r->message, "%s", checker_message(w->checker));
+    }
     tell(&t, "seed %llu, event %llu, %llu.%06llu ms, %s; committed %llu\n",
          (unsigned long long)w->seed, (unsigned long long)r->events,
          (unsigned long long)(w->now / 1000000), (unsigned long long)(w->now % 1000000),
          w->healing ? "healing" : "under faults", (unsigned long long)checker_commit(w->checker));
-    tell(&t, "%s: %s\n", r->invariant, r->message);
+    if (!r->stopped) tell(&t, "%s: %s\n", r->invariant, r->message);
     for (unsigned i = 0; i < w->node_count; i++)
         tell_node(&t, &w->nodes[i]);
-    if (w->options.machine == NULL)
-        tell(&t, "again: kelp sim run --seed %llu\n", (unsigned long long)w->seed);
-    else /* only its own program has that machine */
+    if (w->options.machine != NULL) /* only its own program has that machine */
         tell(&t, "again: kelp_sim_run with seed %llu, machine and workload the same\n",
              (unsigned long long)w->seed);
 }

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 #include "wire/entry.h"
 
@@ -196,12 +197,7 @@ void sim_watch_event(struct node *n, const struct kelp_event *event)
     }
     if (event->type == KELP_EV_VOTE_OWN_COUNTED)
         checker_own_vote(w->checker, n->slot, event->term.v);
-    if (w->options.trace != NULL) {
-        char text[160], line[224];
-        (void)kelp_describe_event(event, text, sizeof text);
-        (void)snprintf(line, sizeof line, "node %u: %s", n->slot + 1u, text);
-        w->options.trace(w->options.trace_ctx, line);
-    }
+    trace_event(n, event);
 }
 
 /* When many saves are open the core holds entries back that it has: they are read from the driver's

@@ -5,8 +5,7 @@
  * election timeouts, a client's write must commit, every open request must be answered, and all
  * nodes that were not lost for good must have applied the same. */
 #include "sim/world.h"
-
-#include <stdio.h>
+#include "sim/trace.h"
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -28,43 +27,13 @@ void world_push(struct world *w, kelp_ns at, enum event_kind kind, unsigned node
     if (!heap_push(&w->heap, event)) checker_fail(w->checker, RULE_W02, "out of memory");
 }
 
-static const char *event_name(enum event_kind kind)
-{
-    switch (kind) {
-    case EVENT_FRAME: return "frame";
-    case EVENT_DIAL: return "dial";
-    case EVENT_DIAL_LATE: return "dial-late";
-    case EVENT_CLOSED: return "closed";
-    case EVENT_START: return "start";
-    case EVENT_CLIENT: return "client";
-    case EVENT_FAULT: return "fault";
-    case EVENT_MEND: return "mend";
-    case EVENT_FLAP: return "flap";
-    case EVENT_HEAL: return "heal";
-    case EVENT_WAKE: return "wake";
-    case EVENT_SAVED: return "saved";
-    case EVENT_APPLIED: return "applied";
-    }
-    return "?";
-}
-
-static void trace_line(struct world *w, enum event_kind kind, unsigned node, uint64_t what)
-{
-    char line[160];
-    (void)snprintf(line, sizeof line, "%8llu %12llu.%06llu ms node %u %-9s %016llx",
-                   (unsigned long long)w->report->events, (unsigned long long)(w->now / 1000000),
-                   (unsigned long long)(w->now % 1000000), node + 1, event_name(kind),
-                   (unsigned long long)what);
-    w->options.trace(w->options.trace_ctx, line);
-}
-
 /* Every event goes into the hash: when, what, where, and what it carried. */
 void world_trace(struct world *w, enum event_kind kind, unsigned node, uint64_t what)
 {
     w->hash = hash_mix(w->hash, w->now ^ (uint64_t)kind << 56 ^ (uint64_t)node << 48);
     w->hash = hash_mix(w->hash, what);
     w->report->events++;
-    if (w->options.trace != NULL) trace_line(w, kind, node, what);
+    trace_turn(w, kind, node, what);
 }
 
 /* ---- healing ---- */
@@ -264,11 +233,18 @@ static void world_step(struct world *w)
         node_moment(due, kind);
     }
     clients_judge(w);
+    trace_settle(w);
+}
+
+/* The options may ask to stop after so many events. */
+static bool world_stops(const struct world *w)
+{
+    return w->options.until != 0 && w->report->events >= w->options.until;
 }
 
 bool world_run(struct world *w)
 {
-    for (uint64_t step = 1; !w->ended && !world_failed(w); step++) {
+    for (uint64_t step = 1; !w->ended && !world_failed(w) && !world_stops(w); step++) {
         world_step(w);
         if (w->healing) heal_look(w);
         if (step % LOOK_EVERY == 0) {
@@ -278,5 +254,7 @@ bool world_run(struct world *w)
         }
     }
     w->report->simulated = w->now;
+    w->report->stopped = !w->ended && !world_failed(w);
+    if (w->report->stopped) return true;
     return !world_failed(w) && record_judge(w) && !world_failed(w);
 }

@@ -53,6 +53,8 @@ struct packet {
     uint8_t lane, kind;
     bool damaged, replayed;
     uint64_t connection;
+    uint64_t number; /* its name in the trace */
+    kelp_ns sent_at;
     uint8_t data[];
 };
 
@@ -71,6 +73,7 @@ struct link {
 struct net {
     struct link links[LINKS_MAX];
     uint64_t connections; /* made so far */
+    uint64_t packets;     /* made so far */
     bool cut[NODES_MAX][NODES_MAX];
     uint64_t partition; /* number of the last one; the only one that may be mended */
     uint64_t storm;     /* number of the last one */
@@ -219,8 +222,11 @@ struct clients {
     uint64_t done_after_heal;
 };
 
+struct tracer; /* trace.c */
+
 struct world {
     struct kelp_sim_options options;
+    struct tracer *tracer; /* NULL: nobody reads the trace */
     struct kelp_sim_report *report;
     struct checker *checker;
     struct swarm swarm;

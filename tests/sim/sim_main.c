@@ -10,9 +10,11 @@
 
 #include "kelp/sim.h"
 
-static void print_line(void *ctx, const char *line)
+static void print_record(void *ctx, const struct kelp_sim_event *event)
 {
+    char line[KELP_SIM_JSON_MAX];
     (void)ctx;
+    (void)kelp_sim_event_json(event, line, sizeof line);
     (void)puts(line);
 }
 
@@ -57,7 +59,7 @@ int main(int argc, char **argv)
     uint64_t first = strtoull(argv[1], NULL, 0), count = 1;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "trace") == 0)
-            options.trace = print_line;
+            options.trace = print_record;
         else if (strncmp(argv[i], "broken=", 7) == 0)
             options.broken = (enum kelp_sim_break)strtoul(argv[i] + 7, NULL, 10);
         else if (strncmp(argv[i], "mix=", 4) == 0)
