@@ -383,4 +383,51 @@ KELP_API struct kelp_sim_scope kelp_sim_scope_default(void);
 KELP_API bool kelp_sim_explore(const struct kelp_sim_scope *scope,
                                struct kelp_sim_scope_report *report);
 
+/* ---- the smallest schedule that fails ------------------------------------------------------- */
+
+/* How large a failing run is. */
+struct kelp_sim_size {
+    uint64_t faults;   /* made on purpose: crashes, pauses, partitions ... */
+    uint64_t frames;   /* lost, repeated and damaged ones */
+    uint64_t requests; /* of clients */
+    uint64_t events;
+    uint64_t choices; /* bytes that are not zero */
+    uint32_t nodes;
+    kelp_ns simulated;
+};
+
+/* A smaller run that breaks the same invariant. choices and words are owned: give them back with
+ * kelp_sim_shrunk_free. */
+struct kelp_sim_shrunk {
+    uint64_t runs, kept;       /* tried; and how many of them were smaller and failed alike */
+    bool whole;                /* nothing smaller was found in a whole round; else it was stopped */
+    kelp_ns hurt;              /* for kelp_sim_options.hurt, with choices */
+    struct kelp_bytes choices; /* for kelp_sim_options.choices: a case */
+    struct kelp_sim_size before, after;
+    char *words;                   /* what is left: a sentence a line, with times and nodes */
+    struct kelp_sim_report report; /* of the smallest run */
+};
+
+/* kelp_sim_shrink - look for the smallest run that breaks the invariant that this one breaks.
+ * takes    seed      of a run that fails
+ *          options   borrowed, as for kelp_sim_run; NULL: the defaults; its choices are where to
+ *                    start from; trace and until are not used
+ *          go_on     asked before each run with what was found so far (choices and words are not
+ *                    there yet); false: stop and take the smallest. NULL: until it is whole
+ *          ctx       for go_on
+ *          out       filled; to be freed if true was returned
+ * returns  true: out is a run that fails alike, the same each time if never stopped; false: the
+ *          run passes (out->report.passed), or there was no memory (out->report.invariant says so)
+ * errors   a run that ends in a failed assertion ends the process, as in kelp_sim_run
+ * thread   as kelp_sim_run   cost  hundreds to thousands of runs   source  delta debugging: Zeller,
+ *          Hildebrandt, "Simplifying and isolating failure-inducing input", IEEE TSE 2002 */
+KELP_API bool kelp_sim_shrink(uint64_t seed, const struct kelp_sim_options *options,
+                              bool (*go_on)(void *ctx, const struct kelp_sim_shrunk *so_far),
+                              void *ctx, struct kelp_sim_shrunk *out);
+
+/* kelp_sim_shrunk_free - give back what a result owns; a zeroed one is fine.
+ * takes    shrunk   not NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API void kelp_sim_shrunk_free(struct kelp_sim_shrunk *shrunk);
+
 #endif

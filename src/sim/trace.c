@@ -31,7 +31,8 @@ struct tracer {
     char words[WORDS_MAX];
     uint64_t records;
     struct told told[NODES_MAX];
-    bool cut[NODES_MAX][NODES_MAX], stormy;
+    uint8_t cut[NODES_MAX]; /* as in the record */
+    bool stormy;
     struct kelp_message message;
     struct wire_config configs[2];
     struct kelp_entry_info infos[INFOS_MAX];
@@ -425,17 +426,19 @@ static void links_words(const struct world *w, char *out, size_t size)
 static void links_settle(struct world *w)
 {
     struct tracer *t = w->tracer;
-    if (memcmp(t->cut, w->net.cut, sizeof t->cut) == 0) return;
-    memcpy(t->cut, w->net.cut, sizeof t->cut);
-    struct kelp_sim_event *e = record_begin(w, KELP_SIM_LINKS, NODES_MAX);
+    uint8_t cut[NODES_MAX] = {0};
     bool any = false;
     for (unsigned a = 0; a < w->node_count; a++) {
         for (unsigned b = 0; b < w->node_count; b++) {
             if (a == b || !w->net.cut[a][b]) continue;
-            e->cut[a] |= (uint8_t)(1u << b);
+            cut[a] |= (uint8_t)(1u << b);
             any = true;
         }
     }
+    if (memcmp(t->cut, cut, sizeof cut) == 0) return;
+    memcpy(t->cut, cut, sizeof cut);
+    struct kelp_sim_event *e = record_begin(w, KELP_SIM_LINKS, NODES_MAX);
+    memcpy(e->cut, cut, sizeof cut);
     char text[256] = "";
     if (!any)
         (void)snprintf(t->words, WORDS_MAX, "all links are whole");
