@@ -50,8 +50,9 @@ mutants: test-deps ## seeded bugs that the tests must find; M=name: those whose 
 lab: ## clusters on network namespaces: not in this version
 	$(NOT_YET)
 
-soak: ## HOURS= of everything at once: not in this version
-	$(NOT_YET)
+soak: build ## simulator runs for HOURS= or until Ctrl-C, failures and their cases in build/soak/
+	@build/kelp sim soak --jobs $$(nproc) --out build/soak $(if $(HOURS),--hours $(HOURS)) \
+	    $(if $(SEED),--seed $(SEED))
 
 tidy: build-deps ## check the conventions, rewrite docs/paper-map.md
 	$(call configure,release,build)

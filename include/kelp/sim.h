@@ -85,7 +85,7 @@ enum kelp_sim_mix {
 };
 #define KELP_SIM_MIX_COUNT 6u
 
-/* ---- the trace: what happens in a run, as records; text, JSON and pictures are readers -------- */
+/* ---- the trace: what happens in a run, as records; text, JSON and pictures are readers ------- */
 
 /* name, one clause for people. What the nodes do: */
 #define KELP_SIM_KINDS(X)                                                                          \

@@ -38,16 +38,17 @@ static const struct verb verbs[] = {
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
     {"sim",
-     "run [--seed S] [--seeds N] [--jobs J] | explore [--depth N] ... | check FILE | scenario FILE "
-     "[--rewrite | --step]",
+     "run|shrink|soak [FLAGS] | explore [--depth N] ... | check FILE | "
+     "scenario FILE [--rewrite | --step]",
      "simulate a whole cluster under faults",
      "\nrun: 60 simulated seconds of faults for each seed from S on, then healing; the same seed\n"
-     "gives the same events everywhere. explore: every interleaving in a small scope; `kelp sim\n"
-     "explore --help` says more. scenario: play one story and compare its transcript, or tell it\n"
-     "--step by step; `kelp sim scenario --help` says more. check: is a recorded\n"
-     "client history linearizable? Exits 0 yes, 1 no or undecided, 2 malformed; docs/histories.md "
-     "has\n"
-     "the form, - is standard input.\n",
+     "gives the same events everywhere. A single seed that fails is shrunk.\n"
+     "shrink: the smallest schedule that fails like this one. soak: seeds until Ctrl-C.\n"
+     "explore: every interleaving in a small scope; `kelp sim explore --help` says more.\n"
+     "scenario: play one story and compare its transcript, or tell it --step by step;\n"
+     "`kelp sim scenario --help` says more. check: is a recorded client history linearizable?\n"
+     "Exits 0 yes, 1 no or undecided, 2 malformed; docs/histories.md has the form, - is standard\n"
+     "input.\n",
      sim_verb},
 };
 

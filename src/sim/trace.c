@@ -475,11 +475,10 @@ void trace_began(struct world *w)
     (void)record_begin(w, KELP_SIM_BEGAN, NODES_MAX);
     (void)snprintf(w->tracer->words, WORDS_MAX,
                    "seed %llu: %u nodes, heartbeat %llu ms, election %llu..%llu ms, "
-                   "links %llu.%03llu..%llu ms, lost %u.%02u %%, %u clients",
+                   "links %llu..%llu us, lost %u.%02u %%, %u clients",
                    (ull)w->seed, w->node_count, (ull)(s->heartbeat / MS),
                    (ull)(s->election_min / MS), (ull)(s->election_max / MS),
-                   (ull)(s->delay_min / MS), (ull)(s->delay_min / 1000 % 1000),
-                   (ull)((s->delay_min + s->delay_range) / MS), s->lost * 100 / 65536,
-                   s->lost * 10000 / 65536 % 100, s->clients);
+                   (ull)(s->delay_min / 1000), (ull)((s->delay_min + s->delay_range) / 1000),
+                   s->lost * 100 / 65536, s->lost * 10000 / 65536 % 100, s->clients);
     record_end(w);
 }

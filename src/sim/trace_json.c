@@ -143,9 +143,21 @@ static void put_frame(struct line *l, const struct kelp_sim_event *e)
     if (e->message != NULL) put_message(l, e->message, e->entry_term);
 }
 
+static const char *level_name(enum kelp_level level)
+{
+    switch (level) {
+    case KELP_ERROR: return "error";
+    case KELP_WARN: return "warn";
+    case KELP_INFO: return "info";
+    case KELP_DEBUG: return "debug";
+    }
+    return "?";
+}
+
 static void put_event(struct line *l, const struct kelp_event *event)
 {
     put_text(l, "event", kelp_event_name((enum kelp_event_type)event->type));
+    put_text(l, "level", level_name(kelp_event_level((enum kelp_event_type)event->type)));
     put_some(l, "peer", event->peer);
     if (event->pos.index != 0 || event->pos.term.v != 0) put_pos(l, "pos", event->pos);
     put_some(l, "value", event->value);

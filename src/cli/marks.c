@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marks.c - the events that many simulated runs never hit.
+ *
+ * An event stands in a branch that exists for one reason (event.h), so one that never happens is a
+ * branch that no run has seen: either it cannot happen in a simulated cluster, and this table says
+ * why and which tests see to it instead, or the simulator is missing something. A row whose event
+ * does happen is not looked at. */
+#include <string.h>
+
+#include "base/min.h"
+#include "cli/sim.h"
+
+static const struct {
+    const char *name, *why;
+} excused[] = {
+    /* every node of a simulated cluster is a voter for ever until its members can change */
+    {"CAMPAIGN_NOT_VOTER", "no learners without changes of members; scenario elect"},
+    {"VOTE_REFUSED_REMOVED", "nobody is removed without changes of members; scenario elect"},
+    {"VOTE_ANSWER_NOT_VOTER", "no learners without changes of members; scenario elect"},
+    {"MESSAGE_UNKNOWN_SENDER", "nobody joins without changes of members; scenario member"},
+    {"STRANGERS_FULL", "nobody joins without changes of members; scenario limits"},
+    {"CONFIG_ADOPTED", "no changes of members yet; scenario member"},
+    {"CONFIG_REVERTED", "no changes of members yet; scenario member"},
+    {"CONFIG_COMMITTED", "no changes of members yet; scenario member"},
+    /* what would be a bug: an invariant ends the run before, or nobody sends it */
+    {"TWO_LEADERS", "ElectionSafety ends the run at the election; scenario elect"},
+    {"COMMIT_CONFLICT", "a leader would have to contradict what is committed; scenario commit"},
+    {"MATCH_BEYOND_LOG", "only a peer that lies claims it; scenario replicate"},
+    {"MESSAGE_MALFORMED", "what a core sends makes sense; scenario replicate, tests/core"},
+    {"MESSAGE_NOT_FOR_US", "a connection names both its ends; scenario replicate"},
+    /* what comes with later parts */
+    {"PEER_NEEDS_SNAPSHOT", "logs are kept for all while snapshots do not travel; tests/core"},
+    {"LOOKUP_FAILED", "a read that fails faults the node in its driver; scenario replicate"},
+    {"PROPOSE_TOO_LARGE", "clients of a run ask for less than the limit; scenario limits"},
+};
+
+struct seen {
+    size_t unexplained;
+};
+
+static const char *excuse(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(excused); i++) {
+        if (strcmp(excused[i].name, name) == 0) return excused[i].why;
+    }
+    return NULL;
+}
+
+static void print_mark(void *ctx, const char *name)
+{
+    struct seen *seen = ctx;
+    const char *why = excuse(name);
+    if (why != NULL) {
+        (void)printf("never hit: %-28s %s%s%s\n", name, print_colour(PRINT_DIM), why, print_end());
+        return;
+    }
+    seen->unexplained++;
+    (void)printf("never hit: %s%-28s UNEXPLAINED%s\n", print_colour(PRINT_RED), name, print_end());
+}
+
+size_t marks_print(const struct kelp_sim_total *total)
+{
+    struct seen seen = {0};
+    (void)kelp_sim_unmarked(total, print_mark, &seen);
+    return seen.unexplained;
+}
