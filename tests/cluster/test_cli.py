@@ -73,8 +73,7 @@ def test_a_directory_of_something_else_is_not_called_damaged(program, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["bench"], ["top"], ["members"], ["transfer"], ["doctor"],
-                                   ["snapshot", "now"], ["log", "verify", "x"],
-                                   ["sim", "check", "x"]])
+                                   ["snapshot", "now"], ["log", "verify", "x"]])
 def test_what_is_not_built_yet_says_so(program, words):
     said = run(program, *words)
     assert said.returncode == 2 and one_line(said.stderr), said.stderr
