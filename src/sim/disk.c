@@ -15,48 +15,9 @@
 #include "base/assert.h"
 #include "base/fault.h"
 #include "base/min.h"
-#include "sim/image.h"
+#include "sim/disk_room.h"
 
 #define ROOM_MIN 64u
-
-struct name {
-    char path[FILE_NAME_MAX];
-    struct image *image; /* NULL: a directory */
-};
-
-enum change_kind { CHANGE_PUT, CHANGE_DROP, CHANGE_MOVE };
-
-struct change {
-    uint8_t kind;
-    char path[FILE_NAME_MAX], to[FILE_NAME_MAX];
-    struct image *image;
-};
-
-struct table {
-    struct name *names;
-    size_t count, room;
-};
-
-struct sim_disk {
-    struct prng prng;
-    uint64_t capacity, budget;
-    uint32_t tear_bytes;
-    bool fail_sync;
-    const char *lie;
-    struct table seen, durable;
-    struct change *changes;
-    size_t change_count, change_room;
-    struct file *open_files;
-    struct image *images;
-    struct sim_disk_stats stats;
-};
-
-struct file {
-    struct file *next;
-    struct image *image;
-    bool lies, lock;
-    char path[FILE_NAME_MAX];
-};
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -70,7 +31,7 @@ static void *grown(void *array, size_t *room, size_t count, size_t size)
     return more;
 }
 
-static struct name *table_find(struct table *t, const char *path)
+struct name *disk_table_find(struct table *t, const char *path)
 {
     for (size_t i = 0; i < t->count; i++) {
         if (strcmp(t->names[i].path, path) == 0) return &t->names[i];
@@ -78,12 +39,12 @@ static struct name *table_find(struct table *t, const char *path)
     return NULL;
 }
 
-static void image_hold(struct image *image)
+void disk_image_hold(struct image *image)
 {
     if (image != NULL) image->references++;
 }
 
-static void image_release(struct sim_disk *d, struct image *image)
+void disk_image_release(struct sim_disk *d, struct image *image)
 {
     if (image == NULL || --image->references > 0) return;
     struct image **at = &d->images;
@@ -95,23 +56,23 @@ static void image_release(struct sim_disk *d, struct image *image)
 
 static void table_put(struct sim_disk *d, struct table *t, const char *path, struct image *image)
 {
-    struct name *n = table_find(t, path);
-    image_hold(image);
+    struct name *n = disk_table_find(t, path);
+    disk_image_hold(image);
     if (n == NULL) {
         t->names = grown(t->names, &t->room, t->count, sizeof *n);
         n = &t->names[t->count++];
         memcpy(n->path, path, strlen(path) + 1);
     } else {
-        image_release(d, n->image);
+        disk_image_release(d, n->image);
     }
     n->image = image;
 }
 
 static void table_drop(struct sim_disk *d, struct table *t, const char *path)
 {
-    struct name *n = table_find(t, path);
+    struct name *n = disk_table_find(t, path);
     if (n == NULL) return;
-    image_release(d, n->image);
+    disk_image_release(d, n->image);
     *n = t->names[--t->count];
 }
 
@@ -130,9 +91,9 @@ static void table_change(struct sim_disk *d, struct table *t, const struct chang
 static void table_copy(struct sim_disk *d, struct table *to, const struct table *from)
 {
     for (size_t i = 0; i < from->count; i++)
-        image_hold(from->names[i].image);
+        disk_image_hold(from->names[i].image);
     for (size_t i = 0; i < to->count; i++)
-        image_release(d, to->names[i].image);
+        disk_image_release(d, to->names[i].image);
     to->count = 0;
     for (size_t i = 0; i < from->count; i++) {
         to->names = grown(to->names, &to->room, to->count, sizeof *to->names);
@@ -159,7 +120,7 @@ static void disk_change(struct sim_disk *d, enum change_kind kind, const char *p
     *c = (struct change){.kind = (uint8_t)kind, .image = image};
     memcpy(c->path, path, strlen(path) + 1);
     if (to != NULL) memcpy(c->to, to, strlen(to) + 1);
-    image_hold(image);
+    disk_image_hold(image);
     table_change(d, &d->seen, c);
 }
 
@@ -194,7 +155,7 @@ static enum kelp_error file_attach(struct sim_disk *d, const char *path, struct 
     struct file *f = calloc(1, sizeof *f);
     if (f == NULL) return disk_error(fault, KELP_E_NO_MEMORY, ENOMEM, path, "out of memory");
     f->image = image;
-    image_hold(image);
+    disk_image_hold(image);
     f->lies = d->lie != NULL && strncmp(path, d->lie, strlen(d->lie)) == 0;
     memcpy(f->path, path, strlen(path) + 1);
     f->next = d->open_files;
@@ -209,7 +170,7 @@ static enum kelp_error disk_open(void *state, const char *path, enum file_mode m
     struct sim_disk *d = state;
     ASSERT(strlen(path) < FILE_NAME_MAX);
     if (d->budget == 0) return disk_dead_error(fault, path);
-    struct name *n = table_find(&d->seen, path);
+    struct name *n = disk_table_find(&d->seen, path);
     if (n != NULL && n->image == NULL)
         return disk_error(fault, KELP_E_IO, EISDIR, path, "is a directory");
     if (n != NULL && mode == FILE_CREATE)
@@ -236,7 +197,7 @@ static void disk_close(void *state, struct file *file)
     for (struct file **at = &d->open_files; *at != NULL; at = &(*at)->next) {
         if (*at != file) continue;
         *at = file->next;
-        image_release(d, file->image);
+        disk_image_release(d, file->image);
         free(file);
         return;
     }
@@ -257,9 +218,18 @@ static enum kelp_error disk_read(void *state, struct file *file, uint64_t offset
 {
     struct sim_disk *d = state;
     if (d->budget == 0) return disk_dead_error(fault, file->path);
+    if (d->fail_read) {
+        d->fail_read = false;
+        d->stats.failed_reads++;
+        return disk_error(fault, KELP_E_IO, EIO, file->path, "the simulated disk failed a read");
+    }
     uint64_t left = sub_sat(file->image->seen.size, offset);
     *got = (size_t)min_u64(left, len);
     if (*got > 0) memcpy(out, file->image->seen.data + offset, *got);
+    if (d->misread && disk_reads_elsewhere(file, offset, out, *got)) {
+        d->misread = false;
+        d->stats.misdirected++;
+    }
     return KELP_OK;
 }
 
@@ -269,6 +239,27 @@ static uint64_t disk_used(const struct sim_disk *d)
     for (const struct image *i = d->images; i != NULL; i = i->next)
         used += i->seen.size;
     return used;
+}
+
+static enum kelp_error disk_full(struct sim_disk *d, struct kelp_fault *fault, const char *path)
+{
+    d->stats.full++;
+    return disk_error(fault, KELP_E_NO_SPACE, ENOSPC, path, "the simulated disk is full");
+}
+
+/* Some first part of the bytes is written all the same. */
+static enum kelp_error write_fails(struct sim_disk *d, struct file *file, uint64_t offset,
+                                   const struct kelp_bytes *parts, size_t count,
+                                   struct kelp_fault *fault)
+{
+    d->fail_write = false;
+    d->stats.failed_writes++;
+    if (count > 0) {
+        struct kelp_bytes part = {parts[0].data, (size_t)prng_below(&d->prng, parts[0].len + 1)};
+        if (!image_write(file->image, offset, part))
+            return disk_error(fault, KELP_E_NO_MEMORY, ENOMEM, file->path, "out of memory");
+    }
+    return disk_error(fault, KELP_E_IO, EIO, file->path, "the simulated disk failed a write");
 }
 
 static enum kelp_error disk_write(void *state, struct file *file, uint64_t offset,
@@ -282,7 +273,8 @@ static enum kelp_error disk_write(void *state, struct file *file, uint64_t offse
         len += parts[i].len;
     if (offset + len > file->image->seen.size &&
         disk_used(d) + (offset + len - file->image->seen.size) > d->capacity)
-        return disk_error(fault, KELP_E_NO_SPACE, ENOSPC, file->path, "the simulated disk is full");
+        return disk_full(d, fault, file->path);
+    if (d->fail_write) return write_fails(d, file, offset, parts, count, fault);
     for (size_t i = 0; i < count; i++) {
         if (!image_write(file->image, offset, parts[i]))
             return disk_error(fault, KELP_E_NO_MEMORY, ENOMEM, file->path, "out of memory");
@@ -299,12 +291,13 @@ static enum kelp_error disk_sync(void *state, struct file *file, struct kelp_fau
     if (d->fail_sync) {
         d->fail_sync = false;
         d->stats.failed_syncs++;
-        image_forget_marks(file->image);
+        image_sync_fails(file->image, d->failure, &d->prng);
         return disk_error(fault, KELP_E_IO, EIO, file->path, "the simulated disk failed a sync");
     }
     if (file->lies) return KELP_OK;
     if (!image_sync(file->image))
         return disk_error(fault, KELP_E_NO_MEMORY, ENOMEM, file->path, "out of memory");
+    disk_stray_lands(d, file->image);
     return KELP_OK;
 }
 
@@ -323,7 +316,7 @@ static enum kelp_error disk_rename(void *state, const char *from, const char *to
 {
     struct sim_disk *d = state;
     if (!disk_alive(d)) return disk_dead_error(fault, from);
-    struct name *n = table_find(&d->seen, from);
+    struct name *n = disk_table_find(&d->seen, from);
     if (n == NULL) return disk_error(fault, KELP_E_NOT_FOUND, ENOENT, from, "no such file");
     disk_change(d, CHANGE_MOVE, from, to, n->image);
     return KELP_OK;
@@ -333,7 +326,7 @@ static enum kelp_error disk_remove(void *state, const char *path, struct kelp_fa
 {
     struct sim_disk *d = state;
     if (!disk_alive(d)) return disk_dead_error(fault, path);
-    struct name *n = table_find(&d->seen, path);
+    struct name *n = disk_table_find(&d->seen, path);
     if (n == NULL) return disk_error(fault, KELP_E_NOT_FOUND, ENOENT, path, "no such file");
     disk_change(d, CHANGE_DROP, path, NULL, n->image);
     return KELP_OK;
@@ -344,7 +337,7 @@ static enum kelp_error disk_make_dir(void *state, const char *path, struct kelp_
     struct sim_disk *d = state;
     if (!disk_alive(d)) return disk_dead_error(fault, path);
     if (path[0] == '\0') return KELP_OK;
-    struct name *n = table_find(&d->seen, path);
+    struct name *n = disk_table_find(&d->seen, path);
     if (n != NULL && n->image != NULL)
         return disk_error(fault, KELP_E_IO, ENOTDIR, path, "is a file");
     if (n == NULL) disk_change(d, CHANGE_PUT, path, NULL, NULL);
@@ -364,7 +357,7 @@ static enum kelp_error disk_sync_dir(void *state, const char *path, struct kelp_
             continue;
         }
         table_change(d, &d->durable, c);
-        image_release(d, c->image);
+        disk_image_release(d, c->image);
     }
     d->change_count = kept;
     return KELP_OK;
@@ -381,7 +374,7 @@ static enum kelp_error disk_list(void *state, const char *path, struct file_entr
 {
     struct sim_disk *d = state;
     if (d->budget == 0) return disk_dead_error(fault, path);
-    struct name *directory = path[0] != '\0' ? table_find(&d->seen, path) : NULL;
+    struct name *directory = path[0] != '\0' ? disk_table_find(&d->seen, path) : NULL;
     if (path[0] != '\0' && (directory == NULL || directory->image != NULL))
         return disk_error(fault, KELP_E_NOT_FOUND, ENOENT, path, "no such directory");
     struct file_entry *found = calloc(d->seen.count + 1, sizeof *found);
@@ -460,6 +453,7 @@ void sim_disk_free(struct sim_disk *d)
         d->open_files = f->next;
         free(f);
     }
+    disk_stray_ends(d);
     while (d->images != NULL) {
         struct image *i = d->images;
         d->images = i->next;
@@ -488,17 +482,18 @@ bool sim_disk_dead(const struct sim_disk *d)
 
 static void disk_power_cut(struct sim_disk *d)
 {
-    /* A journal keeps order: some first part of the open changes is kept. */
+    /* A journal keeps order: some first part of the open changes is kept. Without one, any are. */
     size_t keep = (size_t)prng_below(&d->prng, d->change_count + 1);
     for (size_t i = 0; i < d->change_count; i++) {
-        if (i < keep) table_change(d, &d->durable, &d->changes[i]);
-        image_release(d, d->changes[i].image);
+        bool kept = d->names_loose ? prng_chance(&d->prng, 1, 2) : i < keep;
+        if (kept) table_change(d, &d->durable, &d->changes[i]);
+        d->stats.names_undone += !kept;
+        disk_image_release(d, d->changes[i].image);
     }
-    d->stats.names_undone += d->change_count - keep;
     d->change_count = 0;
     table_copy(d, &d->seen, &d->durable);
     for (struct image *i = d->images; i != NULL; i = i->next) {
-        struct image_cut cut = image_power_cut(i, &d->prng, d->tear_bytes);
+        struct image_cut cut = image_power_cut(i, &d->prng, d->tear_bytes, d->garbled);
         d->stats.sectors_kept += cut.kept;
         d->stats.sectors_dropped += cut.dropped;
         d->stats.sectors_torn += cut.torn;
@@ -510,22 +505,32 @@ void sim_disk_crash(struct sim_disk *d, enum sim_disk_crash crash)
     while (d->open_files != NULL) {
         struct file *f = d->open_files;
         d->open_files = f->next;
-        image_release(d, f->image);
+        disk_image_release(d, f->image);
         free(f);
     }
+    /* What has not turned out to be lost by now was written. */
+    for (struct image *i = d->images; i != NULL; i = i->next)
+        image_lose(i, false);
+    disk_stray_ends(d);
     if (crash == SIM_CRASH_POWER) disk_power_cut(d);
     d->budget = UINT64_MAX;
-    d->fail_sync = false;
+    sim_disk_behave(d);
 }
 
-void sim_disk_fail_sync(struct sim_disk *d)
+void sim_disk_habits(struct sim_disk *d, bool garbled, bool names_loose)
 {
-    d->fail_sync = true;
+    d->garbled = garbled;
+    d->names_loose = names_loose;
 }
 
-void sim_disk_fail_sync_not(struct sim_disk *d)
+void sim_disk_room(struct sim_disk *d, uint64_t capacity)
 {
-    d->fail_sync = false;
+    d->capacity = capacity;
+}
+
+uint64_t sim_disk_used(const struct sim_disk *d)
+{
+    return disk_used(d);
 }
 
 void sim_disk_lie(struct sim_disk *d, const char *prefix)

@@ -18,8 +18,9 @@ struct sim_disk;
 enum sim_disk_crash { SIM_CRASH_PROCESS = 0, SIM_CRASH_POWER = 1 };
 
 struct sim_disk_stats {
-    uint64_t operations, syncs, failed_syncs;
+    uint64_t operations, syncs, failed_syncs, failed_writes, failed_reads, full;
     uint64_t sectors_kept, sectors_dropped, sectors_torn, names_undone;
+    uint64_t rotten, lost, misdirected;
 };
 
 /* sim_disk_new - an empty disk. seed: of what a power cut leaves. tear_bytes: what is written whole
@@ -40,11 +41,59 @@ bool sim_disk_dead(const struct sim_disk *d);
  * lifted. Files of the node must have been closed or forgotten. */
 void sim_disk_crash(struct sim_disk *d, enum sim_disk_crash crash);
 
-/* sim_disk_fail_sync - the next sync of a file fails: its pages are marked clean all the same, so
- * that only the first image is right. */
-void sim_disk_fail_sync(struct sim_disk *d);
-/* sim_disk_fail_sync_not - it will not fail after all. */
-void sim_disk_fail_sync_not(struct sim_disk *d);
+/* sim_disk_habits - what a power cut may do besides: fill torn sectors with anything; keep open
+ * directory changes without regard to their order. */
+void sim_disk_habits(struct sim_disk *d, bool garbled, bool names_loose);
+
+/* sim_disk_room - how many bytes its files may have together from now on. */
+void sim_disk_room(struct sim_disk *d, uint64_t capacity);
+uint64_t sim_disk_used(const struct sim_disk *d);
+
+/* ---- what a disk may do wrong: harm.c ---- */
+
+enum sim_disk_failure { SIM_FAILS_KEEPING = 0, SIM_FAILS_GOING_BACK, SIM_FAILS_DROPPING };
+
+/* sim_disk_fail_sync - the next sync of a file fails. None of its pages arrives; the page cache
+ * keeps the new bytes and takes them for written, or goes back to the old ones, or does one or the
+ * other page by page. */
+void sim_disk_fail_sync(struct sim_disk *d, enum sim_disk_failure how);
+/* The next write fails half-way; the next read fails; the next read that can comes from
+ * elsewhere. */
+void sim_disk_fail_write(struct sim_disk *d);
+void sim_disk_fail_read(struct sim_disk *d);
+void sim_disk_misread(struct sim_disk *d);
+/* sim_disk_behave - whatever was to fail next will not. What was harmed stays so. */
+void sim_disk_behave(struct sim_disk *d);
+
+enum sim_disk_part { SIM_PART_LOG = 0, SIM_PART_SNAPSHOT, SIM_PART_VOTE, SIM_PART_IDENTITY };
+#define SIM_PART_COUNT 4u
+
+/* Where harm is done. The numbers are taken modulo what there is. mild: only where a node must not
+ * mind: in one of two copies, or behind the end of what was written. Else anywhere but in what no
+ * later write proves: that cannot be told from a torn tail by one node alone. */
+struct sim_disk_aim {
+    enum sim_disk_part part;
+    bool mild;
+    bool cached; /* the page cache hides it until the power is cut */
+    uint32_t file, place, bit;
+};
+
+struct sim_disk_hit {
+    char path[FILE_NAME_MAX];
+    uint64_t offset;
+};
+
+/* sim_disk_rot - one bit of what the disk holds turns over. False: there is no such place. */
+bool sim_disk_rot(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim_disk_hit *hit);
+/* sim_disk_lose - of two syncs that follow, the first one's bytes will turn out not to have arrived
+ * (image_lose). hit: the file. */
+bool sim_disk_lose(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim_disk_hit *hit);
+/* sim_disk_stray - as sim_disk_lose, and what was lost stands at another place instead. */
+bool sim_disk_stray(struct sim_disk *d, const struct sim_disk_aim *from,
+                    const struct sim_disk_aim *to, struct sim_disk_hit hits[2]);
+/* sim_disk_cut_off - a log ends here: zeros from offset on, and no later files of its directory. A
+ * repair that nobody should make (KELP_SIM_BREAK_ROT). */
+void sim_disk_cut_off(struct sim_disk *d, const char *path, uint64_t offset);
 
 /* sim_disk_lie - syncs of files whose path starts with prefix say OK and do nothing; NULL: no
  * more. */

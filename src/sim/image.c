@@ -8,8 +8,9 @@
 #include "base/assert.h"
 #include "base/min.h"
 
-#define MARK_BITS 64u
-#define ROOM_MIN  8192u
+#define MARK_BITS  64u
+#define ROOM_MIN   8192u
+#define IMAGE_PAGE 4096u
 
 struct image *image_new(void)
 {
@@ -24,6 +25,7 @@ void image_free(struct image *image)
     free(image->seen.data);
     free(image->durable.data);
     free(image->marks);
+    free(image->loss.old);
     free(image);
 }
 
@@ -118,9 +120,49 @@ static void image_copy(struct image *image, uint64_t begin, uint64_t end)
     if (begin < end) memset(image->durable.data + begin, 0, end - begin);
 }
 
+void image_lose(struct image *image, bool wanted)
+{
+    free(image->loss.old);
+    image->loss = (struct image_loss){.wanted = wanted};
+}
+
+/* Before a sync: keep what the disk has where the sync will write. */
+static bool loss_begin(struct image *image)
+{
+    uint64_t begin = image->first_marked * IMAGE_SECTOR;
+    uint64_t end = min_u64(image->end_marked * IMAGE_SECTOR, image->seen.size);
+    if (begin >= end) return true;
+    uint8_t *old = calloc(1, end - begin);
+    if (old == NULL) return false;
+    uint64_t there = min_u64(end, image->durable.size);
+    if (begin < there) memcpy(old, image->durable.data + begin, there - begin);
+    image->loss = (struct image_loss){.begin = begin, .end = end, .old = old};
+    return true;
+}
+
+/* After the sync of something else: what was written before is as if it had never been. */
+static void loss_shows(struct image *image, uint64_t first, uint64_t end)
+{
+    struct image_loss *loss = &image->loss;
+    for (uint64_t at = loss->begin; at < loss->end; at += IMAGE_SECTOR) {
+        uint64_t sector = at / IMAGE_SECTOR;
+        uint64_t stop = min_u64(min_u64(at + IMAGE_SECTOR, loss->end), image->durable.size);
+        if ((sector >= first && sector < end) || at >= stop) continue;
+        memcpy(image->durable.data + at, loss->old + (at - loss->begin), stop - at);
+    }
+    image_lose(image, false);
+}
+
 bool image_sync(struct image *image)
 {
     if (!side_reserve(&image->durable, image->seen.size)) return false;
+    bool shows = image->loss.old != NULL && image->end_marked > 0;
+    if (image->loss.wanted && !loss_begin(image)) return false;
+    uint64_t first_marked = image->first_marked, end_marked = image->end_marked;
+    if (end_marked > 0) {
+        image->fresh_begin = first_marked * IMAGE_SECTOR;
+        image->fresh_end = end_marked * IMAGE_SECTOR;
+    }
     side_resize(&image->durable, image->seen.size);
     for (uint64_t s = image->first_marked; s < image->end_marked;) {
         if (!mark_at(image, s)) {
@@ -133,7 +175,55 @@ bool image_sync(struct image *image)
         image_copy(image, first * IMAGE_SECTOR, s * IMAGE_SECTOR);
     }
     image_forget_marks(image);
+    if (shows) loss_shows(image, first_marked, end_marked);
     return true;
+}
+
+/* One unit of the page cache holds again what the disk has. */
+static void unit_goes_back(struct image *image, uint64_t begin, uint64_t end)
+{
+    end = min_u64(end, image->seen.size);
+    uint64_t there = min_u64(end, image->durable.size);
+    if (begin < there) memcpy(image->seen.data + begin, image->durable.data + begin, there - begin);
+    begin = max_u64(begin, there);
+    if (begin < end) memset(image->seen.data + begin, 0, end - begin);
+}
+
+void image_sync_fails(struct image *image, enum image_failure how, struct prng *prng)
+{
+    uint64_t sectors = IMAGE_PAGE / IMAGE_SECTOR;
+    for (uint64_t s = image->first_marked / sectors * sectors;
+         how != IMAGE_KEEPS && s < image->end_marked; s += sectors) {
+        if (how == IMAGE_DROPS && prng_chance(prng, 1, 2)) continue;
+        unit_goes_back(image, s * IMAGE_SECTOR, s * IMAGE_SECTOR + IMAGE_PAGE);
+    }
+    image_forget_marks(image);
+}
+
+static bool marked_in(const struct image *image, uint64_t begin, uint64_t end)
+{
+    for (uint64_t s = max_u64(begin / IMAGE_SECTOR, image->first_marked);
+         s < min_u64(image->end_marked, (end + IMAGE_SECTOR - 1) / IMAGE_SECTOR); s++) {
+        if (mark_at(image, s)) return true;
+    }
+    return false;
+}
+
+bool image_open_at(const struct image *image, uint64_t offset, uint64_t len)
+{
+    uint64_t end = offset + len;
+    return (offset < image->fresh_end && end > image->fresh_begin) ||
+           (offset < image->loss.end && end > image->loss.begin) || marked_in(image, offset, end);
+}
+
+void image_harm(struct image *image, uint64_t offset, struct kelp_bytes bytes, bool cached)
+{
+    uint64_t end = min_u64(offset + bytes.len, image->durable.size);
+    if (offset >= end) return;
+    memcpy(image->durable.data + offset, bytes.data, end - offset);
+    uint64_t seen = min_u64(end, image->seen.size);
+    if (!cached && offset < seen && !marked_in(image, offset, seen))
+        memcpy(image->seen.data + offset, bytes.data, seen - offset);
 }
 
 /* The size a power cut leaves: the old one, the new one, or something between. */
@@ -149,8 +239,16 @@ static uint64_t size_after(const struct image *image, struct prng *prng)
     return min_u64(high, low + prng_below(prng, (high - low) / IMAGE_SECTOR + 1) * IMAGE_SECTOR);
 }
 
+/* The head was over this sector when the power went: whatever it holds now. */
+static void unit_garbled(struct image *image, struct prng *prng, uint64_t begin, uint64_t end)
+{
+    end = min_u64(min_u64(end, begin + IMAGE_SECTOR), image->durable.size);
+    for (; begin < end; begin++)
+        image->durable.data[begin] = (uint8_t)prng_next(prng);
+}
+
 static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uint64_t end,
-                     struct image_cut *cut)
+                     bool garbled, struct image_cut *cut)
 {
     switch (prng_below(prng, 4)) {
     case 0:
@@ -160,18 +258,25 @@ static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uin
         return;
     case 2: cut->dropped++; return;
     }
+    cut->torn++;
+    if (garbled && prng_chance(prng, 1, 2)) {
+        unit_garbled(image, prng,
+                     begin + prng_below(prng, (end - begin) / IMAGE_SECTOR) * IMAGE_SECTOR, end);
+        return;
+    }
     /* Torn: its first bytes are new, the others old; or the other way round. */
     uint64_t middle = begin + prng_below(prng, end - begin);
     if (prng_chance(prng, 1, 4))
         image_copy(image, middle, end);
     else
         image_copy(image, begin, middle);
-    cut->torn++;
 }
 
-struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes)
+struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes,
+                                 bool garbled)
 {
     struct image_cut cut = {0};
+    image_lose(image, false); /* it arrived: without a later write nothing would show the loss */
     bool dirty = image->end_marked > 0 || image->seen.size != image->durable.size;
     if (dirty) {
         uint64_t size = size_after(image, prng);
@@ -183,7 +288,7 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
             for (uint64_t i = s; i < s + step && i < image->end_marked; i++)
                 marked = marked || mark_at(image, i);
             if (!marked) continue;
-            unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, &cut);
+            unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, garbled, &cut);
         }
     }
     image_forget_marks(image);

@@ -21,6 +21,13 @@ struct image {
     uint64_t *marks; /* one bit a sector */
     size_t mark_words;
     uint64_t first_marked, end_marked; /* sectors: no mark lies outside */
+    /* what the last sync copied, in bytes: nothing proves yet that it was ever there */
+    uint64_t fresh_begin, fresh_end;
+    struct image_loss {
+        bool wanted;
+        uint64_t begin, end; /* of what will turn out to be lost; 0, 0: nothing yet */
+        uint8_t *old;        /* owned: what the disk held there */
+    } loss;
 };
 
 struct image_cut {
@@ -37,7 +44,26 @@ bool image_sync(struct image *image);                                           
 /* image_forget_marks - what differs now will never be written: a failed sync. */
 void image_forget_marks(struct image *image);
 
-/* image_power_cut - keep, drop or tear every marked unit; both sides are equal afterwards. */
-struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes);
+/* What a failed sync leaves in the page cache: the new bytes, marked clean; the old ones; or for
+ * each page by itself one or the other. In no case are they on the disk. */
+enum image_failure { IMAGE_KEEPS = 0, IMAGE_GOES_BACK, IMAGE_DROPS, IMAGE_FAILURES };
+void image_sync_fails(struct image *image, enum image_failure how, struct prng *prng);
+
+/* image_lose - what the next sync writes will turn out not to have arrived, once a later sync of
+ * the same file wrote something else: the disk said OK for both. Until then nothing could prove the
+ * loss. Calls it off for `wanted` false. */
+void image_lose(struct image *image, bool wanted);
+
+/* image_harm - the disk's bytes at offset become others; the page cache's too, unless `cached` or
+ * they wait to be written. What lies behind the end of the file is left out. */
+void image_harm(struct image *image, uint64_t offset, struct kelp_bytes bytes, bool cached);
+
+/* image_open_at - do these bytes wait to be written, or were they in the last sync? */
+bool image_open_at(const struct image *image, uint64_t offset, uint64_t len);
+
+/* image_power_cut - keep, drop or tear every marked unit; both sides are equal afterwards. Garbled:
+ * a unit that is torn may hold anything. */
+struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes,
+                                 bool garbled);
 
 #endif

@@ -181,7 +181,7 @@ static void sync_fails(struct world *w)
     if (!may_lose(w) || n->state != NODE_UP || driver_core(n->driver) == NULL) return;
     w->lost_nodes++;
     n->sync_fault = true;
-    sim_disk_fail_sync(n->disk);
+    sim_disk_fail_sync(n->disk, SIM_FAILS_KEEPING);
 }
 
 static void wipe(struct world *w)
@@ -263,6 +263,6 @@ void nemesis_heal(struct world *w)
             node_crash(n, SIM_CRASH_PROCESS, 10 * MS);
         if (n->state == NODE_DOWN) node_start(n);
         /* A sync that has not failed by now never will. */
-        if (n->sync_fault && n->state == NODE_UP) sim_disk_fail_sync_not(n->disk);
+        if (n->sync_fault && n->state == NODE_UP) sim_disk_behave(n->disk);
     }
 }

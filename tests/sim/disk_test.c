@@ -259,7 +259,7 @@ static void a_failed_sync_leaves_the_page_cache_lying(void **state)
     synced(p, f);
     directory_synced(p, "");
     written(p, f, 0, 'y', 512);
-    sim_disk_fail_sync(d);
+    sim_disk_fail_sync(d, SIM_FAILS_KEEPING);
     assert_int_equal(p.ops->sync(p.state, f, &fault), KELP_E_IO);
     fault = (struct kelp_fault){0};
     synced(p, f); /* says OK, and has nothing left to write */
