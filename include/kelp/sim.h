@@ -4,9 +4,10 @@
  * Real drivers, cores, stores, handshakes and state machines run on a virtual clock, network and
  * disk. A seed decides everything: the shape of the cluster, its limits and timers, which faults
  * happen and when, and what the clients ask. The same seed gives the same events and the same hash
- * on every machine, under every compiler. A run hurts the cluster for a while, then heals it and
- * demands a leader, a write, and one equal state everywhere. The invariants are checked after every
- * event, from outside the nodes; each has an id (I01 ...) and a name.
+ * on every machine, under every compiler. A run hurts the cluster for a while, then heals a core of
+ * it, a quorum or more, and demands a leader, a write, and one equal state there within stated
+ * times. The invariants are checked after every event, from outside the nodes; each has an id
+ * (I01 ...) and a name.
  *
  * To simulate your own state machine, give kelp_sim_options.machine; to ask it your own questions,
  * kelp_sim_options.workload; to say what it should answer, kelp_sim_options.model. Without them the
@@ -23,9 +24,10 @@
 #include "kelp/transport.h"
 #include "kelp/types.h"
 
-#define KELP_SIM_NODES_MAX 7u
-#define KELP_SIM_MARKS_MAX 256u
-#define KELP_SIM_LINE_MAX  256u
+#define KELP_SIM_NODES_MAX  7u
+#define KELP_SIM_MARKS_MAX  256u
+#define KELP_SIM_LINE_MAX   256u
+#define KELP_SIM_FAULTS_MAX 64u
 
 /* Rules that a run may break on purpose. Each must be caught within a few seeds: this is how the
  * checkers themselves are tested. */
@@ -39,6 +41,10 @@ enum kelp_sim_break {
     KELP_SIM_BREAK_FALSE_REFUSED = 6, /* a client is told "refused" when the outcome is unknown */
     KELP_SIM_BREAK_APPLY = 7,         /* one node's state machine differs */
     KELP_SIM_BREAK_FRAME = 8,         /* flipped bits are delivered as if the checksum were good */
+    KELP_SIM_BREAK_ROT = 9,           /* a log that rotted is cut there and used */
+    KELP_SIM_BREAK_HEAL = 10,         /* the faults of the network outlast healing */
+    KELP_SIM_BREAK_MUTE = 11,         /* after 20 s nothing is ever replicated */
+    KELP_SIM_BREAK_CHURN = 12,        /* after healing a node stands still now and then */
     KELP_SIM_BREAK_BLIND_READ = 13,   /* as STALE_READ, but only histories are looked at */
 };
 #define KELP_SIM_BREAK_COUNT 14u
@@ -66,8 +72,8 @@ struct kelp_sim_workload {
      * nobody wants to know. */
     void (*outcome)(void *ctx, uint32_t client, uint64_t token, enum kelp_outcome outcome,
                     enum kelp_reason reason, struct kelp_pos pos, struct kelp_bytes result);
-    /* After healing, once per node with its machine: NULL if all is well, else what is wrong.
-     * NULL: the other checks are enough. */
+    /* After healing, once per node that has applied all that is committed, with its machine: NULL
+     * if all is well, else what is wrong. NULL: the other checks are enough. */
     const char *(*judge)(void *ctx, kelp_id node, void *machine);
     /* Before every run: forget the one before, so that the same seed asks the same. NULL: nothing
      * is kept between runs. */
@@ -233,7 +239,16 @@ struct kelp_sim_report {
     uint64_t requests, done, refused, lost, unknown, abandoned; /* clients' requests and outcomes */
     uint64_t frames, frames_lost, frames_repeated, frames_damaged, crashes, power_cuts, pauses,
         cuts, stalls, restarts, elections, commits, snapshots, torn_sectors, recovery_crashes,
-        strangers_refused;
+        strangers_refused, clogs, clock_faults;
+    uint64_t disk_harms; /* rot, lost and stray writes and reads, failed calls, full disks */
+    uint64_t halts;      /* nodes that stopped or refused to start because of them */
+    uint64_t fault_kinds[KELP_SIM_FAULTS_MAX]; /* how often each kind of fault was drawn */
+    uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
+    uint32_t terms_after_heal;
+    kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
+    bool leader_soon;      /* within three election timeouts */
+    bool thinned;          /* only the links to one node of the core were healed */
+    uint64_t entries_kept; /* in the longest log at the end, if all nodes were in the core */
     uint64_t marks[KELP_SIM_MARKS_MAX]; /* how often each enum kelp_event_type happened */
     char invariant[64];                 /* FAIL: "I09 StateMachineSafety" */
     char message[512];                  /* FAIL: what was expected and what was there */
@@ -268,7 +283,9 @@ KELP_API size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, s
 
 /* What several seeds add up to. Zero it before the first kelp_sim_add. */
 struct kelp_sim_total {
-    uint64_t seeds, failed, events, faults, requests, done, crashes;
+    uint64_t seeds, failed, events, faults, requests, done, crashes, disk_harms, halts;
+    uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */
+    uint64_t fault_kinds[KELP_SIM_FAULTS_MAX];
     kelp_ns simulated;
     uint64_t marks[KELP_SIM_MARKS_MAX];
 };

@@ -189,6 +189,12 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->done += part->done;
     sum->crashes += part->crashes;
     sum->simulated += part->simulated;
+    sum->disk_harms += part->disk_harms;
+    sum->halts += part->halts;
+    sum->cores += part->cores;
+    sum->leaders_soon += part->leaders_soon;
+    for (size_t i = 0; i < COUNT_OF(sum->fault_kinds); i++)
+        sum->fault_kinds[i] += part->fault_kinds[i];
     for (size_t i = 0; i < COUNT_OF(sum->marks); i++)
         sum->marks[i] += part->marks[i];
 }
@@ -274,11 +280,14 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
                        const struct kelp_sim_total *total, uint64_t wall_ns)
 {
     if (f->json)
-        return print_json(verb,
-                          json_pack("{sI sI sI sI}", "seeds", (json_int_t)total->seeds, "failed",
-                                    (json_int_t)total->failed, "events", (json_int_t)total->events,
-                                    "faults", (json_int_t)total->faults));
+        return print_json(
+            verb, json_pack("{sI sI sI sI sI sI}", "seeds", (json_int_t)total->seeds, "failed",
+                            (json_int_t)total->failed, "events", (json_int_t)total->events,
+                            "faults", (json_int_t)total->faults, "healed", (json_int_t)total->cores,
+                            "healed_soon", (json_int_t)total->leaders_soon));
     char line[KELP_SIM_LINE_MAX];
+    (void)printf("%llu of %llu clusters had a leader within three election timeouts of healing\n",
+                 (unsigned long long)total->leaders_soon, (unsigned long long)total->cores);
     (void)kelp_sim_total_line(total, wall_ns, line, sizeof line);
     (void)puts(line);
     return CLI_DONE;

@@ -42,6 +42,7 @@ enum checker_rule {
     X(I25, OKHonest)                                                                               \
     X(I28, StateDeterminism)                                                                       \
     X(I31, RecoveryHonest)                                                                         \
+    X(I32, RotNotTorn)                                                                             \
     X(I33, Identity)                                                                               \
     X(I37, Bounded)                                                                                \
     X(I38, NoSpin)                                                                                 \
@@ -49,10 +50,15 @@ enum checker_rule {
     X(L02, WriteAfterHeal)                                                                         \
     X(L03, EqualAfterHeal)                                                                         \
     X(L04, EveryRequestAnswered)                                                                   \
+    X(L05, NoChurnAfterHeal)                                                                       \
+    X(L09, LogKeptSmall)                                                                           \
+    X(L10, UnliveOnlyWithCause)                                                                    \
+    X(L11, NoStarvation)                                                                           \
     X(N01, NodeCheck)                                                                              \
     X(N02, NoFaultWithoutCause)                                                                    \
     X(N03, FramesWellFormed)                                                                       \
     X(N04, DamageRefused)                                                                          \
+    X(N05, StopNamesThePlace)                                                                      \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
@@ -88,6 +94,7 @@ struct checker_recovered {
     struct kelp_pos base;
     kelp_index last, commit, everyone, snapshot;
     const struct checker_entry *entries; /* base.index+1..last */
+    bool rotten; /* its disk was harmed: it must not have started with less */
 };
 
 struct checker *checker_new(unsigned nodes); /* NULL: out of memory */
@@ -131,9 +138,10 @@ void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_
 /* ---- what the cluster has ---- */
 
 kelp_index checker_commit(const struct checker *c);
-uint64_t checker_commits_by_clients(const struct checker *c); /* committed register writes */
-uint64_t checker_leaders(const struct checker *c);            /* terms that had a leader */
-uint64_t checker_highest_term(const struct checker *c);       /* that had a leader */
+uint64_t checker_commits_by_clients(const struct checker *c);        /* committed register writes */
+uint64_t checker_leaders(const struct checker *c);                   /* terms that had a leader */
+uint64_t checker_highest_term(const struct checker *c);              /* that had a leader */
+uint64_t checker_known_term(const struct checker *c, unsigned node); /* at most this one */
 
 /* ---- clients of the built-in machine: unique values ---- */
 

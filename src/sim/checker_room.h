@@ -68,7 +68,8 @@ struct write_record {
 
 struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t key;    /* 0: free slot */
-    uint64_t chain, value;
+    uint64_t chain;  /* 0: not known yet */
+    uint64_t value;
     uint32_t name;
     struct machine_more more;
 };

@@ -285,6 +285,20 @@ void clients_node_dies(struct node *n)
     }
 }
 
+/* Every client of a node closes its line: what was open is of unknown outcome. */
+void clients_leave(struct node *n)
+{
+    struct world *w = n->world;
+    clients_judge(w);
+    for (uint32_t i = 0; i < w->swarm.clients; i++) {
+        struct client *c = &w->clients.clients[i];
+        if (c->line == NULL || c->node != n->slot) continue;
+        driver_line_close(n->driver, c->line);
+        client_abandon(w, c);
+    }
+    n->closed = true;
+}
+
 /* A line on a node that runs; sometimes another one than before. */
 static bool client_line(struct world *w, struct client *c)
 {
@@ -298,7 +312,7 @@ static bool client_line(struct world *w, struct client *c)
     }
     uint64_t slot = c->number + c->tries++ + draw_below(draw, w->node_count);
     struct node *n = &w->nodes[slot % w->node_count];
-    if (n->state != NODE_UP) return false;
+    if (n->state != NODE_UP || n->closed) return false;
     c->node = n->slot;
     c->life = n->life;
     c->floor = 0;

@@ -1,29 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nemesis.c - the faults of a run: one after the other at drawn moments, until the cluster is
- * healed.
- *
- * One partition at a time: the next one takes its place. A node may be lost, for good (an emptied
- * directory) or until it is started again (a failed sync), but never so many that the others are no
- * quorum. */
+ * healed; here those of processes and clocks, in partition.c those of the network, in atlas.c those
+ * of disks. */
 #include "base/min.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 
-#define MS ((kelp_ns)1000000)
+#define MS   ((kelp_ns)1000000)
+#define HOUR (3600 * 1000 * MS)
 
-static struct draw *draw_of(struct world *w)
+struct draw *nemesis_draw(struct world *w)
 {
     return &w->fault;
 }
 
-static kelp_ns a_while(struct world *w)
+kelp_ns nemesis_while(struct world *w)
 {
-    return draw_between(draw_of(w), 50, max_u64(51, w->swarm.fault_long / MS)) * MS;
+    return draw_between(nemesis_draw(w), 50, max_u64(51, w->swarm.fault_long / MS)) * MS;
 }
 
-static struct node *some_node(struct world *w)
+struct node *nemesis_node(struct world *w)
 {
-    return &w->nodes[draw_below(draw_of(w), w->node_count)];
+    return &w->nodes[draw_below(nemesis_draw(w), w->node_count)];
 }
 
 /* All there is to know of a fault is in one record: how long until it comes, which one it is and
@@ -36,7 +34,7 @@ static void next_later(struct world *w)
         return;
     }
     w->fault = draw_record(faults, w->fault_record);
-    kelp_ns after = draw_below(draw_of(w), 2 * w->swarm.fault_every) + 1;
+    kelp_ns after = draw_below(nemesis_draw(w), 2 * w->swarm.fault_every) + 1;
     world_push(w, w->now + after, EVENT_FAULT, 0, 0, NULL);
 }
 
@@ -46,113 +44,20 @@ void nemesis_start(struct world *w)
     next_later(w);
 }
 
-/* ---- the network ---- */
-
-static void links_mend(struct world *w)
+void nemesis_mend_later(struct world *w, kelp_ns at, enum mend what, unsigned node, uint64_t number)
 {
-    for (unsigned a = 0; a < w->node_count; a++) {
-        for (unsigned b = 0; b < w->node_count; b++)
-            w->net.cut[a][b] = false;
-    }
+    world_push(w, at, EVENT_MEND, node, number << MEND_BITS | what, NULL);
 }
 
-static void cut_both(struct world *w, unsigned a, unsigned b)
-{
-    w->net.cut[a][b] = w->net.cut[b][a] = true;
-}
-
-static void partition_begin(struct world *w)
-{
-    links_mend(w);
-    w->net.partition++;
-    w->net.flap_until = 0;
-    w->report->cuts++;
-    world_push(w, w->now + a_while(w), EVENT_MEND, 0, w->net.partition << 1, NULL);
-}
-
-/* Two parts; with a bridge one node stays in touch with both. */
-static void partition_parts(struct world *w, bool bridge)
-{
-    uint64_t side = draw_bytes(draw_of(w), 1);
-    unsigned middle = bridge ? (unsigned)draw_below(draw_of(w), w->node_count) : NODES_MAX;
-    partition_begin(w);
-    for (unsigned a = 0; a < w->node_count; a++) {
-        for (unsigned b = 0; b < a; b++) {
-            if (a != middle && b != middle && ((side >> a ^ side >> b) & 1) != 0) cut_both(w, a, b);
-        }
-    }
-}
-
-static void partition_isolate(struct world *w)
-{
-    unsigned alone = some_node(w)->slot;
-    partition_begin(w);
-    for (unsigned b = 0; b < w->node_count; b++) {
-        if (b != alone) cut_both(w, alone, b);
-    }
-}
-
-/* One node that is not heard, one that does not hear, or one direction of one pair. */
-static void partition_one_way(struct world *w)
-{
-    unsigned a = some_node(w)->slot, b = some_node(w)->slot;
-    uint64_t kind = draw_below(draw_of(w), 3);
-    partition_begin(w);
-    for (unsigned i = 0; i < w->node_count && kind < 2; i++) {
-        if (i != a) w->net.cut[kind == 0 ? a : i][kind == 0 ? i : a] = true;
-    }
-    if (kind == 2 && a != b) w->net.cut[a][b] = true;
-}
-
-static void flap_begin(struct world *w)
-{
-    partition_begin(w);
-    w->net.flap_a = some_node(w)->slot;
-    w->net.flap_b = some_node(w)->slot;
-    w->net.flap_until = w->now + a_while(w);
-    world_push(w, w->now, EVENT_FLAP, 0, w->net.partition, NULL);
-}
-
-void nemesis_flap(struct world *w, uint64_t number)
-{
-    struct net *net = &w->net;
-    if (number != net->partition || w->now >= net->flap_until) return;
-    world_trace(w, EVENT_FLAP, net->flap_a, net->flap_b);
-    bool cut = !net->cut[net->flap_a][net->flap_b];
-    net->cut[net->flap_a][net->flap_b] = net->cut[net->flap_b][net->flap_a] = cut;
-    kelp_ns after = draw_between(stream(w, STREAM_NET), 100, 1000) * MS;
-    world_push(w, w->now + after, EVENT_FLAP, 0, number, NULL);
-}
-
-static void storm_begin(struct world *w)
-{
-    w->net.stormy = true;
-    w->net.storm++;
-    world_push(w, w->now + a_while(w), EVENT_MEND, 0, w->net.storm << 1 | 1, NULL);
-}
-
-void nemesis_mend(struct world *w, uint64_t number)
-{
-    bool storm = (number & 1) != 0;
-    if (number >> 1 != (storm ? w->net.storm : w->net.partition)) return;
-    world_trace(w, EVENT_MEND, 0, number);
-    if (storm) {
-        w->net.stormy = false;
-        return;
-    }
-    w->net.flap_until = 0;
-    links_mend(w);
-}
-
-/* ---- nodes ---- */
+/* ---- processes ---- */
 
 static void crash(struct world *w, struct node *n, enum sim_disk_crash kind)
 {
-    if (n->state != NODE_UP && n->state != NODE_FAULTED) return;
+    if (n->state != NODE_UP && n->state != NODE_FAULTED && !n->opening) return;
     w->report->crashes++;
     w->report->power_cuts += kind == SIM_CRASH_POWER;
-    bool long_gone = draw_chance(draw_of(w), 1, 6);
-    kelp_ns back = long_gone ? a_while(w) * 2 : draw_between(draw_of(w), 1, 1000) * MS;
+    bool long_gone = draw_chance(nemesis_draw(w), 1, 6);
+    kelp_ns back = long_gone ? nemesis_while(w) * 2 : draw_between(nemesis_draw(w), 1, 1000) * MS;
     node_crash(n, kind, back);
 }
 
@@ -162,79 +67,130 @@ static void power_all(struct world *w)
         crash(w, &w->nodes[i], SIM_CRASH_POWER);
 }
 
-static void pause_node(struct world *w)
+static void pause_node(struct world *w, struct node *n)
 {
-    struct node *n = some_node(w);
     if (n->state != NODE_UP) return;
-    n->paused_until = w->now + a_while(w);
+    n->paused_until = w->now + nemesis_while(w);
     w->report->pauses++;
 }
 
-static bool may_lose(const struct world *w)
+static void pause_inside(struct world *w, struct node *n)
 {
-    return w->lost_nodes < (w->node_count - 1) / 2 && checker_commit(w->checker) > 1;
+    if (n->state != NODE_UP) return;
+    n->pause_inside = nemesis_while(w);
+    w->report->pauses++;
 }
 
-static void sync_fails(struct world *w)
+static void stop_node(struct world *w)
 {
-    struct node *n = some_node(w);
-    if (!may_lose(w) || n->state != NODE_UP || driver_core(n->driver) == NULL) return;
-    w->lost_nodes++;
-    n->sync_fault = true;
-    sim_disk_fail_sync(n->disk, SIM_FAILS_KEEPING);
+    struct node *n = nemesis_node(w);
+    sim_node_stop(n, draw_between(nemesis_draw(w), 1, 800) * MS);
 }
 
-static void wipe(struct world *w)
+/* ---- clocks ---- */
+
+/* Most jumps are short; the longest is an hour. */
+static void clock_jumps(struct world *w, struct node *n)
 {
-    struct node *n = some_node(w);
-    if (!may_lose(w) || n->state != NODE_UP || driver_core(n->driver) == NULL) return;
-    w->lost_nodes++;
-    node_lose(n);
+    kelp_ns ahead = draw_below(nemesis_draw(w), 4096) * MS;
+    if (draw_chance(nemesis_draw(w), 1, 4))
+        ahead = draw_between(nemesis_draw(w), 1, HOUR / MS) * MS;
+    if (n->state != NODE_UP && n->state != NODE_FAULTED) return;
+    node_clock_set(n, ahead, n->frozen_until == 0 ? n->clock_rate : 0);
+    w->report->clock_faults++;
 }
+
+static void clock_stops(struct world *w, struct node *n)
+{
+    if (n->state != NODE_UP || n->frozen_until != 0) return;
+    n->frozen_until = w->now + nemesis_while(w);
+    node_clock_set(n, 0, 0);
+    nemesis_mend_later(w, n->frozen_until, MEND_CLOCK, n->slot, n->life);
+    w->report->clock_faults++;
+}
+
+/* ---- disks that are only slow ---- */
 
 /* Draws are taken one after the other: the order in which C evaluates operands is the
  * compiler's. */
 static void stall_disk(struct world *w)
 {
-    struct node *n = some_node(w);
-    n->stall = draw_below(draw_of(w), w->swarm.stall_max);
+    struct node *n = nemesis_node(w);
+    n->stall = draw_below(nemesis_draw(w), w->swarm.stall_max);
     w->report->stalls++;
 }
 
-static void stop_node(struct world *w)
+static void slow_disk(struct world *w)
 {
-    struct node *n = some_node(w);
-    sim_node_stop(n, draw_between(draw_of(w), 1, 800) * MS);
+    struct node *n = nemesis_node(w);
+    n->slow_until = w->now + nemesis_while(w);
+    n->slow_by = draw_below(nemesis_draw(w), 200) * MS;
+    w->report->stalls++;
 }
+
+static void hang_disk(struct world *w)
+{
+    struct node *n = nemesis_node(w);
+    if (n->state != NODE_UP || n->job_end == KELP_NEVER) return;
+    n->job_end = KELP_NEVER - 1; /* it never returns; a crash of the process ends it */
+    w->report->stalls++;
+}
+
+/* ---- which, and when it ends ---- */
 
 static void fault_happens(struct world *w, enum sim_fault fault)
 {
     switch (fault) {
     case FAULT_NONE: return;
-    case FAULT_KILL: crash(w, some_node(w), SIM_CRASH_PROCESS); return;
-    case FAULT_POWER: crash(w, some_node(w), SIM_CRASH_POWER); return;
+    case FAULT_KILL: crash(w, nemesis_node(w), SIM_CRASH_PROCESS); return;
+    case FAULT_POWER: crash(w, nemesis_node(w), SIM_CRASH_POWER); return;
     case FAULT_POWER_ALL: power_all(w); return;
-    case FAULT_PAUSE: pause_node(w); return;
-    case FAULT_HALVES: partition_parts(w, false); return;
-    case FAULT_ISOLATE: partition_isolate(w); return;
-    case FAULT_ONE_WAY: partition_one_way(w); return;
-    case FAULT_BRIDGE: partition_parts(w, true); return;
-    case FAULT_FLAP: flap_begin(w); return;
-    case FAULT_CUT: net_cut_connections(w, some_node(w)->slot); return;
-    case FAULT_STALL: stall_disk(w); return;
-    case FAULT_STORM: storm_begin(w); return;
-    case FAULT_STRANGER: knock_stranger(w); return;
+    case FAULT_PAUSE: pause_node(w, nemesis_node(w)); return;
+    case FAULT_PAUSE_INSIDE: pause_inside(w, nemesis_node(w)); return;
     case FAULT_STOP: stop_node(w); return;
-    case FAULT_SYNC_FAILS: sync_fails(w); return;
-    case FAULT_WIPE: wipe(w); return;
+    case FAULT_SUSPEND: {
+        struct node *n = nemesis_node(w);
+        pause_node(w, n);
+        clock_jumps(w, n);
+        return;
+    }
+    case FAULT_CLOCK_JUMP: clock_jumps(w, nemesis_node(w)); return;
+    case FAULT_CLOCK_STOP: clock_stops(w, nemesis_node(w)); return;
+    case FAULT_STALL: stall_disk(w); return;
+    case FAULT_SLOW: slow_disk(w); return;
+    case FAULT_HANG: hang_disk(w); return;
+    case FAULT_HALVES:
+    case FAULT_ISOLATE:
+    case FAULT_ONE_WAY:
+    case FAULT_BRIDGE:
+    case FAULT_FLAP:
+    case FAULT_CUT:
+    case FAULT_STORM:
+    case FAULT_STRANGER:
+    case FAULT_THREE:
+    case FAULT_RING:
+    case FAULT_CHAIN:
+    case FAULT_STAR:
+    case FAULT_CLOG:
+    case FAULT_SWIZZLE: partition_happens(w, fault); return;
+    case FAULT_ROT_MILD:
+    case FAULT_SYNC_FAILS:
+    case FAULT_WRITE_FAILS:
+    case FAULT_READ_FAILS:
+    case FAULT_FULL:
+    case FAULT_ROT:
+    case FAULT_LOST_WRITE:
+    case FAULT_STRAY_WRITE:
+    case FAULT_STRAY_READ:
+    case FAULT_WIPE: atlas_happens(w, fault); return;
     case FAULT_COUNT: break;
     }
 }
 
 void nemesis_next(struct world *w)
 {
-    if (w->swarm.weight_sum == 0) return;
-    uint64_t pick = draw_below(draw_of(w), w->swarm.weight_sum);
+    if (w->healing || w->swarm.weight_sum == 0) return;
+    uint64_t pick = draw_below(nemesis_draw(w), w->swarm.weight_sum);
     unsigned fault = 0;
     while (pick >= w->swarm.weights[fault])
         pick -= w->swarm.weights[fault++];
@@ -242,27 +198,29 @@ void nemesis_next(struct world *w)
     if (fault != FAULT_NONE)
         trace_words(w, KELP_SIM_FAULT, NODES_MAX, sim_fault_name((enum sim_fault)fault));
     w->report->faults += fault != FAULT_NONE;
+    w->report->fault_kinds[fault]++;
     fault_happens(w, (enum sim_fault)fault);
     next_later(w);
 }
 
-void nemesis_heal(struct world *w)
+void nemesis_mend(struct world *w, uint64_t what, unsigned node)
 {
-    swarm_calm(&w->swarm);
-    links_mend(w);
-    w->net.partition++;
-    w->net.storm++;
-    w->net.stormy = false;
-    w->net.flap_until = 0;
-    for (unsigned i = 0; i < w->node_count; i++) {
-        struct node *n = &w->nodes[i];
-        n->paused_until = 0;
-        n->stall = 0;
-        if (n->job_end != KELP_NEVER) n->job_end = min_u64(n->job_end, w->now + 10 * MS);
-        if (n->state == NODE_FAULTED && draw_chance(stream(w, STREAM_NODE), 1, 2))
-            node_crash(n, SIM_CRASH_PROCESS, 10 * MS);
-        if (n->state == NODE_DOWN) node_start(n);
-        /* A sync that has not failed by now never will. */
-        if (n->sync_fault && n->state == NODE_UP) sim_disk_behave(n->disk);
+    struct node *n = &w->nodes[node];
+    uint64_t number = what >> MEND_BITS;
+    if (w->healing) return; /* what is in the core was mended, the rest stays as it is */
+    switch ((enum mend)(what & ((1u << MEND_BITS) - 1))) {
+    case MEND_PARTITION:
+        if (number == w->net.partition) partition_mend(w);
+        break;
+    case MEND_STORM:
+        if (number == w->net.storm) w->net.stormy = false;
+        break;
+    case MEND_CLOCK:
+        if (number != n->life || n->frozen_until == 0) return;
+        n->frozen_until = 0;
+        node_clock_set(n, 0, n->clock_goes);
+        break;
+    case MEND_ROOM: atlas_room_back(n); break;
     }
+    world_trace(w, EVENT_MEND, node, what);
 }

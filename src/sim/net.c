@@ -21,6 +21,7 @@
 
 #define MS           ((kelp_ns)1000000)
 #define PACKET_SMALL 512u
+#define MUTE_AFTER   (20000 * MS)
 #define LANES_USED   2u /* control and entries: snapshots do not travel yet */
 #define LINK_BITS    8u
 
@@ -251,6 +252,8 @@ static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_
 {
     unsigned way = p->from == l->dialler ? 0 : 1;
     kelp_ns at = w->now + delay;
+    const struct clog *c = &w->net.clogs[p->from][p->to];
+    if (w->now >= c->from && w->now < c->until) at = c->until + delay;
     if (w->swarm.ordered) {
         at = max_u64(at, l->last_arrival[way] + 1);
         l->last_arrival[way] = at;
@@ -259,6 +262,13 @@ static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_
     l->on_the_way[way]++;
     trace_frame(w, KELP_SIM_SENT, p, at, "");
     world_push(w, at, EVENT_FRAME, p->to, 0, p);
+}
+
+/* KELP_SIM_BREAK_MUTE: what carries entries is lost for ever. */
+static bool muted(const struct world *w, const struct packet *p)
+{
+    return w->options.broken == KELP_SIM_BREAK_MUTE && w->now > MUTE_AFTER &&
+           p->kind == WIRE_MESSAGE && p->data[WIRE_FRAME_HEAD + 2] == KELP_MSG_APPEND;
 }
 
 /* Hand the packet to the network, which may lose, repeat, delay or damage it. Takes the
@@ -273,7 +283,7 @@ void net_send(struct world *w, struct link *l, struct packet *p)
     bool handshake = p->kind == WIRE_HELLO || p->kind == WIRE_REFUSE;
     uint32_t lost = 65536 - (w->net.stormy ? s->lost + 13000 : s->lost);
     w->report->frames++;
-    if (w->net.cut[p->from][p->to] || fate >= lost) {
+    if (w->net.cut[p->from][p->to] || fate >= lost || muted(w, p)) {
         w->report->frames_lost++;
         w->report->faults += fate >= lost;
         trace_frame(w, KELP_SIM_LOST, p, KELP_NEVER, fate >= lost ? "lost" : "cut");
@@ -440,7 +450,8 @@ void net_frame_arrives(struct world *w, struct packet *p)
     struct link *l = net_link(w, p->connection);
     unsigned way = p->from == l->dialler ? 0 : 1;
     l->on_the_way[way] -= l->on_the_way[way] > 0;
-    if (n->driver != NULL) {
+    bool lost = w->report->thinned && w->net.cut[p->from][p->to];
+    if (n->driver != NULL && !lost) {
         world_trace(w, EVENT_FRAME, p->to, watch_frame_hash(p));
         trace_frame(w, KELP_SIM_RECEIVED, p, w->now, "");
         packet_arrives(w, p);

@@ -14,9 +14,9 @@
 #include "sim/trace.h"
 #include "sim/world.h"
 
-#define MS         ((kelp_ns)1000000)
-#define RUNS_MAX   256u /* of a driver at one moment, before others have their turn */
-#define DISK_BYTES ((uint64_t)64 * 1024 * 1024)
+#define MS           ((kelp_ns)1000000)
+#define WALL_JUMP_MS ((uint64_t)20 * 366 * 86400 * 1000)
+#define RUNS_MAX     256u /* of a driver at one moment, before others have their turn */
 
 /* ---- time ---- */
 
@@ -30,9 +30,18 @@ kelp_ns node_world_time(const struct node *n, kelp_ns local)
 {
     if (local == KELP_NEVER) return KELP_NEVER;
     if (local <= n->clock_offset) return n->world->now;
+    if (n->clock_rate == 0) return KELP_NEVER;
     kelp_ns span = local - n->clock_offset;
     kelp_ns at = n->clock_from + (span * 1000 + n->clock_rate - 1) / n->clock_rate;
     return max_u64(at, n->world->now);
+}
+
+void node_clock_set(struct node *n, kelp_ns ahead, uint64_t rate)
+{
+    n->clock_offset = node_clock(n) + ahead;
+    n->clock_from = n->world->now;
+    n->clock_rate = rate;
+    n->wake = n->world->now; /* what it waits for may be due, or never come: it looks again */
 }
 
 /* ---- the state machine port ---- */
@@ -197,9 +206,12 @@ bool node_make(struct world *w, unsigned slot)
     *n = (struct node){.world = w, .slot = (uint8_t)slot, .id = slot + 1};
     n->wake = n->job_end = n->apply_end = KELP_NEVER;
     n->random.state = hash_mix(draw_bytes(draw, 8), n->id); /* never two nodes alike */
-    n->clock_rate = 1000 - w->swarm.clock_drift + draw_below(draw, 2 * w->swarm.clock_drift + 1);
-    n->disk = sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), DISK_BYTES, w->swarm.tear_bytes);
+    n->clock_rate = n->clock_goes =
+        1000 - w->swarm.clock_drift + draw_below(draw, 2 * w->swarm.clock_drift + 1);
+    n->disk =
+        sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), NODE_DISK_BYTES, w->swarm.tear_bytes);
     if (n->disk == NULL) return false;
+    sim_disk_habits(n->disk, w->swarm.garbled, w->swarm.names_loose);
     if (w->options.broken == KELP_SIM_BREAK_LOG_SYNC) sim_disk_lie(n->disk, "log/");
     return true;
 }
@@ -274,7 +286,9 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->forward_bytes_max = 1024 * 1024;
     o->line_requests_max = 64;
     o->snapshot_every_entries = w->swarm.snapshot_every;
-    o->wall_unix_ms = w->options.wall_unix_ms;
+    /* Its wall clock was set while it was down: to any moment of twenty years. */
+    uint64_t set = hash_mix(w->options.wall_unix_ms, n->id << 32 | n->life);
+    o->wall_unix_ms = w->options.wall_unix_ms + set % WALL_JUMP_MS;
     o->random = node_random;
     o->random_ctx = n;
     o->event = node_event;
@@ -369,31 +383,81 @@ static void node_dies_again(struct node *n)
 static void node_clock_start(struct node *n)
 {
     n->clock_from = n->world->now;
+    n->clock_rate = n->clock_goes;
+    n->frozen_until = 0;
     n->clock_offset = prng_between(&n->random, 1, 1000000) * MS; /* a reboot: any moment, even 0 */
     n->started = n->world->now;
+}
+
+/* A store that calls damage a torn tail, cuts it and goes on: the canary of I32. */
+static bool rot_is_cut(struct node *n, const struct kelp_fault *fault)
+{
+    if (n->world->options.broken != KELP_SIM_BREAK_ROT || fault->error != KELP_E_CORRUPT)
+        return false;
+    sim_disk_cut_off(n->disk, fault->where, fault->offset);
+    return true;
+}
+
+/* Open the store; false: it does not start now. */
+static bool node_opens(struct node *n)
+{
+    struct kelp_fault fault = {0};
+    enum kelp_error error = node_open(n, &fault);
+    if (error != KELP_OK && sim_disk_dead(n->disk)) {
+        node_dies_again(n);
+        return false;
+    }
+    if (error != KELP_OK && rot_is_cut(n, &fault)) {
+        fault = (struct kelp_fault){0};
+        error = node_open(n, &fault);
+    }
+    if (error == KELP_OK && watch_recovery(n, &fault)) {
+        n->harm.failing = false;
+        return true;
+    }
+    store_close(n->store);
+    n->store = NULL;
+    sim_disk_crash(n->disk, SIM_CRASH_PROCESS);
+    if (!atlas_refuses(n, &fault))
+        checker_fail(n->world->checker, RULE_I31, "node %u does not start: %s: %s (%s)",
+                     n->slot + 1u, kelp_strerror(fault.error), fault.what, fault.where);
+    return false;
+}
+
+/* A start may take its time: the store is open and the node is not there yet. */
+static bool opens_slowly(struct node *n)
+{
+    struct world *w = n->world;
+    if (n->opening) return w->now < n->opens_at;
+    if (!node_opens(n)) return true;
+    if (w->swarm.slow_start_max == 0) return false;
+    kelp_ns takes = draw_below(stream(w, STREAM_NODE), w->swarm.slow_start_max);
+    if (takes == 0) return false;
+    n->opening = true;
+    n->opens_at = w->now + takes;
+    world_push(w, n->opens_at, EVENT_START, n->slot, 0, NULL);
+    return true;
 }
 
 void node_start(struct node *n)
 {
     struct world *w = n->world;
-    if (n->state != NODE_DOWN) return;
+    if (n->state != NODE_DOWN || opens_slowly(n)) return;
     struct kelp_fault fault = {0};
-    enum kelp_error error = node_open(n, &fault);
-    if (error != KELP_OK && sim_disk_dead(n->disk)) {
-        node_dies_again(n);
-        return;
-    }
+    n->opening = false;
     node_clock_start(n);
-    if (error != KELP_OK || !watch_recovery(n, &fault) ||
-        !machine_start(n, store_found(n->store), &fault) ||
+    if (!machine_start(n, store_found(n->store), &fault) ||
         !driver_start(n, store_found(n->store), &fault)) {
-        checker_fail(w->checker, RULE_I31, "node %u does not start: %s: %s (%s)", n->slot + 1u,
-                     kelp_strerror(fault.error), fault.what, fault.where);
+        node_parts_free(n);
+        sim_disk_crash(n->disk, SIM_CRASH_PROCESS);
+        if (!atlas_refuses(n, &fault))
+            checker_fail(w->checker, RULE_I31, "node %u does not start: %s: %s (%s)", n->slot + 1u,
+                         kelp_strerror(fault.error), fault.what, fault.where);
         return;
     }
     n->state = NODE_UP;
     n->life++;
-    n->paused_until = 0;
+    n->paused_until = n->pause_inside = 0;
     w->report->restarts += n->life > 1;
     n->stall = 0;
     driver_hello(n->driver, &n->hello);
@@ -408,20 +472,23 @@ void node_run(struct node *n)
 {
     if (n->driver == NULL) return;
     kelp_ns now = node_clock(n), due = now;
-    for (unsigned runs = 0; due <= now && runs < RUNS_MAX; runs++)
+    for (unsigned runs = 0; due <= now && runs < RUNS_MAX; runs++) {
         due = driver_run(n->driver, now);
+        if (n->pause_inside == 0 || due > now) continue;
+        n->paused_until = n->world->now + n->pause_inside; /* the rest comes when it goes on */
+        n->pause_inside = 0;
+        break;
+    }
     n->wake = node_world_time(n, due);
     watch_node(n);
 }
 
 void node_fault(struct node *n, const struct kelp_fault *fault)
 {
-    struct world *w = n->world;
     if (n->state != NODE_UP) return;
-    if (!n->sync_fault)
-        checker_fail(w->checker, RULE_N02, "node %u: %s: %s (%s)", n->slot + 1u,
-                     kelp_strerror(fault->error), fault->what, fault->where);
+    atlas_faults(n, fault);
     n->state = NODE_FAULTED;
+    n->world->report->halts++;
 }
 
 void node_watch_status(struct node *n)
@@ -454,18 +521,16 @@ static void node_goes_down(struct node *n, kelp_ns back_after)
     node_parts_free(n);
     n->wake = n->job_end = n->apply_end = KELP_NEVER;
     n->paused_until = 0;
+    n->opening = false;
+    n->harm.failing = false; /* what its page cache holds now is no longer what the disk has */
     bool back = back_after != KELP_NEVER;
-    if (back && n->sync_fault) {
-        n->sync_fault = false; /* what its page cache holds now is no longer what the disk has */
-        w->lost_nodes--;
-    }
     n->state = back ? NODE_DOWN : NODE_GONE;
     if (back) world_push(w, w->now + back_after, EVENT_START, n->slot, 0, NULL);
 }
 
 void node_crash(struct node *n, enum sim_disk_crash crash, kelp_ns back_after)
 {
-    if (n->state != NODE_UP && n->state != NODE_FAULTED) return;
+    if (n->state != NODE_UP && n->state != NODE_FAULTED && !n->opening) return;
     saver_die(n, crash);
     node_goes_down(n, back_after);
 }
@@ -486,12 +551,13 @@ void node_lose(struct node *n)
     if (n->state != NODE_UP) return;
     node_crash(n, SIM_CRASH_POWER, 500 * MS);
     struct sim_disk *empty =
-        sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), DISK_BYTES, w->swarm.tear_bytes);
+        sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), NODE_DISK_BYTES, w->swarm.tear_bytes);
     if (empty == NULL) {
         checker_fail(w->checker, RULE_W02, "no memory for a disk");
         return;
     }
     sim_disk_free(n->disk);
+    sim_disk_habits(empty, w->swarm.garbled, w->swarm.names_loose);
     n->disk = empty;
     n->wiped = true;
 }

@@ -36,10 +36,9 @@ static void log_put(struct held_log *log, kelp_index index, struct held held)
 static void entry_known(struct checker *c, unsigned node, kelp_index index,
                         const struct checker_entry *entry, uint64_t chain)
 {
-    bool first = checker_known(c, index, entry->term) == NULL;
     struct known_entry *known = checker_know(c, index, entry->term);
     if (known == NULL) return;
-    if (first) {
+    if (known->chain == 0) {
         known->chain = chain;
         known->value = entry->value;
         known->name = entry->name;
@@ -271,6 +270,15 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
     }
 }
 
+uint64_t checker_known_term(const struct checker *c, unsigned node)
+{
+    const struct checked_node *n = &c->nodes[node];
+    uint64_t term = max_u64(n->term, n->view.term.v);
+    for (size_t i = 0; i < n->save_count; i++)
+        term = max_u64(term, n->saves[i].save.term.v);
+    return term;
+}
+
 /* ---- crash and recovery ---- */
 
 void checker_crashed(struct checker *c, unsigned node)
@@ -341,12 +349,24 @@ static void recovered_positions(struct checker *c, unsigned node,
                      "committed anywhere %llu",
                      node + 1, (ull)found->commit, (ull)found->last, (ull)n->commit_floor,
                      (ull)found->snapshot, (ull)c->commit_max);
-    if (found->snapshot < n->snapshot)
+    /* A rotten snapshot may be left out, if the log still reaches back behind the one before. */
+    if (found->snapshot < n->snapshot && !found->rotten)
         checker_fail(c, RULE_I31, "node %u recovers snapshot %llu; %llu was reported durable",
                      node + 1, (ull)found->snapshot, (ull)n->snapshot);
     if (found->base.index > max_u64(n->base, found->snapshot))
         checker_fail(c, RULE_I31, "node %u recovers a log from %llu; only up to %llu was dropped",
                      node + 1, (ull)found->base.index + 1, (ull)n->base);
+}
+
+/* A founder that died before its entry 1 was durable writes another one: it told nobody of the
+ * first. Any other entry belongs to one leader of one term, which is not led again. */
+static void founding_forgotten(struct checker *c, unsigned node)
+{
+    struct known_entry *known = checker_known(c, 1, 1);
+    for (unsigned i = 0; i < c->node_count; i++) {
+        if (i != node && (c->nodes[i].memory.last > 0 || c->nodes[i].durable.last > 0)) return;
+    }
+    if (known != NULL) known->chain = 0;
 }
 
 void checker_recovers(struct checker *c, unsigned node, const struct checker_recovered *found)
@@ -372,12 +392,12 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
     int saves = log_explained(c, n, log);
     if (saves < 0)
         checker_fail(
-            c, RULE_I15,
+            c, found->rotten ? RULE_I32 : RULE_I15,
             "node %u recovers a log that ends at %llu@%llu; durable was %llu, %zu saves open",
             node + 1, (ull)log->last, (ull)log->held[log->last].term, (ull)durable_last,
             n->save_count);
     else if (!vote_explained(n, found, (size_t)saves))
-        checker_fail(c, found->term < durable_term ? RULE_I04 : RULE_I31,
+        checker_fail(c, found->term < durable_term && !found->rotten ? RULE_I04 : RULE_I31,
                      "node %u recovers term %llu vote %llu; durable was term %llu vote %llu, "
                      "%d of %zu open saves are in its log",
                      node + 1, (ull)found->term, (ull)found->vote, (ull)durable_term,
@@ -391,4 +411,5 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
     n->snapshot = found->snapshot;
     n->commit_floor = max_u64(found->commit, min_u64(n->commit_floor, found->last));
     n->save_count = n->entry_count = 0;
+    if (found->last == 0) founding_forgotten(c, node);
 }

@@ -70,6 +70,7 @@ static void job_begin(struct node *n)
     }
     struct draw *draw = stream(w, STREAM_DISK);
     kelp_ns takes = w->swarm.save_min + draw_below(draw, w->swarm.save_range) + n->stall;
+    if (n->slow_until > w->now) takes += n->slow_by;
     n->stall = 0;
     n->job_end = w->now + takes;
 }
@@ -211,6 +212,10 @@ static void job_report(struct node *n, enum kelp_error error, const struct read_
                          (struct kelp_bytes){n->read_buffer, error == KELP_OK ? read->len : 0});
         return;
     }
+    if (job->kind == JOB_SNAPSHOT && error == KELP_E_NO_SPACE && !store_failed(n->store)) {
+        driver_snapshot_done(n->driver, job->pos.index, error); /* the one before still stands */
+        return;
+    }
     if (error != KELP_OK) {
         node_fault(n, fault);
         driver_store_fault(n->driver, fault);
@@ -239,12 +244,6 @@ uint64_t saver_doing(const struct node *n)
     return n->job_work ? 0 : n->jobs[n->job_first].kind;
 }
 
-void saver_work(struct node *n)
-{
-    n->work_due = true;
-    job_begin(n);
-}
-
 /* A save may use up a spare, and let segments go. */
 static bool save_made_work(struct node *n)
 {
@@ -260,12 +259,37 @@ static bool save_made_work(struct node *n)
     return changed;
 }
 
+/* How much room there is; while it is short, it is looked at again and again. */
 static void space_tell(struct node *n)
 {
     struct store_space space;
+    struct store_stats stats;
     store_space(n->store, &space);
+    store_stats(n->store, &stats);
     uint64_t mib = max_u64(space.bytes / (UINT64_C(1024) * 1024), 1);
     driver_space(n->driver, (uint32_t)min_u64(mib, UINT32_MAX), space.level);
+    if (n->looks || (space.level == KELP_SPACE_OK && !stats.short_of_room)) return;
+    n->looks = true;
+    world_push(n->world, n->world->now + ROOM_RETRY, EVENT_LOOK, n->slot, n->life, NULL);
+}
+
+void saver_work(struct node *n)
+{
+    n->work_due = true;
+    n->looks = false;
+    space_tell(n);
+    job_begin(n);
+}
+
+void saver_looks(struct node *n, uint64_t life)
+{
+    if (n->state != NODE_UP || n->life != life) return;
+    world_trace(n->world, EVENT_LOOK, n->slot, life);
+    n->looks = false;
+    n->work_due = true;
+    space_tell(n);
+    job_begin(n);
+    node_run(n);
 }
 
 void saver_job_ends(struct node *n)

@@ -14,6 +14,7 @@
 #include "sim/world.h"
 
 _Static_assert(KELP_SIM_MIX_COUNT == MACHINE_KINDS + 1, "a mix is a kind, or the seed's");
+_Static_assert(FAULT_COUNT <= KELP_SIM_FAULTS_MAX, "every fault is counted");
 _Static_assert(KELP_EVENT_COUNT <= KELP_SIM_MARKS_MAX, "every event has its mark");
 
 #define SECOND       ((kelp_ns)1000000000)
@@ -93,7 +94,6 @@ static bool world_make(struct world *w)
         world_push(w, draw_below(stream(w, STREAM_NODE), SECOND), EVENT_START, i, 0, NULL);
     }
     nemesis_start(w);
-    w->leader_at = w->write_at = w->equal_at = KELP_NEVER;
     return clients_make(w) && !world_failed(w);
 }
 
@@ -119,8 +119,11 @@ static void workload_judge(struct world *w)
     const struct kelp_sim_workload *workload = w->options.workload;
     if (workload == NULL || workload->judge == NULL) return;
     for (unsigned i = 0; i < w->node_count; i++) {
-        if (w->nodes[i].state != NODE_UP) continue;
-        const char *wrong = workload->judge(workload->ctx, i + 1, w->nodes[i].machine);
+        const struct node *n = &w->nodes[i];
+        /* What was left outside may be behind: only whoever has everything is judged. */
+        if (n->state != NODE_UP || rsm_applied(n->rsm).index != checker_commit(w->checker))
+            continue;
+        const char *wrong = workload->judge(workload->ctx, i + 1, n->machine);
         if (wrong != NULL) checker_fail(w->checker, RULE_W01, "node %u: %s", i + 1, wrong);
     }
 }
@@ -239,6 +242,12 @@ void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *re
     total->done += report->done;
     total->crashes += report->crashes;
     total->simulated += report->simulated;
+    total->disk_harms += report->disk_harms;
+    total->halts += report->halts;
+    total->cores += report->core > 0;
+    total->leaders_soon += report->core > 0 && report->leader_soon;
+    for (unsigned i = 0; i < KELP_SIM_FAULTS_MAX; i++)
+        total->fault_kinds[i] += report->fault_kinds[i];
     for (unsigned i = 0; i < KELP_SIM_MARKS_MAX; i++)
         total->marks[i] += report->marks[i];
 }

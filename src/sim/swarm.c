@@ -12,6 +12,8 @@ static void draw_timers(struct swarm *s, struct draw *draw)
     s->election_min = s->heartbeat * draw_between(draw, 6, 12);
     s->election_max = s->election_min + s->election_min * draw_between(draw, 5, 10) / 10;
     s->clock_drift = draw_chance(draw, 1, 2) ? (uint32_t)draw_below(draw, 50) : 0;
+    if (draw_chance(draw, 1, 16)) s->clock_drift = (uint32_t)draw_below(draw, 300);
+    if (draw_chance(draw, 1, 3)) s->slow_start_max = draw_between(draw, 1, 6000) * MS;
     if (draw_chance(draw, 1, 8)) s->off |= KELP_CHECK_QUORUM;
     if (draw_chance(draw, 1, 16)) s->off |= KELP_PRE_VOTE;
     if (draw_chance(draw, 1, 16)) s->off |= KELP_STICKINESS;
@@ -56,9 +58,9 @@ static void draw_network(struct swarm *s, struct draw *draw)
     s->delay_range = draw_between(draw, 100, draw_chance(draw, 1, 8) ? 60000 : 4000) * 1000;
     s->delay_late = draw_between(draw, 10, 2000) * MS;
     s->late = rate(draw, 1300);
-    s->lost = rate(draw, draw_chance(draw, 1, 8) ? 6500 : 1300);
+    s->lost = rate(draw, draw_chance(draw, 1, 8) ? 26000 : 1300);
     s->repeated = rate(draw, 1300);
-    s->replayed = rate(draw, 650);
+    s->replayed = rate(draw, draw_chance(draw, 1, 16) ? 20000 : 650);
     s->damaged = rate(draw, 130);
     s->capacity = (uint32_t)draw_between(draw, draw_chance(draw, 1, 4) ? 2 : 16, 128);
     s->ordered = draw_chance(draw, 1, 2);
@@ -71,6 +73,12 @@ static void draw_disk(struct swarm *s, struct draw *draw)
     s->stall_max = draw_between(draw, 100, 6000) * MS;
     s->tear_bytes = draw_chance(draw, 1, 2) ? 512 : 4096;
     s->crash_in_recovery = draw_chance(draw, 1, 2);
+    s->garbled = draw_chance(draw, 1, 3);
+    s->names_loose = draw_chance(draw, 1, 3);
+    s->atlas = !draw_chance(draw, 1, 24);
+    uint64_t first = draw_below(draw, s->nodes);
+    for (uint64_t i = 0; i < (s->nodes - 1) / 2; i++)
+        s->frail |= 1u << (first + i) % s->nodes;
 }
 
 /* With the usual share of reads the second line is 45 % read, 35 % write, 15 % compare-and-set and
@@ -102,28 +110,72 @@ static void draw_clients(struct swarm *s, struct draw *draw)
     s->deadline = draw_between(draw, 1000, 6000) * MS;
 }
 
+/* The one kind of fault of a mild run, and what it may do then. All of them leave a majority that
+ * can go on. */
+static void draw_mild(struct swarm *s, struct draw *draw)
+{
+    static const enum sim_fault kinds[] = {
+        FAULT_NONE,       FAULT_KILL,        FAULT_POWER,       FAULT_PAUSE,      FAULT_ISOLATE,
+        FAULT_BRIDGE,     FAULT_FLAP,        FAULT_CUT,         FAULT_STALL,      FAULT_STOP,
+        FAULT_CHAIN,      FAULT_CLOG,        FAULT_CLOCK_JUMP,  FAULT_SUSPEND,    FAULT_CLOCK_STOP,
+        FAULT_SLOW,       FAULT_HANG,        FAULT_ROT,         FAULT_ROT_MILD,   FAULT_SYNC_FAILS,
+        FAULT_FULL,       FAULT_WIPE,        FAULT_WRITE_FAILS, FAULT_READ_FAILS, FAULT_STRANGER,
+        FAULT_LOST_WRITE, FAULT_STRAY_WRITE, FAULT_STRAY_READ,
+    };
+    const struct swarm all = *s;
+    enum sim_fault kind = kinds[draw_below(draw, sizeof kinds / sizeof kinds[0])];
+    swarm_calm(s);
+    /* With no kind of its own the network is what is wrong, in one way. */
+    switch (draw_below(draw, 4)) {
+    case 0: s->late = kind == FAULT_NONE ? all.late : 0; break;
+    case 1: s->lost = kind == FAULT_NONE ? (uint32_t)draw_below(draw, 6500) : 0; break;
+    case 2: s->repeated = kind == FAULT_NONE ? all.repeated : 0; break;
+    case 3: s->replayed = kind == FAULT_NONE ? all.replayed : 0; break;
+    }
+    s->mild = s->atlas = true;
+    s->off = 0;
+    s->slow_start_max = 0;
+    for (unsigned i = 0; i < FAULT_COUNT; i++)
+        s->weights[i] = i == kind;
+    s->weight_sum = 1;
+    s->fault_every = 4 * s->election_max;
+    s->fault_long = s->stall_max = 2 * s->election_max;
+}
+
 static void draw_faults(struct swarm *s, struct draw *draw)
 {
     static const uint32_t weights[FAULT_COUNT] = {
-        [FAULT_NONE] = 1,   [FAULT_KILL] = 10,    [FAULT_POWER] = 10,  [FAULT_POWER_ALL] = 1,
-        [FAULT_PAUSE] = 8,  [FAULT_HALVES] = 5,   [FAULT_ISOLATE] = 6, [FAULT_ONE_WAY] = 6,
-        [FAULT_BRIDGE] = 3, [FAULT_FLAP] = 3,     [FAULT_CUT] = 6,     [FAULT_STALL] = 6,
-        [FAULT_STORM] = 4,  [FAULT_STRANGER] = 3, [FAULT_STOP] = 3,
+        [FAULT_NONE] = 1,      [FAULT_KILL] = 10,        [FAULT_POWER] = 10,
+        [FAULT_POWER_ALL] = 1, [FAULT_PAUSE] = 8,        [FAULT_HALVES] = 5,
+        [FAULT_ISOLATE] = 6,   [FAULT_ONE_WAY] = 6,      [FAULT_BRIDGE] = 3,
+        [FAULT_FLAP] = 3,      [FAULT_CUT] = 6,          [FAULT_STALL] = 6,
+        [FAULT_STORM] = 4,     [FAULT_STRANGER] = 3,     [FAULT_STOP] = 3,
+        [FAULT_THREE] = 2,     [FAULT_RING] = 2,         [FAULT_CHAIN] = 2,
+        [FAULT_STAR] = 2,      [FAULT_CLOG] = 5,         [FAULT_SWIZZLE] = 3,
+        [FAULT_SUSPEND] = 2,   [FAULT_PAUSE_INSIDE] = 4, [FAULT_CLOCK_JUMP] = 2,
+        [FAULT_SLOW] = 2,      [FAULT_CLOCK_STOP] = 2,   [FAULT_ROT_MILD] = 4,
+    };
+    /* These may take a node away, so few runs have them: in how many of 16, and how often. */
+    static const uint8_t grave[][3] = {
+        {FAULT_HANG, 2, 1},       {FAULT_SYNC_FAILS, 4, 2},  {FAULT_WRITE_FAILS, 2, 1},
+        {FAULT_READ_FAILS, 2, 1}, {FAULT_FULL, 4, 2},        {FAULT_ROT, 5, 2},
+        {FAULT_LOST_WRITE, 3, 1}, {FAULT_STRAY_WRITE, 3, 1}, {FAULT_STRAY_READ, 2, 1},
+        {FAULT_WIPE, 2, 1},
     };
     s->fault_every = draw_between(draw, 500, 900) * MS;
     s->fault_long = draw_between(draw, 500, 8000) * MS;
-    s->weight_sum = 0;
-    for (unsigned i = 0; i < FAULT_COUNT; i++) {
+    for (unsigned i = 0; i < FAULT_COUNT; i++)
         s->weights[i] = i == FAULT_NONE || draw_chance(draw, 2, 3) ? weights[i] : 0;
-        s->weight_sum += s->weights[i];
-    }
-    /* These take a node away, so few runs have them. */
-    if (draw_chance(draw, 1, 4)) s->weights[FAULT_SYNC_FAILS] = 2;
-    if (draw_chance(draw, 1, 8)) s->weights[FAULT_WIPE] = 1;
-    if (s->weight_sum == weights[FAULT_NONE]) s->weights[FAULT_KILL] = 1;
+    for (unsigned i = 0; i < sizeof grave / sizeof grave[0]; i++)
+        s->weights[grave[i][0]] = draw_chance(draw, grave[i][1], 16) ? grave[i][2] : 0;
     s->weight_sum = 0;
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         s->weight_sum += s->weights[i];
+    if (s->weight_sum == weights[FAULT_NONE]) {
+        s->weights[FAULT_KILL] = 1;
+        s->weight_sum++;
+    }
+    if (draw_chance(draw, 1, 12) && s->nodes >= 3) draw_mild(s, draw);
 }
 
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
@@ -148,6 +200,7 @@ void swarm_calm(struct swarm *s)
     s->save_range = s->save_range < 4 * MS ? s->save_range : 4 * MS;
     s->apply_range = s->apply_range < 4 * MS ? s->apply_range : 4 * MS;
     s->capacity = 1024;
+    s->slow_start_max = 0;
     s->crash_in_recovery = false;
     s->weight_sum = 0;
 }
@@ -155,9 +208,13 @@ void swarm_calm(struct swarm *s)
 const char *sim_fault_name(enum sim_fault fault)
 {
     static const char *const names[FAULT_COUNT] = {
-        "none",    "kill",     "power",  "power-all",  "pause", "halves",
-        "isolate", "one-way",  "bridge", "flap",       "cut",   "stall",
-        "storm",   "stranger", "stop",   "sync-fails", "wipe",
+        "none",       "kill",     "power",   "power-all",    "pause",       "halves",
+        "isolate",    "one-way",  "bridge",  "flap",         "cut",         "stall",
+        "storm",      "stranger", "stop",    "three",        "ring",        "chain",
+        "star",       "clog",     "swizzle", "pause-inside", "suspend",     "clock-jump",
+        "clock-stop", "slow",     "hang",    "rot-mild",     "sync-fails",  "write-fails",
+        "read-fails", "full",     "rot",     "lost-write",   "stray-write", "stray-read",
+        "wipe",
     };
     return fault < FAULT_COUNT ? names[fault] : "?";
 }

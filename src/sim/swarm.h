@@ -13,23 +13,43 @@
 #include "sim/machine.h"
 
 enum sim_fault {
-    FAULT_NONE = 0,   /* what zero bytes mean */
-    FAULT_KILL,       /* a process dies, the page cache stays */
-    FAULT_POWER,      /* a node loses power */
-    FAULT_POWER_ALL,  /* all of them at once */
-    FAULT_PAUSE,      /* a process stands still while its clock runs on */
-    FAULT_HALVES,     /* the network falls into two parts */
-    FAULT_ISOLATE,    /* one node is cut off */
-    FAULT_ONE_WAY,    /* one direction between two nodes, or out of one node */
-    FAULT_BRIDGE,     /* two parts that both see one node */
-    FAULT_FLAP,       /* a link goes up and down */
-    FAULT_CUT,        /* connections are closed */
-    FAULT_STALL,      /* a disk takes long for one job */
-    FAULT_STORM,      /* for a while many frames are lost and late */
-    FAULT_STRANGER,   /* a node of another cluster or directory knocks */
-    FAULT_STOP,       /* a node is stopped in good order and started again */
-    FAULT_SYNC_FAILS, /* a sync fails: the node is lost for good */
-    FAULT_WIPE,       /* a directory is emptied: the node is lost for good */
+    FAULT_NONE = 0,     /* what zero bytes mean */
+    FAULT_KILL,         /* a process dies, the page cache stays */
+    FAULT_POWER,        /* a node loses power */
+    FAULT_POWER_ALL,    /* all of them at once */
+    FAULT_PAUSE,        /* a process stands still while its clock runs on */
+    FAULT_HALVES,       /* the network falls into two parts */
+    FAULT_ISOLATE,      /* one node is cut off */
+    FAULT_ONE_WAY,      /* one direction between two nodes, or out of one node */
+    FAULT_BRIDGE,       /* two parts that both see one node */
+    FAULT_FLAP,         /* a link goes up and down */
+    FAULT_CUT,          /* connections are closed */
+    FAULT_STALL,        /* a disk takes long for one job */
+    FAULT_STORM,        /* for a while many frames are lost and late */
+    FAULT_STRANGER,     /* a node of another cluster or directory knocks */
+    FAULT_STOP,         /* a node is stopped in good order and started again */
+    FAULT_THREE,        /* the network falls into three parts */
+    FAULT_RING,         /* every node sees a majority, no two the same one */
+    FAULT_CHAIN,        /* every node sees two others, the ends one */
+    FAULT_STAR,         /* all see one node, and nobody else */
+    FAULT_CLOG,         /* one direction stands still and then delivers all */
+    FAULT_SWIZZLE,      /* nodes' links stand still one by one and go on in another order */
+    FAULT_PAUSE_INSIDE, /* a process stands still in the middle of its work */
+    FAULT_SUSPEND,      /* it stands still, and its clock is up to an hour ahead afterwards */
+    FAULT_CLOCK_JUMP,   /* the same without the pause */
+    FAULT_CLOCK_STOP,   /* a clock stands still for a while */
+    FAULT_SLOW,         /* a disk is slow for a while */
+    FAULT_HANG,         /* a sync never returns */
+    FAULT_ROT_MILD,     /* rot where a node must not mind */
+    FAULT_SYNC_FAILS,   /* from here on only what the atlas allows: see atlas.c */
+    FAULT_WRITE_FAILS,
+    FAULT_READ_FAILS,
+    FAULT_FULL, /* a disk has no more room for a while: no node may stop for that */
+    FAULT_ROT,
+    FAULT_LOST_WRITE,  /* the disk said OK, and the bytes never arrived */
+    FAULT_STRAY_WRITE, /* they arrived somewhere else */
+    FAULT_STRAY_READ,  /* a read brings other bytes */
+    FAULT_WIPE,        /* a directory is emptied: the node is lost for good */
     FAULT_COUNT
 };
 
@@ -52,7 +72,10 @@ struct swarm {
     /* disk */
     kelp_ns save_min, save_range, stall_max;
     uint32_t tear_bytes;
-    bool crash_in_recovery;
+    bool crash_in_recovery, garbled, names_loose;
+    bool atlas;             /* false: any disk may be harmed, and nothing is demanded but honesty */
+    uint32_t frail;         /* slots whose disks may be harmed: a minority of them */
+    kelp_ns slow_start_max; /* 0: a start takes no time */
     /* clients */
     uint32_t clients, pipeline, registers, read_percent, local_percent, filling;
     uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name */
@@ -61,6 +84,7 @@ struct swarm {
     /* faults */
     kelp_ns fault_every; /* on average */
     uint32_t weights[FAULT_COUNT], weight_sum;
+    bool mild; /* one kind of fault only, and seldom: the cluster must make progress all the time */
     kelp_ns fault_long; /* the longest partition or pause */
 };
 

@@ -199,6 +199,9 @@ void trace_turn_told(struct world *w, enum event_kind kind, unsigned node, uint6
     case EVENT_HEAL:
         trace_words_told(w, KELP_SIM_HEALED, NODES_MAX, "no more faults; the cluster must recover");
         return;
+    case EVENT_LOOK:
+        trace_words_told(w, KELP_SIM_DISK, node, "looks whether there is room");
+        return;
     case EVENT_FRAME: /* a record of its own, with the frame */
     case EVENT_FAULT: /* told by name */
     case EVENT_MEND:  /* told as the links that changed */

@@ -178,6 +178,7 @@ bool watch_recovery(struct node *n, struct kelp_fault *fault)
             .everyone = found->everyone,
             .snapshot = found->snapshot.pos.index,
             .entries = entries,
+            .rotten = n->harm.rotten || n->harm.failing,
         };
         checker_recovers(n->world->checker, n->slot, &recovered);
     }

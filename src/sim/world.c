@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* world.c - the clock of the world and the one loop over what happens in it.
  *
- * First the cluster is hurt, then it is healed; after that a leader must be there within ten
- * election timeouts, a client's write must commit, every open request must be answered, and all
- * nodes that were not lost for good must have applied the same. */
+ * First the cluster is hurt, then a core of it is healed, and demand.c says what that must do. */
 #include "sim/world.h"
 #include "sim/trace.h"
 
@@ -36,76 +34,6 @@ void world_trace(struct world *w, enum event_kind kind, unsigned node, uint64_t 
     trace_turn(w, kind, node, what);
 }
 
-/* ---- healing ---- */
-
-static const struct kelp_core *node_core(const struct node *n)
-{
-    return n->state == NODE_UP ? driver_core(n->driver) : NULL;
-}
-
-static bool leader_there(const struct world *w)
-{
-    for (unsigned i = 0; i < w->node_count; i++) {
-        const struct kelp_core *core = node_core(&w->nodes[i]);
-        if (core == NULL) continue;
-        struct kelp_view v;
-        kelp_view(core, &v);
-        if (v.role == KELP_LEADER && v.committed_own_term) return true;
-    }
-    return false;
-}
-
-/* Every node that can be there is, and all have applied the same. */
-static bool all_equal(const struct world *w)
-{
-    const struct node *first = NULL;
-    for (unsigned i = 0; i < w->node_count; i++) {
-        const struct node *n = &w->nodes[i];
-        if (n->state == NODE_GONE || n->state == NODE_FAULTED) continue;
-        if (node_core(n) == NULL) return false;
-        if (first == NULL) first = n;
-        struct kelp_pos a = rsm_applied(first->rsm), b = rsm_applied(n->rsm);
-        if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
-        if (rsm_state_hash(first->rsm) != rsm_state_hash(n->rsm)) return false;
-        if (rsm_chain_hash(first->rsm) != rsm_chain_hash(n->rsm)) return false;
-    }
-    return first != NULL;
-}
-
-static void heal_late(struct world *w)
-{
-    kelp_ns after = w->now - w->healed_at;
-    kelp_ns leader_bound = 10 * w->swarm.election_max;
-    if (w->leader_at == KELP_NEVER && after > min_u64(leader_bound, w->options.heal))
-        checker_fail(w->checker, RULE_L01, "no leader %llu ms after healing",
-                     (unsigned long long)(after / 1000000));
-    if (after <= w->options.heal) return;
-    if (w->write_at == KELP_NEVER)
-        checker_fail(w->checker, RULE_L02, "no write committed %llu ms after healing",
-                     (unsigned long long)(after / 1000000));
-    if (!clients_idle(w))
-        checker_fail(w->checker, RULE_L04, "requests are still open %llu ms after healing",
-                     (unsigned long long)(after / 1000000));
-    checker_fail(w->checker, RULE_L03, "the nodes are not equal %llu ms after healing",
-                 (unsigned long long)(after / 1000000));
-}
-
-/* What healing demands, in order; ends the run when all is there. */
-static void heal_look(struct world *w)
-{
-    if (w->leader_at == KELP_NEVER && leader_there(w)) w->leader_at = w->now;
-    if (w->leader_at != KELP_NEVER && w->write_at == KELP_NEVER && w->clients.done_after_heal > 0) {
-        w->write_at = w->now;
-        w->clients.stopped = true;
-    }
-    if (w->write_at != KELP_NEVER && clients_idle(w) && all_equal(w)) {
-        w->equal_at = w->now;
-        w->ended = true;
-    } else {
-        heal_late(w);
-    }
-}
-
 /* ---- one event ---- */
 
 static bool event_waits(struct world *w, const struct sim_event *event)
@@ -118,6 +46,7 @@ static bool event_waits(struct world *w, const struct sim_event *event)
     case EVENT_FRAME:
     case EVENT_CLOSED:
     case EVENT_DIAL:
+    case EVENT_LOOK:
     case EVENT_DIAL_LATE: return n->state != NODE_DOWN && node_paused(n);
     case EVENT_START:
     case EVENT_FAULT:
@@ -136,8 +65,7 @@ static void world_heals(struct world *w)
     if (w->healing) return;
     world_trace(w, EVENT_HEAL, 0, 0);
     w->healing = true;
-    w->healed_at = w->now;
-    nemesis_heal(w);
+    demand_begin(w);
 }
 
 static void world_event(struct world *w, struct sim_event event)
@@ -160,9 +88,10 @@ static void world_event(struct world *w, struct sim_event event)
         return;
     case EVENT_CLIENT: client_wakes(w, (uint32_t)event.value); return;
     case EVENT_FAULT: nemesis_next(w); return;
-    case EVENT_MEND: nemesis_mend(w, event.value); return;
-    case EVENT_FLAP: nemesis_flap(w, event.value); return;
+    case EVENT_MEND: nemesis_mend(w, event.value, event.node); return;
+    case EVENT_FLAP: partition_flap(w, event.value); return;
     case EVENT_HEAL: world_heals(w); return;
+    case EVENT_LOOK: saver_looks(n, event.value); return;
     case EVENT_WAKE:
     case EVENT_SAVED:
     case EVENT_APPLIED: break; /* never in the heap */
@@ -246,9 +175,10 @@ bool world_run(struct world *w)
 {
     for (uint64_t step = 1; !w->ended && !world_failed(w) && !world_stops(w); step++) {
         world_step(w);
-        if (w->healing) heal_look(w);
+        if (w->healing) demand_look(w);
         if (step % LOOK_EVERY == 0) {
             clients_judge_late(w);
+            demand_starve(w);
             for (unsigned i = 0; i < w->node_count; i++)
                 node_watch_status(&w->nodes[i]);
         }

@@ -36,13 +36,17 @@ enum event_kind {
     EVENT_START,     /* node starts */
     EVENT_CLIENT,    /* value: client */
     EVENT_FAULT,     /* the next fault is due */
-    EVENT_MEND,      /* a partition, storm or flap ends; value: which one */
+    EVENT_MEND,      /* something ends; value: number << MEND_BITS | enum mend */
     EVENT_FLAP,      /* value: which one */
     EVENT_HEAL,      /* the faults are over */
+    EVENT_LOOK,      /* node: has its disk room again?; value: its life */
     EVENT_WAKE,      /* node: its driver is due (traced only) */
     EVENT_SAVED,     /* node: its disk job ends (traced only) */
     EVENT_APPLIED    /* node: its state machine is done with a batch (traced only) */
 };
+
+enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM };
+#define MEND_BITS 2u
 
 /* ---- network ---- */
 
@@ -75,6 +79,9 @@ struct net {
     uint64_t connections; /* made so far */
     uint64_t packets;     /* made so far */
     bool cut[NODES_MAX][NODES_MAX];
+    struct clog { /* what leaves in this time arrives behind its end */
+        kelp_ns from, until;
+    } clogs[NODES_MAX][NODES_MAX];
     uint64_t partition; /* number of the last one; the only one that may be mended */
     uint64_t storm;     /* number of the last one */
     bool stormy;
@@ -91,7 +98,7 @@ enum node_state {
     NODE_DOWN = 0, /* not running; will be started */
     NODE_UP,
     NODE_FAULTED, /* runs, but its disk failed: counted out until it is started again */
-    NODE_GONE,    /* will never run again */
+    NODE_GONE,    /* will never run again, or only to refuse again */
 };
 
 enum job_kind { JOB_SAVE = 1, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE };
@@ -123,16 +130,29 @@ struct batch {
 
 struct world;
 
+/* What was done to a node that explains a fault or a refusal. */
+struct harm {
+    bool rotten;  /* its disk holds other bytes than it wrote: it may stop at any time for good */
+    bool failing; /* a call of the disk failed or will: it may stop until it is started again */
+    bool full;    /* its disk has no room */
+};
+
 struct node {
     struct world *world;
     uint8_t slot;
     kelp_id id;
     enum node_state state;
     uint64_t life; /* starts so far */
+    bool outside;  /* of the core that must live after healing: stays as broken as it is */
+    bool closed;   /* no client comes to it any more */
+    bool opening;  /* its store is open, the rest of it not yet: down for everybody else */
+    struct harm harm;
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
-    uint64_t clock_rate;
-    kelp_ns wake, job_end, apply_end, paused_until, started;
+    uint64_t clock_rate, clock_goes;  /* thousandths: now, 0 while it stands still; else */
+    kelp_ns wake, job_end, apply_end, paused_until, started, opens_at;
+    kelp_ns pause_inside; /* it will stand still so long in the middle of its next run */
+    kelp_ns frozen_until; /* its clock; 0: it goes */
     /* parts */
     struct sim_disk *disk;
     struct store *store;
@@ -145,14 +165,15 @@ struct node {
     /* log owner */
     struct job *jobs; /* a ring */
     size_t job_first, job_count, job_room;
-    size_t job_batch;          /* how many the running one takes */
-    bool job_work;             /* housekeeping runs */
-    bool work_due;             /* there is housekeeping */
-    uint64_t segments, spares; /* when last looked at */
-    kelp_ns stall;             /* added to the next job */
+    size_t job_batch;            /* how many the running one takes */
+    bool job_work;               /* housekeeping runs */
+    bool work_due;               /* there is housekeeping */
+    bool looks;                  /* it will look at the room of its disk */
+    uint64_t segments, spares;   /* when last looked at */
+    kelp_ns stall;               /* added to the next job */
+    kelp_ns slow_until, slow_by; /* added to every job until then */
     uint8_t *read_buffer;
     size_t read_room;
-    bool sync_fault; /* made by us: a fault is expected */
     bool wiped;
     char note[160]; /* the last line it said */
 };
@@ -222,6 +243,17 @@ struct clients {
     uint64_t done_after_heal;
 };
 
+/* What is demanded of the core, and when it was seen. KELP_NEVER: not yet. */
+struct demand {
+    kelp_ns at;      /* when the faults ended */
+    kelp_ns timeout; /* the longest election timeout of any node, in the world's time */
+    kelp_ns leader_at, write_at, equal_at, term_at; /* term_at: when the last term began */
+    kelp_ns write_late;         /* a write committed later than this is too late */
+    uint64_t term_before, term; /* the highest one when the faults ended, and in the core now */
+    unsigned core;              /* how many nodes are in it */
+    bool hopeless;              /* no quorum is left that the atlas protects: nothing is demanded */
+};
+
 struct tracer; /* trace.c */
 
 struct world {
@@ -244,10 +276,11 @@ struct world {
     struct kelp_sim_machine machine;
     struct model *model; /* NULL: none */
     kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
-    unsigned lost_nodes; /* for good, or faulted: at most a minority */
     bool healing;
-    kelp_ns healed_at;
-    kelp_ns leader_at, write_at, equal_at; /* after healing: when it was so, KELP_NEVER: not yet */
+    struct demand demand;
+    kelp_index fed_commit; /* starvation: the last one seen, when, and the requests made by then */
+    kelp_ns fed_at;
+    uint64_t fed_requests;
     bool ended;
     uint64_t same_moment; /* events since time moved: NoSpin */
     struct driver_member members[NODES_MAX];
@@ -273,11 +306,14 @@ void node_start(struct node *n);
 void node_crash(struct node *n, enum sim_disk_crash crash, kelp_ns back_after);
 void sim_node_stop(struct node *n, kelp_ns back_after); /* in good order */
 void node_lose(struct node *n);                         /* its directory is emptied, then started */
+#define NODE_DISK_BYTES ((uint64_t)64 * 1024 * 1024)
 void node_apply_ends(struct node *n);
 void node_run(struct node *n); /* the driver, then the checker */
 void node_fault(struct node *n, const struct kelp_fault *fault);
 void node_watch_status(struct node *n); /* slow: has it given up without a cause? */
 kelp_ns node_clock(const struct node *n);
+/* Its clock jumps ahead and goes on at so many thousandths; 0: it stands still. */
+void node_clock_set(struct node *n, kelp_ns ahead, uint64_t rate);
 kelp_ns node_world_time(const struct node *n, kelp_ns local);
 static inline bool node_paused(const struct node *n)
 {
@@ -288,7 +324,8 @@ static inline bool node_paused(const struct node *n)
 extern const struct kelp_store_ops saver_ops;
 void saver_job_ends(struct node *n);
 uint64_t saver_doing(const struct node *n);
-void saver_work(struct node *n); /* there may be housekeeping */
+void saver_work(struct node *n); /* it starts: there may be housekeeping */
+void saver_looks(struct node *n, uint64_t life);
 void saver_die(struct node *n, enum sim_disk_crash crash);
 
 /* watch.c: turning what nodes save and send into what the checker wants to know */
@@ -325,9 +362,32 @@ void knock_stranger(struct world *w);
 /* nemesis.c */
 void nemesis_start(struct world *w);
 void nemesis_next(struct world *w);
-void nemesis_mend(struct world *w, uint64_t number);
-void nemesis_flap(struct world *w, uint64_t number);
-void nemesis_heal(struct world *w);
+void nemesis_mend(struct world *w, uint64_t what, unsigned node);
+struct draw *nemesis_draw(struct world *w);
+kelp_ns nemesis_while(struct world *w); /* a drawn time */
+struct node *nemesis_node(struct world *w);
+void nemesis_mend_later(struct world *w, kelp_ns at, enum mend what, unsigned node,
+                        uint64_t number);
+
+/* partition.c */
+void partition_happens(struct world *w, enum sim_fault fault);
+void partition_flap(struct world *w, uint64_t number);
+void partition_mend(struct world *w);
+void partition_cut(struct world *w, unsigned from, unsigned to);
+
+/* atlas.c: which disks may be harmed, and what a harmed node may do */
+void atlas_happens(struct world *w, enum sim_fault fault);
+void atlas_room_back(struct node *n);
+bool atlas_harmless(const struct node *n);
+/* A node refuses to start; false: it had no reason to. */
+bool atlas_refuses(struct node *n, const struct kelp_fault *fault);
+/* A running node stops with a fault. */
+void atlas_faults(struct node *n, const struct kelp_fault *fault);
+
+/* demand.c */
+void demand_begin(struct world *w);
+void demand_look(struct world *w);
+void demand_starve(struct world *w);
 
 /* client.c */
 bool clients_make(struct world *w);
@@ -336,6 +396,7 @@ void clients_unmake(struct world *w);
 struct node *client_node(struct world *w, uint32_t number);
 void client_wakes(struct world *w, uint32_t number);
 void clients_node_dies(struct node *n); /* its lines are gone, without an answer */
+void clients_leave(struct node *n);     /* nobody asks this node any more */
 void clients_judge(struct world *w);    /* what was told during the last run */
 void clients_judge_late(struct world *w);
 bool clients_idle(const struct world *w);

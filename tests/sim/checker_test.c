@@ -356,13 +356,19 @@ static void an_acknowledgement_of_another_log_fires_I14(void **state)
     FIRES("I14 AckDurable");
 }
 
+static bool rotten; /* the disk of the node that recovers was harmed */
+
 static void recovers(unsigned node, uint64_t term, kelp_id vote, kelp_index last, kelp_index commit)
 {
     struct checker_entry entries[8];
     for (kelp_index i = 1; i <= last; i++)
         entries[i - 1] = entry(i, 1, 100 + i);
-    struct checker_recovered found = {
-        .term = term, .vote = vote, .last = last, .commit = commit, .entries = entries};
+    struct checker_recovered found = {.term = term,
+                                      .vote = vote,
+                                      .last = last,
+                                      .commit = commit,
+                                      .entries = entries,
+                                      .rotten = rotten};
     checker_crashed(c, node);
     checker_recovers(c, node, &found);
 }
@@ -387,6 +393,50 @@ static void a_restart_may_find_a_first_part_of_the_open_saves(void **state)
         recovers(1, 1, 1, found, 0);
         SILENT();
     }
+}
+
+static void a_rotten_disk_that_starts_with_less_fires_I32(void **state)
+{
+    (void)state;
+    votes(0, 1, 1);
+    holds(0, 1, 1, 101);
+    holds(0, 2, 1, 102);
+    rotten = true;
+    recovers(0, 1, 1, 1, 0);
+    rotten = false;
+    FIRES("I32 RotNotTorn");
+}
+
+static void a_rotten_disk_that_forgot_its_term_fires_I31(void **state)
+{
+    (void)state;
+    votes(0, 3, 1);
+    rotten = true;
+    recovers(0, 2, 0, 0, 0);
+    rotten = false;
+    FIRES("I31 RecoveryHonest");
+}
+
+static void a_founder_may_write_entry_1_anew_if_nobody_holds_the_first(void **state)
+{
+    (void)state;
+    (void)appends(0, 1, 1, 11); /* given to be saved, and never was */
+    recovers(0, 0, 0, 0, 0);
+    votes(0, 1, 0);
+    holds(0, 1, 1, 12);
+    SILENT();
+}
+
+static void a_founder_that_writes_entry_1_anew_although_another_holds_it_fires_I07(void **state)
+{
+    (void)state;
+    votes(1, 1, 0);
+    (void)appends(0, 1, 1, 11);
+    holds(1, 1, 1, 11);
+    recovers(0, 0, 0, 0, 0);
+    votes(0, 1, 0);
+    holds(0, 1, 1, 12);
+    FIRES("I07 LogMatching");
 }
 
 static void a_restart_that_invents_an_entry_fires_I15(void **state)
@@ -647,6 +697,10 @@ int main(void)
         RULE_TEST(an_acknowledgement_of_another_log_fires_I14),
         RULE_TEST(a_restart_that_lost_a_durable_entry_fires_I15),
         RULE_TEST(a_restart_may_find_a_first_part_of_the_open_saves),
+        RULE_TEST(a_rotten_disk_that_starts_with_less_fires_I32),
+        RULE_TEST(a_rotten_disk_that_forgot_its_term_fires_I31),
+        RULE_TEST(a_founder_may_write_entry_1_anew_if_nobody_holds_the_first),
+        RULE_TEST(a_founder_that_writes_entry_1_anew_although_another_holds_it_fires_I07),
         RULE_TEST(a_restart_that_invents_an_entry_fires_I15),
         RULE_TEST(a_restart_that_forgot_its_vote_fires_I31),
         RULE_TEST(a_restart_with_an_older_term_fires_I04),

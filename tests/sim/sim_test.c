@@ -117,11 +117,11 @@ static void a_trace_does_not_change_the_run(void **state)
 
 /* ---- canaries: what is broken on purpose is caught, and by the right invariant ---- */
 
-static void caught(enum kelp_sim_break broken, const char *invariants)
+static void caught(enum kelp_sim_break broken, const char *invariants, uint64_t seeds)
 {
     struct kelp_sim_options o = brief(60 * SECOND);
     o.broken = broken;
-    for (uint64_t seed = 1; seed <= 30; seed++) {
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
         if (kelp_sim_run(seed, &o, &report)) continue;
         char id[4] = "";
         memcpy(id, report.invariant, 3);
@@ -131,55 +131,123 @@ static void caught(enum kelp_sim_break broken, const char *invariants)
         assert_non_null(strstr(report.story, "node 1 "));
         return;
     }
-    fail_msg("not caught within 30 seeds");
+    fail_msg("not caught within %llu seeds", (unsigned long long)seeds);
 }
 
 static void a_vote_file_that_is_not_synced_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_VOTE_SYNC, "I02 I03 I04 I31");
+    caught(KELP_SIM_BREAK_VOTE_SYNC, "I02 I03 I04 I31", 30);
 }
 
 static void a_log_that_is_not_synced_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_LOG_SYNC, "I15 I31");
+    caught(KELP_SIM_BREAK_LOG_SYNC, "I15 I31", 30);
 }
 
 static void saves_reported_too_early_are_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_EARLY_SAVED, "I04 I15 I31");
+    caught(KELP_SIM_BREAK_EARLY_SAVED, "I04 I15 I31", 30);
 }
 
 static void stale_reads_are_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_STALE_READ, "I22 I24 S01");
+    caught(KELP_SIM_BREAK_STALE_READ, "I22 I24 S01", 30);
 }
 
 static void a_false_ok_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_FALSE_DONE, "I25");
+    caught(KELP_SIM_BREAK_FALSE_DONE, "I25", 30);
 }
 
 static void a_false_refusal_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_FALSE_REFUSED, "I25");
+    caught(KELP_SIM_BREAK_FALSE_REFUSED, "I25", 30);
 }
 
 static void a_state_machine_that_differs_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_APPLY, "I28 I25");
+    caught(KELP_SIM_BREAK_APPLY, "I28 I25", 30);
 }
 
 static void damage_that_is_believed_is_caught(void **state)
 {
     (void)state;
-    caught(KELP_SIM_BREAK_FRAME, "N04");
+    caught(KELP_SIM_BREAK_FRAME, "N04", 30);
+}
+
+static void rot_that_is_cut_off_and_used_is_caught(void **state) /* I32 */
+{
+    (void)state;
+    caught(KELP_SIM_BREAK_ROT, "I32 I31", 400);
+}
+
+static void a_network_that_is_not_healed_is_caught(void **state)
+{
+    (void)state;
+    caught(KELP_SIM_BREAK_HEAL, "L01 L02 L03 L05", 30);
+}
+
+static void a_cluster_that_stops_committing_is_caught(void **state)
+{
+    (void)state;
+    caught(KELP_SIM_BREAK_MUTE, "L01 L02 L11", 30);
+}
+
+/* L11: only a mild run can tell before the faults end. */
+static void a_cluster_that_starves_is_caught(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(60 * SECOND);
+    o.broken = KELP_SIM_BREAK_MUTE;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        if (kelp_sim_run(seed, &o, &report) || strncmp(report.invariant, "L11", 3) != 0) continue;
+        assert_true(report.simulated < 60 * SECOND);
+        return;
+    }
+    fail_msg("no run starved");
+}
+
+static void leaders_that_come_and_go_are_caught(void **state) /* L05 */
+{
+    (void)state;
+    caught(KELP_SIM_BREAK_CHURN, "L05 L03", 30);
+}
+
+/* ---- healing ---- */
+
+static void the_core_is_sometimes_a_part_and_always_lives(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(10 * SECOND);
+    unsigned parts = 0, thinned = 0, soon = 0;
+    for (uint64_t seed = 400; seed < 460; seed++) {
+        demand(kelp_sim_run(seed, &o, &report), &report);
+        assert_true(report.core == 0 || report.core > report.nodes / 2);
+        parts += report.core > 0 && report.core < report.nodes;
+        thinned += report.thinned;
+        soon += report.core == 0 || report.leader_soon;
+    }
+    assert_true(parts > 5 && thinned > 1 && soon >= 57);
+}
+
+static void disks_are_harmed_and_nodes_stop_for_it(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(60 * SECOND);
+    uint64_t harms = 0, halts = 0;
+    for (uint64_t seed = 500; seed < 560; seed++) {
+        demand(kelp_sim_run(seed, &o, &report), &report);
+        harms += report.disk_harms;
+        halts += report.halts;
+    }
+    assert_true(harms > 60 && halts > 3);
 }
 
 /* ---- one's own machine and workload: a counter ---- */
@@ -545,6 +613,13 @@ int main(void)
         cmocka_unit_test(a_false_refusal_is_caught),
         cmocka_unit_test(a_state_machine_that_differs_is_caught),
         cmocka_unit_test(damage_that_is_believed_is_caught),
+        cmocka_unit_test(rot_that_is_cut_off_and_used_is_caught),
+        cmocka_unit_test(a_network_that_is_not_healed_is_caught),
+        cmocka_unit_test(a_cluster_that_stops_committing_is_caught),
+        cmocka_unit_test(a_cluster_that_starves_is_caught),
+        cmocka_unit_test(leaders_that_come_and_go_are_caught),
+        cmocka_unit_test(the_core_is_sometimes_a_part_and_always_lives),
+        cmocka_unit_test(disks_are_harmed_and_nodes_stop_for_it),
         cmocka_unit_test(ones_own_machine_is_run_and_judged),
         cmocka_unit_test(a_machine_that_answers_like_its_model_passes),
         cmocka_unit_test(a_machine_that_answers_unlike_its_model_fails),
