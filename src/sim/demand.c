@@ -308,31 +308,44 @@ static bool housekept(const struct world *w)
 /* Everybody is there and has everything: each log may keep what it was told to keep, what came
  * since the last snapshot, and what was under way when that was taken. On disk an entry takes two
  * blocks at most, a segment's head two, and only whole segments go. */
-static void log_small(struct world *w)
+static bool log_small(struct world *w, const struct node *n)
 {
     const struct swarm *s = &w->swarm;
-    if ((w->machine.ops->flags & KELP_FSM_DISPOSABLE) == 0) return; /* no snapshots: all is kept */
     uint64_t most = s->trailing_entries + 2 * s->snapshot_every + UNDER_WAY;
     /* A write that fits no segment has one of its own. */
     uint64_t large = max_u64(s->limits.uncommitted_bytes_max, s->limits.window_bytes_max);
-    for (unsigned i = 0; i < w->node_count; i++) {
-        struct kelp_view v;
-        struct store_stats stats;
-        kelp_view(core_of(&w->nodes[i]), &v);
-        store_stats(w->nodes[i].store, &stats);
-        uint64_t kept = v.last - v.first + 1;
-        uint64_t segments = kept * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
-        uint64_t bytes = segments * s->segment_bytes + large;
-        w->report->entries_kept = max_u64(w->report->entries_kept, kept);
-        if (kept > most)
-            checker_fail(w->checker, RULE_L09, "node %u keeps %llu entries; %llu are enough", i + 1,
-                         (unsigned long long)kept, (unsigned long long)most);
-        if (stats.log_bytes > bytes || stats.spares > s->spares)
-            checker_fail(w->checker, RULE_L09,
-                         "node %u keeps %llu entries in %llu bytes, and %llu spare segments", i + 1,
-                         (unsigned long long)kept, (unsigned long long)stats.log_bytes,
-                         (unsigned long long)stats.spares);
+    struct kelp_view v;
+    struct store_stats stats;
+    kelp_view(core_of(n), &v);
+    store_stats(n->store, &stats);
+    uint64_t kept = v.last - v.first + 1;
+    uint64_t segments = kept * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
+    w->report->entries_kept = max_u64(w->report->entries_kept, kept);
+    return kept <= most && stats.log_bytes <= segments * s->segment_bytes + large &&
+           stats.spares <= s->spares;
+}
+
+/* Somebody whose log is larger than it need be, NULL: nobody. A machine without snapshots keeps
+ * all, and so do all as long as somebody outside the core may still want it. */
+static const struct node *log_large(struct world *w)
+{
+    if ((w->machine.ops->flags & KELP_FSM_DISPOSABLE) == 0 || w->report->thinned) return NULL;
+    for (unsigned i = 0; i < w->node_count && w->demand.core == w->node_count; i++) {
+        if (!log_small(w, &w->nodes[i])) return &w->nodes[i];
     }
+    return NULL;
+}
+
+static void log_judge(struct world *w, const struct node *n)
+{
+    struct kelp_view v;
+    struct store_stats stats;
+    kelp_view(core_of(n), &v);
+    store_stats(n->store, &stats);
+    checker_fail(w->checker, RULE_L09,
+                 "node %u keeps entries %llu..%llu in %llu bytes, and %llu spare segments",
+                 n->slot + 1u, (unsigned long long)v.first, (unsigned long long)v.last,
+                 (unsigned long long)stats.log_bytes, (unsigned long long)stats.spares);
 }
 
 /* The last half of the time since healing has to be quiet: so long it lasts at least. */
@@ -375,10 +388,12 @@ void demand_look(struct world *w)
     }
     if (d->equal_at == KELP_NEVER) d->equal_at = w->now;
     if (d->leader_at == KELP_NEVER || w->now < quiet_until(w)) return;
-    if (!housekept(w) && w->now <= d->at + w->options.heal) return;
+    /* What everybody has is learnt with the next heartbeat, and then cut off in its turn. */
+    const struct node *large = log_large(w);
+    if ((!housekept(w) || large != NULL) && w->now <= d->at + w->options.heal) return;
     w->ended = true;
     quiet_judge(w);
-    if (d->core == w->node_count && !w->report->thinned) log_small(w);
+    if (large != NULL) log_judge(w, large);
 }
 
 /* ---- starvation ------------------------------------------------------------------------------ */

@@ -339,9 +339,11 @@ static int log_explained(struct checker *c, struct checked_node *n, const struct
 static void recovered_positions(struct checker *c, unsigned node,
                                 const struct checker_recovered *found)
 {
-    const struct checked_node *n = &c->nodes[node];
+    struct checked_node *n = &c->nodes[node];
     kelp_index committed =
         max_u64(c->commit_max, 1); /* entry 1 is, once it is written [founding] */
+    /* A rotten snapshot may have been the only one to know how far was committed. */
+    if (found->rotten && found->snapshot < n->snapshot) n->commit_floor = found->commit;
     if (found->commit > committed || found->commit > found->last ||
         found->commit < min_u64(n->commit_floor, found->last) || found->commit < found->snapshot)
         checker_fail(c, RULE_I10,
