@@ -111,8 +111,10 @@ static void check_change(const struct kelp_core *r, struct verdict *v)
     rule(v, r->log.last >= was->last || r->log.revision > was->revision,
          "the log shrank without a new revision");
     rule(v, r->durable >= was->durable || r->log.revision > was->revision, "durable fell");
-    bool led = was->role == KELP_LEADER && r->role == KELP_LEADER && r->term.v == was->term.v;
-    rule(v, !led || r->log.revision == was->revision, "a leader cut its own log");
+    rule(v,
+         was->role != KELP_LEADER || r->role != KELP_LEADER || r->term.v != was->term.v ||
+             r->log.revision == was->revision,
+         "a leader cut its own log");
     rule(v, was->role == KELP_LEADER || r->role != KELP_LEADER || r->term.v >= was->term.v,
          "became leader in a lower term");
 }

@@ -28,7 +28,7 @@ static void commit_told_soon(struct kelp_core *r)
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];
         if (slot == r->self_slot || peer->commit_at != KELP_NEVER) continue;
-        if (peer->commit_sent < r->commit) peer->commit_at = soon;
+        peer->commit_at = soon;
     }
 }
 
@@ -73,8 +73,7 @@ void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index eve
 static void settle_proposal(struct kelp_core *r, struct request *request)
 {
     kelp_term term = log_term(&r->log, request->pos.index);
-    if (request->pos.index < r->log.base.index ||
-        term.v == 0) { /* no longer known what stood there */
+    if (term.v == 0) { /* no longer known what stood there */
         EVENT(r, PROPOSAL_UNKNOWN, .pos = request->pos, .value = request->token);
         requests_resolve(&r->proposals, request, KELP_UNKNOWN, KELP_R_SNAPSHOT_PASSED);
     } else if (term.v == request->pos.term.v) {

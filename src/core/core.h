@@ -81,7 +81,6 @@ struct peer {
     uint64_t heartbeat_id, append_id; /* of the last one sent */
     kelp_ns heartbeat_sent, rtt;
     uint64_t round_sent, round_answered;
-    kelp_index commit_sent;
     kelp_index durable, applied;
     enum kelp_space space;
     bool silent;

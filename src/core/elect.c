@@ -21,7 +21,7 @@ static bool off(const struct kelp_core *r, enum kelp_protection protection)
 
 void elect_timeout(struct kelp_core *r)
 {
-    if (r->role == KELP_LEADER) return;
+    ASSERT(r->role != KELP_LEADER);
     if (!config_votes(&r->config, r->self_slot)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
         role_timer_reset(r);

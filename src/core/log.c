@@ -183,6 +183,7 @@ struct kelp_pos log_below(const struct log *log, struct kelp_pos limit, kelp_ind
 {
     kelp_index index = min_u64(limit.index, log->last);
     if (index <= floor) return (struct kelp_pos){.index = floor, .term = log_term(log, floor)};
+    ASSERT(log->runs_count > 0); /* something is above floor */
     for (uint32_t number = log->runs_count; number > 0; number--) {
         struct kelp_run *run = run_at(log, number - 1);
         kelp_index first = number > 1 ? run_at(log, number - 2)->last + 1 : log->runs_from;
@@ -191,7 +192,7 @@ struct kelp_pos log_below(const struct log *log, struct kelp_pos limit, kelp_ind
         if (at <= floor) break;
         return (struct kelp_pos){.index = at, .term = run->term};
     }
-    if (log->runs_count > 0 && log->runs_from > floor + 1) { /* below the runs: look it up */
+    if (log->runs_from > floor + 1) { /* below the runs: look it up */
         kelp_index at = min_u64(index, log->runs_from - 1);
         return (struct kelp_pos){.index = at, .term = log_term(log, at)};
     }

@@ -89,7 +89,6 @@ static void heartbeat(struct kelp_core *r, struct peer *peer, uint32_t *count)
     peer->heartbeat_sent = max_u64(1, r->now);
     peer->heartbeat_at = r->now + r->options.heartbeat;
     peer->round_sent = r->round;
-    peer->commit_sent = r->commit;
     peer->commit_at = KELP_NEVER;
 }
 

@@ -36,7 +36,7 @@ void progress_probe(struct progress *p, kelp_index next)
 
 void progress_accepted(struct progress *p)
 {
-    if (p->flow == KELP_STREAM) return;
+    ASSERT(p->flow == KELP_PROBE);
     p->flow = KELP_STREAM;
     p->probe_out = false;
     ASSERT(p->window_count == 0);

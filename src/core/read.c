@@ -39,7 +39,8 @@ void read_asked(struct kelp_core *r, uint64_t token, kelp_ns deadline)
 
 void read_stamp(struct kelp_core *r)
 {
-    if (!r->reads_fresh || r->role != KELP_LEADER || !own_term_committed(r)) return;
+    if (!r->reads_fresh || !own_term_committed(r)) return;
+    ASSERT(r->role == KELP_LEADER); /* nobody else has an entry of its own term */
     r->round++;
     EVENT(r, READ_ROUND, .value = r->round);
     for (uint32_t number = r->reads.count; number > 0; number--) {

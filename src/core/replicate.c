@@ -232,7 +232,6 @@ void replicate_lead(struct kelp_core *r)
         peer->resend_after = r->options.election_min;
         peer->heartbeat_at = r->now;
         peer->commit_at = KELP_NEVER;
-        peer->commit_sent = 0;
         peer->round_sent = peer->round_answered = 0;
         peer->rtt = 0;
         peer->silent = false;
@@ -279,12 +278,12 @@ static void refused(struct kelp_core *r, struct peer *peer, const struct kelp_me
 
 /* A peer that started anew has verified nothing against us yet, although its log may be complete:
  * an empty append shows it where it stands. The answer to something newer than our last append is
- * no old one. */
+ * no old one. Asked when an answer vouches for less than is matched. */
 static void forgot_us(struct kelp_core *r, struct peer *peer, const struct kelp_message *m)
 {
     const struct progress *p = &peer->progress;
     if (p->flow != KELP_STREAM || p->window_count > 0 || m->id <= peer->append_id) return;
-    if (m->answer.match < p->match) probe(r, peer, p->match + 1);
+    probe(r, peer, p->match + 1);
 }
 
 static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_message *m)
@@ -521,7 +520,6 @@ bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message 
         peer->look.state = LOOK_NONE;
         if (!progress_room(p, limits->window_bytes_max)) EVENT(r, WINDOW_FULL, .peer = peer->id);
     }
-    peer->commit_sent = max_u64(peer->commit_sent, r->commit);
     peer->commit_at = KELP_NEVER;
     return true;
 }

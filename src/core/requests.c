@@ -58,7 +58,7 @@ void requests_resolve(struct requests *q, struct request *request, enum kelp_out
 
 void requests_resolve_all(struct requests *q, enum kelp_outcome outcome, enum kelp_reason reason)
 {
-    for (uint32_t number = 0; q->open > 0 && number < q->count; number++) {
+    for (uint32_t number = 0; q->open > 0; number++) {
         struct request *request = requests_at(q, number);
         if (request->outcome == 0) requests_resolve(q, request, outcome, reason);
     }
@@ -102,7 +102,7 @@ static struct kelp_answer answer_of(const struct request *request)
 uint32_t requests_take(struct requests *q, struct kelp_answer *out, uint32_t max)
 {
     uint32_t taken = 0;
-    for (uint32_t number = 0; q->resolved > 0 && taken < max && number < q->count; number++) {
+    for (uint32_t number = 0; q->resolved > 0 && taken < max; number++) {
         struct request *request = requests_at(q, number);
         if (request->token == 0 || request->outcome == 0) continue;
         out[taken++] = answer_of(request);

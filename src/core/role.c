@@ -53,7 +53,8 @@ static void role_set(struct kelp_core *r, enum kelp_role role)
         r->dirty |= DIRTY_ROLE;
         event_emit(r, (struct kelp_event){.type = events[role], .pos = log_tail(&r->log)});
     }
-    if (!led || role == KELP_LEADER) return;
+    if (!led) return;
+    ASSERT(role != KELP_LEADER);
     r->noop_due = false;
     r->own_first = 0;
     read_end(r);

@@ -27,7 +27,7 @@ void save_truncated(struct kelp_core *r, struct kelp_pos end)
     r->durable = min_u64(r->durable, end.index);
     if (r->emitted_last <= end.index) return; /* the disk never heard of what was cut */
     r->emitted_last = end.index;
-    if (r->truncate_due && r->truncate_to.index <= end.index) return;
+    ASSERT(!r->truncate_due || r->truncate_to.index > end.index);
     r->truncate_due = true;
     r->truncate_to = end;
 }
@@ -67,8 +67,8 @@ void save_reported(struct kelp_core *r, uint64_t number)
                                 : NULL;
         if (debt != NULL) debt->answer = true; /* the leader waits for this match */
     }
-    bool own_vote = r->role == KELP_CANDIDATE && term_saved(r) && r->saved_vote == r->options.self;
-    if (own_vote && !had_term) {
+    if (r->role == KELP_CANDIDATE && term_saved(r) && !had_term) {
+        ASSERT(r->saved_vote == r->options.self);
         EVENT(r, VOTE_OWN_COUNTED);
         r->own_ballot = BALLOT_GRANTED;
         r->dirty |= DIRTY_TALLY;
@@ -116,7 +116,7 @@ bool save_compose(struct kelp_core *r, struct kelp_save *save)
  * so that a node with a working disk can lead; the only voter stays, nobody could take over. */
 void save_stall_check(struct kelp_core *r)
 {
-    if (r->saves_count == 0 || core_silent(r)) return;
+    if (r->saves_count == 0) return;
     kelp_ns age = r->now - save_at(r, 0)->emitted_at;
     if (!r->stalled && age > r->options.stall_limit) {
         r->stalled = true;
@@ -131,7 +131,7 @@ void save_stall_check(struct kelp_core *r)
 
 kelp_ns save_deadline(const struct kelp_core *r)
 {
-    if (r->saves_count == 0 || r->stall_long || core_silent(r)) return KELP_NEVER;
+    if (r->saves_count == 0 || r->stall_long) return KELP_NEVER;
     if (r->stalled && config_voter_count(&r->config) <= 1) return KELP_NEVER;
     kelp_ns since = r->saves[r->saves_head].emitted_at;
     return since + (r->stalled ? 2 : 1) * r->options.stall_limit + 1;
