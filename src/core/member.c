@@ -23,14 +23,19 @@ void member_appended(struct kelp_core *r, const struct kelp_config *config)
     EVENT(r, CONFIG_ADOPTED, .pos = kelp_pos_of(config->index, 0), .value = config->count);
 }
 
+bool member_outlasts(struct kelp_core *r, kelp_index last)
+{
+    if (r->config.index <= last) return true;
+    if (r->config_has_before && r->config_before.index <= last) return true;
+    core_fault(r, KELP_E_CONFLICT, "the configuration before a truncated one is not known",
+               kelp_pos_of(r->config.index, 0), kelp_pos_of(last, 0));
+    return false;
+}
+
 void member_truncated(struct kelp_core *r, kelp_index last)
 {
     if (r->config.index <= last) return;
-    if (!r->config_has_before || r->config_before.index > last) {
-        core_fault(r, KELP_E_CONFLICT, "the configuration before a truncated one is not known",
-                   kelp_pos_of(r->config.index, 0), kelp_pos_of(last, 0));
-        return;
-    }
+    ASSERT(r->config_has_before && r->config_before.index <= last); /* member_outlasts was asked */
     r->config = r->config_before;
     r->config_has_before = false;
     peers_rebuild(r);

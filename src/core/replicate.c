@@ -185,7 +185,10 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
             return taken;
         }
         if (check == CHECK_DIFFERS && full) break;
-        if (check == CHECK_DIFFERS) cut(r, m, index - 1, term);
+        if (check == CHECK_DIFFERS) {
+            if (!member_outlasts(r, index - 1)) return taken;
+            cut(r, m, index - 1, term);
+        }
         if (check == CHECK_NOT_KNOWN) look_up_own(r, index);
         if (check != CHECK_SAME) break;
         term = theirs;
