@@ -263,7 +263,7 @@ void read_end(struct kelp_core *r); /* leadership is over */
 
 /* ---- member.c ---- */
 void member_appended(struct kelp_core *r, const struct kelp_config *config);
-/* member_outlasts - is the configuration known that holds when the log ends at last? If not, a fault. */
+/* member_outlasts - is it known which configuration holds if the log ends at last? Else a fault. */
 bool member_outlasts(struct kelp_core *r, kelp_index last);
 void member_truncated(struct kelp_core *r, kelp_index last);
 const struct kelp_config *member_committed(const struct kelp_core *r);

@@ -107,12 +107,10 @@ static bool prev_accepted(struct kelp_core *r, const struct kelp_message *m)
         return false;
     }
     if (prev.index < r->log.base.index || prev.index == 0) return true;
-    switch (check_entry(r, prev.index, prev.term)) {
-    case CHECK_SAME: return true;
-    case CHECK_CONTRADICTS: contradiction(r, m, prev.index, prev.term); return false;
-    case CHECK_NOT_KNOWN: look_up_own(r, prev.index); return false;
-    case CHECK_DIFFERS: break;
-    }
+    enum check check = check_entry(r, prev.index, prev.term);
+    if (check == CHECK_CONTRADICTS) contradiction(r, m, prev.index, prev.term);
+    if (check == CHECK_NOT_KNOWN) look_up_own(r, prev.index);
+    if (check != CHECK_DIFFERS) return check == CHECK_SAME;
     struct kelp_pos limit = {.term = prev.term, .index = prev.index - 1};
     EVENT(r, APPEND_REFUSED_CONFLICT, .peer = m->from, .pos = prev);
     owe_rejected(r, m, log_below(&r->log, limit, max_u64(r->commit, r->verified)));
@@ -351,12 +349,8 @@ void replicate_answer(struct kelp_core *r, const struct kelp_message *m)
  * the log: what is compacted here may well be there. */
 static kelp_index probe_again_at(const struct kelp_core *r, const struct peer *peer)
 {
-    switch (peer->progress.flow) {
-    case KELP_STREAM: return peer->progress.match + 1;
-    case KELP_PROBE: return peer->progress.next;
-    case KELP_NEEDS_SNAPSHOT: break;
-    }
-    return r->log.last + 1;
+    if (peer->progress.flow == KELP_STREAM) return peer->progress.match + 1;
+    return peer->progress.flow == KELP_PROBE ? peer->progress.next : r->log.last + 1;
 }
 
 void replicate_link(struct kelp_core *r, kelp_id id)

@@ -53,7 +53,7 @@ static kelp_ns peer_deadline(const struct kelp_core *r, const struct peer *peer)
 {
     const struct progress *p = &peer->progress;
     kelp_ns due = min_u64(peer->heartbeat_at, peer->commit_at);
-    bool looking = peer->look.state == LOOK_WANTED || peer->look.state == LOOK_ASKED;
+    bool looking = peer->look.state == LOOK_ASKED; /* what is wanted was asked in this take */
     if (p->flow == KELP_PROBE && p->probe_out && !looking) /* the lookup's answer wakes us */
         due = min_u64(due, peer->probe_at + r->options.heartbeat);
     if (p->flow == KELP_NEEDS_SNAPSHOT)
