@@ -7,12 +7,16 @@
  *   jump 3 5s             its clock jumps, as after a pause
  *   run, run 2s           everything is delivered until nothing moves, while all clocks run 2 s
  *   saves 3 manual|auto   applies, lookups the same; then saved 3 [NUMBER], applied 3 [INDEX],
- *                         found 3, gone 3, failed 3 answer the oldest lookup
+ *                         found 3, gone 3, failed 3 answer the oldest lookup; found 3 4@2 to 6@3
+ *                         answers it with these words
+ *   takes 3 manual|auto   what arrives is one wake-up until take 3 asks what is to be done
  *   crash 3 [keep N]      what is not on disk is gone; saves up to N got there unreported
  *   start 3   restart 3   wipe 3 (an empty disk)
  *   propose 1 7 8 [bytes N] [within 2s] [frees]   read 1 9 [within 2s]   cancel 1 9
  *   link 1 2   snapshot 1 INDEX   health 1 ROOM HEALTH   fault 1   shutdown 1
- *   state [1]   log 1   disk 1   peers 1   config 1
+ *   try 3 window=0 found commit=9   would it start so? See scenario_try.c
+ *   state [1]   log 1   disk 1   peers 1   config 1 [committed]   recent 1 [COUNT]
+ *   inputs 3 shown|hidden   each input of the node as a line
  *   quietly ...           the command without its transcript */
 #include <stdio.h>
 
@@ -109,6 +113,16 @@ static void set_manual(struct scenario *s, enum manual which)
     world_pump(s, node);
 }
 
+static void act_takes(struct scenario *s)
+{
+    set_manual(s, MANUAL_TAKES);
+}
+
+static void act_take(struct scenario *s)
+{
+    world_take(s, words_node_up(s));
+}
+
 static void act_saves(struct scenario *s)
 {
     set_manual(s, MANUAL_SAVES);
@@ -156,6 +170,15 @@ static void act_found(struct scenario *s)
 {
     struct node *node = words_node_up(s);
     struct kelp_lookup lookup = oldest_lookup(s, node);
+    if (words_left(s)) {
+        struct kelp_input in = {.type = KELP_IN_FOUND};
+        in.found.revision = lookup.revision;
+        in.found.pos = words_pos(s);
+        if (!words_take(s, "to")) scenario_stop(s, "found 3 4@2 to 6@3");
+        in.found.last = words_pos(s);
+        input(s, node, in);
+        return;
+    }
     world_lookup(s, node, &lookup);
     world_pump(s, node);
 }
@@ -396,10 +419,37 @@ static void show_config(struct scenario *s)
     const struct node *node = words_node_up(s);
     struct kelp_config latest, committed;
     char now[SCENARIO_LINE_MAX], before[SCENARIO_LINE_MAX];
-    kelp_core_config(node->core, &latest, &committed);
-    (void)kelp_describe_config(&latest, now, sizeof now);
+    bool only = words_take(s, "committed");
+    kelp_core_config(node->core, only ? NULL : &latest, &committed);
     (void)kelp_describe_config(&committed, before, sizeof before);
+    if (only) {
+        scenario_note(s, "%llu config committed %s", u(node->id), before);
+        return;
+    }
+    (void)kelp_describe_config(&latest, now, sizeof now);
     scenario_note(s, "%llu config %s  committed %s", u(node->id), now, before);
+}
+
+#define RECENT_MAX 64u
+
+static void show_recent(struct scenario *s)
+{
+    struct kelp_event events[RECENT_MAX];
+    char text[SCENARIO_LINE_MAX];
+    const struct node *node = words_node_up(s);
+    uint64_t most = words_left(s) ? words_number(s) : RECENT_MAX;
+    size_t count = kelp_recent(node->core, events, (size_t)min_u64(most, RECENT_MAX));
+    for (size_t i = 0; i < count; i++) {
+        (void)kelp_describe_event(&events[i], text, sizeof text);
+        scenario_note(s, "%llu recent %s", u(node->id), text);
+    }
+}
+
+static void show_inputs(struct scenario *s)
+{
+    struct node *node = words_node(s);
+    node->tells_inputs = words_take(s, "shown");
+    if (!node->tells_inputs && !words_take(s, "hidden")) scenario_stop(s, "shown or hidden?");
 }
 
 bool act_command(struct scenario *s, const char *word)
@@ -422,7 +472,9 @@ bool act_command(struct scenario *s, const char *word)
                     {"fault", act_fault},       {"shutdown", act_shutdown},
                     {"state", show_state},      {"log", show_log},
                     {"disk", show_disk},        {"peers", show_peers},
-                    {"config", show_config}};
+                    {"config", show_config},    {"recent", show_recent},
+                    {"inputs", show_inputs},    {"takes", act_takes},
+                    {"take", act_take},         {"try", try_command}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

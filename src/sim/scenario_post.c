@@ -4,7 +4,8 @@
  *   deliver 1->2 append +2     drop, dup, hold ... as NAME: the same selectors; * is any node
  *   replay NAME                deliver a held message, again and again
  *   cut 1->2, cut 1-2, cut 3   a link one way, both ways, all links of a node; heal, heal 1-2
- *   forge 2->1 append t3 prev 3@2 entries 4@3 commit 3    deliver what nobody sent
+ *   forge 2->1 append t3 prev 3@2 entries 4@3 commit 3    deliver what nobody sent; *->1: from
+ *                              nobody;  prev 3@2 claims 1: an end that no entries can have
  *
  * In the transcript `1 -> 2` is sent, `2 <- 1` arrives, `1 -x 2` is lost. */
 #include <stdio.h>
@@ -64,7 +65,7 @@ static struct letter *letter_of(struct scenario *s, const struct kelp_message *m
     struct letter *letter = scenario_memory(s, sizeof *letter);
     letter->message = *m;
     if (m->type != KELP_MSG_APPEND) return letter;
-    size_t count = m->append.last - m->append.prev.index;
+    size_t count = entries != NULL ? m->append.last - m->append.prev.index : 0;
     letter->entries = scenario_memory(s, (count + 1) * sizeof *letter->entries);
     letter->infos = scenario_memory(s, (count + 1) * sizeof *letter->infos);
     for (size_t i = 0; i < count; i++) {
@@ -353,6 +354,11 @@ static bool forge_append(struct scenario *s, struct kelp_message *m, struct entr
         while (log->count < m->append.prev.index)
             entries_push(s, log, (struct entry){0});
         m->append.last = m->append.prev.index;
+    } else if (words_take(s, "claims")) {
+        kelp_index prev = m->append.prev.index;
+        m->append.last = words_number(s);
+        if (m->append.last >= prev && m->append.last - prev <= UINT32_MAX)
+            scenario_stop(s, "claimed is what no entries can end with");
     } else if (words_take(s, "entries")) {
         words_entries(s, log);
         m->append.last = log->count;
@@ -422,7 +428,8 @@ static void forge(struct scenario *s)
         else
             words_end(s);
     }
-    const struct entry *entries = log.count > 0 ? &log.at[m.append.prev.index] : NULL;
+    bool carries = log.count > m.append.prev.index && m.append.last == log.count;
+    const struct entry *entries = carries ? &log.at[m.append.prev.index] : NULL;
     arrive(s, letter_of(s, &m, entries), at != 0 ? at : m.to);
 }
 

@@ -5,6 +5,7 @@
  *   scenario_words.c   reading a command line
  *   scenario_setup.c   commands before the nodes start
  *   scenario_act.c     commands that make something happen
+ *   scenario_try.c     what a node must not start with
  *   scenario_world.c   nodes: their log, disk and clock; performing what a core asks for
  *   scenario_post.c    messages between them
  *   scenario_rules.c   what must hold after every step
@@ -59,7 +60,13 @@ struct pending { /* a save that was emitted and not reported */
     struct entry *entries; /* save.first..save.last */
 };
 
-enum manual { MANUAL_SAVES = 0, MANUAL_APPLIES = 1, MANUAL_LOOKUPS = 2, MANUAL_COUNT };
+enum manual {
+    MANUAL_SAVES = 0,
+    MANUAL_APPLIES = 1,
+    MANUAL_LOOKUPS = 2,
+    MANUAL_TAKES = 3,
+    MANUAL_COUNT
+};
 
 struct node {
     kelp_id id;
@@ -77,6 +84,7 @@ struct node {
     kelp_index apply_given, applied;
     kelp_index commit_seen; /* the rules have looked at commits up to here */
     bool fault_told;
+    bool tells_inputs; /* each input is a line of the transcript */
     uint32_t seen_block[KELP_EVENT_COUNT], seen_ever[KELP_EVENT_COUNT];
     char told[SCENARIO_STATE_MAX]; /* --step: how it was when last told */
 };
@@ -177,13 +185,14 @@ kelp_ns words_span(struct scenario *s);                   /* 150ms, 2s, 250us */
 kelp_ns words_span_of(struct scenario *s, const char *word);
 uint64_t words_number_of(struct scenario *s, const char *word);
 struct kelp_pos words_pos(struct scenario *s); /* 3@2 */
+struct kelp_pos words_pos_of(struct scenario *s, const char *word);
 struct node *words_node(struct scenario *s);
 struct node *words_node_up(struct scenario *s);
 /* words_nodes - "1,3:" or "1,3" or "*" as a bit per slot; all nodes if there is no such word. */
 uint32_t words_nodes(struct scenario *s);
 bool words_link(struct scenario *s, const char *arrow, kelp_id *from,
                 kelp_id *to);                                           /* 1->2, 0: any */
-struct kelp_config *words_config(struct scenario *s, const char *word); /* 1v,2v,3L */
+struct kelp_config *words_config(struct scenario *s, const char *word); /* 1v,2v,3L; see there */
 enum kelp_event_type words_event(struct scenario *s);
 /* words_entries - 1@1 2..4@2 5@2=1v,2v,3v 6@2:5000 appended to a log while such words come. */
 void words_entries(struct scenario *s, struct entries *log);
@@ -192,20 +201,27 @@ void words_entries(struct scenario *s, struct entries *log);
 bool setup_command(struct scenario *s, const char *word);
 bool setup_is(const struct scenario *s, const char *line); /* would it be a command of the setup? */
 void setup_start(struct scenario *s); /* starts all nodes at the first other command */
+void setup_option(struct scenario *s, struct node *node, const char *word); /* window=1 */
 
 /* ---- scenario_act.c ---- */
 bool act_command(struct scenario *s, const char *word);
 void act_state(struct scenario *s, struct node *only); /* NULL: all */
 
+/* ---- scenario_try.c ---- */
+void try_command(struct scenario *s);
+
 /* ---- scenario_world.c ---- */
 struct node *world_node(struct scenario *s, kelp_id id); /* NULL: none */
+/* world_boot - what the store of this node would find on its disk. */
+void world_boot(struct scenario *s, const struct node *node, struct kelp_boot *boot);
 void world_start(struct scenario *s, struct node *node);
 void world_crash(struct scenario *s, struct node *node);
 /* world_step - one input into a core, its log kept, the rules looked at; letter: of a message. */
 void world_step(struct scenario *s, struct node *node, const struct kelp_input *input,
                 const struct letter *letter);
-void world_pump(struct scenario *s,
+void world_take(struct scenario *s,
                 struct node *node); /* take and perform until there is no more */
+void world_pump(struct scenario *s, struct node *node); /* the same, unless takes are manual */
 void world_saved(struct scenario *s, struct node *node, uint64_t number);
 void world_perform(struct scenario *s, struct node *node,
                    uint64_t number); /* on disk, unreported */

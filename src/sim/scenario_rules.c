@@ -31,6 +31,8 @@ static void rule_log(struct scenario *s, const struct node *node, const struct k
             scenario_stop(s, "INVARIANT node %llu has a wrong term for entry %llu", u(node->id),
                           u(index));
     }
+    if (kelp_log_term(node->core, node->log.count + 1).v != 0)
+        scenario_stop(s, "INVARIANT node %llu knows a term beyond its log", u(node->id));
     if (view->durable > node->disk.log.count)
         scenario_stop(s, "INVARIANT node %llu calls %llu durable, its disk ends at %zu",
                       u(node->id), u(view->durable), node->disk.log.count);

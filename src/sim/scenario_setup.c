@@ -91,13 +91,15 @@ static bool option_limit(struct scenario *s, struct kelp_limits *l, const char *
         const char *key;
         uint32_t *small;
         uint64_t *large;
-    } limits[] = {{"proposals", &l->proposals_max, NULL},
+    } limits[] = {{"members", &l->members_max, NULL},
+                  {"proposals", &l->proposals_max, NULL},
                   {"reads", &l->reads_max, NULL},
                   {"tail", &l->tail_entries_max, NULL},
                   {"runs", &l->runs_max, NULL},
                   {"window", &l->window_messages_max, NULL},
                   {"strangers", &l->strangers_max, NULL},
                   {"answers", &l->answers_max, NULL},
+                  {"events", &l->events_max, NULL},
                   {"message-entries", &l->message_entries_max, NULL},
                   {"message-bytes", NULL, &l->message_bytes_max},
                   {"window-bytes", NULL, &l->window_bytes_max},
@@ -123,10 +125,11 @@ static uint32_t option_off(struct scenario *s, const char *value)
     if (strcmp(value, "pre-vote") == 0) return KELP_PRE_VOTE;
     if (strcmp(value, "check-quorum") == 0) return KELP_CHECK_QUORUM;
     if (strcmp(value, "stickiness") == 0) return KELP_STICKINESS;
+    if (value[0] >= '0' && value[0] <= '9') return (uint32_t)words_number_of(s, value);
     scenario_stop(s, "\"%s\" cannot be switched off", value);
 }
 
-static void option(struct scenario *s, struct node *node, const char *word)
+void setup_option(struct scenario *s, struct node *node, const char *word)
 {
     struct kelp_options *o = &node->options;
     char key[32];
@@ -140,6 +143,8 @@ static void option(struct scenario *s, struct node *node, const char *word)
     } else if (strcmp(key, "election") == 0) {
         o->election_min = words_span_of(s, value);
         o->election_max = 2 * o->election_min;
+    } else if (strcmp(key, "election-max") == 0) {
+        o->election_max = words_span_of(s, value);
     } else if (strcmp(key, "stall") == 0) {
         o->stall_limit = words_span_of(s, value);
     } else if (strcmp(key, "off") == 0) {
@@ -148,6 +153,10 @@ static void option(struct scenario *s, struct node *node, const char *word)
         o->trailing_entries = words_number_of(s, value);
     } else if (strcmp(key, "seed") == 0) {
         o->seed = words_number_of(s, value);
+    } else if (strcmp(key, "self") == 0) {
+        o->self = words_number_of(s, value);
+    } else if (strcmp(key, "size") == 0) {
+        o->size = words_number_of(s, value);
     } else if (strcmp(key, "saves") == 0 && strcmp(value, "manual") == 0) {
         node->manual[MANUAL_SAVES] = true; /* from the very first one */
     } else if (strcmp(key, "apply") == 0 && strcmp(value, "durable") == 0) {
@@ -163,7 +172,7 @@ static void setup_options(struct scenario *s)
     while (words_left(s)) {
         const char *word = words_next(s);
         for (size_t slot = 0; slot < s->node_count; slot++) {
-            if ((set >> slot & 1u) != 0) option(s, &s->nodes[slot], word);
+            if ((set >> slot & 1u) != 0) setup_option(s, &s->nodes[slot], word);
         }
     }
 }

@@ -113,12 +113,17 @@ static struct kelp_pos pos_of(struct scenario *s, const char *word, const char *
     return kelp_pos_of(index, number_at(s, *end + 1, end));
 }
 
-struct kelp_pos words_pos(struct scenario *s)
+struct kelp_pos words_pos_of(struct scenario *s, const char *word)
 {
-    const char *end, *word = words_next(s);
+    const char *end;
     struct kelp_pos pos = pos_of(s, word, &end);
     if (*end != '\0') scenario_stop(s, "\"%s\" is no position such as 3@2", word);
     return pos;
+}
+
+struct kelp_pos words_pos(struct scenario *s)
+{
+    return words_pos_of(s, words_next(s));
 }
 
 /* ---- nodes and links ---- */
@@ -189,10 +194,15 @@ static uint8_t role_of(struct scenario *s, char letter, const char *word)
     case 'v': return KELP_VOTER;
     case 'L': return KELP_LEARNER;
     case '-': return KELP_NONE;
+    case 'W': return KELP_WITNESS;
+    case '?': return UINT8_MAX;
     }
-    scenario_stop(s, "\"%s\": a member is 1v, 1L or 1-, with /v if it was a voter before", word);
+    scenario_stop(s, "\"%s\": a member is 1v, 1L, 1W or 1-, with /v if it was a voter before",
+                  word);
 }
 
+/* 1v,2v,3L: voters and learners; W: a witness, ?: no role at all, /v: was a voter before. @9 behind
+ * the last: it says that it stands at 9. */
 struct kelp_config *words_config(struct scenario *s, const char *word)
 {
     struct kelp_config *config = scenario_memory(s, sizeof *config);
@@ -201,13 +211,17 @@ struct kelp_config *words_config(struct scenario *s, const char *word)
         struct kelp_member *member = &config->members[config->count++];
         member->id = number_at(s, at, &at);
         member->role = role_of(s, *at++, word);
-        if (at[0] == '/' && at[1] == 'v') {
-            member->role_old = KELP_VOTER;
+        if (at[0] == '/') {
+            member->role_old = role_of(s, at[1], word);
             config->joint = 1;
             at += 2;
         }
-        if (*at != ',' && *at != '\0') scenario_stop(s, "\"%s\" is no list of members", word);
         config->id_highest = max_u64(config->id_highest, member->id);
+        if (*at == '@') {
+            config->index = number_at(s, at + 1, &at);
+            config->id_highest = max_u64(config->id_highest, s->node_count);
+        }
+        if (*at != ',' && *at != '\0') scenario_stop(s, "\"%s\" is no list of members", word);
     }
     return config;
 }
@@ -239,7 +253,7 @@ void words_entries(struct scenario *s, struct entries *log)
             entry.bytes = (uint32_t)bytes;
         } else if (*at == '=') {
             struct kelp_config *config = words_config(s, at + 1);
-            config->index = first;
+            if (config->index == 0) config->index = first;
             config->id_highest = max_u64(config->id_highest, s->node_count);
             entry.config = config;
             entry.type = KELP_ENTRY_CONFIG;

@@ -94,27 +94,33 @@ static struct kelp_run *runs_of(struct scenario *s, const struct entries *log, s
     return runs;
 }
 
+void world_boot(struct scenario *s, const struct node *node, struct kelp_boot *boot)
+{
+    const struct disk *disk = &node->disk;
+    *boot = (struct kelp_boot){.term = disk->term,
+                               .vote = disk->vote,
+                               .base = disk->log.base,
+                               .last = disk->log.count,
+                               .commit = disk->commit,
+                               .applied = max_u64(disk->applied, disk->snapshot),
+                               .snapshot = disk->snapshot,
+                               .everyone = disk->everyone,
+                               .runs_from = disk->log.base.index + 1};
+    boot->applied = max_u64(boot->applied, disk->log.base.index);
+    boot->commit = max_u64(boot->commit, boot->applied);
+    boot->runs = runs_of(s, &disk->log, &boot->run_count);
+    world_newest_configs(disk->log.at, disk->log.count, &boot->config, &boot->config_before);
+    if (boot->config == NULL)
+        boot->config = node->members;
+    else if (boot->config_before == NULL)
+        boot->config_before = node->members;
+}
+
 void world_start(struct scenario *s, struct node *node)
 {
     struct disk *disk = &node->disk;
-    struct kelp_boot boot = {.term = disk->term,
-                             .vote = disk->vote,
-                             .base = disk->log.base,
-                             .last = disk->log.count,
-                             .commit = disk->commit,
-                             .applied = max_u64(disk->applied, disk->snapshot),
-                             .snapshot = disk->snapshot,
-                             .everyone = disk->everyone,
-                             .runs_from = disk->log.base.index + 1};
-    boot.applied = max_u64(boot.applied, disk->log.base.index);
-    boot.commit = max_u64(boot.commit, boot.applied);
-    boot.runs = runs_of(s, &disk->log, &boot.run_count);
-    world_newest_configs(disk->log.at, disk->log.count, &boot.config, &boot.config_before);
-    if (boot.config == NULL)
-        boot.config = node->members;
-    else if (boot.config_before == NULL)
-        boot.config_before = node->members;
-    if (boot.config->index <= boot.commit) boot.config_before = NULL;
+    struct kelp_boot boot;
+    world_boot(s, node, &boot);
     struct kelp_fault fault = {0};
     void *memory = scenario_memory(s, kelp_core_memory(&node->options.limits));
     node->core = kelp_core_init(memory, &node->options, &boot, node->now, &fault);
@@ -157,10 +163,21 @@ static void keep_taken(struct scenario *s, struct node *node, const struct kelp_
     }
 }
 
+static void show_input(struct scenario *s, const struct node *node, const struct kelp_input *input)
+{
+    char who[24];
+    size_t size = kelp_describe_input(input, NULL, 0) + 1;
+    char *text = scenario_memory(s, size);
+    (void)kelp_describe_input(input, text, size);
+    (void)snprintf(who, sizeof who, "%llu .", u(node->id));
+    scenario_say(s, node, who, "%s", text);
+}
+
 void world_step(struct scenario *s, struct node *node, const struct kelp_input *input,
                 const struct letter *letter)
 {
     if (++s->steps > SCENARIO_STEPS_MAX) scenario_stop(s, "the story does not come to rest");
+    if (node->tells_inputs) show_input(s, node, input);
     struct kelp_taken taken = kelp_step(node->core, node->now, input);
     keep_taken(s, node, &taken, input, letter);
     rules_check(s, node);
@@ -243,7 +260,7 @@ static void perform(struct scenario *s, struct node *node, const struct kelp_wor
     }
 }
 
-void world_pump(struct scenario *s, struct node *node)
+void world_take(struct scenario *s, struct node *node)
 {
     struct kelp_work work;
     while (kelp_take(node->core, node->now, &work)) {
@@ -261,6 +278,11 @@ void world_pump(struct scenario *s, struct node *node)
         }
     }
     node->deadline = work.deadline;
+}
+
+void world_pump(struct scenario *s, struct node *node)
+{
+    if (!node->manual[MANUAL_TAKES]) world_take(s, node);
 }
 
 /* ---- completions ---- */
@@ -353,11 +375,13 @@ static void tick_now(struct scenario *s, struct node *node)
 void world_tick(struct scenario *s, struct node *node, kelp_ns span)
 {
     kelp_ns end = node->now + span;
-    while (node->up && node->deadline <= end) {
+    bool busy = node->manual[MANUAL_TAKES]; /* nobody asks it when to call again */
+    while (node->up && !busy && node->deadline <= end) {
         node->now = max_u64(node->now, node->deadline);
         tick_now(s, node);
     }
     node->now = end;
+    if (node->up && busy) tick_now(s, node);
 }
 
 void scenario_world_run(struct scenario *s, kelp_ns span)
@@ -368,14 +392,16 @@ void scenario_world_run(struct scenario *s, kelp_ns span)
         kelp_ns next = span;
         for (size_t slot = 0; slot < s->node_count; slot++) {
             const struct node *node = &s->nodes[slot];
-            if (node->up) next = min_u64(next, sub_sat(node->deadline, node->now));
+            if (node->up && !node->manual[MANUAL_TAKES])
+                next = min_u64(next, sub_sat(node->deadline, node->now));
         }
         if (next >= span) break;
         span -= next;
         for (size_t slot = 0; slot < s->node_count; slot++) {
             struct node *node = &s->nodes[slot];
             node->now += next;
-            if (node->up && node->deadline <= node->now) tick_now(s, node);
+            bool busy = node->manual[MANUAL_TAKES];
+            if (node->up && !busy && node->deadline <= node->now) tick_now(s, node);
         }
     }
     for (size_t slot = 0; slot < s->node_count; slot++)

@@ -201,6 +201,13 @@ static void words_that_make_no_sense_are_named_with_their_line(void **state)
     assert_fails("nodes 3\ntick 1 5\n", "no span of time");
     assert_fails("nodes 3\nstate 1 2\n", "\"2\" makes no sense here");
     assert_fails("nodes 3\nforge 1->2 append t1 match 3\n", "\"match\" makes no sense here");
+    assert_fails("nodes 3\nforge 1->2 append t1 prev 3@1 claims 4\n", "no entries can end with");
+    assert_fails("nodes 3\ntry 1 found memory=1\n", "a store finds no memory=1");
+    assert_fails("nodes 3\ntry 1 found config=none joint=0\n", "no configuration to change");
+    assert_fails("nodes 3\ntry 1 members=x\n", "is no number");
+    assert_fails("nodes 3\ninputs 1 loud\n", "shown or hidden?");
+    assert_fails("nodes 3\ncrash 1\ntake 1\n", "node 1 is down");
+    assert_fails("nodes 3\nfound 1 3@1 to 4@1\n", "node 1 looks nothing up");
     assert_fails("----\nok\n", "a transcript without commands");
 }
 
