@@ -9,9 +9,10 @@
  * - Clocks. Timers fire whenever the explorer wants, by a tick in their future; so every moment in
  *   the past is now, every moment to come is a full period away. Only "a leader was heard within
  *   the election timeout" is a fact of its own. The generator only draws those periods.
- * - Numbers that only grow. Open saves are 1..n. The revision is compared with itself: what was
- *   looked up under an older one counts as nothing. A leader's attempts count within its term: an
- *   answer of another term is dropped for its term, and a restarted node begins at 1 too.
+ * - Numbers that only grow. Open saves are 1..n. The revision is compared with itself, and nothing
+ *   waits for a lookup: the caller answers each at once, and has room for every term. A leader's
+ *   attempts count within its term: an answer of another term is dropped for its term, and a
+ *   restarted node begins at 1 too.
  * - Message ids. Votes and appends have id 1, heartbeats 2 (the explorer writes them into the
  *   messages), and the last append sent has 1. So the answer to a heartbeat always counts as newer
  *   than the last append, and may make a leader probe: no more than a new connection does.
@@ -48,29 +49,6 @@ static void saves_normalise(struct kelp_core *r)
     r->save_number = r->saves_count;
 }
 
-static void look_normalise(struct look *look, uint64_t revision)
-{
-    struct look was = *look;
-    memset(look, 0, sizeof *look);
-    if (was.state == LOOK_NONE || was.revision != revision) return;
-    look->state = was.state;
-    look->revision = 1;
-    look->pos = was.pos;
-    look->last = was.last;
-    look->bytes = was.bytes;
-}
-
-/* Runs are few: the ring never wrapped over more than runs_max of them. */
-static void runs_rotate(struct log *log)
-{
-    for (; log->runs_head > 0; log->runs_head--) {
-        struct kelp_run first = log->runs[0];
-        memmove(log->runs, log->runs + 1, (log->runs_max - 1) * sizeof first);
-        log->runs[log->runs_max - 1] = first;
-    }
-    memset(log->runs + log->runs_count, 0, (log->runs_max - log->runs_count) * sizeof *log->runs);
-}
-
 static void totals_normalise(struct log *log)
 {
     uint64_t before = log->totals[log->totals_from & log->totals_mask];
@@ -84,24 +62,19 @@ static void totals_normalise(struct log *log)
 static void log_normalise(struct log *log)
 {
     struct log was = *log;
+    ASSERT(was.runs_head == 0 && was.found_revision == 0); /* no term was ever forgotten */
     memset(log, 0, sizeof *log);
     log->base = was.base;
     log->last = was.last;
     log->runs = was.runs;
     log->runs_max = was.runs_max;
-    log->runs_head = was.runs_head;
     log->runs_count = was.runs_count;
     log->runs_from = was.runs_from;
     log->totals = was.totals;
     log->totals_mask = was.totals_mask;
     log->totals_from = was.totals_from;
-    if (was.found_revision == was.revision) {
-        log->found = was.found;
-        log->found_first = was.found_first;
-        log->found_revision = 1;
-    }
     log->revision = 1;
-    runs_rotate(log);
+    memset(log->runs + log->runs_count, 0, (log->runs_max - log->runs_count) * sizeof *log->runs);
     totals_normalise(log);
 }
 
@@ -174,7 +147,7 @@ static void progress_normalise(struct progress *p, bool leads)
     memset(p->window + p->window_count, 0, (p->window_max - p->window_count) * sizeof *p->window);
 }
 
-static void peer_normalise(const struct kelp_core *r, struct peer *peer, uint64_t revision)
+static void peer_normalise(const struct kelp_core *r, struct peer *peer)
 {
     struct peer was = *peer;
     bool leads = r->role == KELP_LEADER;
@@ -186,7 +159,7 @@ static void peer_normalise(const struct kelp_core *r, struct peer *peer, uint64_
     peer->asked_at = was.asked_at != 0 ? NORMAL_NOW : 0;
     peer->commit_at = KELP_NEVER;
     if (leads) {
-        peer->look = was.look;
+        ASSERT(was.look.state == LOOK_NONE); /* what was found has been sent */
         peer->contact = NORMAL_NOW;
         peer->probe_at = was.progress.probe_out ? NORMAL_NOW : 0;
         peer->progress_at = NORMAL_NOW;
@@ -198,7 +171,6 @@ static void peer_normalise(const struct kelp_core *r, struct peer *peer, uint64_
     }
     debt_normalise(&peer->debt);
     progress_normalise(&peer->progress, leads);
-    look_normalise(&peer->look, revision);
 }
 
 static void clock_normalise(struct kelp_core *r)
@@ -248,13 +220,14 @@ static void shadow_normalise(struct shadow *shadow)
 void core_normalise(struct kelp_core *r)
 {
     ASSERT(r->dirty == 0);
+    ASSERT(!r->truncate_due); /* a take has saved it */
     ASSERT(!r->stalled && r->snapshot == 0 && r->stranger_count == 0);
-    uint64_t revision = r->log.revision;
     clock_normalise(r);
     saves_normalise(r);
-    look_normalise(&r->own_look, revision);
+    ASSERT(r->own_look.state == LOOK_NONE);
+    memset(&r->own_look, 0, sizeof r->own_look);
     for (uint32_t slot = 0; slot < r->config.count; slot++)
-        peer_normalise(r, &r->peers[slot], revision);
+        peer_normalise(r, &r->peers[slot]);
     log_normalise(&r->log);
     requests_normalise(&r->proposals);
     requests_normalise(&r->reads);
@@ -262,5 +235,5 @@ void core_normalise(struct kelp_core *r)
     shadow_normalise(&r->shadow);
     r->everyone = 0;
     r->held_back = 0;
-    if (!r->truncate_due) r->truncate_to = kelp_pos_of(0, 0);
+    r->truncate_to = kelp_pos_of(0, 0);
 }

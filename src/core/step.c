@@ -238,7 +238,6 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     work->deadline = timer_deadline(r);
     self_check(r);
     return work->made_count + work->message_count + work->lookup_count + work->answer_count +
-                   work->event_count >
-               0 ||
-           work->save.number != 0 || work->apply_last != 0;
+               work->event_count + (work->save.number != 0) + (work->apply_last != 0) >
+           0;
 }
