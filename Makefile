@@ -66,9 +66,9 @@ lint: test-deps ## clang-tidy over src/
 format: test-deps ## clang-format over everything
 	@clang-format -i $(SOURCES)
 
-# Twice, from nothing each time: what the unit tests reach, as a page; then what scenarios and seeds
-# reach of src/core, where each branch that is not taken needs a reason. Not --jobs: its processes
-# end without writing what they counted.
+# Twice, from nothing each time: what the unit tests reach, as a page; then what scenarios, seeds and
+# small explorations reach of src/core, where each branch that is not taken needs a reason. Not
+# --jobs: its processes end without writing what they counted.
 cov: test-deps ## coverage: unit tests in build-cov/coverage.html; src/core by scenarios and 150 seeds
 	$(call configure,cov,build-cov)
 	@cmake --build build-cov --target products tests
@@ -79,6 +79,8 @@ cov: test-deps ## coverage: unit tests in build-cov/coverage.html; src/core by s
 	    build-cov
 	@find build-cov -name '*.gcda' -delete
 	@tools/scenario.sh build-cov/kelp
+	@build-cov/kelp sim explore --depth 8 --instant --protections
+	@build-cov/kelp sim explore --nodes 2 --depth 14 --crashes 2
 	@seq 1 50 150 | xargs -P $$(nproc) -I{} build-cov/kelp sim run --seed {} --seeds 50
 	@gcovr --root . --filter src/core/ --exclude-unreachable-branches \
 	    --json build-cov/core.json build-cov

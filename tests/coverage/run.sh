@@ -69,7 +69,8 @@ src/core/check.c settle: if (a > 1) return; #
 EOF
 
 report "$no,$no" "$yes" "$yes" "$no"
-expect 1 "not explained: src/core/check.c settle: if (a > 1) return;" "each branch needs its own" <<'EOF'
+expect 1 "not explained: src/core/check.c settle: if (a > 1) return;" \
+    "each branch needs its own" <<'EOF'
 src/core/check.c settle: if (a > 1) return; # never
 src/core/check.c settle: if (a > 2) return; # never
 EOF
