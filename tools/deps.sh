@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# deps.sh build|test - install what is missing, from Debian 12's packages. Costs one dpkg-query when
-# nothing is. As root, or with a sudo that asks nothing, it installs; otherwise it prints the exact
-# command and fails.
+# deps.sh build|test|bench - install what is missing, from Debian 12's packages: to build, to test
+# as well, or to build and to measure against other systems. Costs one dpkg-query when nothing is.
+# As root, or with a sudo that asks nothing, it installs; otherwise it prints the exact command and
+# fails.
 set -eu
 
 build="
@@ -13,11 +14,15 @@ test="
     ccache clang clang-format clang-tidy libclang-rt-14-dev llvm gcovr util-linux
     libcmocka-dev redis-server redis-tools
     python3 python3-pytest python3-redis python3-requests python3-psutil"
+bench="
+    libraft-dev golang-go golang-golang-x-sys-dev golang-github-hashicorp-raft-dev
+    golang-github-hashicorp-raft-boltdb-dev etcd-server golang-etcd-server-dev"
 
 case "${1:-}" in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
-*) echo "usage: tools/deps.sh build|test" >&2; exit 2 ;;
+bench) wanted="$build $bench" ;;
+*) echo "usage: tools/deps.sh build|test|bench" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then
