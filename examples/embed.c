@@ -24,12 +24,12 @@ static uint64_t hash(void *fsm, uint32_t group)
 {
     return (void)fsm, (void)group, (uint64_t)sum;
 }
-int main(void)
+int main(int argc, char **argv)
 {
     struct kelp_fsm_ops counter = {.size = sizeof counter, .flags = KELP_FSM_IN_MEMORY};
     counter.apply = apply, counter.query = query, counter.hash = hash;
     struct kelp_node_options options = kelp_node_options_default(1, "kelp-counter");
-    options.bootstrap = "1=127.0.0.1:7101"; /* or three: "1=a:7101,2=b:7101,3=c:7101" */
+    options.bootstrap = argc > 1 ? argv[1] : "1=127.0.0.1:7101"; /* or "1=a:7101,2=b:7101,..." */
     struct kelp_node *node;
     struct kelp_fault fault = {.error = KELP_OK};
     if (kelp_node_open(&options, &counter, NULL, &node, &fault)) return puts(fault.what), 1;
