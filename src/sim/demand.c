@@ -170,8 +170,12 @@ void demand_begin(struct world *w)
     kelp_ns think = s->think;
     swarm_calm(&w->swarm);
     w->swarm.think = min_u64(think, s->election_max / 4);
-    /* A client may have to wait for its own turn, and for what it asked before, first. */
-    d->write_late = w->now + 2 * think + s->deadline * 1000 / (1000 - s->clock_drift);
+    /* A client may first have to wait for a node that stood still, for its own turn, and for what
+     * it asked before. */
+    d->write_late = w->now;
+    for (unsigned i = 0; i < w->node_count; i++)
+        d->write_late = max_u64(d->write_late, w->nodes[i].paused_until);
+    d->write_late += 2 * think + s->deadline * 1000 / (1000 - s->clock_drift);
     core_draw(w);
     network_heals(w);
     for (unsigned i = 0; i < w->node_count; i++)
