@@ -49,12 +49,14 @@ static size_t unsent(const struct client *c)
     return c->out.len + c->sending.len + (c->held.len - c->held_sent);
 }
 
-/* The driver makes answers as they are taken. */
+/* The driver makes answers as they are taken. What is held waits for answers of the driver, so it
+ * must not keep the driver from making them. */
 static void backlog_tell(struct client *c)
 {
     struct server *s = c->server;
+    size_t takeable = c->out.len + c->sending.len;
     if (c->line == NULL) return;
-    if (driver_line_backlog(node_driver(s->node), c->line, unsent(c))) node_poke(s->node);
+    if (driver_line_backlog(node_driver(s->node), c->line, takeable)) node_poke(s->node);
 }
 
 /* ---- open requests ----------------------------------------------------------------------- */

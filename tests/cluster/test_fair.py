@@ -45,6 +45,32 @@ def test_a_read_that_waits_for_its_own_client_is_not_late(make_cluster):
             assert not isinstance(answer, Error), answer
 
 
+def bytes_in(node):
+    page = requests.get(f"http://127.0.0.1:{node.http_port}/metrics", timeout=8).text
+    line = next(n for n in page.splitlines() if n.startswith("kelp_client_bytes_in_total "))
+    return int(line.split()[1])
+
+
+def test_answers_held_behind_a_read_do_not_hold_up_the_read(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    followers = cluster.followers()
+    large = b"x" * (700 << 10)
+    with leader.raw(timeout=30) as c:
+        assert c.call("SET", "small", "s") == "OK"
+        for follower in followers:
+            follower.pause()
+        c.send("GET", "small")  # cannot be confirmed for now
+        for _ in range(2):
+            c.send("ECHO", large)  # more than a line may have, but nobody could take it yet
+        wait_for(lambda: bytes_in(leader) > 2 * len(large), "the leader has read all of it")
+        for follower in followers:
+            follower.resume()
+        assert c.read() == b"s"
+        assert c.read() == large
+        assert c.read() == large
+
+
 def test_a_client_that_takes_nothing_is_disconnected_in_the_end(make_cluster):
     cluster = make_cluster(1, client_stall_ms=1000)
     node = cluster.wait_leader()
