@@ -2,6 +2,8 @@
 /* glob.c - the pattern matcher; see glob.h. */
 #include "kv/glob.h"
 
+#include "base/min.h"
+
 #define STEPS_MIN    4096u
 #define STEPS_A_BYTE 64u
 
@@ -49,10 +51,9 @@ static bool item_takes(const uint8_t *pattern, size_t len, uint8_t c, size_t *us
     }
 }
 
-enum glob_result glob_match(struct kelp_bytes pattern, struct kelp_bytes text)
+/* *left: the steps it may take, and afterwards what is left of them. */
+static enum glob_result match(struct kelp_bytes pattern, struct kelp_bytes text, uint64_t *left)
 {
-    if (text.len == 0) return pattern.len == 0 ? GLOB_YES : GLOB_NO;
-    size_t steps = STEPS_MIN + STEPS_A_BYTE * (pattern.len + text.len);
     size_t p = 0, t = 0;
     size_t star_p = SIZE_MAX,
            star_t = 0; /* just after the last '*', and where what it takes ends */
@@ -67,8 +68,11 @@ enum glob_result glob_match(struct kelp_bytes pattern, struct kelp_bytes text)
         bool taken =
             p < pattern.len && item_takes(pattern.data + p, pattern.len - p, text.data[t], &used);
         size_t cost = used + 1; /* a class costs its length */
-        if (cost > steps) return GLOB_TOO_LONG;
-        steps -= cost;
+        if (cost > *left) {
+            *left = 0;
+            return GLOB_TOO_LONG;
+        }
+        *left -= cost;
         if (taken) {
             p += used;
             t++;
@@ -82,4 +86,24 @@ enum glob_result glob_match(struct kelp_bytes pattern, struct kelp_bytes text)
     while (p < pattern.len && pattern.data[p] == '*')
         p++;
     return p == pattern.len ? GLOB_YES : GLOB_NO;
+}
+
+enum glob_result glob_match_counted(struct kelp_bytes pattern, struct kelp_bytes text,
+                                    uint64_t *work)
+{
+    (*work)++;
+    if (text.len == 0) return pattern.len == 0 ? GLOB_YES : GLOB_NO;
+    if (pattern.len > GLOB_STEPS_MAX) return GLOB_TOO_LONG; /* one class may be all of it */
+    uint64_t most = STEPS_MIN + STEPS_A_BYTE * ((uint64_t)pattern.len + text.len);
+    most = min_u64(most, GLOB_STEPS_MAX);
+    uint64_t left = most;
+    enum glob_result result = match(pattern, text, &left);
+    *work += most - left;
+    return result;
+}
+
+enum glob_result glob_match(struct kelp_bytes pattern, struct kelp_bytes text)
+{
+    uint64_t work = 0;
+    return glob_match_counted(pattern, text, &work);
 }

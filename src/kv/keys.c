@@ -16,7 +16,8 @@
 #define CURSOR_BITS        53u
 #define SCAN_COUNT_DEFAULT 10
 #define SCAN_KEYS_MAX      4096u /* looked at in one call, whatever COUNT says: under 1 ms */
-#define SCAN_BYTES_MAX     (1024u * 1024) /* of reply, before the call ends */
+#define SCAN_STEPS_MAX     (GLOB_STEPS_MAX / 2) /* of matching, before the call ends */
+#define SCAN_BYTES_MAX     (1024u * 1024)       /* of reply, before the call ends */
 
 void run_del(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
@@ -73,8 +74,9 @@ void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply)
 
 struct filter {
     struct kelp_bytes pattern;
-    bool all;  /* no pattern, or "*" */
-    bool none; /* a type that no key has */
+    bool all;      /* no pattern, or "*" */
+    bool none;     /* a type that no key has */
+    uint64_t work; /* steps of matching so far */
 };
 
 static struct filter filter_of(struct kelp_bytes pattern)
@@ -83,11 +85,12 @@ static struct filter filter_of(struct kelp_bytes pattern)
 }
 
 /* Append the key if the filter lets it through; false: the pattern takes too long. */
-static bool key_filter(const struct filter *f, const struct table_entry *e, struct buf *reply,
+static bool key_filter(struct filter *f, const struct table_entry *e, struct buf *reply,
                        uint64_t *count)
 {
     if (f->none) return true;
-    enum glob_result held = f->all ? GLOB_YES : glob_match(f->pattern, entry_key(e));
+    enum glob_result held =
+        f->all ? GLOB_YES : glob_match_counted(f->pattern, entry_key(e), &f->work);
     if (held == GLOB_TOO_LONG) return false;
     if (held == GLOB_YES) {
         reply_bulk(reply, entry_key(e));
@@ -126,19 +129,19 @@ void keys_begin(struct kv *kv)
     (void)gap_open(&w->reply); /* the error sticks */
 }
 
-bool keys_piece(struct kv *kv, struct kv_args *args, uint64_t keys)
+bool keys_piece(struct kv *kv, struct kv_args *args, const struct keys_most *most)
 {
     struct keys_walk *w = &kv->walk;
     struct filter filter = filter_of(kv_args_next(args));
     kv->reply_skip = 0;
-    for (; w->next != NULL && w->reply.error == KELP_OK && keys > 0; keys--) {
+    for (uint64_t keys = 0; w->next != NULL && w->reply.error == KELP_OK; keys++) {
+        if (keys == most->keys || filter.work >= most->steps) return true;
         if (!key_filter(&filter, w->next, &w->reply, &w->count)) {
             too_long(&w->reply);
             return false;
         }
         w->next = table_next(kv->table, w->next->hash, w->next);
     }
-    if (w->next != NULL && w->reply.error == KELP_OK) return true;
     uint8_t room[REPLY_GAP];
     struct buf head = {.data = room, .room = sizeof(room), .max = sizeof(room)};
     reply_array(&head, w->count);
@@ -151,7 +154,7 @@ void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
     struct keys_walk other = kv->walk;
     keys_begin(kv);
-    (void)keys_piece(kv, args, UINT64_MAX);
+    (void)keys_piece(kv, args, &(struct keys_most){UINT64_MAX, UINT64_MAX});
     buf_close(reply);
     *reply = kv->walk.reply;
     kv->walk = other;
@@ -237,7 +240,8 @@ void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply)
             return;
         }
         const struct table_entry *next = table_next(kv->table, e->hash, e);
-        bool enough = ++looked >= looked_max || reply->len >= SCAN_BYTES_MAX;
+        bool enough =
+            ++looked >= looked_max || reply->len >= SCAN_BYTES_MAX || filter.work >= SCAN_STEPS_MAX;
         if (enough && next != NULL && place_of(next) != place_of(e)) {
             cursor = place_of(next);
             break;

@@ -9,12 +9,14 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "kv/glob.h"
 #include "kv/reply.h"
 #include "kv/snapshot.h"
 
 #define REPLY_KEPT_MAX  (256u * 1024) /* room of the reply buffer that is kept between commands */
 #define KEYS_A_PIECE    1000u         /* that KEYS looks at before others have their turn: 0.5 ms */
-#define FREED_A_COMMAND 8u            /* entries of condemned tables */
+#define KEYS_STEPS      (GLOB_STEPS_MAX / 2) /* .. and in matching them */
+#define FREED_A_COMMAND 8u                   /* entries of condemned tables */
 
 /* ---- changing keys ----------------------------------------------------------------------- */
 
@@ -227,10 +229,35 @@ static void query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_re
     buf_trim(&kv->reply, REPLY_KEPT_MAX);
 }
 
+static const struct keys_most piece = {.keys = KEYS_A_PIECE, .steps = KEYS_STEPS};
+
 static void walk_close(struct kv *kv)
 {
     kv->walk.token = 0;
     buf_close(&kv->walk.reply);
+}
+
+static void walk_reply(struct kv *kv, kelp_reply_fn reply, void *sink)
+{
+    const struct keys_walk *w = &kv->walk;
+    bool fine = w->reply.error == KELP_OK;
+    reply(sink, 0,
+          fine ? bytes_of(w->reply.data + kv->reply_skip, w->reply.len - kv->reply_skip)
+               : failure_words(kv->failed, false, w->reply.error));
+}
+
+/* Few keys are one piece, beside one that goes on, unless matching them takes long. */
+static enum kelp_query keys_beside(struct kv *kv, struct kv_args *args, kelp_reply_fn reply,
+                                   void *sink)
+{
+    if (kv->table->count > KEYS_A_PIECE) return KELP_QUERY_BUSY;
+    struct keys_walk other = kv->walk;
+    keys_begin(kv);
+    bool more = keys_piece(kv, args, &piece);
+    if (!more) walk_reply(kv, reply, sink);
+    buf_close(&kv->walk.reply);
+    kv->walk = other;
+    return more ? KELP_QUERY_BUSY : KELP_QUERY_DONE;
 }
 
 static enum kelp_query query_part(void *fsm, uint32_t group, uint64_t token,
@@ -244,20 +271,17 @@ static enum kelp_query query_part(void *fsm, uint32_t group, uint64_t token,
     uint8_t code = 0;
     bool keys = kv_command_decode(question, &command, &args, &code) == KELP_OK && code == KV_KEYS &&
                 kv->failed == KELP_OK;
-    if (!keys || (w->token != token && kv->table->count <= KEYS_A_PIECE)) {
+    if (!keys) {
         query(fsm, group, question, reply, sink);
         return KELP_QUERY_DONE;
     }
     if (w->token != token) {
-        if (may_begin == 0 || w->token != 0) return KELP_QUERY_BUSY;
+        if (may_begin == 0 || w->token != 0) return keys_beside(kv, &args, reply, sink);
         w->token = token;
         keys_begin(kv);
     }
-    if (keys_piece(kv, &args, KEYS_A_PIECE)) return KELP_QUERY_MORE;
-    bool fine = w->reply.error == KELP_OK;
-    reply(sink, 0,
-          fine ? bytes_of(w->reply.data + kv->reply_skip, w->reply.len - kv->reply_skip)
-               : failure_words(kv->failed, false, w->reply.error));
+    if (keys_piece(kv, &args, &piece)) return KELP_QUERY_MORE;
+    walk_reply(kv, reply, sink);
     walk_close(kv);
     return KELP_QUERY_DONE;
 }

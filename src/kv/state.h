@@ -78,10 +78,14 @@ void run_del(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_exists(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_type(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_keys(struct kv *kv, struct kv_args *args, struct buf *reply);
+struct keys_most {
+    uint64_t keys, steps; /* to look at, and of matching */
+};
+
 /* keys_begin, keys_piece - KEYS in pieces, in kv->walk; keys_piece is false once the reply is
  * whole, from kv->reply_skip on. */
 void keys_begin(struct kv *kv);
-bool keys_piece(struct kv *kv, struct kv_args *args, uint64_t keys);
+bool keys_piece(struct kv *kv, struct kv_args *args, const struct keys_most *most);
 void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_dbsize(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply);

@@ -310,6 +310,8 @@ void run_command_docs(const struct call *call)
 
 /* ---- COMMAND LIST, COMMAND GETKEYS ----------------------------------------------------------- */
 
+#define PATTERN_MAX 128u /* longer than any name; matched with all of them at once */
+
 enum filter { FILTER_NONE, FILTER_PATTERN, FILTER_CATEGORY, FILTER_MODULE };
 
 static bool passes(enum filter filter, struct kelp_bytes wanted, const char *name,
@@ -317,7 +319,9 @@ static bool passes(enum filter filter, struct kelp_bytes wanted, const char *nam
 {
     switch (filter) {
     case FILTER_NONE: return true;
-    case FILTER_PATTERN: return glob_match(wanted, bytes_of(name, strlen(name))) == GLOB_YES;
+    case FILTER_PATTERN:
+        return wanted.len < PATTERN_MAX &&
+               glob_match(wanted, bytes_of(name, strlen(name))) == GLOB_YES;
     case FILTER_CATEGORY: return word_among(categories, wanted);
     case FILTER_MODULE: return false; /* there are none */
     }

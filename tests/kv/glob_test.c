@@ -119,7 +119,7 @@ static void random_bytes_are_never_read_past(void **state)
 static void work_is_bounded(void **state)
 {
     (void)state;
-    size_t len = 100000;
+    size_t len = 60000;
     char *pattern = malloc(len / 2 + 2), *string = malloc(len);
     assert_true(pattern != NULL && string != NULL);
     memset(pattern, 'a', len / 2 + 1);
@@ -133,6 +133,26 @@ static void work_is_bounded(void **state)
     free(string);
 }
 
+static void a_huge_class_is_given_up_at_once(void **state)
+{
+    (void)state;
+    size_t len = 8u << 20;
+    char *pattern = malloc(len);
+    assert_non_null(pattern);
+    memset(pattern, 'a', len);
+    pattern[0] = '*';
+    pattern[1] = '[';
+    uint64_t work = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        assert_int_equal(glob_match_counted(bytes_of(pattern, len), text("zzzz"), &work),
+                         GLOB_TOO_LONG);
+    assert_int_equal(work, 1000);
+    assert_int_equal(glob_match_counted(bytes_of(pattern, 100000), text("zzzzzzzz"), &work),
+                     GLOB_TOO_LONG);
+    assert_in_range(work - 1000, GLOB_STEPS_MAX - 100001, GLOB_STEPS_MAX + 1);
+    free(pattern);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -140,6 +160,7 @@ int main(void)
         cmocka_unit_test(stars_match_as_a_recursive_matcher_does),
         cmocka_unit_test(random_bytes_are_never_read_past),
         cmocka_unit_test(work_is_bounded),
+        cmocka_unit_test(a_huge_class_is_given_up_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

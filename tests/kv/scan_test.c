@@ -188,6 +188,31 @@ static void keys_goes_on_in_pieces_and_says_the_same(void **state)
     runs(kv, "SET another 1"); /* it is over */
 }
 
+/* One class of so many bytes, looked at for every byte of every key. */
+static const char *slow_pattern(const char *before)
+{
+    static char line[32768];
+    int len = snprintf(line, sizeof line, "%s*[%020000d]", before, 0);
+    assert_true(len > 20000 && (size_t)len < sizeof line);
+    return line;
+}
+
+static void keys_of_a_slow_pattern_goes_on_in_smaller_pieces(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 100; i++)
+        runs(kv, "SET key:%u: 1", i); /* no byte of the class at the end */
+    const char *line = slow_pattern("KEYS ");
+    assert_int_equal(state_of(kv, 7, line, 0), KELP_QUERY_BUSY); /* few keys, but it takes long */
+    assert_int_equal(state_of(kv, 8, "KEYS *", 0), KELP_QUERY_DONE);
+    size_t calls = 1;
+    enum kelp_query at;
+    while ((at = state_of(kv, 7, line, calls == 1)) == KELP_QUERY_MORE)
+        calls++;
+    assert_int_equal(at, KELP_QUERY_DONE);
+    assert_in_range(calls, 50, 101); /* 100 keys, 6 or 7 bytes each, 20,000 steps a byte */
+}
+
 static void keys_that_is_not_wanted_any_more_leaves_nothing(void **state)
 {
     struct kv *kv = *state;
@@ -284,6 +309,7 @@ int main(void)
         MACHINE_TEST(replicas_agree_however_their_tables_grew),
         MACHINE_TEST(a_long_scan_is_cut_into_short_calls),
         MACHINE_TEST(keys_goes_on_in_pieces_and_says_the_same),
+        MACHINE_TEST(keys_of_a_slow_pattern_goes_on_in_smaller_pieces),
         MACHINE_TEST(keys_that_is_not_wanted_any_more_leaves_nothing),
         MACHINE_TEST(keys_with_one_place_come_in_one_call),
         MACHINE_TEST(filters_pass_keys_over_but_the_scan_goes_on),
