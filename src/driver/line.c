@@ -421,7 +421,7 @@ static void propose_kept(struct driver *d, struct request *r)
  * asked for as should fit. */
 static bool read_may_go(struct driver *d, const struct driver_line *line)
 {
-    if (!answers_fit(d, line)) {
+    if (!answer_may_come(d, line)) {
         d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS); /* others take theirs */
         return false;
     }

@@ -31,6 +31,13 @@ bool answers_fit(const struct driver *d, const struct driver_line *line)
     return d->made_bytes < (line->made + line->backlog > 0 ? max : 2 * max);
 }
 
+bool answer_may_come(const struct driver *d, const struct driver_line *line)
+{
+    if (!answers_fit(d, line)) return false;
+    if (line->made + line->backlog == 0) return true;
+    return d->made_bytes + line->answer_bytes <= answers_max(d);
+}
+
 bool answer_fits(const struct driver *d, const struct request *r, size_t len)
 {
     const struct driver_line *line = r->line;

@@ -394,6 +394,9 @@ void query_add(struct driver *d, struct request *r);    /* QUERYING, for its tur
 void query_remove(struct driver *d, struct request *r); /* whether it waits or goes on */
 bool queries_run(struct driver *d);                     /* true: something was done */
 bool answers_fit(const struct driver *d, const struct driver_line *line); /* one more read */
+/* May a read be forwarded, as far as its answer's room is known? Else it would be asked again at
+ * once, again and again. */
+bool answer_may_come(const struct driver *d, const struct driver_line *line);
 /* May the answer to a forwarded read be kept? If not the read is asked anew. */
 bool answer_fits(const struct driver *d, const struct request *r, size_t len);
 

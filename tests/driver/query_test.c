@@ -251,6 +251,33 @@ static void forwarded_reads_of_a_client_that_takes_nothing_are_bounded(void **st
     lab_free(lab);
 }
 
+static void a_forwarded_read_without_room_for_its_answer_is_not_asked_again_and_again(void **state)
+{
+    (void)state;
+    struct lab *lab = three(9, MIB);
+    kelp_id node = follower_of(lab);
+    struct deaf c;
+    deaf_open(&c, lab, node);
+    for (int k = 0; k < 3; k++)
+        deaf_read(&c, lab, 700 * 1024, 60000);
+    lab_run(lab, 500);
+    assert_int_equal(c.told, 1);
+    uint64_t again = lab_status(lab, node)->reads_again;
+    lab_run(lab, 2000);
+    assert_int_equal(c.told, 1);
+    assert_int_equal(lab_status(lab, node)->reads_again, again);
+    for (uint64_t told = 2; told <= 3; told++) {
+        c.backlog = 0;
+        (void)driver_line_backlog(c.driver, c.line, 0);
+        lab_run(lab, 200);
+        assert_int_equal(c.told, told);
+    }
+    assert_int_equal(c.done, 3);
+    driver_line_close(c.driver, c.line);
+    lab_run(lab, 10);
+    lab_free(lab);
+}
+
 static void forwarded_reads_that_are_asked_anew_never_show_time_running_backwards(void **state)
 {
     (void)state;
@@ -428,6 +455,7 @@ int main(void)
         cmocka_unit_test(all_lines_together_are_bounded_and_those_with_nothing_waiting_come_first),
         cmocka_unit_test(relief_of_one_line_lets_others_go_on),
         cmocka_unit_test(forwarded_reads_of_a_client_that_takes_nothing_are_bounded),
+        cmocka_unit_test(a_forwarded_read_without_room_for_its_answer_is_not_asked_again_and_again),
         cmocka_unit_test(forwarded_reads_that_are_asked_anew_never_show_time_running_backwards),
         cmocka_unit_test(a_peer_without_room_on_its_connection_is_passed_over),
         cmocka_unit_test(a_read_that_the_machine_keeps_ends_at_its_deadline_and_harms_no_other),
