@@ -10,8 +10,9 @@
  *
  * The leader. A peer is probed until an append is accepted, then appends stream up to the window. A
  * window without progress is called lost and probed again from match; each time the wait doubles,
- * so that a slow link is not filled with repetitions. Refusals of a superseded attempt are ignored;
- * match, round and contact always count.
+ * so that a slow link is not filled with repetitions. To a peer whose full disk takes nothing only
+ * one append is under way. Refusals of a superseded attempt are ignored; match, round and contact
+ * always count.
  *
  * Two leaders in one term, or an entry that differs at or below commit, cannot happen while disks
  * keep their promises: the node faults and says both positions. */
@@ -485,9 +486,9 @@ bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message 
     if (p->flow == KELP_NEEDS_SNAPSHOT) return false;
     if (p->flow == KELP_STREAM) {
         if (p->next > r->log.last) return false;
-        if (!progress_room(p, limits->window_bytes_max)) {
-            return false;
-        }
+        if (!progress_room(p, limits->window_bytes_max)) return false;
+        /* it drops the first, refuses those behind it, and all would go again at once */
+        if (peer->space == KELP_SPACE_NONE && p->window_count > 0) return false;
     } else if (p->probe_out && r->now < peer->probe_at + r->options.heartbeat) {
         return false;
     }

@@ -155,6 +155,34 @@ static void one_entry_always_goes_however_large(void **state)
     fixture_close(f);
 }
 
+static void tell_space(struct fixture *f, kelp_id from, kelp_index match, enum kelp_space space)
+{
+    struct kelp_message m = answer_of(f, from, match);
+    m.answer.health = (uint32_t)space;
+    receive(f, m);
+}
+
+/* It drops the first of them, and would refuse those behind it, to be sent again at once. */
+static void a_follower_whose_disk_is_full_is_sent_one_append_at_a_time(void **state)
+{
+    (void)state;
+    struct fixture *f = stream();
+    kelp_index start = f->view.last;
+    tell_space(f, 2, start, KELP_SPACE_NONE);
+    for (unsigned i = 1; i <= 4; i++) {
+        write_some(f, 1);
+        take(f);
+        assert_int_equal(sent_count(f, KELP_MSG_APPEND, 2), 1);
+        assert_int_equal(peer_view(f, 2)->inflight_messages, 1);
+    }
+    assert_int_equal(sent(f, KELP_MSG_APPEND, 2)->append.last, start + 1);
+    tell_space(f, 2, start, KELP_SPACE_LAST);
+    take(f);
+    assert_int_equal(sent_count(f, KELP_MSG_APPEND, 2), 2); /* now all that is left */
+    assert_int_equal(sent(f, KELP_MSG_APPEND, 2)->append.last, start + 4);
+    fixture_close(f);
+}
+
 static void a_window_that_is_wholly_lost_is_probed_again_from_match(void **state)
 {
     (void)state;
@@ -555,6 +583,7 @@ int main(void)
         cmocka_unit_test(the_stream_stops_at_the_window_and_goes_on_with_it),
         cmocka_unit_test(the_window_is_bounded_in_bytes_too),
         cmocka_unit_test(one_entry_always_goes_however_large),
+        cmocka_unit_test(a_follower_whose_disk_is_full_is_sent_one_append_at_a_time),
         cmocka_unit_test(a_window_that_is_wholly_lost_is_probed_again_from_match),
         cmocka_unit_test(progress_keeps_a_window_from_being_called_lost),
         cmocka_unit_test(a_new_connection_is_probed_from_match),
