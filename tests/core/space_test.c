@@ -115,6 +115,17 @@ static void a_leader_forgets_what_others_told_an_earlier_term(void **state)
     receive(f, heartbeat_of(f, 2, f->view.term.v + 1));
     assert_int_equal(f->view.role, KELP_FOLLOWER);
     assert_int_equal(f->view.space, KELP_SPACE_OK);
+    pass(f, 2 * f->options.election_max); /* the leader it heard is forgotten */
+    campaign(f);
+    for (int round = 0; round < 2; round++) {
+        save_all(f);
+        receive(f, granted_of(f, 2));
+        receive(f, granted_of(f, 3));
+    }
+    save_all(f);
+    assert_int_equal(f->view.role, KELP_LEADER);
+    assert_int_equal(f->view.space, KELP_SPACE_OK);
+    assert_int_equal(peer_view(f, 2)->space, KELP_SPACE_OK);
     fixture_close(f);
 }
 
