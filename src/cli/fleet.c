@@ -79,9 +79,10 @@ bool fleet_ports_free(struct fleet *f)
 
 /* ---- starting ---------------------------------------------------------------------------- */
 
-/* What a node is told. The same every time, so a restart is the same command line. */
+/* What a node is told. The same every time, so a restart is the same command line. The ports may
+ * be others than those the cluster was founded with, so peers are always dialled where they are. */
 struct command_line {
-    char id[16], data[CLI_PATH_MAX + 16], bootstrap[FLEET_NODES_MAX * 40];
+    char id[16], data[CLI_PATH_MAX + 16], peers[FLEET_NODES_MAX * 40];
 };
 
 static void write_command_line(const struct fleet *f, unsigned id, struct command_line *line)
@@ -90,7 +91,7 @@ static void write_command_line(const struct fleet *f, unsigned id, struct comman
     (void)snprintf(line->data, sizeof line->data, "%s/node-%u", f->dir, id);
     size_t used = 0;
     for (unsigned i = 1; i <= f->count; i++)
-        used += (size_t)snprintf(line->bootstrap + used, sizeof line->bootstrap - used, "%s%u=%s",
+        used += (size_t)snprintf(line->peers + used, sizeof line->peers - used, "%s%u=%s",
                                  i > 1 ? "," : "", i, f->nodes[i].peer);
 }
 
@@ -110,8 +111,8 @@ static void become_node(const struct fleet *f, unsigned id, const struct command
     const struct fleet_node *n = &f->nodes[id];
     (void)execl("/proc/self/exe", "kelp", "server", "--id", line->id, "--data", line->data,
                 "--client", n->client, "--peer", n->peer, "--http", n->http, "--bootstrap",
-                line->bootstrap, "--set", "heartbeat-ms=50", "--set", "election-ms=300", "--set",
-                "segment-bytes=4194304", (char *)NULL);
+                line->peers, "--peer-at", line->peers, "--set", "heartbeat-ms=50", "--set",
+                "election-ms=300", "--set", "segment-bytes=4194304", (char *)NULL);
     static const char failed[] = "kelp: the executable cannot be run again\n";
     ssize_t said = write(2, failed, sizeof failed - 1);
     _exit(said > 0 ? CLI_FAILED : CLI_USAGE);

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line, as people and scripts use it."""
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -234,8 +236,19 @@ def test_the_demo_speaks_json(program, tmp_path):
 # ---- dev ----------------------------------------------------------------------------------------
 
 
+PORT_LOCKS = []  # held to the end of the session: another session on this machine looks elsewhere
+
+
 def free_base_port():
-    for base in range(17000, 30000, 20):
+    for base in range(17000, 30000, 300):
+        lock = open(os.path.join(tempfile.gettempdir(), f"kelp-test-ports-{base}"), "w",
+                    encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        PORT_LOCKS.append(lock)
         try:
             held = []
             for offset in (1, 2, 3, 101, 102, 103, 201, 202, 203):
