@@ -35,6 +35,12 @@ static const struct verb verbs[] = {
     {"del", "KEY...", "delete keys", "\nPrints how many there were.\n", del_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
+    {"bench", "[--clients N] [--pipeline N] [--value BYTES] [--command set|get|mixed] ...",
+     "how fast is this server, and does it keep what it says",
+     "\nFor any server that speaks RESP. Every answer is judged; a sample of the keys is read "
+     "back.\n"
+     "Exits 1 if one is wrong or nothing was done.\n",
+     bench_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
     {"sim",
@@ -53,8 +59,8 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "bench", "top",     "cli",      "watch",   "doctor", "why",    "members", "transfer",
-    "drain", "undrain", "snapshot", "recover", "reload", "config", "replay",  "certs",
+    "top",     "cli",      "watch",   "doctor", "why",    "members", "transfer", "drain",
+    "undrain", "snapshot", "recover", "reload", "config", "replay",  "certs",
 };
 
 static void print_overview(FILE *out)

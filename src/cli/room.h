@@ -91,8 +91,9 @@ int call_verb(const struct verb *verb, int argc, char **argv);
 int log_verb(const struct verb *verb, int argc, char **argv);        /* dump.c */
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */
-int explore_verb(int argc, char **argv);                       /* explore.c; argv[0] is its name */
-int dev_verb(const struct verb *verb, int argc, char **argv);  /* dev.c */
-int demo_verb(const struct verb *verb, int argc, char **argv); /* demo.c */
+int explore_verb(int argc, char **argv);                        /* explore.c; argv[0] is its name */
+int dev_verb(const struct verb *verb, int argc, char **argv);   /* dev.c */
+int demo_verb(const struct verb *verb, int argc, char **argv);  /* demo.c */
+int bench_verb(const struct verb *verb, int argc, char **argv); /* bench.c */
 
 #endif
