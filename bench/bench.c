@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,13 +25,14 @@
 #include "base/endian.h"
 #include "base/hash.h"
 
-#define SECOND_NS   1000000000u
-#define LEVEL_NS    (40ull * SECOND_NS) /* to catch up, and to read back, at the end */
-#define PATIENCE_NS (60ull * SECOND_NS) /* beyond warm-up and window, for everything else */
-#define LOOK_MS     5
+#define SECOND_NS      1000000000u
+#define LEVEL_NS       (40ull * SECOND_NS) /* to catch up, and to read back, at the end */
+#define PATIENCE_NS    (60ull * SECOND_NS) /* beyond warm-up and window, for everything else */
+#define FLUSHES_COLUMN 15                  /* of /sys/dev/block/N:N/stat, counted from 0 */
+#define LOOK_MS        5
 
 struct usage {
-    uint64_t cpu_ns, switches;
+    uint64_t cpu_ns, switches, flushes;
 };
 
 struct coordinator {
@@ -41,7 +43,7 @@ struct coordinator {
     int marks, stop;
     uint64_t began_ns;
     struct usage before, after;
-    bool window_known, drained, bad;
+    bool window_known, drained, bad, flushes_known;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -194,11 +196,35 @@ static bool usage_add(struct usage *u, pid_t pid)
     return true;
 }
 
+/* Flushes the device of dir has done, by anyone; the kernel counts them for whole disks only. */
+static bool flushes_of(const char *dir, uint64_t *out)
+{
+    struct stat at;
+    char path[96];
+    if (stat(dir, &at) != 0) return false;
+    int len =
+        snprintf(path, sizeof path, "/sys/dev/block/%u:%u/", major(at.st_dev), minor(at.st_dev));
+    (void)snprintf(path + len, sizeof path - (size_t)len, "partition");
+    const char *rest = access(path, F_OK) == 0 ? "../stat" : "stat";
+    (void)snprintf(path + len, sizeof path - (size_t)len, "%s", rest);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return false; /* not on a block device of its own */
+    bool good = true;
+    for (int i = 0; i < FLUSHES_COLUMN && good; i++)
+        good = fscanf(file, "%*u") != EOF;
+    unsigned long long flushes = 0;
+    good = good && fscanf(file, "%llu", &flushes) == 1;
+    (void)fclose(file);
+    *out = flushes;
+    return good;
+}
+
 static struct usage usage_now(struct coordinator *c)
 {
     struct usage u = {0};
     for (uint64_t id = 1; id <= c->options.nodes; id++)
         if (c->pids[id] == 0 || !usage_add(&u, c->pids[id])) c->bad = true;
+    c->flushes_known = flushes_of(c->options.dir, &u.flushes);
     return u;
 }
 
@@ -373,6 +399,9 @@ static void print_line(const struct coordinator *c, bool verified)
         (void)printf("\"cpu_us_per_operation\":%.3f,\"context_switches_per_operation\":%.4f,",
                      (double)(c->after.cpu_ns - c->before.cpu_ns) / 1e3 / each,
                      (double)(c->after.switches - c->before.switches) / each);
+    if (c->window_known && c->flushes_known)
+        (void)printf("\"flushes_per_operation\":%.4f,",
+                     (double)(c->after.flushes - c->before.flushes) / each);
     (void)printf("\"verified\":%s}\n", verified ? "true" : "false");
     (void)fflush(stdout);
 }

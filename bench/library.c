@@ -170,11 +170,13 @@ static bool reopened(struct member *m)
 {
     const struct bench_run *run = m->run;
     uint64_t state = m->state, since = bench_now_ns();
+    struct bench_node *own = &run->shared->nodes[run->id];
     m->applied = m->state = 0;
+    atomic_store(&own->applied, 0); /* what is seen from here on was replayed */
+    atomic_store(&own->state, 0);
     if (!open_node(m)) return false;
     bool good = false, all = false;
     while (!all && bench_now_ns() - since < REOPEN_NS) {
-        struct bench_node *own = &run->shared->nodes[run->id];
         good = atomic_load(&own->applied) == atomic_load(&run->shared->acknowledged) &&
                atomic_load(&own->state) == state;
         atomic_store(&own->intact, good);

@@ -162,6 +162,13 @@ static bool plan_parse(const struct verb *verb, int argc, char **argv, struct be
          "N",
          "operations a second on a schedule; without it, as fast as answers come"},
         {"seed", FLAG_NUMBER, {.number = &p->seed}, 0, UINT64_MAX >> 1, "N", "which keys; 1"},
+        {"marks",
+         FLAG_SWITCH,
+         {.on = &p->marks},
+         0,
+         0,
+         NULL,
+         "\"begin\" and \"end\" on stderr when the counting does"},
         {"json", FLAG_SWITCH, {.on = json}, 0, 0, NULL, "one JSON object"},
     };
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, status) ||

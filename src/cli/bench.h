@@ -34,6 +34,7 @@ struct bench_plan {
     uint64_t rate;  /* operations a second, all connections together; 0: a closed loop */
     uint64_t first; /* the first value's number, so that two runs write different ones */
     uint64_t seed;
+    bool marks; /* a line on stderr when the window begins and when it ends */
 };
 
 struct bench_class { /* errors by their first word */

@@ -375,11 +375,18 @@ static void run_schedule(struct load *l, uint64_t now)
 
 /* ---- phases ------------------------------------------------------------------------------- */
 
+/* stderr has no buffer: whoever reads it knows at once. */
+static void mark(const struct load *l, const char *word)
+{
+    if (l->plan->marks) (void)fprintf(stderr, "%s\n", word);
+}
+
 static void phase_begin(struct load *l, enum phase phase, uint64_t now)
 {
     l->phase = phase;
     l->phase_ns = l->last_done_ns = l->last_heard_ns = now;
     l->issued = 0;
+    if (phase == WINDOW) mark(l, "begin");
     for (size_t i = 0; i < l->plan->clients; i++) {
         l->lanes[i].cursor = 0;
         lane_fill(l, &l->lanes[i], now);
@@ -396,6 +403,7 @@ static bool all_asked(const struct load *l)
 static void window_end(struct load *l, uint64_t now)
 {
     struct bench_report *r = l->report;
+    mark(l, "end");
     r->window_ns = now - l->phase_ns;
     r->longest_gap_ns = max_u64(r->longest_gap_ns, now - l->last_done_ns);
     if (l->plan->rate == 0) return;
