@@ -41,8 +41,12 @@ fuzz: test-deps ## libFuzzer; T=target (all in turn without), SECONDS=60 each
 	        -artifact_prefix=build-fuzz/found/$$t- build-fuzz/found/$$t \
 	        tests/fuzz/corpus/$$t || exit 1; done
 
-bench: ## measurements against the floor: not in this version
-	$(NOT_YET)
+bench: build ## measured beside the floor and the peers; QUICK=1 two minutes, ONLY=word
+	@tools/deps.sh bench || echo "make bench: goes on with what is there" >&2
+	@cmake --build build --target benches
+	@bench/peers/build.sh || true # names what is missing; run.py skips it
+	@bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')
+	@bench/chart.py
 
 mutants: test-deps ## seeded bugs that the tests must find; M=name: those whose name contains it
 	@tools/mutants.py $(M)

@@ -400,7 +400,7 @@ static void print_line(const struct coordinator *c, bool verified)
                      (double)(c->after.cpu_ns - c->before.cpu_ns) / 1e3 / each,
                      (double)(c->after.switches - c->before.switches) / each);
     if (c->window_known && c->flushes_known)
-        (void)printf("\"flushes_per_operation\":%.4f,",
+        (void)printf("\"device_flushes_per_operation\":%.4f,",
                      (double)(c->after.flushes - c->before.flushes) / each);
     (void)printf("\"verified\":%s}\n", verified ? "true" : "false");
     (void)fflush(stdout);

@@ -438,6 +438,7 @@ static bool leader_run(struct leader *l)
         if (l->front == NULL && !l->over) load_fill(l, b);
         good = leader_send(l);
         leader_commit(l);
+        if (l->over && all_level(l)) break; /* nobody else would wake a leader without followers */
         if (l->front == NULL) more = !l->over && l->open < l->node.run->options->in_flight;
         bool room = l->next - l->committed < BATCHES_MAX;
         good = good && leader_wait(l, more && room ? 0 : -1);

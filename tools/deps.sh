@@ -15,8 +15,9 @@ test="
     libcmocka-dev redis-server redis-tools
     python3 python3-pytest python3-redis python3-requests python3-psutil"
 bench="
-    libraft-dev golang-go golang-golang-x-sys-dev golang-github-hashicorp-raft-dev
-    golang-github-hashicorp-raft-boltdb-dev etcd-server golang-etcd-server-dev"
+    python3 redis-server libraft-dev golang-go golang-golang-x-sys-dev
+    golang-github-hashicorp-raft-dev golang-github-hashicorp-raft-boltdb-dev
+    etcd-server golang-etcd-server-dev"
 
 case "${1:-}" in
 build) wanted=$build ;;

@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Draws bench/history.jsonl: the newest figures of every case, and how Kelp's changed.
+
+    bench/chart.py [--history bench/history.jsonl] [--html build/bench/index.html] [--svg FILE]
+
+The page is one file without scripts. Bars are on one logarithmic scale a case, since the systems
+differ by orders of magnitude; the whisker is the spread of the rounds, a hollow bar was measured in
+slow moments and proves nothing. Exit status: 0 drawn, 1 nothing to draw, 2 wrong usage.
+"""
+import argparse
+import html
+import json
+import math
+import os
+import sys
+
+WIDTH, LABEL, ROW, RIGHT = 720, 150, 24, 190
+KELP, FLOOR, OTHER = "#0f766e", "#94a3b8", "#c7a76b"
+STYLE = ("text{font:13px system-ui,sans-serif;fill:#334155}.h{font-weight:600;font-size:14px}"
+         ".s{fill:#64748b;font-size:12px}.g{stroke:#e2e8f0}")
+
+
+def read(path):
+    """The lines that can be drawn; a damaged one is named and left out."""
+    lines = []
+    with open(path, encoding="utf-8") as f:
+        for number, text in enumerate(f, 1):
+            try:
+                line = json.loads(text)
+                if float(line["per_second"]) > 0 and line["case"] and line["date"]:
+                    lines.append(line)
+            except (ValueError, KeyError, TypeError) as error:
+                print(f"{path}:{number}: {type(error).__name__}: {error}", file=sys.stderr)
+    return lines
+
+
+def cases_of(lines):
+    return list(dict.fromkeys(line["case"] for line in lines))
+
+
+def newest(lines, case):
+    """The last line of each system, fastest first."""
+    last = {}
+    for line in lines:
+        if line["case"] == case:
+            last[line["label"]] = line
+    return sorted(last.values(), key=lambda line: -line["per_second"])
+
+
+def words(value):
+    if value >= 1e6:
+        return f"{value / 1e6:.2f} M/s"
+    return f"{value / 1e3:.1f} k/s" if value >= 1e4 else f"{value:,.0f}/s"
+
+
+def text(x, y, what, kind="", end=False):
+    anchor = ' text-anchor="end"' if end else ""
+    name = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.0f}" y="{y:.0f}"{anchor}{name}>{html.escape(what)}</text>'
+
+
+def colour(line):
+    return {"kelp": KELP, "floor": FLOOR}.get(line["system"], OTHER)
+
+
+def bar(line, x_of, y):
+    x0, x1 = LABEL, x_of(line["per_second"])
+    paint = colour(line)
+    sure = line.get("conclusive", 0) * 2 > line.get("rounds", 1)
+    fill = f'fill="{paint}"' if sure else f'fill="none" stroke="{paint}" stroke-dasharray="3 2"'
+    out = [text(x0 - 8, y + 14, line["label"], end=True),
+           f'<rect x="{x0}" y="{y + 3}" width="{max(x1 - x0, 1):.1f}" height="15" rx="3" {fill}/>']
+    low, high = (x_of(max(v, 1)) for v in line.get("spread", [line["per_second"]] * 2))
+    out.append(f'<path d="M{low:.1f} {y + 10.5}H{high:.1f}" stroke="#1e293b" stroke-width="1.5"/>')
+    facts = [words(line["per_second"])]
+    if "p99_us" in line:
+        facts.append(f"p99 {line['p99_us'] / 1e3:.2g} ms")
+    if "cpu_us_per_operation" in line:
+        facts.append(f"{line['cpu_us_per_operation']:.2g} us cpu")
+    out.append(text(max(x1, high) + 8, y + 14, " · ".join(facts), "s"))
+    return "".join(out)
+
+
+def bars(lines, case, top):
+    """One case: its height and its drawing."""
+    rows = newest(lines, case)
+    low = min(min(r["per_second"], r.get("spread", [r["per_second"]])[0]) for r in rows)
+    high = max(max(r["per_second"], r.get("spread", [0, 0])[1]) for r in rows)
+    first = math.floor(math.log10(max(low, 1)))
+    last = max(math.log10(high), first + 0.5)
+
+    def x_of(value):
+        share = (math.log10(value) - first) / (last - first)
+        return LABEL + 12 + share * (WIDTH - LABEL - 12 - RIGHT)
+    height = 34 + ROW * len(rows) + 10
+    out = [text(0, top + 18, case, "h")]
+    for power in range(first, math.floor(last) + 1):
+        x = x_of(10 ** power)
+        out.append(f'<path class="g" d="M{x:.1f} {top + 28}V{top + height - 12}"/>')
+        out.append(text(x, top + 24, words(10 ** power), "s"))
+    for i, row in enumerate(rows):
+        out.append(bar(row, x_of, top + 32 + i * ROW))
+    return height, "".join(out)
+
+
+def svg(body, height, title):
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
+            f'width="{WIDTH}" height="{height:.0f}" role="img"><title>{html.escape(title)}</title>'
+            f"<style>{STYLE}</style>{body}</svg>")
+
+
+def draw_bars(lines):
+    top, out = 0, []
+    for case in cases_of(lines):
+        height, drawn = bars(lines, case, top)
+        out.append(drawn)
+        top += height
+    return svg("".join(out), top, "Operations a second, by case and system")
+
+
+def draw_history(lines, case):
+    """Kelp's share of the floor, one point a run of the bench; "" when there are fewer than two."""
+    points = [(line["to_floor"], line["commit"]) for line in lines
+              if line["case"] == case and line["system"] == "kelp" and line.get("to_floor")]
+    if len(points) < 2:
+        return ""
+    high = max(p[0][2] for p in points)
+    step = (WIDTH - LABEL - 20) / (len(points) - 1)
+
+    def at(i, value):
+        return LABEL + i * step, 70 - 50 * value / high
+    path = "L".join("{:.1f} {:.1f}".format(*at(i, p[0][0])) for i, p in enumerate(points))
+    dots = "".join(
+        '<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}"><title>{}: {:.2f}</title></circle>'.format(
+            *at(i, p[0][0]), KELP, html.escape(p[1]), p[0][0]) for i, p in enumerate(points))
+    body = (text(0, 40, case) + text(0, 58, f"of the floor: {points[-1][0][0]:.2f}", "s")
+            + f'<path d="M{path}" fill="none" stroke="{KELP}" stroke-width="2"/>{dots}')
+    return svg(body, 80, f"{case}: Kelp's share of the floor")
+
+
+def page(lines):
+    last = lines[-1]
+    machine = last.get("machine", {})
+    where = " · ".join(str(x) for x in (
+        last["date"][:10], last.get("commit", "?"), f"{machine.get('cores', '?')} cores",
+        machine.get("cpu", ""), machine.get("kernel", ""), machine.get("fs", "")) if x)
+    past = "".join(filter(None, (draw_history(lines, case) for case in cases_of(lines))))
+    return ('<!doctype html><meta charset="utf-8"><title>Kelp: measured</title><style>body{margin:'
+            "2.5rem auto;max-width:45rem;padding:0 1rem;font:15px/1.5 system-ui,sans-serif;color:"
+            "#1e293b}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}p{color:#475569}svg{"
+            "display:block;max-width:100%;height:auto}</style><h1>Kelp beside its floor and its "
+            f"peers</h1><p>{html.escape(where)}<br>Three nodes on one machine and one disk, 256-"
+            "byte values, synced before they count; medians of interleaved rounds, logarithmic. A "
+            f"whisker is the spread; a hollow bar proves nothing.</p>{draw_bars(lines)}"
+            + (f"<h2>Kelp against the floor, run by run</h2>{past}" if past else "") + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--history", default="bench/history.jsonl")
+    parser.add_argument("--html", default="build/bench/index.html")
+    parser.add_argument("--svg", help="the bars alone, for a README")
+    options = parser.parse_args()
+    try:
+        lines = read(options.history)
+    except OSError as error:
+        print(f"chart.py: {error}", file=sys.stderr)
+        return 1
+    if not lines:
+        print(f"chart.py: {options.history} holds nothing to draw", file=sys.stderr)
+        return 1
+    os.makedirs(os.path.dirname(os.path.abspath(options.html)), exist_ok=True)
+    with open(options.html, "w", encoding="utf-8") as f:
+        f.write(page(lines))
+    print(options.html)
+    if options.svg:
+        with open(options.svg, "w", encoding="utf-8") as f:
+            f.write(draw_bars(lines) + "\n")
+        print(options.svg)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
