@@ -15,7 +15,7 @@ import math
 import os
 import sys
 
-WIDTH, LABEL, ROW, RIGHT = 720, 150, 24, 190
+WIDTH, LABEL, ROW, RIGHT = 720, 150, 24, 250
 KELP, FLOOR, OTHER = "#0f766e", "#94a3b8", "#c7a76b"
 STYLE = ("text{font:13px system-ui,sans-serif;fill:#334155}.h{font-weight:600;font-size:14px}"
          ".s{fill:#64748b;font-size:12px}.g{stroke:#e2e8f0}")
@@ -54,6 +54,11 @@ def words(value):
     return f"{value / 1e3:.1f} k/s" if value >= 1e4 else f"{value:,.0f}/s"
 
 
+def short(value):
+    """Three digits, never in powers of ten."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def text(x, y, what, kind="", end=False):
     anchor = ' text-anchor="end"' if end else ""
     name = f' class="{kind}"' if kind else ""
@@ -75,9 +80,9 @@ def bar(line, x_of, y):
     out.append(f'<path d="M{low:.1f} {y + 10.5}H{high:.1f}" stroke="#1e293b" stroke-width="1.5"/>')
     facts = [words(line["per_second"])]
     if "p99_us" in line:
-        facts.append(f"p99 {line['p99_us'] / 1e3:.2g} ms")
+        facts.append(f"p99 {short(line['p99_us'] / 1e3)} ms")
     if "cpu_us_per_operation" in line:
-        facts.append(f"{line['cpu_us_per_operation']:.2g} us cpu")
+        facts.append(f"{short(line['cpu_us_per_operation'])} us cpu")
     out.append(text(max(x1, high) + 8, y + 14, " · ".join(facts), "s"))
     return "".join(out)
 
@@ -93,14 +98,14 @@ def bars(lines, case, top):
     def x_of(value):
         share = (math.log10(value) - first) / (last - first)
         return LABEL + 12 + share * (WIDTH - LABEL - 12 - RIGHT)
-    height = 34 + ROW * len(rows) + 10
+    height = 50 + ROW * len(rows) + 14
     out = [text(0, top + 18, case, "h")]
     for power in range(first, math.floor(last) + 1):
         x = x_of(10 ** power)
-        out.append(f'<path class="g" d="M{x:.1f} {top + 28}V{top + height - 12}"/>')
-        out.append(text(x, top + 24, words(10 ** power), "s"))
+        out.append(f'<path class="g" d="M{x:.1f} {top + 44}V{top + height - 14}"/>')
+        out.append(text(x, top + 40, words(10 ** power), "s"))
     for i, row in enumerate(rows):
-        out.append(bar(row, x_of, top + 32 + i * ROW))
+        out.append(bar(row, x_of, top + 48 + i * ROW))
     return height, "".join(out)
 
 
