@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/min.h"
 #include "base/prng.h"
@@ -75,6 +76,7 @@ static uint64_t now_ns(void)
 /* Lane i owns the keys i, i + clients, i + 2 clients ... */
 static uint64_t keys_of(const struct load *l, const struct lane *lane)
 {
+    ASSERT(l->plan->clients > 0);
     uint64_t place = (uint64_t)(lane - l->lanes);
     return (l->plan->keys - place + l->plan->clients - 1) / l->plan->clients;
 }
@@ -548,6 +550,7 @@ static void load_close(struct load *l)
 
 bool bench_load(const struct bench_plan *plan, struct bench_report *out)
 {
+    ASSERT(plan->clients > 0 && plan->keys >= plan->clients);
     struct load l = {.plan = plan,
                      .report = out,
                      .epoll = -1,
