@@ -510,7 +510,7 @@ static enum search_weight weight_of(const uint8_t *weights, size_t i)
  * set that failed and does not tell why, an INCR), or there is no memory. */
 static size_t observed_collect(struct search *s, const uint8_t *weights)
 {
-    size_t room = 0, count = 0;
+    size_t room = 1, count = 0; /* never 0: calloc may answer that with NULL */
     for (size_t i = 0; i < s->p->count; i++)
         room += 2 + part_at(s->p, i)->item_count;
     s->observed = calloc(room, sizeof *s->observed);
