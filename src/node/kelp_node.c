@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kelp_node.c - the public API: a node on a loop and a thread of its own. */
+/* kelp_node.c - the public API: a node on a loop and threads of its own. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,16 +9,9 @@
 
 struct kelp_node {
     uv_loop_t loop;
-    uv_thread_t thread;
     struct node *node;
     struct inbox *inbox;
 };
-
-static void node_thread(void *arg)
-{
-    struct kelp_node *k = arg;
-    (void)uv_run(&k->loop, UV_RUN_DEFAULT); /* until every handle is closed */
-}
 
 /* The loop has run dry: everything is closed, on whatever thread it happened. */
 static void parts_free(struct kelp_node *k)
@@ -35,17 +28,16 @@ static void stop_here(void *ctx)
     (void)ctx; /* the loop ends by itself */
 }
 
-static enum kelp_error thread_begin(struct kelp_node *k, struct kelp_fault *fault)
+static enum kelp_error threads_begin(struct kelp_node *k, struct kelp_fault *fault)
 {
     k->inbox = inbox_new(k->node, k->node->options.forward_bytes_max);
     if (k->inbox == NULL) {
         node_stop(k->node, stop_here, NULL);
         return fault_set(fault, KELP_E_NO_MEMORY, "node", "out of memory");
     }
-    int error = thread_start(&k->thread, node_thread, k);
-    if (error == 0) return KELP_OK;
-    inbox_stop(k->inbox);
-    return fault_set(fault, KELP_E_NO_MEMORY, "node", "no thread: %s", uv_strerror(error));
+    enum kelp_error error = node_loop_start(k->node, fault);
+    if (error != KELP_OK) inbox_stop(k->inbox);
+    return error;
 }
 
 enum kelp_error kelp_node_open(const struct kelp_node_options *options,
@@ -61,7 +53,7 @@ enum kelp_error kelp_node_open(const struct kelp_node_options *options,
         return fault_set(fault, KELP_E_NO_MEMORY, "node", "no memory for a loop");
     }
     enum kelp_error error = node_open(&k->loop, options, ops, fsm, &k->node, fault);
-    if (error == KELP_OK) error = thread_begin(k, fault);
+    if (error == KELP_OK) error = threads_begin(k, fault);
     if (error == KELP_OK) {
         *out = k;
         return KELP_OK;
@@ -75,7 +67,7 @@ void kelp_node_close(struct kelp_node *node)
 {
     if (node == NULL) return;
     inbox_stop(node->inbox);
-    (void)uv_thread_join(&node->thread);
+    node_loop_join(node->node);
     parts_free(node);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.c - the life of a node on a loop: open, the loop's turns, stop.
  *
- *   poll     sockets, the log's completions: noted in the driver
+ *   poll     sockets, completions of a log with a thread of its own: noted in the driver
  *   prepare  before the next poll: driver_run until nothing is due, a few times at most
+ *   save     after a poll that did not sleep, out of the loop: what the driver wants durable
  *   timer    the driver's next deadline
  *
  * Whatever is submitted during a turn is looked at before the loop sleeps, all of it together.
@@ -193,6 +194,7 @@ static void on_prepare(uv_prepare_t *prepare)
         }
     }
     sleep_until(n, due, now);
+    if (saver_due(n->saver)) uv_stop(n->loop); /* it looks at the sockets, and then it saves */
 }
 
 void node_poke(struct node *n)
@@ -411,7 +413,6 @@ enum kelp_error node_open(uv_loop_t *loop, const struct kelp_node_options *optio
     if (error == KELP_OK) error = options_take(n, options, fault);
     if (error == KELP_OK) error = parts_begin(n, options, ops, fault);
     if (error != KELP_OK) {
-        files_close(n);
         node_free(n);
         return error;
     }
@@ -429,7 +430,6 @@ static void part_closed(struct node *n)
     if (--n->handles > 0) return;
     n->phase = NODE_CLOSED;
     crash_forget(n);
-    files_close(n);
     if (n->stopped != NULL) n->stopped(n->stopped_ctx);
 }
 
@@ -463,6 +463,16 @@ static void node_shutdown(struct node *n)
     saver_stop(n->saver, on_part_closed, n);
 }
 
+enum kelp_error node_loop_start(struct node *n, struct kelp_fault *fault)
+{
+    return saver_run(n->saver, fault);
+}
+
+void node_loop_join(struct node *n)
+{
+    saver_join(n->saver);
+}
+
 void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
 {
     ASSERT(n->phase == NODE_RUNS);
@@ -477,6 +487,7 @@ void node_free(struct node *n)
 {
     if (n == NULL) return;
     ASSERT(n->phase == NODE_OPEN || n->phase == NODE_CLOSED);
+    files_close(n);
     driver_free(n->driver);
     rsm_free(n->rsm); /* and the user's machine */
     free(n);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* node.h - what the server sees of a node: the same node as kelp/node.h, on a loop the caller runs.
+/* node.h - what the server sees of a node: the same node as kelp/node.h, on a loop of the caller's.
  *
- * One loop thread owns sockets, driver and state machine; the log thread owns the files. The server
- * opens a node on
- * its own loop, adds its listeners there, submits requests through lines without any lock, and runs
- * the loop. */
+ * The thread that owns the loop owns sockets, driver and state machine; another one is the log's
+ * when a sync takes long (node/saver.c). The server opens a node on its own loop, adds its
+ * listeners there, lets the node run the loop, and submits requests from its callbacks through
+ * lines, without any lock. */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
 
@@ -25,11 +25,17 @@ enum kelp_error node_open(uv_loop_t *loop, const struct kelp_node_options *optio
                           const struct kelp_fsm_ops *ops, void *fsm, struct node **out,
                           struct kelp_fault *fault);
 
+/* node_loop_start - the loop and everything on it belong to the node's two threads from here on;
+ * once in a node's life. On error they are the caller's as before.
+ * node_loop_join - wait until nothing is left open on the loop; not from a callback. */
+enum kelp_error node_loop_start(struct node *n, struct kelp_fault *fault);
+void node_loop_join(struct node *n);
+
 /* node_stop - begin to end: answer open requests, let the log finish, close handles; stopped is
  * called on the loop
  * when nothing of the node is left on it. Bounded: two seconds, unless the disk hangs. */
 void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx);
-void node_free(struct node *n); /* after stopped; NULL is fine */
+void node_free(struct node *n); /* after stopped, and after node_loop_join; NULL is fine */
 
 /* submit requests: driver_line_open, driver_reserve, driver_write .. */
 struct driver *node_driver(struct node *n);

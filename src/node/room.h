@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* room.h - what the files of node share: its state, and which file does what.
  *
- *   node.c      life: open, the loop's turns, stop      saver.c    the log's owner: its own thread
+ *   node.c      life: open, the loop's turns, stop      saver.c    who owns the loop and the log
  *   options.c   what the user asked for, checked        machine.c  the state machine's port
  *   contacts.c  peers: hellos, dialling, addresses      watch.c    events as lines and counters
  *   status.c    RAFT STATUS as lines and as JSON        metrics.c  a page for Prometheus
  *   crash.c     what an assertion leaves behind         inbox.c    requests from any thread
+ *   logwork.c   what is done to the store
  *   kelp_node.c the public API: the node on a thread of its own
  *
  *   loop thread: sockets, driver, state machine  <-- completions, uv_async --  log thread: files
@@ -41,9 +42,18 @@ struct saver *saver_new(uv_loop_t *loop, struct store *store, struct disk disk,
 enum kelp_error saver_start(struct saver *s,
                             struct kelp_fault *fault); /* on error s is freed, on the loop */
 
-/* Finish what is queued, end the thread, close the handle; then stopped, on the loop. */
+/* From here on the loop is run by the saver: on a new thread and on the log's, whichever is free.
+ * saver_join waits until nothing is left open on the loop. On error the caller runs it, as before.
+ */
+enum kelp_error saver_run(struct saver *s, struct kelp_fault *fault);
+void saver_join(struct saver *s);
+bool saver_due(
+    struct saver *s); /* on the loop: it has work between two turns, and must not sleep */
+
+/* Finish what is queued, close the handle; then stopped, on the loop. */
 void saver_stop(struct saver *s, void (*stopped)(void *ctx), void *ctx);
-void saver_free(struct saver *s); /* not started, or stopped; NULL is fine */
+/* not started, or stopped and the loop has run dry; NULL is fine */
+void saver_free(struct saver *s);
 
 void saver_figures(struct saver *s, struct saver_figures *out);
 extern const struct kelp_store_ops saver_store_ops; /* store = struct saver * */

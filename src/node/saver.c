@@ -1,103 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* saver.c - the owner of the log: one thread that does every file operation of a running node.
+/* saver.c - the owner of the log, and how it shares two threads with the loop.
  *
- *   loop: save, read, snapshot, pledge, idle --> queue --> thread takes all of it
- *         consecutive saves: one store_save, that is one write and one sync
- *   loop <-- uv_async <-- done list, in the order the jobs were given
+ *   loop: save, read, snapshot, pledge, idle --> queue --> the store's owner takes all of it
+ *   loop <-- called, or list and uv_async <-- what came of it, in the order it was given
  *
- * Housekeeping (zeros ahead of the log, recycling) is done in small pieces while nothing waits:
- * after a moment of quiet, and under load between two batches, as fast as the log is consumed, so
- * that it cannot starve.
+ * A hand-over between threads on two cores costs half a sync. So the thread that owns the loop
+ * saves by itself, between two turns of the loop, and lends the loop meanwhile: a second thread
+ * takes it over if the sync outlasts LEND_NS, and the late one is the log's thread from then on. So
+ * a hung disk never holds the loop.
  *
- * A save that finds no room is no failure: it waits at the head of everything, is tried again a few
- * times a second, and the core sees a disk that stalls. Long before that the store's judgement of
- * its room goes to the loop, whenever it changes.
- * Invariant: after the first failure nothing is saved any more and nothing is reported as saved. */
+ *                 saves are due                      LEND_NS have passed
+ *     TOGETHER ------------------> TOGETHER, lent ------------------------> APART
+ *     the loop's owner   <------   it is in the       the other owns the loop, the late one the
+ *     owns the store too  in time  store              store; back once nothing is left and the
+ *        |    ^                                       last syncs were quick
+ *        v    | done
+ *      APART: other jobs, housekeeping, saves while the disk is slow or has no room
+ *
+ * Until saver_run both stay where they are: the caller runs the loop, the second thread is the
+ * log's. Housekeeping (zeros ahead of the log, recycling) is done in small pieces by the thread
+ * beside the loop while nothing waits: after a moment of quiet, and under load between two batches,
+ * as fast as the log is consumed, so that it cannot starve.
+ *
+ * Invariants: one thread owns the loop and one the store, both as the lock says; driver and
+ * sockets are touched by the loop's owner only, outside of the store. */
+#include "node/saver.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/assert.h"
 #include "base/fault.h"
 #include "base/hist.h"
-#include "node/room.h"
 
-#define SAVES_MAX 256u /* in one store_save */
-#define QUIET_NS  (5 * MILLISECOND)
+#define QUIET_NS (5 * MILLISECOND)
+#define LEND_NS  (2 * MILLISECOND) /* longer than that a loop does not wait for its owner */
 #define WORK_BYTES                                                                                 \
     (1024u * 1024) /* under load a piece of housekeeping for as much that was written */
-#define MEBIBYTE    (1024u * 1024)
-#define BLOCK_BYTES 4096u                /* a write begins on a block of its own */
-#define SPACE_NS    (1000 * MILLISECOND) /* between two looks at the room */
-#define RETRY_NS    (250 * MILLISECOND)  /* between two tries of what found no room */
-
-enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_SPACE };
-
-struct job {
-    STAILQ_ENTRY(job) link;
-    enum job_kind kind;
-    uint32_t group;
-    uint64_t given_at; /* uv_hrtime */
-    uint64_t bytes;
-    union {
-        struct kelp_save save;
-        struct {
-            uint64_t tag, bytes_max;
-            kelp_index first;
-            uint32_t entries_max;
-        } read;
-        struct kelp_pos pos;
-        struct kelp_cluster_id cluster;
-        struct {
-            enum kelp_space level;
-            uint32_t mib;
-        } space;
-    };
-    /* what came of it */
-    enum kelp_error error;
-    bool ends_log;    /* the saver's fault says why */
-    bool dropped;     /* it came after the failure */
-    uint64_t sync_ns; /* on the first save of a batch: the whole store_save */
-    struct kelp_pos before;
-    kelp_index last;
-    uint8_t *out;
-    size_t out_len;
-    size_t part_count, head_len;
-    struct kelp_bytes parts[]; /* SAVE; a snapshot's head lies behind */
-};
-
-STAILQ_HEAD(job_list, job);
-
-struct saver {
-    struct store *store;
-    struct disk disk;
-    struct kelp_store_done done;
-    uv_loop_t *loop;
-    uv_thread_t thread;
-    uv_async_t async;
-    bool started, broken; /* broken: a job could not even be queued */
-    void (*stopped)(void *ctx);
-    void *stopped_ctx;
-    struct node_histograms *measured; /* the loop's */
-
-    uv_mutex_t lock;
-    uv_cond_t wake;
-    struct job_list queue, ended; /* below the lock, like what follows */
-    bool stop, finished;
-    struct saver_figures figures;
-
-    /* the thread's own */
-    bool failed, work_due;
-    struct kelp_fault fault; /* written once, before the job that ends the log is handed over */
-    uint64_t work_bytes;     /* written since the last piece of housekeeping */
-    uint64_t space_at;
-    enum kelp_space space; /* as it was told last */
-    uint32_t space_mib;
-    bool short_of_room; /* some work found no room and is to be tried again */
-    bool stuck;         /* the saves at the head found none */
-};
+#define RETRY_NS (250 * MILLISECOND) /* between two tries of what found no room */
 
 int thread_start(uv_thread_t *thread, void (*entry)(void *arg), void *arg)
 {
@@ -109,216 +51,7 @@ int thread_start(uv_thread_t *thread, void (*entry)(void *arg), void *arg)
     return error;
 }
 
-/* ---- the thread ------------------------------------------------------------------------------ */
-
-/* The first failure ends the log; one job carries it to the loop. */
-static void job_failed(struct saver *s, struct job *job, const struct kelp_fault *fault)
-{
-    if (s->failed) return;
-    s->failed = true;
-    s->fault = *fault;
-    job->ends_log = true;
-}
-
-/* False: the disk has no room for them now. */
-static bool saves_perform(struct saver *s, struct job *first, size_t count)
-{
-    struct store_save_item items[SAVES_MAX];
-    struct kelp_fault fault = {.error = KELP_OK};
-    struct job *job = first;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < count; i++, job = STAILQ_NEXT(job, link)) {
-        items[i].save = job->save;
-        items[i].parts = job->parts;
-        items[i].part_count = job->part_count;
-        bytes += job->bytes;
-        if (s->failed) job->dropped = true;
-    }
-    if (s->failed) return true;
-    uint64_t begun = uv_hrtime();
-    enum kelp_error error = store_save(s->store, items, count, &fault);
-    if (error == KELP_E_NO_SPACE && !store_failed(s->store)) return false;
-    first->sync_ns = uv_hrtime() - begun;
-    s->work_bytes += bytes / BLOCK_BYTES * BLOCK_BYTES + BLOCK_BYTES;
-    s->work_due = true; /* it may have used up a spare, or let a segment go */
-    if (error == KELP_OK) return true;
-    job = first;
-    for (size_t i = 0; i < count; i++, job = STAILQ_NEXT(job, link))
-        job->error = error;
-    job_failed(s, first, &fault);
-    return true;
-}
-
-static void job_perform(struct saver *s, struct job *job)
-{
-    struct kelp_fault fault = {.error = KELP_OK};
-    size_t room = 0;
-    bool final = false;
-    switch (job->kind) {
-    case JOB_SAVE:
-    case JOB_SPACE: UNREACHABLE();
-    case JOB_READ:
-        job->error =
-            store_read(s->store, job->read.first, job->read.entries_max, job->read.bytes_max,
-                       &job->out, &room, &job->out_len, &job->before, &job->last, &fault);
-        final = job->error != KELP_E_GONE && job->error != KELP_E_NOT_FOUND &&
-                job->error != KELP_E_NO_MEMORY;
-        break;
-    case JOB_SNAPSHOT:
-        job->error =
-            store_snapshot(s->store, job->pos, bytes_of(job->parts, job->head_len), &fault);
-        s->work_due = true;
-        final = job->error != KELP_E_ARGUMENT && job->error != KELP_E_NO_SPACE &&
-                job->error != KELP_E_NO_MEMORY; /* the snapshot before it still stands */
-        break;
-    case JOB_PLEDGE:
-        job->error = store_pledge(s->store, job->cluster, &fault);
-        final = true;
-        break;
-    case JOB_IDLE:
-        /* A mark behind the last write is of use only if nothing follows it. */
-        if (STAILQ_NEXT(job, link) == NULL) job->error = store_mark_idle(s->store, &fault);
-        final = true;
-        break;
-    }
-    if (job->error != KELP_OK && final) job_failed(s, job, &fault);
-}
-
-/* Move the jobs that are done to `ended`; what found no room stays at the head. */
-static void jobs_perform(struct saver *s, struct job_list *jobs, struct job_list *ended)
-{
-    struct job *job;
-    s->stuck = false;
-    while ((job = STAILQ_FIRST(jobs)) != NULL) {
-        size_t count = 0;
-        if (job->kind == JOB_SAVE) {
-            for (struct job *next = job; next != NULL && next->kind == JOB_SAVE; count++) {
-                if (count == SAVES_MAX) break;
-                next = STAILQ_NEXT(next, link);
-            }
-            s->stuck = !saves_perform(s, job, count);
-            if (s->stuck) return;
-        } else {
-            job_perform(s, job);
-            count = 1;
-        }
-        for (; count > 0; count--) {
-            job = STAILQ_FIRST(jobs);
-            STAILQ_REMOVE_HEAD(jobs, link);
-            STAILQ_INSERT_TAIL(ended, job, link);
-        }
-    }
-}
-
-/* A failed piece of housekeeping ends the log like a failed save: a job is made to say so. */
-static void work_perform(struct saver *s, struct job_list *ended)
-{
-    struct kelp_fault fault = {.error = KELP_OK};
-    enum kelp_error error = store_idle_work(s->store, &s->work_due, &fault);
-    s->work_bytes = 0;
-    if (error == KELP_OK) return;
-    s->work_due = false;
-    struct job *job = calloc(1, sizeof *job);
-    if (job == NULL) return; /* the next save meets the same failure */
-    job->kind = JOB_IDLE;
-    job_failed(s, job, &fault);
-    STAILQ_INSERT_TAIL(ended, job, link);
-}
-
-/* How much room is left, to the loop: when the judgement changes, and now and then the figure. */
-static void space_tell(struct saver *s, struct job_list *ended)
-{
-    struct store_space space;
-    store_space(s->store, &space);
-    uint32_t mib = (uint32_t)min_u64(max_u64(space.bytes / MEBIBYTE, 1), UINT32_MAX);
-    if (space.level == s->space && mib == s->space_mib) return;
-    struct job *job = calloc(1, sizeof *job);
-    if (job == NULL) return; /* the next look tells it */
-    job->kind = JOB_SPACE;
-    job->space.level = s->space = space.level;
-    job->space.mib = s->space_mib = mib;
-    STAILQ_INSERT_TAIL(ended, job, link);
-}
-
-static void figures_take(struct saver *s, struct job_list *ended)
-{
-    struct store_stats stats;
-    uint64_t free_bytes = 0, now = uv_hrtime();
-    struct kelp_fault fault = {.error = KELP_OK};
-    store_stats(s->store, &stats);
-    bool files = stats.segments != s->figures.store.segments ||
-                 stats.spares_ready != s->figures.store.spares_ready ||
-                 stats.no_room != s->figures.store.no_room;
-    s->short_of_room = stats.short_of_room;
-    if (files || s->space_at == 0 || now - s->space_at > SPACE_NS) space_tell(s, ended);
-    bool look = s->space_at == 0 || now - s->space_at > SPACE_NS;
-    if (look && s->disk.ops->space(s->disk.state, &free_bytes, &fault) != KELP_OK) look = false;
-    if (look) s->space_at = now;
-    uv_mutex_lock(&s->lock);
-    s->figures.store = stats;
-    if (look) s->figures.disk_free_bytes = free_bytes;
-    uv_mutex_unlock(&s->lock);
-}
-
-static void jobs_report(struct saver *s, struct job_list *jobs)
-{
-    if (STAILQ_EMPTY(jobs)) return;
-    uv_mutex_lock(&s->lock);
-    STAILQ_CONCAT(&s->ended, jobs);
-    uv_mutex_unlock(&s->lock);
-    (void)uv_async_send(
-        &s->async); /* fails only on a closed handle; ours closes after the thread */
-}
-
-/* Nothing to do but to look again whether there is room, at a bounded pace. */
-static bool patient(const struct saver *s)
-{
-    return s->stuck || (!s->work_due && (s->short_of_room || s->space != KELP_SPACE_OK));
-}
-
-/* Wait for jobs. True: take them, or (stop) there are none. False: do a piece of housekeeping. */
-static bool jobs_wait(struct saver *s, struct job_list *jobs)
-{
-    bool quiet = false, waits = patient(s);
-    uint64_t until = uv_hrtime() + (waits ? RETRY_NS : QUIET_NS);
-    uv_mutex_lock(&s->lock);
-    while ((s->stuck || STAILQ_EMPTY(&s->queue)) && !s->stop && !quiet) {
-        uint64_t now = uv_hrtime();
-        if (s->failed || (!s->work_due && !waits))
-            uv_cond_wait(&s->wake, &s->lock);
-        else if (now >= until || uv_cond_timedwait(&s->wake, &s->lock, until - now) == UV_ETIMEDOUT)
-            quiet = true;
-    }
-    STAILQ_CONCAT(jobs, &s->queue);
-    bool stop = s->stop;
-    uv_mutex_unlock(&s->lock);
-    if (stop && s->stuck) s->failed = true; /* what waits for room will never be durable here */
-    return !STAILQ_EMPTY(jobs) || !quiet;
-}
-
-static void saver_run(void *arg)
-{
-    struct saver *s = arg;
-    struct job_list jobs = STAILQ_HEAD_INITIALIZER(jobs);
-    for (;;) {
-        struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
-        bool work = !jobs_wait(s, &jobs);
-        bool last = !work && STAILQ_EMPTY(&jobs);
-        if (last) break;
-        jobs_perform(s, &jobs, &ended);
-        jobs_report(s, &ended);
-        bool late = s->work_due && s->work_bytes >= WORK_BYTES;
-        if ((work || late || s->stuck) && !s->failed) work_perform(s, &ended);
-        figures_take(s, &ended);
-        jobs_report(s, &ended);
-    }
-    uv_mutex_lock(&s->lock);
-    s->finished = true;
-    uv_mutex_unlock(&s->lock);
-    (void)uv_async_send(&s->async);
-}
-
-/* ---- the loop's side ------------------------------------------------------------------------- */
+/* ---- what came of it ------------------------------------------------------------------------- */
 
 static void job_free(struct job *job)
 {
@@ -353,25 +86,14 @@ static void job_done(struct saver *s, const struct job *job)
     if (job->ends_log) d->fault(d->ctx, job->group, &s->fault);
 }
 
-static void on_async_closed(uv_handle_t *handle)
+/* On the loop. The figures count what was given by the loop and is not done. */
+static void jobs_done(struct saver *s, struct job_list *ended)
 {
-    struct saver *s = handle->data;
-    s->started = false;
-    if (s->stopped != NULL) s->stopped(s->stopped_ctx);
-}
-
-static void on_async(uv_async_t *async)
-{
-    struct saver *s = async->data;
-    struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
     struct job *job;
     uint64_t bytes = 0, count = 0;
-    uv_mutex_lock(&s->lock);
-    STAILQ_CONCAT(&ended, &s->ended);
-    bool finished = s->finished;
-    uv_mutex_unlock(&s->lock);
-    while ((job = STAILQ_FIRST(&ended)) != NULL) {
-        STAILQ_REMOVE_HEAD(&ended, link);
+    if (STAILQ_EMPTY(ended)) return;
+    while ((job = STAILQ_FIRST(ended)) != NULL) {
+        STAILQ_REMOVE_HEAD(ended, link);
         job_done(s, job);
         bytes += job->bytes;
         count += job->given_at != 0;
@@ -381,10 +103,217 @@ static void on_async(uv_async_t *async)
     s->figures.queued_jobs -= count;
     s->figures.queued_bytes -= bytes;
     uv_mutex_unlock(&s->lock);
-    if (!finished || uv_is_closing((uv_handle_t *)async)) return;
-    (void)uv_thread_join(&s->thread); /* it has said that it ends */
-    uv_close((uv_handle_t *)async, on_async_closed);
 }
+
+static void on_async_closed(uv_handle_t *handle)
+{
+    struct saver *s = handle->data;
+    if (s->stopped != NULL) s->stopped(s->stopped_ctx);
+}
+
+static void on_async(uv_async_t *async)
+{
+    struct saver *s = async->data;
+    struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
+    uv_mutex_lock(&s->lock);
+    STAILQ_CONCAT(&ended, &s->ended);
+    bool finished = s->finished;
+    uv_mutex_unlock(&s->lock);
+    jobs_done(s, &ended);
+    if (finished && !uv_is_closing((uv_handle_t *)async))
+        uv_close((uv_handle_t *)async, on_async_closed);
+}
+
+static void jobs_report(struct saver *s, struct job_list *jobs)
+{
+    if (STAILQ_EMPTY(jobs)) return;
+    uv_mutex_lock(&s->lock);
+    STAILQ_CONCAT(&s->ended, jobs);
+    uv_mutex_unlock(&s->lock);
+    (void)uv_async_send(
+        &s->async); /* fails only on a closed handle; ours closes after the thread */
+}
+
+/* ---- beside the loop ------------------------------------------------------------------------- */
+
+/* Nothing to do but to look again whether there is room, at a bounded pace. */
+static bool patient(const struct saver *s)
+{
+    return s->stuck || (!s->work_due && (s->short_of_room || s->space != KELP_SPACE_OK));
+}
+
+static bool nothing_to_take(const struct saver *s)
+{
+    return s->stuck || STAILQ_EMPTY(&s->queue);
+}
+
+/* The loop's owner may have the store: its syncs are likely to be quick. */
+static bool may_return(const struct saver *s)
+{
+    return s->runs && !s->stop && !s->stuck && !s->failed && s->wary == 0;
+}
+
+/* Wait for jobs, with the lock. True: it was quiet for a moment, time for housekeeping. */
+static bool jobs_wait(struct saver *s)
+{
+    bool waits = patient(s);
+    uint64_t until = uv_hrtime() + (waits ? RETRY_NS : QUIET_NS);
+    while (nothing_to_take(s) && !s->stop && !may_return(s)) {
+        uint64_t now = uv_hrtime();
+        if (s->failed || (!s->work_due && !waits))
+            uv_cond_wait(&s->wake, &s->lock);
+        else if (now >= until || uv_cond_timedwait(&s->wake, &s->lock, until - now) == UV_ETIMEDOUT)
+            return true;
+    }
+    return false;
+}
+
+/* The store is this thread's: take what is queued, or do a piece of housekeeping. With the lock. */
+static void store_turn(struct saver *s)
+{
+    struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
+    bool upkeep = s->upkeep;
+    s->upkeep = false;
+    if (!upkeep) upkeep = jobs_wait(s);
+    if (!upkeep && nothing_to_take(s) && !s->stop) {
+        s->apart = false; /* may_return: the loop's owner sees to what comes */
+        return;
+    }
+    STAILQ_CONCAT(&s->jobs, &s->queue);
+    bool stop = s->stop;
+    uv_mutex_unlock(&s->lock);
+    if (stop && s->stuck) s->failed = true; /* what waits for room will never be durable here */
+    bool last = stop && STAILQ_EMPTY(&s->jobs);
+    if (!last) {
+        jobs_perform(s, &ended);
+        jobs_report(s, &ended);
+        bool late = s->work_due && s->work_bytes >= WORK_BYTES;
+        if ((upkeep || late || s->stuck) && !s->failed) work_perform(s, &ended);
+        figures_take(s, &ended);
+        jobs_report(s, &ended);
+    }
+    uv_mutex_lock(&s->lock);
+    s->busy_at = uv_hrtime();
+    s->finished = last;
+    s->apart = last || !may_return(s);
+    if (last || (!s->apart && !STAILQ_EMPTY(&s->queue))) (void)uv_async_send(&s->async);
+}
+
+static bool upkeep_is_due(const struct saver *s, uint64_t now)
+{
+    if (s->lent || s->apart) return false;
+    return (s->work_due && now - s->busy_at >= QUIET_NS) ||
+           (patient(s) && now - s->busy_at >= RETRY_NS);
+}
+
+/* Nothing to do but to see that the loop's owner is not late; with the lock. */
+static void owner_watch(struct saver *s, uint64_t now)
+{
+    uint64_t since = now - s->busy_at;
+    if (s->lent || since < LEND_NS) { /* or it will soon be lent again */
+        uint64_t rest = s->lent ? LEND_NS - since : LEND_NS;
+        (void)uv_cond_timedwait(&s->wake, &s->lock, rest);
+        return;
+    }
+    s->dozes = true;
+    if (s->finished || !(s->work_due || patient(s)))
+        uv_cond_wait(&s->wake, &s->lock);
+    else
+        (void)uv_cond_timedwait(&s->wake, &s->lock, s->work_due ? QUIET_NS : RETRY_NS);
+    s->dozes = false;
+}
+
+/* The thread beside the loop. True: it owns the loop now. False: nothing is left to do. */
+static bool aside(struct saver *s, enum seat me)
+{
+    uv_mutex_lock(&s->lock);
+    while (s->looper != me && !s->over && (s->runs || !s->finished)) {
+        uint64_t now = uv_hrtime();
+        if (s->apart && !s->finished) {
+            store_turn(s);
+        } else if (s->lent && now - s->busy_at >= LEND_NS) {
+            s->looper = me;
+            s->lent = false;
+            s->apart = true; /* the late one's, who finds out when its sync returns */
+        } else if (!s->finished && upkeep_is_due(s, now)) {
+            s->apart = s->upkeep = true;
+        } else {
+            owner_watch(s, now);
+        }
+    }
+    bool mine = s->looper == me && !s->over;
+    uv_mutex_unlock(&s->lock);
+    return mine;
+}
+
+/* ---- on the loop ----------------------------------------------------------------------------- */
+
+bool saver_due(struct saver *s)
+{
+    uv_mutex_lock(&s->lock);
+    bool due = s->runs && !s->apart && !STAILQ_EMPTY(&s->queue);
+    uv_mutex_unlock(&s->lock);
+    return due;
+}
+
+/* Save what is queued, between two turns of the loop. False: the loop has another owner now. */
+static bool save_here(struct saver *s, enum seat me)
+{
+    struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
+    uv_mutex_lock(&s->lock);
+    STAILQ_CONCAT(&s->jobs, &s->queue);
+    s->lent = true;
+    s->busy_at = uv_hrtime();
+    if (s->dozes) uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->lock);
+    jobs_perform(s, &ended);
+    figures_take(s, &ended);
+    uv_mutex_lock(&s->lock);
+    bool mine = s->looper == me;
+    if (mine) {
+        s->lent = false;
+        s->upkeep = s->work_due && s->work_bytes >= WORK_BYTES;
+        s->apart = s->upkeep || !may_return(s);
+        if (s->apart) uv_cond_signal(&s->wake);
+    }
+    uv_mutex_unlock(&s->lock);
+    if (mine)
+        jobs_done(s, &ended);
+    else
+        jobs_report(s, &ended);
+    return mine;
+}
+
+/* One turn of the loop. False: it is not this thread's any more. */
+static bool loop_turn(struct saver *s, enum seat me)
+{
+    if (uv_run(s->loop, UV_RUN_ONCE) != 0) return !saver_due(s) || save_here(s, me);
+    uv_mutex_lock(&s->lock);
+    s->over = true; /* nothing is left open on it */
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->lock);
+    return false;
+}
+
+static void seat_take(struct saver *s, enum seat me)
+{
+    while (aside(s, me)) {
+        while (loop_turn(s, me))
+            continue;
+    }
+}
+
+static void first_run(void *arg)
+{
+    seat_take(arg, SEAT_FIRST);
+}
+
+static void second_run(void *arg)
+{
+    seat_take(arg, SEAT_SECOND);
+}
+
+/* ---- given by the loop ----------------------------------------------------------------------- */
 
 static struct job *job_new(struct saver *s, enum job_kind kind, uint32_t group, size_t bytes_behind)
 {
@@ -410,7 +339,8 @@ static void job_give(struct saver *s, struct job *job)
     STAILQ_INSERT_TAIL(&s->queue, job, link);
     s->figures.queued_jobs++;
     s->figures.queued_bytes += job->bytes;
-    uv_cond_signal(&s->wake);
+    if (!s->apart && (job->kind != JOB_SAVE || !may_return(s))) s->apart = true;
+    if (s->apart) uv_cond_signal(&s->wake);
     uv_mutex_unlock(&s->lock);
 }
 
@@ -487,8 +417,10 @@ struct saver *saver_new(uv_loop_t *loop, struct store *store, struct disk disk,
     s->done = *done;
     s->measured = measured;
     s->work_due = true;
+    s->apart = true;
     STAILQ_INIT(&s->queue);
     STAILQ_INIT(&s->ended);
+    STAILQ_INIT(&s->jobs);
     if (uv_mutex_init(&s->lock) != 0) {
         free(s);
         return NULL;
@@ -515,7 +447,7 @@ enum kelp_error saver_start(struct saver *s, struct kelp_fault *fault)
         return fault_set(fault, KELP_E_IO, "log", "no handle for the log: %s", uv_strerror(error));
     }
     s->async.data = s;
-    error = thread_start(&s->thread, saver_run, s);
+    error = thread_start(&s->second, second_run, s);
     if (error == 0) {
         s->started = true;
         (void)uv_async_send(&s->async); /* how much room there is, is known already */
@@ -525,13 +457,35 @@ enum kelp_error saver_start(struct saver *s, struct kelp_fault *fault)
     return fault_set(fault, KELP_E_IO, "log", "no thread for the log: %s", uv_strerror(error));
 }
 
+enum kelp_error saver_run(struct saver *s, struct kelp_fault *fault)
+{
+    ASSERT(s->started && !s->runs);
+    uv_mutex_lock(&s->lock);
+    s->runs = true;
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->lock);
+    int error = thread_start(&s->first, first_run, s);
+    if (error == 0) return KELP_OK;
+    uv_mutex_lock(&s->lock);
+    s->runs = false;
+    s->apart = true;
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->lock);
+    return fault_set(fault, KELP_E_NO_MEMORY, "node", "no thread: %s", uv_strerror(error));
+}
+
+void saver_join(struct saver *s)
+{
+    (void)uv_thread_join(&s->first); /* it ends with the loop */
+}
+
 void saver_stop(struct saver *s, void (*stopped)(void *ctx), void *ctx)
 {
     ASSERT(s->started);
     s->stopped = stopped;
     s->stopped_ctx = ctx;
     uv_mutex_lock(&s->lock);
-    s->stop = true;
+    s->stop = s->apart = true;
     uv_cond_signal(&s->wake);
     uv_mutex_unlock(&s->lock);
 }
@@ -539,7 +493,7 @@ void saver_stop(struct saver *s, void (*stopped)(void *ctx), void *ctx)
 void saver_free(struct saver *s)
 {
     if (s == NULL) return;
-    ASSERT(!s->started);
+    if (s->started) (void)uv_thread_join(&s->second); /* it has said that it ends */
     struct job *job;
     STAILQ_CONCAT(&s->queue, &s->ended);
     while ((job = STAILQ_FIRST(&s->queue)) != NULL) { /* given before it was started */

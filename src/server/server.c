@@ -3,6 +3,9 @@
  *
  *   STARTING --listening--> RUNNING --signal, refused--> STOPPING --node stopped--> loop ends
  *
+ * The loop runs on the node's threads, where signals are blocked; the first one waits for its end,
+ * and a signal finds it there whatever a disk does to the others.
+ *
  * The flush handle is started before the node's own, so that libuv, which calls the newest first,
  * flushes the answers of a turn in the same turn. Should that order ever change, the wake handle
  * keeps the loop from sleeping on them. */
@@ -301,7 +304,7 @@ static int status_of(enum kelp_error error)
     return EXIT_FAILED;
 }
 
-static bool node_start(struct server *s)
+static bool node_begin(struct server *s)
 {
     struct kelp_fault fault = {0};
     struct kelp_node_options options = node_options(&s->settings);
@@ -377,7 +380,7 @@ static void lone_warn(const struct server *s)
 static void server_run(struct server *s)
 {
     descriptors_raise();
-    if (!handles_open(s) || !node_start(s)) {
+    if (!handles_open(s) || !node_begin(s)) {
         handles_close(s);
     } else if (!listeners_start(s)) {
         server_stop(s, EXIT_FAILED);
@@ -387,6 +390,15 @@ static void server_run(struct server *s)
         log_line(KELP_INFO, "node %llu is ready: client %s, peer %s, http %s, data %s, process %d",
                  (unsigned long long)t->id, t->client, t->peer, t->http, t->data, (int)getpid());
         lone_warn(s);
+    }
+    struct kelp_fault fault = {0};
+    if (s->node != NULL && node_loop_start(s->node, &fault) == KELP_OK) {
+        node_loop_join(s->node);
+        return;
+    }
+    if (s->node != NULL) {
+        log_line(KELP_ERROR, "cannot start: %s: %s", fault.where, fault.what);
+        server_stop(s, EXIT_FAILED);
     }
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
 }
