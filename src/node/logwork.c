@@ -11,12 +11,11 @@
 #include "base/fault.h"
 #include "node/saver.h"
 
-#define SAVES_MAX   256u /* in one store_save */
 #define MEBIBYTE    (1024u * 1024)
 #define BLOCK_BYTES 4096u                /* a write begins on a block of its own */
 #define SPACE_NS    (1000 * MILLISECOND) /* between two looks at the room */
 #define SLOW_NS     (2 * MILLISECOND) /* a sync that takes longer is not waited for on the loop */
-#define WARY_SAVES  16u               /* nor are so many after it */
+#define SLOW_WEIGHT 4u                /* so many quick ones make up for it */
 
 /* The first failure ends the log; one job carries it to the loop. */
 static void job_failed(struct saver *s, struct job *job, const struct kelp_fault *fault)
@@ -30,7 +29,7 @@ static void job_failed(struct saver *s, struct job *job, const struct kelp_fault
 /* False: the disk has no room for them now. */
 static bool saves_perform(struct saver *s, struct job *first, size_t count)
 {
-    struct store_save_item items[SAVES_MAX];
+    struct store_save_item *items = s->items;
     struct kelp_fault fault = {.error = KELP_OK};
     struct job *job = first;
     uint64_t bytes = 0;
@@ -47,9 +46,9 @@ static bool saves_perform(struct saver *s, struct job *first, size_t count)
     if (error == KELP_E_NO_SPACE && !store_failed(s->store)) return false;
     first->sync_ns = uv_hrtime() - begun;
     if (first->sync_ns >= SLOW_NS)
-        s->wary = WARY_SAVES;
-    else if (s->wary > 0)
-        s->wary--;
+        s->slow = (unsigned)min_u64(s->slow + SLOW_WEIGHT, 2 * SAVER_SLOW);
+    else if (s->slow > 0)
+        s->slow--;
     s->work_bytes += bytes / BLOCK_BYTES * BLOCK_BYTES + BLOCK_BYTES;
     s->work_due = true; /* it may have used up a spare, or let a segment go */
     if (error == KELP_OK) return true;
@@ -105,7 +104,7 @@ void jobs_perform(struct saver *s, struct job_list *ended)
         size_t count = 0;
         if (job->kind == JOB_SAVE) {
             for (struct job *next = job; next != NULL && next->kind == JOB_SAVE; count++) {
-                if (count == SAVES_MAX) break;
+                if (count == SAVER_BATCH) break;
                 next = STAILQ_NEXT(next, link);
             }
             s->stuck = !saves_perform(s, job, count);

@@ -150,7 +150,7 @@ static bool nothing_to_take(const struct saver *s)
 /* The loop's owner may have the store: its syncs are likely to be quick. */
 static bool may_return(const struct saver *s)
 {
-    return s->runs && !s->stop && !s->stuck && !s->failed && s->wary == 0;
+    return s->runs && !s->stop && !s->stuck && !s->failed && s->slow < SAVER_SLOW;
 }
 
 /* Wait for jobs, with the lock. True: it was quiet for a moment, time for housekeeping. */

@@ -44,6 +44,10 @@ struct job {
 
 STAILQ_HEAD(job_list, job);
 
+#define SAVER_BATCH 256u /* saves in one store_save */
+#define SAVER_SLOW                                                                                 \
+    8u /* two slow syncs close together, until as many quick ones as make up for them */
+
 /* The two threads that share a loop and a store. */
 enum seat { SEAT_FIRST, SEAT_SECOND };
 
@@ -74,7 +78,8 @@ struct saver {
     uint64_t busy_at; /* when the loop was last lent, or the store last worked on */
 
     /* the store's owner's */
-    struct job_list jobs; /* taken, not done: the first found no room */
+    struct store_save_item items[SAVER_BATCH]; /* of the batch at work; too much for a stack */
+    struct job_list jobs;                      /* taken, not done: the first found no room */
     bool failed, work_due;
     struct kelp_fault fault; /* written once, before the job that ends the log is handed over */
     uint64_t work_bytes;     /* written since the last piece of housekeeping */
@@ -83,7 +88,7 @@ struct saver {
     uint32_t space_mib;
     bool short_of_room; /* some work found no room and is to be tried again */
     bool stuck;         /* the saves at the head found none */
-    unsigned wary;      /* so many more saves are given to a thread of their own */
+    unsigned slow;      /* how slow the last syncs were; from SAVER_SLOW on the log is kept apart */
 };
 
 /* logwork.c: by the store's owner, without the lock. What is done goes to the end of `ended`. */
