@@ -172,7 +172,7 @@ void demand_begin(struct world *w)
     w->swarm.think = min_u64(think, s->election_max / 4);
     /* A client may first have to wait for a node that stood still, for its own turn, and for what
      * it asked before. */
-    d->write_late = w->now;
+    d->write_late = max_u64(w->now, w->clients.put_off);
     for (unsigned i = 0; i < w->node_count; i++)
         d->write_late = max_u64(d->write_late, w->nodes[i].paused_until);
     d->write_late += 2 * think + s->deadline * 1000 / (1000 - s->clock_drift);

@@ -74,6 +74,7 @@ static void world_event(struct world *w, struct sim_event event)
     if (event_waits(w, &event)) {
         if (event.kind == EVENT_CLIENT) n = client_node(w, (uint32_t)event.value);
         event.at = n->paused_until;
+        if (event.kind == EVENT_CLIENT) w->clients.put_off = max_u64(w->clients.put_off, event.at);
         heap_push_again(&w->heap, event);
         return;
     }

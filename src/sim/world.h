@@ -234,6 +234,7 @@ struct clients {
     struct client clients[CLIENTS_MAX];
     uint64_t tokens;
     bool stopped;
+    kelp_ns put_off; /* the last turn that waits for the end of a pause, its node's life apart */
     struct name_slot names[MACHINE_KINDS][NAME_SLOTS_MAX];
     uint32_t registers_used, lists_used; /* names given out so far */
     uint64_t processes;
