@@ -334,7 +334,7 @@ struct kelp_view {
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
     uint32_t peer_count;
-    struct kelp_peer_view peers[KELP_MEMBERS_MAX];
+    struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };
 
 /* ---- functions --------------------------------------------------------------------------- */

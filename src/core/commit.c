@@ -35,7 +35,7 @@ static void commit_told_soon(struct kelp_core *r)
 void commit_advance(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER) return;
-    uint64_t values[KELP_MEMBERS_MAX];
+    UNSET uint64_t values[KELP_MEMBERS_MAX]; /* by slot, below config.count */
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         values[slot] = durable_at(r, slot);
     kelp_index held = quorum_value(&r->config, values);

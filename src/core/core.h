@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/min.h"
 #include "base/prng.h"
+#include "base/unset.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "core/progress.h"

@@ -7,6 +7,7 @@
 #include "core/quorum.h"
 
 #include "base/assert.h"
+#include "base/unset.h"
 
 enum half { HALF_NEW, HALF_OLD };
 
@@ -45,7 +46,7 @@ bool quorum_cannot(const struct kelp_config *config, slot_set refused)
 static uint64_t half_value(const struct kelp_config *config, enum half half,
                            const uint64_t values[KELP_MEMBERS_MAX])
 {
-    uint64_t sorted[KELP_MEMBERS_MAX]; /* descending */
+    UNSET uint64_t sorted[KELP_MEMBERS_MAX]; /* descending */
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < config->count; slot++) {
         if (!in_half(config, slot, half)) continue;

@@ -55,7 +55,7 @@ void read_stamp(struct kelp_core *r)
 
 static uint64_t round_confirmed(const struct kelp_core *r)
 {
-    uint64_t values[KELP_MEMBERS_MAX];
+    UNSET uint64_t values[KELP_MEMBERS_MAX]; /* by slot, below config.count */
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         values[slot] = slot == r->self_slot ? r->round : r->peers[slot].round_answered;
     return quorum_value(&r->config, values);

@@ -402,36 +402,35 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
 
 void kelp_view(const struct kelp_core *r, struct kelp_view *view)
 {
-    *view = (struct kelp_view){
-        .space = r->space,
-        .own_space = r->own_space,
-        .self = r->options.self,
-        .leader = r->leader,
-        .vote = r->vote,
-        .role = r->role,
-        .term = r->term,
-        .term_saved = r->saved_term,
-        .first = r->log.base.index + 1,
-        .last = r->log.last,
-        .durable = r->durable,
-        .commit = r->commit,
-        .applied = r->applied,
-        .everyone = r->everyone,
-        .last_pos = log_tail(&r->log),
-        .revision = r->log.revision,
-        .role_since = r->role_since,
-        .leader_contact = r->leader_contact,
-        .proposals_open = r->proposals.open,
-        .reads_open = r->reads.open,
-        .uncommitted_bytes = log_bytes(&r->log, r->commit + 1, r->log.last),
-        .unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit),
-        .faulted = r->faulted,
-        .stalled = r->stalled,
-        .may_lead = config_votes(&r->config, r->self_slot),
-        .committed_own_term =
-            r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first,
-        .peer_count = r->config.count,
-    };
+    /* Field by field: most of it is room for peers that a cluster of this size has not. */
+    view->space = r->space;
+    view->own_space = r->own_space;
+    view->self = r->options.self;
+    view->leader = r->leader;
+    view->vote = r->vote;
+    view->role = r->role;
+    view->term = r->term;
+    view->term_saved = r->saved_term;
+    view->first = r->log.base.index + 1;
+    view->last = r->log.last;
+    view->durable = r->durable;
+    view->commit = r->commit;
+    view->applied = r->applied;
+    view->everyone = r->everyone;
+    view->last_pos = log_tail(&r->log);
+    view->revision = r->log.revision;
+    view->role_since = r->role_since;
+    view->leader_contact = r->leader_contact;
+    view->proposals_open = r->proposals.open;
+    view->reads_open = r->reads.open;
+    view->uncommitted_bytes = log_bytes(&r->log, r->commit + 1, r->log.last);
+    view->unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit);
+    view->faulted = r->faulted;
+    view->stalled = r->stalled;
+    view->may_lead = config_votes(&r->config, r->self_slot);
+    view->committed_own_term =
+        r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+    view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);
 }

@@ -9,7 +9,7 @@
 /* Since when has a quorum been silent? A leader is in contact with itself. */
 static kelp_ns quorum_contact(const struct kelp_core *r)
 {
-    uint64_t values[KELP_MEMBERS_MAX];
+    UNSET uint64_t values[KELP_MEMBERS_MAX]; /* by slot, below config.count */
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         values[slot] = slot == r->self_slot ? r->now : r->peers[slot].contact;
     return quorum_value(&r->config, values);

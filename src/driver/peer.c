@@ -176,7 +176,7 @@ static void message_put(struct driver *d, const struct kelp_message *m,
 /* Send an append from the cache; false: not all of it is there. */
 static bool append_from_cache(struct driver *d, const struct kelp_message *m)
 {
-    struct kelp_bytes parts[PARTS_A_MESSAGE];
+    UNSET struct kelp_bytes parts[PARTS_A_MESSAGE];
     size_t count = 0;
     if (m->append.last > m->append.prev.index) {
         count =

@@ -108,6 +108,7 @@ static void perform(struct driver *d, const struct kelp_work *work)
 bool perform_takes(struct driver *d)
 {
     if (d->core == NULL || d->tail_due || d->tail_open) return false;
+    if (!d->untaken && d->now < d->core_deadline) return false; /* nothing changed since the last */
     bool any = false;
     struct kelp_work work;
     for (;;) {

@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "driver/cache.h"
 #include "driver/driver.h"
 #include "driver/found.h"

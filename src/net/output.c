@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "net/room.h"
 
 #define GATHER_MAX 1024u         /* Linux takes no more buffers in one call */
@@ -112,7 +113,7 @@ static uint64_t gather_write(struct connection *c)
 {
     uint64_t taken = 0;
     for (size_t at = 0; at < c->part_count;) {
-        uv_buf_t buffers[GATHER_MAX];
+        UNSET uv_buf_t buffers[GATHER_MAX];
         unsigned count = 0;
         uint64_t bytes = 0;
         for (; at < c->part_count && count < GATHER_MAX; at++) {

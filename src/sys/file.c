@@ -24,6 +24,7 @@
 
 #include "base/fault.h"
 #include "base/min.h"
+#include "base/unset.h"
 
 #define PARTS_AT_ONCE 1024 /* Linux's IOV_MAX */
 
@@ -133,7 +134,7 @@ static enum kelp_error posix_write(void *disk, struct file *file, uint64_t offse
     (void)disk;
     size_t part = 0, skip = 0; /* what comes next: part, and how much of it is written */
     while (part < count) {
-        struct iovec vector[PARTS_AT_ONCE];
+        UNSET struct iovec vector[PARTS_AT_ONCE];
         int used = 0;
         for (size_t i = part; i < count && used < PARTS_AT_ONCE; i++) {
             size_t from = i == part ? skip : 0;
