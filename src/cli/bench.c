@@ -162,6 +162,13 @@ static bool plan_parse(const struct verb *verb, int argc, char **argv, struct be
          "N",
          "operations a second on a schedule; without it, as fast as answers come"},
         {"seed", FLAG_NUMBER, {.number = &p->seed}, 0, UINT64_MAX >> 1, "N", "which keys; 1"},
+        {"fill",
+         FLAG_SWITCH,
+         {.on = &p->fill},
+         0,
+         0,
+         NULL,
+         "set: write every key before the warm-up, as get and mixed do"},
         {"marks",
          FLAG_SWITCH,
          {.on = &p->marks},
@@ -201,6 +208,7 @@ int bench_verb(const struct verb *verb, int argc, char **argv)
     bool json = false;
     int status;
     if (!plan_parse(verb, argc, argv, &plan, &command, &json, &status)) return status;
+    plan.fill = plan.fill || plan.command != BENCH_SET;
     plan.first = (uint64_t)time(NULL) * 1000000u;
     uint64_t before = own_cpu_us();
     if (!bench_load(&plan, &report)) return cli_error(verb, CLI_FAILED, "%s", report.problem);

@@ -5,7 +5,8 @@
  * GET can be judged alone: it must hold the value of the last SET sent before it. A key whose SET
  * was answered by an error, or not at all, is unsure from then on and is not judged.
  *
- *   FILL (get, mixed)  every key once    WARM_UP    WINDOW (counted)    DRAIN    CHECK (a sample)
+ *   FILL (get, mixed, --fill)    WARM_UP    WINDOW    DRAIN    CHECK
+ *   every key once                         counted            a sample
  *
  * Latency counts from the moment a request was meant to be sent: in the closed loop that is when it
  * is, in the open loop (a rate) its place in the schedule, however late it is sent. So a server
@@ -34,6 +35,7 @@ struct bench_plan {
     uint64_t rate;  /* operations a second, all connections together; 0: a closed loop */
     uint64_t first; /* the first value's number, so that two runs write different ones */
     uint64_t seed;
+    bool fill;  /* all keys are written before the warm-up, whatever the command */
     bool marks; /* a line on stderr when the window begins and when it ends */
 };
 

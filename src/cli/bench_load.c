@@ -446,7 +446,7 @@ static void loop(struct load *l)
     uint64_t now = now_ns();
     for (size_t i = 0; i < l->plan->clients; i++)
         lane_dial(l, &l->lanes[i], now);
-    phase_begin(l, l->plan->command == BENCH_SET ? WARM_UP : FILL, now);
+    phase_begin(l, l->plan->fill ? FILL : WARM_UP, now);
     while (l->phase != OVER) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(l->epoll, events, EVENTS_MAX, l->resting > 0 ? 1 : TICK_MS);
