@@ -101,7 +101,7 @@ static int usage(const struct bench_program *p, FILE *out)
                   "usage: bench-%s --dir DIR [--nodes 3] [--in-flight 1] [--value 256]\n"
                   "       [--seconds 5] [--warm-up 1]%s\n"
                   "A cluster on 127.0.0.1, the load inside its leader; one line of JSON.\n",
-                  p->system, p->has_front ? " [--front PORT]" : "");
+                  p->system, p->has_front ? " [--front PORT | --writers N]" : "");
     return out == stdout ? 0 : 2;
 }
 
@@ -137,6 +137,8 @@ static bool option_of(const struct bench_program *p, struct bench_options *o, co
     if (strcmp(name, "--seconds") == 0) return span_of(value, &o->seconds_ns) && o->seconds_ns > 0;
     if (strcmp(name, "--warm-up") == 0) return span_of(value, &o->warm_up_ns);
     if (strcmp(name, "--front") == 0 && p->has_front) return number_of(value, 1, 65535, &o->front);
+    if (strcmp(name, "--writers") == 0 && p->has_front)
+        return o->alone = number_of(value, 1, BENCH_NODES_MAX, &o->nodes);
     if (strcmp(name, "--dir") == 0) {
         o->dir = value;
         return value[0] != '\0' && strlen(value) < BENCH_PATH_MAX - 16;
@@ -308,6 +310,7 @@ static bool all_run(struct coordinator *c)
 
 static bool level(const struct coordinator *c)
 {
+    if (c->options.alone) return true; /* nobody has what another one has */
     uint64_t wanted = atomic_load(&c->shared->acknowledged);
     uint64_t state = atomic_load(&c->shared->nodes[1].state);
     for (uint64_t id = 1; id <= c->options.nodes; id++)
@@ -347,6 +350,19 @@ static void watch(struct coordinator *c)
     }
 }
 
+/* The pace of a majority: as many nodes were faster as were slower. */
+static void count_alone(struct bench_shared *s, uint64_t nodes)
+{
+    for (uint64_t id = 1; id <= nodes; id++) {
+        uint64_t count = atomic_load(&s->nodes[id].counted), below = 0, same = 0;
+        for (uint64_t other = 1; other <= nodes; other++) {
+            below += atomic_load(&s->nodes[other].counted) < count;
+            same += atomic_load(&s->nodes[other].counted) == count;
+        }
+        if (below <= nodes / 2 && below + same > nodes / 2) atomic_store(&s->operations, count);
+    }
+}
+
 /* Ends all; true when every node holds what was acknowledged, and says so of its disk. */
 static bool finish(struct coordinator *c)
 {
@@ -366,6 +382,7 @@ static bool finish(struct coordinator *c)
         }
         if (!atomic_load(&c->shared->nodes[id].intact)) good = false;
     }
+    if (c->options.alone) count_alone(c->shared, c->options.nodes);
     return good && !c->bad && level(c) && !atomic_load(&c->shared->failed) &&
            atomic_load(&c->shared->operations) > 0;
 }

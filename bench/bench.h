@@ -29,13 +29,14 @@ struct bench_options {
     uint64_t nodes, in_flight, value_bytes;
     uint64_t warm_up_ns, seconds_ns;
     uint64_t front; /* a RESP port instead of a load of our own; 0: none */
+    bool alone;     /* every node by itself: nothing is replicated */
     const char *dir;
 };
 
 struct bench_node {
     _Atomic uint64_t applied; /* operations */
     _Atomic uint64_t state;   /* a hash of all of them, in order */
-    _Atomic uint64_t syncs;   /* where the program does them itself */
+    _Atomic uint64_t counted; /* operations in the window, where every node has its own */
     atomic_bool intact;       /* what is on disk reads back; set before the process ends */
 };
 
@@ -48,6 +49,7 @@ struct bench_shared {
     _Atomic uint64_t operations;
     _Atomic uint64_t window_ns; /* how long it really was */
     atomic_bool failed;         /* an operation had another outcome than done */
+    atomic_bool counting;       /* alone: node 1 is in its window, so all are */
     uint16_t ports[BENCH_NODES_MAX + 1];
     struct hist latency; /* ns; written by the leader only */
 };
@@ -64,7 +66,7 @@ struct bench_run {
 
 struct bench_program {
     const char *system, *version;
-    bool has_front;
+    bool has_front;                     /* and can be alone */
     int (*node)(struct bench_run *run); /* a node's whole life; 0 when all went well */
 };
 

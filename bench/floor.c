@@ -6,7 +6,8 @@
  *
  * One thread a process, blocking sends (a follower only ever answers eight bytes a batch, so nobody
  * waits for each other), everything queued in one sync. A batch counts when a majority, by their
- * synced numbers, has it. With --front the operations come from RESP clients (floor_front.c). */
+ * synced numbers, has it. With --front the operations come from RESP clients (floor_front.c). With
+ * --writers every process is a leader without followers: what the disk alone allows so many. */
 #include "bench/floor.h"
 
 #include <arpa/inet.h>
@@ -292,7 +293,7 @@ static bool leader_open(struct leader *l)
     const struct bench_run *run = l->node.run;
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll < 0 || !watch(l->epoll, run->stopped, STOP_EVENT)) return false;
-    for (uint32_t id = 2; id <= run->options->nodes; id++) {
+    for (uint32_t id = 2; id <= run->options->nodes && !run->options->alone; id++) {
         int fd = leader_dial(run, id);
         if (fd < 0 || !watch(l->epoll, fd, l->follower_count)) return false;
         l->followers[l->follower_count++] = fd;
@@ -385,13 +386,17 @@ static void count_batch(struct leader *l, const struct floor_batch *b)
         atomic_fetch_add(&s->operations, b->count);
         return;
     }
+    if (l->node.run->options->alone && atomic_load(&s->counting))
+        atomic_fetch_add(&s->nodes[l->node.run->id].counted, b->count);
+    if (l->node.run->id != 1) return;
     uint64_t now = bench_now_ns();
     if (l->clock.phase == BENCH_WINDOW) {
-        atomic_fetch_add(&s->operations, b->count);
+        if (!l->node.run->options->alone) atomic_fetch_add(&s->operations, b->count);
         for (uint32_t i = 0; i < b->count; i++)
             hist_add(&s->latency, now - b->began_ns);
     }
     l->over = bench_clock_tick(&l->clock, l->node.run, now) == BENCH_OVER;
+    atomic_store(&s->counting, l->clock.phase == BENCH_WINDOW);
 }
 
 static void leader_commit(struct leader *l)
@@ -431,7 +436,7 @@ static bool all_level(const struct leader *l)
 static bool leader_run(struct leader *l)
 {
     bool good = leader_open(l);
-    bench_clock_tick(&l->clock, l->node.run, bench_now_ns());
+    if (l->node.run->id == 1) (void)bench_clock_tick(&l->clock, l->node.run, bench_now_ns());
     while (good && !(l->over && all_level(l))) {
         struct floor_batch *b = batch_at(l, l->next);
         bool more = l->front != NULL && floor_front_take(l->front, b);
@@ -445,7 +450,7 @@ static bool leader_run(struct leader *l)
         leader_commit(l);
     }
     if (!good) (void)fprintf(stderr, "bench-floor: the leader ends: %s\n", strerror(errno));
-    bench_mark(l->node.run, 'D');
+    if (l->node.run->id == 1) bench_mark(l->node.run, 'D');
     for (uint32_t i = 0; i < l->follower_count; i++)
         (void)close(l->followers[i]); /* so they know that it is over */
     return good;
@@ -456,15 +461,16 @@ static bool leader_run(struct leader *l)
 static int node_run(struct bench_run *run)
 {
     static struct leader leader; /* large */
-    struct floor_node follower = {.run = run}, *n = run->id == 1 ? &leader.node : &follower;
+    bool leads = run->id == 1 || run->options->alone;
+    struct floor_node follower = {.run = run}, *n = leads ? &leader.node : &follower;
     n->run = run;
     if (!floor_file_open(&n->file, run->dir)) return 1;
-    if (run->id != 1 && run->options->front != 0 && (n->keys = floor_keys_open()) == NULL) return 1;
-    bool good = run->id == 1 ? leader_run(&leader) : follower_run(n);
+    if (!leads && run->options->front != 0 && (n->keys = floor_keys_open()) == NULL) return 1;
+    bool good = leads ? leader_run(&leader) : follower_run(n);
     good = good && floor_file_check(&n->file, n->synced);
     atomic_store(&run->shared->nodes[run->id].intact, good);
     floor_file_close(&n->file);
-    if (run->id == 1) {
+    if (leads) {
         floor_front_close(leader.front); /* owns the keys */
         for (size_t i = 0; i < BATCHES_MAX; i++)
             buf_close(&leader.batches[i].bytes);
