@@ -4,9 +4,12 @@
 
     bench/chart.py [--history bench/history.jsonl] [--html build/bench/index.html] [--svg FILE]
 
-The page is one file without scripts. Bars are on one logarithmic scale a case, since the systems
-differ by orders of magnitude; the whisker is the spread of the rounds, a hollow bar was measured in
-slow moments and proves nothing. Exit status: 0 drawn, 1 nothing to draw, 2 wrong usage.
+The page is one file without scripts: the systems beside each other, the gaps after a leader's
+death, the sweeps, and what else was measured as tables. --svg is the first two alone, README's
+chart (docs/bench.svg). Bars are on one logarithmic scale a case, since the systems differ by
+orders of magnitude; the whisker is the spread of the rounds, a hollow bar was measured in slow
+moments and proves nothing. The newest line of a case and system is drawn; one of a quick run only
+if there is no other. Exit status: 0 drawn, 1 nothing to draw, 2 wrong usage.
 """
 import argparse
 import html
@@ -15,10 +18,16 @@ import math
 import os
 import sys
 
-WIDTH, LABEL, ROW, RIGHT = 720, 150, 24, 250
+WIDTH, LABEL, ROW, RIGHT = 760, 190, 24, 250
 KELP, FLOOR, OTHER = "#0f766e", "#94a3b8", "#c7a76b"
 STYLE = ("text{font:13px system-ui,sans-serif;fill:#334155}.h{font-weight:600;font-size:14px}"
          ".s{fill:#64748b;font-size:12px}.g{stroke:#e2e8f0}")
+PAGE = ("body{margin:2.5rem auto;max-width:48rem;padding:0 1rem;font:15px/1.5 system-ui,sans-serif;"
+        "color:#1e293b}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}h3{font-size:1rem;"
+        "margin:1.2rem 0 .3rem}p{color:#475569}svg{display:block;max-width:100%;height:auto}"
+        "div{overflow-x:auto}table{border-collapse:collapse;font-size:13px}th{color:#64748b}"
+        "td,th{padding:.2rem .6rem;border-bottom:1px solid #e2e8f0;text-align:right;"
+        "font-weight:400}")
 
 
 def read(path):
@@ -28,7 +37,8 @@ def read(path):
         for number, text in enumerate(f, 1):
             try:
                 line = json.loads(text)
-                if float(line["per_second"]) > 0 and line["case"] and line["date"]:
+                if float(line[line.get("figure", "per_second")]) >= 0 and line["case"] and \
+                   line["date"] and line["label"] and line["system"]:
                     lines.append(line)
             except (ValueError, KeyError, TypeError) as error:
                 print(f"{path}:{number}: {type(error).__name__}: {error}", file=sys.stderr)
@@ -40,18 +50,25 @@ def cases_of(lines):
 
 
 def newest(lines, case):
-    """The last line of each system, fastest first."""
+    """The last line of each system, of a whole run if there is one; the best first."""
     last = {}
-    for line in lines:
+    for line in sorted(lines, key=lambda line: not line.get("quick")):
         if line["case"] == case:
             last[line["label"]] = line
-    return sorted(last.values(), key=lambda line: -line["per_second"])
+    return sorted(last.values(), key=lambda line: line.get("gap_ms", -line.get("per_second", 0)))
 
 
 def words(value):
     if value >= 1e6:
         return f"{value / 1e6:.2f} M/s"
     return f"{value / 1e3:.1f} k/s" if value >= 1e4 else f"{value:,.0f}/s"
+
+
+def span(ms):
+    return f"{ms:,.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
+
+
+UNITS = {"per_second": words, "gap_ms": span}
 
 
 def short(value):
@@ -69,43 +86,45 @@ def colour(line):
     return {"kelp": KELP, "floor": FLOOR}.get(line["system"], OTHER)
 
 
-def bar(line, x_of, y):
-    x0, x1 = LABEL, x_of(line["per_second"])
+def bar(line, amount, label, x_of, y):
+    """One bar: amount is the field it shows, in the units of words()."""
+    x0, x1 = LABEL, x_of(line[amount])
     paint = colour(line)
     sure = line.get("conclusive", 0) * 2 > line.get("rounds", 1)
     fill = f'fill="{paint}"' if sure else f'fill="none" stroke="{paint}" stroke-dasharray="3 2"'
-    out = [text(x0 - 8, y + 14, line["label"], end=True),
+    out = [text(x0 - 8, y + 14, label, end=True),
            f'<rect x="{x0}" y="{y + 3}" width="{max(x1 - x0, 1):.1f}" height="15" rx="3" {fill}/>']
-    low, high = (x_of(max(v, 1)) for v in line.get("spread", [line["per_second"]] * 2))
+    low, high = (x_of(max(v, 1)) for v in line.get("spread", [line[amount]] * 2))
     out.append(f'<path d="M{low:.1f} {y + 10.5}H{high:.1f}" stroke="#1e293b" stroke-width="1.5"/>')
-    facts = [words(line["per_second"])]
-    if "p99_us" in line:
+    facts = [UNITS[amount](line[amount])]
+    if amount == "gap_ms":
+        facts.append(f"worst of {line.get('kills', 0)}: {UNITS[amount](line['gap_worst_ms'])}")
+    if amount == "per_second" and "p99_us" in line:
         facts.append(f"p99 {short(line['p99_us'] / 1e3)} ms")
-    if "cpu_us_per_operation" in line:
+    if amount == "per_second" and "cpu_us_per_operation" in line:
         facts.append(f"{short(line['cpu_us_per_operation'])} us cpu")
     out.append(text(max(x1, high) + 8, y + 14, " · ".join(facts), "s"))
     return "".join(out)
 
 
-def bars(lines, case, top):
-    """One case: its height and its drawing."""
-    rows = newest(lines, case)
-    low = min(min(r["per_second"], r.get("spread", [r["per_second"]])[0]) for r in rows)
-    high = max(max(r["per_second"], r.get("spread", [0, 0])[1]) for r in rows)
+def bars(title, rows, amount, top):
+    """A block of (label, line): its height and its drawing."""
+    low = min(min(r[amount], r.get("spread", [r[amount]])[0]) for _, r in rows)
+    high = max(max(r[amount], r.get("spread", [0, 0])[1]) for _, r in rows)
     first = math.floor(math.log10(max(low, 1)))
-    last = max(math.log10(high), first + 0.5)
+    last = max(math.log10(max(high, 1)), first + 0.5)
 
     def x_of(value):
-        share = (math.log10(value) - first) / (last - first)
+        share = (math.log10(max(value, 1)) - first) / (last - first)
         return LABEL + 12 + share * (WIDTH - LABEL - 12 - RIGHT)
     height = 50 + ROW * len(rows) + 14
-    out = [text(0, top + 18, case, "h")]
+    out = [text(0, top + 18, title, "h")]
     for power in range(first, math.floor(last) + 1):
         x = x_of(10 ** power)
         out.append(f'<path class="g" d="M{x:.1f} {top + 44}V{top + height - 14}"/>')
-        out.append(text(x, top + 40, words(10 ** power), "s"))
-    for i, row in enumerate(rows):
-        out.append(bar(row, x_of, top + 48 + i * ROW))
+        out.append(text(x, top + 40, UNITS[amount](10 ** power), "s"))
+    for i, (label, row) in enumerate(rows):
+        out.append(bar(row, amount, label, x_of, top + 48 + i * ROW))
     return height, "".join(out)
 
 
@@ -115,13 +134,57 @@ def svg(body, height, title):
             f"<style>{STYLE}</style>{body}</svg>")
 
 
-def draw_bars(lines):
+def stacked(blocks, title):
     top, out = 0, []
-    for case in cases_of(lines):
-        height, drawn = bars(lines, case, top)
+    for name, rows, amount in blocks:
+        height, drawn = bars(name, rows, amount, top)
         out.append(drawn)
         top += height
-    return svg("".join(out), top, "Operations a second, by case and system")
+    return svg("".join(out), top, title) if blocks else ""
+
+
+def plain(lines):
+    """What is compared with others: the cases that are in no group."""
+    return [line for line in lines if not line.get("group") and "figure" not in line]
+
+
+def draw_bars(lines):
+    """The systems beside each other, and the gaps."""
+    blocks = [(case, [(line["label"], line) for line in newest(lines, case)], "per_second")
+              for case in cases_of(plain(lines))]
+    blocks += [(case, [(line["label"], line) for line in newest(lines, case)], "gap_ms")
+               for case in cases_of([x for x in lines if x.get("figure") == "gap_ms"])]
+    return stacked(blocks, "Operations a second, by case and system; gaps after a leader's death")
+
+
+def draw_sweeps(lines):
+    """A block a group; a case's bars stand together under its name."""
+    swept = [line for line in lines if line.get("group") and "figure" not in line]
+    blocks = []
+    for group in dict.fromkeys(line["group"] for line in swept):
+        rows = []
+        for case in cases_of([x for x in swept if x["group"] == group]):
+            for i, line in enumerate(newest(swept, case)):
+                rows.append((case if i == 0 else "", line))
+        blocks.append((group, rows, "per_second"))
+    return stacked(blocks, "Operations a second, by size, nodes, clients and keys")
+
+
+def tables(lines):
+    """All other cases: a table each, its figures as they were measured."""
+    out = []
+    about = ("case", "group", "system", "label", "version", "figure", "spread", "rounds", "failed",
+             "conclusive", "date", "commit", "machine", "quick", "seconds", "nodes")
+    for case in cases_of([x for x in lines if x.get("figure", "gap_ms") != "gap_ms"]):
+        rows = newest(lines, case)
+        names = [n for n in rows[0] if n not in about]
+        names.sort(key=lambda n: n != rows[0]["figure"])
+        head = "".join(f"<th>{html.escape(n.replace('_', ' '))}" for n in names)
+        body = "".join("<tr><td>" + html.escape(line["label"]) + "".join(
+            f"<td>{short(line[n]) if isinstance(line.get(n), (int, float)) else '-'}"
+            for n in names) for line in rows)
+        out.append(f"<h3>{html.escape(case)}</h3><div><table><tr><th>{head}{body}</table></div>")
+    return "".join(out)
 
 
 def draw_history(lines, case):
@@ -150,14 +213,16 @@ def page(lines):
     where = " · ".join(str(x) for x in (
         last["date"][:10], last.get("commit", "?"), f"{machine.get('cores', '?')} cores",
         machine.get("cpu", ""), machine.get("kernel", ""), machine.get("fs", "")) if x)
-    past = "".join(filter(None, (draw_history(lines, case) for case in cases_of(lines))))
-    return ('<!doctype html><meta charset="utf-8"><title>Kelp: measured</title><style>body{margin:'
-            "2.5rem auto;max-width:45rem;padding:0 1rem;font:15px/1.5 system-ui,sans-serif;color:"
-            "#1e293b}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}p{color:#475569}svg{"
-            "display:block;max-width:100%;height:auto}</style><h1>Kelp beside its floor and its "
-            f"peers</h1><p>{html.escape(where)}<br>Three nodes on one machine and one disk, 256-"
-            "byte values, synced before they count; medians of interleaved rounds, logarithmic. A "
+    past = "".join(draw_history(lines, case) for case in cases_of(plain(lines)))
+    swept, rest = draw_sweeps(lines), tables(lines)
+    return ('<!doctype html><meta charset="utf-8"><title>Kelp: measured</title>'
+            f"<style>{PAGE}</style><h1>Kelp beside its floor and its peers</h1>"
+            f"<p>{html.escape(where)}<br>Three nodes on one machine and one disk, 256-byte "
+            "values, synced before they count; medians of interleaved rounds, logarithmic. A "
             f"whisker is the spread; a hollow bar proves nothing.</p>{draw_bars(lines)}"
+            + (f"<h2>As things grow</h2><p>SET from 64 clients, 256 bytes, three nodes, unless "
+               f"said.</p>{swept}" if swept else "")
+            + (f"<h2>At rest, in memory, under stress</h2>{rest}" if rest else "")
             + (f"<h2>Kelp against the floor, run by run</h2>{past}" if past else "") + "\n")
 
 
@@ -165,7 +230,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--history", default="bench/history.jsonl")
     parser.add_argument("--html", default="build/bench/index.html")
-    parser.add_argument("--svg", help="the bars alone, for a README")
+    parser.add_argument("--svg", help="the bars alone, README's chart: docs/bench.svg")
     options = parser.parse_args()
     try:
         lines = read(options.history)
