@@ -41,7 +41,7 @@ fuzz: test-deps ## libFuzzer; T=target (all in turn without), SECONDS=60 each
 	        -artifact_prefix=build-fuzz/found/$$t- build-fuzz/found/$$t \
 	        tests/fuzz/corpus/$$t || exit 1; done
 
-bench: build ## measured beside the floor and the peers; QUICK=1 two minutes, ONLY=word
+bench: build ## measured beside the floor and the peers; QUICK=1 six minutes, ONLY=word
 	@tools/deps.sh bench || echo "make bench: goes on with what is there" >&2
 	@cmake --build build --target benches
 	@bench/peers/build.sh || true # names what is missing; run.py skips it

@@ -21,15 +21,30 @@ def cpu_ns(pid):
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def switches(pid):
+def switches(pid, kinds=("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")):
     """Context switches, summed over the threads: /proc/PID/status has the first thread's only."""
     total = 0
     with contextlib.suppress(FileNotFoundError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
                  open(f"/proc/{pid}/task/{thread}/status", encoding="ascii") as f:
-                total += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+                total += sum(int(line.split()[1]) for line in f if line.startswith(kinds))
     return total
+
+
+def wake_ups(pid):
+    """How often a thread went to sleep, and so was woken: not how often it had to make room."""
+    return switches(pid, ("voluntary_ctxt_switches",))
+
+
+def rss_bytes(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes():
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith("MemAvailable"))
 
 
 def children(pid):
@@ -158,7 +173,7 @@ def call(port, *words):
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as s:
             s.sendall(request)
-            return s.recv(65536)
+            return s.recv(65536)  # enough for all that is asked here, and they come in one piece
     except OSError:
         return None
 

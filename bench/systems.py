@@ -6,44 +6,26 @@ of JSON. A server is started here, loaded by `kelp bench`, and looked at when th
 counted time begins and ends. run(case, folder, seconds, warm_up) returns a result line or raises
 RuntimeError.
 """
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
 
-from measure import Usage, call, children, free_ports, wait_for
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-KELP = os.path.join(ROOT, "build", "kelp")
-_libc = ctypes.CDLL(None)
-
-
-def end_with_parent():
-    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def start(words, log, **options):
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=log,
-                            preexec_fn=end_with_parent, **options)
-
-
-def last_words(path):
-    with open(path, encoding="utf-8", errors="replace") as f:
-        lines = f.read().splitlines()
-    return "; ".join(lines[-6:]) if lines else "it said nothing"
+import cluster
+from cluster import KELP, ROOT, KelpNodes, last_words, start
+from measure import call, children, free_ports, wait_for
 
 
 class Driver:
-    """A program bench-NAME, or NAME for the peers', in build/bench."""
+    """A program bench-NAME, or NAME for the peers', in build/bench. own: more arguments."""
 
     servers = False
 
-    def __init__(self, name, packages="", label=None, servers=False):
+    def __init__(self, name, packages="", label=None, servers=False, program=None, own=None):
         self.name, self.packages, self.label = name, packages, label or name
-        self.servers = servers
-        paths = [os.path.join(ROOT, "build", "bench", p) for p in (f"bench-{name}", name)]
+        self.servers, program = servers, program or name
+        self.own = own or (lambda case: ["--nodes", str(case.nodes)])
+        paths = [os.path.join(ROOT, "build", "bench", p) for p in (f"bench-{program}", program)]
         self.program = next((p for p in paths if os.access(p, os.X_OK)), None)
 
     def missing(self):
@@ -55,9 +37,9 @@ class Driver:
     def run(self, case, folder, seconds, warm_up):
         log = os.path.join(folder, "log")
         with open(log, "wb") as f:
-            words = [self.program, "--nodes", str(case.nodes), "--in-flight", str(case.open),
-                     "--value", str(case.value), "--seconds", f"{seconds:g}", "--warm-up",
-                     f"{warm_up:g}", "--dir", os.path.join(folder, "data")]
+            words = [self.program, *self.own(case), "--in-flight", str(case.open), "--value",
+                     str(case.value), "--seconds", f"{seconds:g}", "--warm-up", f"{warm_up:g}",
+                     "--dir", os.path.join(folder, "data")]
             process = start(words, f, stdout=subprocess.PIPE, text=True)
             try:
                 out = process.communicate(timeout=seconds + warm_up + 120)[0]
@@ -85,51 +67,34 @@ class Server:
         return None if os.access(KELP, os.X_OK) else "build/kelp is not there"
 
     def begin(self, case, folder, log, processes):
+        """Starts it; the ports to load and the processes to count."""
         raise NotImplementedError
-
-    def end(self, processes):
-        for p in processes:
-            p.send_signal(signal.SIGTERM)
-        for p in processes:
-            try:
-                p.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                p.kill()
-                p.wait()
 
     def run(self, case, folder, seconds, warm_up):
         log = os.path.join(folder, "log")
         processes = []
         with open(log, "wb") as f:
             try:
-                port, pids = self.begin(case, folder, f, processes)
-                said = self.load(case, folder, port, pids, seconds, warm_up)
+                ports, pids = self.begin(case, folder, f, processes)
+                said = self.load(case, folder, ports, pids, seconds, warm_up)
             finally:
-                self.end(processes)
+                cluster.end(processes)
         self.after(processes)
         return {"system": self.name, "version": self.version, "nodes": case.nodes, **said}
 
     def after(self, processes):
         """Judges what the servers themselves say at the end."""
 
-    def load(self, case, folder, port, pids, seconds, warm_up):
-        words = [KELP, "bench", "--at", f"127.0.0.1:{port}", "--clients", str(case.open),
-                 "--pipeline", str(case.pipeline), "--value", str(case.value), "--command",
-                 case.command, "--seconds", f"{seconds:g}", "--warm-up", f"{warm_up:g}", "--json",
-                 "--marks"]
-        load = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
-        seen = {}
-        complaints = []
-        for line in load.stderr:
-            if line.strip() in ("begin", "end"):
-                seen[line.strip()] = Usage(pids, folder)
-            else:
-                complaints.append(line.strip())
-        said = json.loads(load.stdout.read() or "{}")
-        if load.wait() != 0 or len(seen) != 2 or said["errors"] or said["connections_lost"]:
-            raise RuntimeError(f"the load failed: {complaints or said}")
-        said.update(seen["end"].each(seen["begin"], said["operations"]))
+    def load(self, case, folder, ports, pids, seconds, warm_up):
+        """The load, with case.idle connections beside it that are answered before and after."""
+        idle = cluster.connections(ports, case.idle)
+        try:
+            said = cluster.load(ports, pids, folder, clients=case.open, pipeline=case.pipeline,
+                                value=case.value, command=case.command, keys=case.keys,
+                                fill=case.fill, seconds=float(seconds), warm_up=float(warm_up))
+            cluster.ping(idle)
+        finally:
+            cluster.close_all(idle)
         return said
 
 
@@ -142,23 +107,18 @@ class KelpServer(Server):
                                           check=True).stdout.split(",")[0].split()[-1]
 
     def begin(self, case, folder, log, processes):
-        ports = free_ports(3 * case.nodes)
-        clients, peers = ports[:case.nodes], ports[case.nodes:2 * case.nodes]
-        members = ",".join(f"{i + 1}=127.0.0.1:{port}" for i, port in enumerate(peers))
-        for i in range(case.nodes):
-            processes.append(start(
-                [KELP, "server", "--id", str(i + 1), "--data", f"{folder}/node-{i + 1}",
-                 "--client", f"127.0.0.1:{clients[i]}", "--peer", f"127.0.0.1:{peers[i]}",
-                 "--http", f"127.0.0.1:{ports[2 * case.nodes + i]}", "--bootstrap", members],
-                log, stdout=log))
+        raise NotImplementedError
 
-        def leader():
-            for port in clients:
-                if b"role:leader" in (call(port, "RAFT", "STATUS") or b"") and \
-                   call(port, "SET", "ready", "1") == b"+OK\r\n":
-                    return port
-            return None
-        return wait_for(leader, "there is a leader"), [p.pid for p in processes]
+    def run(self, case, folder, seconds, warm_up):
+        with KelpNodes(folder, case.nodes).start() as nodes:
+            leader = nodes.leader()
+            others = [i for i in nodes.numbers if i != leader]
+            at = {"leader": [leader], "follower": others[:1], "spread": nodes.numbers}[case.place]
+            said = self.load(case, folder, [nodes.ports[i] for i in at], nodes.pids(), seconds,
+                             warm_up)
+            if nodes.leader() != leader:
+                raise RuntimeError("the leader changed")
+        return {"system": self.name, "version": self.version, "nodes": case.nodes, **said}
 
 
 class Redis(Server):
@@ -182,7 +142,7 @@ class Redis(Server):
                                 folder, "--appendonly", "yes", "--appendfsync", "always",
                                 "--save", ""], log, stdout=log))
         wait_for(lambda: call(port, "PING") == b"+PONG\r\n", "Redis answers")
-        return port, [processes[0].pid]
+        return [port], [processes[0].pid]
 
 
 class FloorServer(Server):
@@ -200,7 +160,7 @@ class FloorServer(Server):
                                 str(case.nodes), "--dir", f"{folder}/data"], log,
                                stdout=subprocess.PIPE, text=True))
         wait_for(lambda: call(port, "GET", "none") == b"$-1\r\n", "the floor answers")
-        return port, children(processes[0].pid)
+        return [port], children(processes[0].pid)
 
     def after(self, processes):
         said = json.loads(processes[0].stdout.read() or "{}")
@@ -211,6 +171,8 @@ class FloorServer(Server):
 def all_systems():
     return [
         Driver("floor"), Driver("kelp", label="libkelp"),
+        Driver("writers", label="writers alone", program="floor",
+               own=lambda case: ["--writers", str(case.nodes)]),
         Driver("libraft", "libraft-dev"),
         Driver("hashicorp", "golang-go golang-github-hashicorp-raft-dev "
                "golang-github-hashicorp-raft-boltdb-dev", label="hashicorp/raft"),

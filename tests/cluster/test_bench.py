@@ -12,6 +12,13 @@ import pytest
 
 from kelp import default_program, end_with_parent, wait_for
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "bench"))
+
+import cases
+import failover
+import report
+
 SHORT = ["--seconds", "0.3", "--warm-up", "0.05", "--json"]
 
 
@@ -51,6 +58,14 @@ def test_an_open_loop_keeps_its_schedule(make_cluster):
     assert status == 0, said
     due = said["seconds"] * 200
     assert abs(said["operations"] + said["unsent"] - due) <= 40, said  # warm-up's and drain's ends
+
+
+def test_a_fill_writes_every_key_before_anything_counts(make_cluster):
+    cluster = make_cluster(1)
+    status, said = bench(cluster, "--clients", "3", "--keys", "2000", "--value", "16", "--fill")
+    assert status == 0 and said["command"] == "set", said
+    with cluster.leader().raw() as c:
+        assert c.call("DBSIZE") >= 2000  # and the key that make_cluster waits for
 
 
 def test_errors_are_counted_and_spoil_no_key(make_cluster):
@@ -171,6 +186,32 @@ def test_a_driver_that_lost_a_node_is_not_verified(driver, tmp_path):
     assert "ended with status 9" in complaints
 
 
+def program_beside(program, name):
+    path = os.path.join(os.path.dirname(program), "bench", name)
+    assert os.access(path, os.X_OK), f"{path} is not there; build the target benches"
+    return path
+
+
+def test_writers_alone_count_the_middle_one_and_read_their_files_back(program, tmp_path):
+    driver = program_beside(program, "bench-floor")
+    status, said, complaints = finish(begin(
+        driver, tmp_path / "run", "--writers", "3", "--in-flight", "100", "--seconds", "0.3",
+        "--warm-up", "0.1"))
+    assert status == 0 and said["verified"] is True, complaints
+    assert said["nodes"] == 3 and said["operations"] % 100 == 0 and said["operations"] > 0
+    assert FIELDS <= set(said)
+
+
+def test_the_simulators_pace_is_of_runs_that_passed(program):
+    run = subprocess.run([program_beside(program, "bench-simulator"), "--seconds", "1"],
+                         capture_output=True, text=True, timeout=120, check=False)
+    said = json.loads(run.stdout)
+    assert run.returncode == 0 and said["verified"] is True, run.stderr
+    assert said["nodes"] == 5 and said["seeds"] > 0 and said["operations"] > 1000 * said["seeds"]
+    ratio = said["times_real_time"] / said["simulated_seconds"] * said["cpu_seconds"]
+    assert 0.98 < ratio < 1.02, said
+
+
 @pytest.mark.parametrize("words", [["--in-flight", "0"], ["--value", "x"], ["--nodes"],
                                    ["--seconds", "-1"], ["--what", "1"]])
 def test_a_driver_names_a_mistake(driver, tmp_path, words):
@@ -179,13 +220,145 @@ def test_a_driver_names_a_mistake(driver, tmp_path, words):
     assert process.returncode == 2 and not out and words[0] in complaints
 
 
+# ---- the rows -----------------------------------------------------------------------------------
+
+
+class Asked:
+    """What a measurement is asked for."""
+
+    quick, seconds, warm_up = True, 0.3, 0.1
+
+
+class Named:
+    servers = True
+
+    def __init__(self, name):
+        self.name = self.label = name
+
+
+def runs_of(case, **rates):
+    """One run a rate: None failed, a tuple was in a slow moment."""
+    runs = {}
+    for name, many in rates.items():
+        for rate in many:
+            slow = isinstance(rate, tuple)
+            one = {"probe": {"sync_us": 1000 if slow else 100, "busy": 0}}
+            if rate is None:
+                one["error"] = "RuntimeError: none"
+            else:
+                one["result"] = {"per_second": rate[0] if slow else rate, "p99_us": 1.0}
+            runs.setdefault((case.name, name), []).append(one)
+    report.judge_moments(runs)
+    return runs
+
+
+def lines_of(case, runs):
+    used = [Named(name) for _, name in runs]
+    return {line["system"]: line for line in report.summarise(runs, [case], used)}
+
+
+def test_ratios_are_of_one_round_and_slow_moments_are_left_out():
+    case = cases.Case("a case", targets=[cases.beside(0.5, "floor")])
+    lines = lines_of(case, runs_of(case, kelp=[10, (1,), 30, None], floor=[20, 20, 40, 40]))
+    ours = lines["kelp"]
+    assert (ours["per_second"], ours["rounds"], ours["conclusive"], ours["failed"]) == (20, 4, 2, 1)
+    assert ours["spread"] == [10, 30] and ours["to_floor"] == [0.625, 0.5, 0.75]
+    assert report.verdict(ours, case.targets[0]) == ">= 0.5 x floor: 0.625, met"
+    lines = lines_of(case, runs_of(case, kelp=[10, (90,)], floor=[40, 40]))
+    assert report.verdict(lines["kelp"], case.targets[0]) == ">= 0.5 x floor: 0.25, MISSED"
+
+
+def test_nothing_is_judged_when_no_moment_was_good():
+    case = cases.Case("a case", targets=[
+        cases.at_most("p99", "p99_us", 5),
+        cases.Either(cases.beside(1, "floor"), cases.beside(1, "redis"))])
+    lines = lines_of(case, runs_of(case, kelp=[(10,), (30,)], floor=[20, 20]))
+    assert lines["kelp"]["per_second"] == 20 and lines["kelp"]["conclusive"] == 0
+    for target in case.targets:
+        assert report.verdict(lines["kelp"], target).endswith("not known")
+
+
+def test_the_gaps_of_all_rounds_are_judged_together():
+    case = next(c for c in cases.FAILOVER if "20/200" in c.name)
+    runs = {(case.name, name): [
+        {"probe": {"sync_us": 1, "busy": 0}, "result": {"gap_ms": gaps, "operations": 9}}
+        for gaps in many] for name, many in {
+            "kelp": [[100, 300], [200, 250, 900]], "etcd": [[200], [300, 400]]}.items()}
+    report.judge_moments(runs)
+    ours = lines_of(case, runs)["kelp"]
+    assert (ours["gap_ms"], ours["gap_worst_ms"], ours["kills"]) == (250, 900, 5)
+    assert [t.judge(ours)[1] for t in case.targets] == [True, False]
+    assert ours["gap_to_etcd"] == round(250 / 300, 3) and ours["gap_worst_to_etcd"] == 2.25
+
+
+def test_every_case_has_a_name_of_its_own_and_every_group_is_found():
+    names = [case.name for case in cases.CASES]
+    assert len(names) == len(set(names))
+    for word in ("values", "nodes", "clients", "pipelines", "keys", "log", "load", "rest",
+                 "restart", "catch-up", "memory", "fair", "failover", "simulator"):
+        assert {case.word for case in cases.chosen(word)} == {word}
+
+
+def is_measured(program):
+    if program != os.path.abspath(default_program()):
+        pytest.skip("the bench measures build/kelp")
+
+
+class Forgetful(failover.Resp):
+    """As if the cluster had lost the last write that it acknowledged."""
+
+    @staticmethod
+    def held(nodes, numbers):
+        return failover.Resp.held(nodes, numbers[:-1] + [10 ** 9])
+
+
+def test_a_gap_is_measured_from_one_leader_to_the_next(program, tmp_path, monkeypatch):
+    is_measured(program)
+    monkeypatch.setattr(failover, "KILLS", 1)
+    case = next(c for c in cases.FAILOVER if "20/200" in c.name)
+    timers = {"heartbeat_ms": 20, "election_ms": 200}
+    said = case.measured["kelp"](case, str(tmp_path), Asked)
+    assert len(said["gap_ms"]) == 1 and said["operations"] > 2 * failover.STEADY, said
+    assert said["gap_ms"][0] > 150, "nobody stands for election before 200 ms without a leader"
+    (tmp_path / "again").mkdir()
+    with pytest.raises(RuntimeError, match="were acknowledged and"):
+        failover.failover(failover.KelpNodes, Forgetful, 20, **timers)(
+            case, str(tmp_path / "again"), Asked)
+
+
+def test_a_row_that_is_no_throughput_is_in_history_and_page(program, tmp_path):
+    is_measured(program)
+    history, page = tmp_path / "history.jsonl", tmp_path / "page.html"
+    run = subprocess.run([sys.executable, os.path.join(ROOT, "bench", "run.py"), "--quick",
+                          "--only", "memory of an entry", "--dir", str(tmp_path / "data"),
+                          "--history", str(history)], text=True, capture_output=True, timeout=180,
+                         check=False)
+    assert run.returncode == 0, run.stderr
+    line = json.loads(history.read_text())
+    assert line["figure"] == "bytes_per_entry" and line["entries"] == 8000
+    assert line["bytes_per_entry"] > 0 and line["machine"]["sync_us_best"] > 0
+    swept = {"case": "5 nodes", "group": "nodes", "system": "kelp", "label": "kelp server",
+             "per_second": 5000, "date": line["date"], "rounds": 1, "conclusive": 1}
+    gap = {"case": "gap", "group": "failover", "system": "kelp", "label": "kelp server",
+           "figure": "gap_ms", "gap_ms": 200, "gap_worst_ms": 300, "kills": 4, "spread": [150, 300],
+           "date": line["date"], "rounds": 1, "conclusive": 1}
+    with history.open("a") as f:
+        f.write("no JSON\n" + "".join(json.dumps(x) + "\n" for x in (swept, gap)))
+    drawn = subprocess.run([sys.executable, os.path.join(ROOT, "bench", "chart.py"), "--history",
+                            str(history), "--html", str(page), "--svg", str(tmp_path / "svg")],
+                           capture_output=True, text=True, timeout=60, check=False)
+    assert drawn.returncode == 0 and f"{history}:2:" in drawn.stderr, drawn.stderr
+    assert page.read_text().count("<rect") == 2 and "bytes per entry" in page.read_text()
+    assert (tmp_path / "svg").read_text().count("<rect") == 1  # README's has no sweeps
+
+
 def test_run_py_writes_a_history_that_chart_py_draws(program, tmp_path):
     if program != os.path.abspath(default_program()):
         pytest.skip("run.py measures build/kelp")
     root = os.path.dirname(os.path.dirname(program))
     history, page = tmp_path / "history.jsonl", tmp_path / "page.html"
     run = subprocess.run([sys.executable, os.path.join(root, "bench", "run.py"), "--quick",
-                          "--seconds", "0.3", "--only", "GET, 64 clients", "--dir",
+                          "--seconds", "0.3", "--only", "SET, 64 clients, pipeline 16", "--dir",
                           str(tmp_path / "data"), "--history", str(history)], text=True,
                          capture_output=True, timeout=180, check=False)
     assert run.returncode == 0, run.stderr
