@@ -174,7 +174,7 @@ SWEEPS = [
     sweep("64 clients", "clients"),
     sweep("256 clients", "clients", open=256),
     sweep("1000 clients", "clients", ALONE, open=1000),
-    sweep("64 clients of 5000 connected", "clients", ALONE, ("kelp", "redis"), idle=4936),
+    sweep("64 busy of 5000 clients", "clients", ALONE, ("kelp", "redis"), idle=4936),
     sweep("1000 clients, GET", "clients", NONE, ("kelp", "redis"), open=1000, command="get"),
     sweep("1 client, pipeline 1", "pipelines", open=1),
     sweep("1 client, pipeline 16", "pipelines", ALONE, open=1, pipeline=16),
