@@ -57,8 +57,8 @@ def told(case, one):
     return f"{heading} " + " ".join(f"{v:.4g}" for v in many)
 
 
-def run_all(used, cases, base, options):
-    runs = {}
+def run_all(used, cases, base, options, runs):
+    """Fills runs: by case and system, one a round."""
     for number in range(options.rounds):
         for case in cases:
             if number >= (case.rounds or options.rounds):
@@ -70,7 +70,6 @@ def run_all(used, cases, base, options):
                 print(f"round {number + 1}/{options.rounds}  {case.name:30} {system.label:20} "
                       f"{told(case, one)}  (sync {one['probe']['sync_us']:.0f} us, others use "
                       f"{100 * one['probe']['busy']:.0f} %)", file=sys.stderr, flush=True)
-    return runs
 
 
 def arguments():
@@ -128,7 +127,14 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # thousands of connections
     os.makedirs(options.dir, exist_ok=True)
     base = os.path.abspath(options.dir)
-    runs = run_all(used, cases, base, options)
+    runs, interrupted = {}, False
+    try:
+        run_all(used, cases, base, options, runs)
+    except KeyboardInterrupt:  # what is known after an hour is not thrown away
+        print("interrupted: what was measured until now follows", file=sys.stderr)
+        interrupted = True
+    if not runs:
+        return 1
     report.judge_moments(runs)
     lines = report.summarise(runs, cases, used)
     head = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -146,7 +152,7 @@ def main():
     failed = [(key, one["error"]) for key, many in runs.items() for one in many if "error" in one]
     for (case, system), error in failed:
         print(f"failed: {case}: {system}: {error}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or interrupted else 0
 
 
 if __name__ == "__main__":
