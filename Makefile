@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door: one word per habit. CMakeLists.txt builds, tools/test.sh tests.
 .DEFAULT_GOAL := build
-.PHONY: build demo test check sim scenario bench fuzz mutants lab soak tidy lint format cov asan \
+.PHONY: build demo test check sim scenario bench counts fuzz mutants lab soak tidy lint format cov asan \
         tsan install clean help build-deps test-deps
 MAKEFLAGS += --no-print-directory
 PREFIX ?= /usr/local
@@ -47,6 +47,12 @@ bench: build ## measured beside the floor and the peers; QUICK=1 six minutes, ON
 	@bench/peers/build.sh || true # names what is missing; run.py skips it
 	@bench/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')
 	@bench/chart.py
+
+counts: test-deps ## what an operation costs in counts that no machine changes; fails above bounds
+	$(call configure,release,build)
+	@cmake --build build --target products benches
+	@nice bench/instructions.py
+	@/usr/bin/python3 -m pytest -q -p no:cacheprovider -rf -s tests/cluster/test_counts.py
 
 mutants: test-deps ## seeded bugs that the tests must find; M=name: those whose name contains it
 	@tools/mutants.py $(M)

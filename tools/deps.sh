@@ -12,7 +12,7 @@ build="
     libhiredis-dev"
 test="
     ccache clang clang-format clang-tidy libclang-rt-14-dev llvm gcovr util-linux
-    libcmocka-dev redis-server redis-tools
+    libcmocka-dev redis-server redis-tools valgrind
     python3 python3-pytest python3-redis python3-requests python3-psutil"
 bench="
     python3 redis-server libraft-dev golang-go golang-golang-x-sys-dev

@@ -134,6 +134,11 @@ cluster() { # [PYTEST OPTION...]
         -p no:cacheprovider --color=no -rf tests/cluster "$@"
 }
 
+# What the pure parts cost, where no machine makes a difference; tests/cluster counts the rest.
+counted() {
+    has 'bench/bounds.json' && stage "instructions and allocations" bench/instructions.py
+}
+
 # Whether tests find them takes long (make mutants); that each can be planted does not.
 mutants() {
     has 'tests/mutants/*/*.patch' && stage "mutants apply" tools/mutants.py --check
@@ -146,6 +151,7 @@ all() {
         unit release
         scenarios release
         sim release "$seeds"
+        counted
         cluster
     fi
     if build dev-clang all tests; then
