@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,8 +32,11 @@
 #define FLUSHES_COLUMN 15                  /* of /sys/dev/block/N:N/stat, counted from 0 */
 #define LOOK_MS        5
 
+#define COUNTS_MAX 32u
+
 struct usage {
     uint64_t cpu_ns, switches, flushes;
+    uint64_t counts[COUNTS_MAX]; /* by bench/counts.c, where that is preloaded */
 };
 
 struct coordinator {
@@ -44,6 +48,8 @@ struct coordinator {
     uint64_t began_ns;
     struct usage before, after;
     bool window_known, drained, bad, flushes_known;
+    const char *const *count_names;
+    size_t count_count; /* 0: nobody counts */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -221,9 +227,19 @@ static bool flushes_of(const char *dir, uint64_t *out)
     return good;
 }
 
+static void counts_of(struct coordinator *c, uint64_t *out)
+{
+    size_t (*look)(const char *const **, uint64_t *, size_t);
+    *(void **)&look = dlsym(RTLD_DEFAULT, "counts_look");
+    if (look == NULL) return;
+    size_t count = look(&c->count_names, out, COUNTS_MAX);
+    c->count_count = count < COUNTS_MAX ? count : COUNTS_MAX;
+}
+
 static struct usage usage_now(struct coordinator *c)
 {
     struct usage u = {0};
+    counts_of(c, u.counts);
     for (uint64_t id = 1; id <= c->options.nodes; id++)
         if (c->pids[id] == 0 || !usage_add(&u, c->pids[id])) c->bad = true;
     c->flushes_known = flushes_of(c->options.dir, &u.flushes);
@@ -419,6 +435,10 @@ static void print_line(const struct coordinator *c, bool verified)
     if (c->window_known && c->flushes_known)
         (void)printf("\"device_flushes_per_operation\":%.4f,",
                      (double)(c->after.flushes - c->before.flushes) / each);
+    for (size_t i = 0; c->window_known && i < c->count_count; i++)
+        (void)printf("%s\"%s\":%.4f%s", i == 0 ? "\"counts_per_operation\":{" : "",
+                     c->count_names[i], (double)(c->after.counts[i] - c->before.counts[i]) / each,
+                     i + 1 < c->count_count ? "," : "},");
     (void)printf("\"verified\":%s}\n", verified ? "true" : "false");
     (void)fflush(stdout);
 }

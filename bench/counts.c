@@ -6,10 +6,15 @@
  * Counts do not depend on the machine as times do, so a test may fail on them. Calls made through
  * libc are seen, which are all of ours and of libuv's; each does what libc's would, by the bare
  * system call. The counts lie in DIR/PID, a mapped file of one 64-bit number each in the order of
- * the enum, so that they can be read at any moment without asking the process. Wake-ups are writes
- * to an eventfd, which is how libuv wakes a loop. Copies are what memcpy and memmove were called
- * for; those that the compiler made into moves of a few registers are not in it. */
+ * the enum, so that they can be read at any moment without asking the process; what it forks counts
+ * into the same. Wake-ups are writes
+ * to an eventfd, which is how libuv wakes a loop. libc's own futex calls pass by no name that could
+ * be taken; what stands for them is how often a condition is signalled and how often a thread lies
+ * down to wait for one. Copies are what memcpy and memmove were called for; those that the compiler
+ * made into moves of a few registers are not in it. */
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,9 +36,24 @@ enum count {
     READS,
     POLLS,
     WAKES,
+    SIGNALS,
+    SLEEPS,
     ALLOCATIONS,
     COPIED_BYTES,
     COUNTS,
+};
+
+static const char *const names[COUNTS] = {
+    [SYNCS] = "syncs",
+    [FILE_WRITES] = "file_writes",
+    [SOCKET_WRITES] = "socket_writes",
+    [READS] = "reads",
+    [POLLS] = "polls",
+    [WAKES] = "wakes",
+    [SIGNALS] = "signals",
+    [SLEEPS] = "sleeps",
+    [ALLOCATIONS] = "allocations",
+    [COPIED_BYTES] = "copied_bytes",
 };
 
 #define WAKE_FDS_MAX 1024
@@ -45,6 +65,18 @@ static atomic_bool wakes[WAKE_FDS_MAX]; /* is this descriptor an eventfd? */
 static void add(enum count which, uint64_t by)
 {
     atomic_fetch_add_explicit(&counts[which], by, memory_order_relaxed);
+}
+
+/* For a program that looks at what it and the processes it forked have done so far: a bench finds
+ * it by its name. */
+size_t counts_look(const char *const **name, uint64_t *out, size_t room);
+
+size_t counts_look(const char *const **name, uint64_t *out, size_t room)
+{
+    *name = names;
+    for (size_t i = 0; i < COUNTS && i < room; i++)
+        out[i] = atomic_load(&counts[i]);
+    return COUNTS;
 }
 
 __attribute__((constructor)) static void open_file(void)
@@ -89,6 +121,17 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
 {
     add(FILE_WRITES, 1);
     return syscall(SYS_pwritev, fd, parts, (long)count, (long)at, 0L);
+}
+
+/* The names that programs with large offsets asked for on narrow machines call on all of them. */
+ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t at)
+{
+    return pwrite(fd, bytes, len, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at)
+{
+    return pwritev(fd, parts, count, at);
 }
 
 ssize_t write(int fd, const void *bytes, size_t len)
@@ -167,6 +210,57 @@ int close(int fd)
 {
     if (fd >= 0 && fd < WAKE_FDS_MAX) atomic_store(&wakes[fd], false);
     return (int)syscall(SYS_close, fd);
+}
+
+/* ---- conditions --------------------------------------------------------------------------- */
+
+/* libc's own; there is an older kind under the same name, for programs of long ago. */
+static void *original(_Atomic(void *) *known, const char *name)
+{
+    void *at = atomic_load(known);
+    if (at != NULL) return at;
+    at = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2"); /* on machines that ever had two */
+    if (at == NULL) at = dlsym(RTLD_NEXT, name);
+    if (at == NULL) abort();
+    atomic_store(known, at);
+    return at;
+}
+
+int pthread_cond_signal(pthread_cond_t *condition)
+{
+    static _Atomic(void *) known;
+    int (*real)(pthread_cond_t *);
+    *(void **)&real = original(&known, "pthread_cond_signal");
+    add(SIGNALS, 1);
+    return real(condition);
+}
+
+int pthread_cond_broadcast(pthread_cond_t *condition)
+{
+    static _Atomic(void *) known;
+    int (*real)(pthread_cond_t *);
+    *(void **)&real = original(&known, "pthread_cond_broadcast");
+    add(SIGNALS, 1);
+    return real(condition);
+}
+
+int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+    static _Atomic(void *) known;
+    int (*real)(pthread_cond_t *, pthread_mutex_t *);
+    *(void **)&real = original(&known, "pthread_cond_wait");
+    add(SLEEPS, 1);
+    return real(condition, lock);
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *lock,
+                           const struct timespec *until)
+{
+    static _Atomic(void *) known;
+    int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    *(void **)&real = original(&known, "pthread_cond_timedwait");
+    add(SLEEPS, 1);
+    return real(condition, lock, until);
 }
 
 /* ---- memory ------------------------------------------------------------------------------- */
