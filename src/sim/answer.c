@@ -3,7 +3,8 @@
  *
  * DONE means committed, with the result of that position. A definite error (REFUSED, LOST) means
  * that it never happened and never will. A read returns what was committed and not yet replaced at
- * the moment it was asked, and never less than its own line has seen. Commands carry unique values
+ * the moment it was asked, and never less than its own line has seen; a quorum followed some leader
+ * after that moment, or nobody could know it. Commands carry unique values
  * and the order of commits is known, so this file performs the commands itself, in a few lines of
  * its own, and remembers for every value of every register and list from where to where it stood;
  * every answer can be looked up, no history is searched. */
@@ -222,11 +223,30 @@ static void read_done(struct checker *c, const struct checker_request *q, struct
     *q->floor = max_u64(*q->floor, span.at);
 }
 
+/* Somebody must have led after the read was asked: a quorum, itself included, answered it in a term
+ * of its own since then. It need not be one and the same term, since it may have been elected anew
+ * before the answer came here. [§6.4] */
+static void read_confirmed(struct checker *c, const struct checker_request *q)
+{
+    for (unsigned leader = 0; leader < c->node_count; leader++) {
+        unsigned followers = 0;
+        for (unsigned i = 0; i < c->node_count; i++) {
+            const struct said *said = &c->nodes[i].said[leader];
+            followers += i != leader && said->number > q->answers_at_call &&
+                         said->term < c->leader_room && c->leader_of[said->term] == leader + 1;
+        }
+        if (followers + 1 > c->node_count / 2) return;
+    }
+    checker_fail(c, RULE_N07,
+                 "a read of %u is answered; no leader was confirmed since it was asked", q->name);
+}
+
 void checker_answered(struct checker *c, const struct checker_request *q, enum kelp_outcome outcome,
                       struct kelp_pos pos, struct kelp_bytes result)
 {
     if (q->read) {
         if (outcome == KELP_DONE) read_done(c, q, result);
+        if (outcome == KELP_DONE && !q->unled) read_confirmed(c, q);
         return;
     }
     struct write_record *write = checker_write(c, q->value);

@@ -31,6 +31,11 @@ uint64_t checker_highest_term(const struct checker *c)
     return c->leader_highest;
 }
 
+uint64_t checker_answers(const struct checker *c)
+{
+    return c->answers;
+}
+
 /* ---- leaders ---- */
 
 static void leader_complete(struct checker *c, unsigned node, uint64_t term)
@@ -46,6 +51,19 @@ static void leader_complete(struct checker *c, unsigned node, uint64_t term)
                      node + 1, (ull)term, (ull)committed, (ull)c->commits[committed].term);
 }
 
+/* Whatever the candidate counted: a quorum must have sent it this very vote, in this very term. */
+static void leader_elected(struct checker *c, unsigned node, uint64_t term)
+{
+    unsigned votes = 0;
+    for (unsigned i = 0; i < c->node_count; i++) {
+        const struct checked_node *voter = &c->nodes[i];
+        votes += term < voter->vote_room && voter->votes[term] == node + 1;
+    }
+    if (votes <= c->node_count / 2)
+        checker_fail(c, RULE_N06, "node %u leads term %llu with %u votes of %u", node + 1,
+                     (ull)term, votes, c->node_count);
+}
+
 void checker_leads(struct checker *c, unsigned node, uint64_t term)
 {
     if (!checker_term_reserve(c, term)) return;
@@ -56,6 +74,7 @@ void checker_leads(struct checker *c, unsigned node, uint64_t term)
     c->leader_of[term] = node + 1;
     c->leader_count++;
     c->leader_highest = max_u64(c->leader_highest, term);
+    leader_elected(c, node, term);
     leader_complete(c, node, term);
 }
 

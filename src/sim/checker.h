@@ -59,6 +59,8 @@ enum checker_rule {
     X(N03, FramesWellFormed)                                                                       \
     X(N04, DamageRefused)                                                                          \
     X(N05, StopNamesThePlace)                                                                      \
+    X(N06, ElectedByQuorum)                                                                        \
+    X(N07, ReadConfirmed)                                                                          \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
@@ -142,6 +144,7 @@ uint64_t checker_commits_by_clients(const struct checker *c);        /* committe
 uint64_t checker_leaders(const struct checker *c);                   /* terms that had a leader */
 uint64_t checker_highest_term(const struct checker *c);              /* that had a leader */
 uint64_t checker_known_term(const struct checker *c, unsigned node); /* at most this one */
+uint64_t checker_answers(const struct checker *c); /* to appends and heartbeats, sent so far */
 
 /* ---- clients of the built-in machine: unique values ---- */
 
@@ -151,6 +154,8 @@ struct checker_request {
     uint64_t value; /* of a command */
     bool read;
     kelp_index commit_at_call; /* checker_commit() then */
+    uint64_t answers_at_call;  /* checker_answers() then */
+    bool unled;                /* a read that was served without a leader, on purpose */
     kelp_index *floor;         /* of the line: what its earlier requests saw; moved on */
 };
 

@@ -23,6 +23,11 @@ struct pending_save {
     size_t entries_begin; /* in pending_entries, counted from the first one ever */
 };
 
+/* The last answer that a node sent to another one: proof that it followed it then. */
+struct said {
+    uint64_t term, number;
+};
+
 struct checked_node {
     struct held_log memory; /* as its core has given it to be saved */
     struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
@@ -40,7 +45,8 @@ struct checked_node {
     size_t entry_count, entry_room;
     kelp_id *votes; /* by term: to whom a vote left this node, 0: nobody */
     size_t vote_room;
-    bool running; /* the view below is of this life of the node */
+    struct said said[CHECKER_NODES_MAX]; /* by slot of the other one */
+    bool running;                        /* the view below is of this life of the node */
     struct kelp_view view;
 };
 
@@ -80,6 +86,7 @@ struct checker {
     unsigned *leader_of; /* by term: slot + 1, 0: nobody */
     size_t leader_room;
     uint64_t leader_count, leader_highest;
+    uint64_t answers;          /* sent so far; each has its number */
     struct committed *commits; /* by index */
     size_t commit_room;
     kelp_index commit_max;

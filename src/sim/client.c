@@ -202,6 +202,8 @@ static void outcome_judge(struct world *w, struct outcome *o)
                                     .value = q->value,
                                     .read = q->read,
                                     .commit_at_call = q->commit_at_call,
+                                    .answers_at_call = q->answers_at_call,
+                                    .unled = w->options.broken == KELP_SIM_BREAK_STALE_READ,
                                     .floor = &c->floor};
     if (w->options.broken != KELP_SIM_BREAK_BLIND_READ)
         checker_answered(w->checker, &asked, o->outcome, o->pos, result);
@@ -399,6 +401,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     q->call = w->now;
     q->deadline = now + w->swarm.deadline;
     q->commit_at_call = checker_commit(w->checker);
+    q->answers_at_call = checker_answers(w->checker);
     w->report->requests++;
     asked_trace(w, c, q);
     q->place = (uint8_t)((c->first + c->count) % PIPELINE_MAX);

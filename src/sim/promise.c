@@ -263,7 +263,10 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
         if ((sent->flags & KELP_MF_GRANTED) != 0 && (sent->flags & KELP_MF_PRE_VOTE) == 0)
             vote_leaves(c, node, sent->vote_term, sent->to + 1);
         break;
-    case KELP_MSG_ANSWER: acknowledgement_leaves(c, node, sent); break;
+    case KELP_MSG_ANSWER:
+        c->nodes[node].said[sent->to] = (struct said){sent->term, ++c->answers};
+        acknowledgement_leaves(c, node, sent);
+        break;
     case KELP_MSG_VOTE:
     case KELP_MSG_APPEND:
     case KELP_MSG_HEARTBEAT: break;

@@ -190,6 +190,7 @@ struct request {
     uint64_t process;
     kelp_ns call, deadline;
     kelp_index commit_at_call;
+    uint64_t answers_at_call;
 };
 
 struct client {

@@ -23,6 +23,7 @@ static int set_up(void **state)
     struct kelp_save vote = {.flags = KELP_SAVE_VOTE, .number = 1, .term = {1}, .vote = 1};
     checker_saves(c, 0, &vote, NULL);
     checker_saved(c, 0, 1);
+    checker_own_vote(c, 0, 1);
     checker_leads(c, 0, 1);
     return 0;
 }

@@ -16,11 +16,13 @@
 
 static struct checker *c;
 static uint64_t save_number;
+static uint64_t answers_before; /* a read is asked when so many answers had left */
 
 static int set_up(void **state)
 {
     (void)state;
     save_number = 0;
+    answers_before = 0;
     c = checker_new(3);
     return c != NULL ? 0 : -1;
 }
@@ -81,12 +83,42 @@ static void shows(unsigned node, enum kelp_role role, uint64_t term, struct kelp
     checker_views(c, node, &v);
 }
 
+static void grants(unsigned node, unsigned to, uint64_t term)
+{
+    struct checker_sent sent = {.type = KELP_MSG_VOTE_ANSWER,
+                                .flags = KELP_MF_GRANTED,
+                                .to = to,
+                                .term = term,
+                                .vote_term = term};
+    checker_sends(c, node, &sent);
+}
+
+/* Two nodes save and send their votes for the first one. */
+static void promised(unsigned node, unsigned other, uint64_t term)
+{
+    votes(node, term, node + 1);
+    grants(node, node, term);
+    votes(other, term, node + 1);
+    grants(other, node, term);
+}
+
+static void elected(unsigned node, unsigned other, uint64_t term)
+{
+    promised(node, other, term);
+    checker_leads(c, node, term);
+}
+
+static void acknowledges(unsigned node, unsigned to, uint64_t term, kelp_index match)
+{
+    struct checker_sent sent = {.type = KELP_MSG_ANSWER, .to = to, .term = term, .match = match};
+    checker_sends(c, node, &sent);
+}
+
 /* Node 0 leads term 1; entries 1..last are on nodes 0 and 1, durably, and committed. */
 static void committed(kelp_index last)
 {
-    for (unsigned node = 0; node < 3; node++)
-        votes(node, 1, 1);
-    checker_leads(c, 0, 1);
+    votes(2, 1, 1);
+    elected(0, 1, 1);
     for (kelp_index i = 1; i <= last; i++) {
         holds(0, i, 1, 100 + i);
         holds(1, i, 1, 100 + i);
@@ -109,19 +141,22 @@ static void a_sound_history_is_silent(void **state)
 static void two_leaders_of_one_term_fire_I01(void **state)
 {
     (void)state;
-    checker_leads(c, 0, 5);
+    elected(0, 2, 5);
     checker_leads(c, 1, 5);
     FIRES("I01 ElectionSafety");
 }
 
-static void grants(unsigned node, unsigned to, uint64_t term)
+static void a_leader_with_half_of_the_votes_fires_N06(void **state) /* [§3.4] */
 {
-    struct checker_sent sent = {.type = KELP_MSG_VOTE_ANSWER,
-                                .flags = KELP_MF_GRANTED,
-                                .to = to,
-                                .term = term,
-                                .vote_term = term};
-    checker_sends(c, node, &sent);
+    (void)state;
+    votes(0, 3, 1);
+    grants(0, 0, 3);
+    votes(1, 2, 1);
+    grants(1, 0, 2); /* of another election */
+    votes(2, 3, 2);
+    grants(2, 1, 3); /* to somebody else */
+    checker_leads(c, 0, 3);
+    FIRES("N06 ElectedByQuorum");
 }
 
 static void two_votes_in_one_term_fire_I02(void **state)
@@ -184,8 +219,7 @@ static void an_entry_durable_before_its_term_fires_I05(void **state)
 static void a_leader_that_cuts_its_log_fires_I06(void **state)
 {
     (void)state;
-    votes(0, 1, 1);
-    checker_leads(c, 0, 1);
+    elected(0, 1, 1);
     holds(0, 1, 1, 0);
     holds(0, 2, 1, 0);
     shows(0, KELP_LEADER, 1, kelp_pos_of(2, 1), 0);
@@ -221,17 +255,15 @@ static void a_leader_without_a_committed_entry_fires_I08(void **state)
 {
     (void)state;
     committed(3);
-    votes(2, 2, 3);
-    checker_leads(c, 2, 2);
+    elected(2, 1, 2);
     FIRES("I08 LeaderCompleteness");
 }
 
 static void a_leader_of_an_older_term_may_lack_what_a_later_one_committed(void **state)
 {
     (void)state;
-    for (unsigned node = 0; node < 3; node++)
-        votes(node, 5, 1);
-    checker_leads(c, 0, 5);
+    promised(2, 1, 4);
+    elected(0, 1, 5);
     holds(0, 1, 5, 1);
     holds(1, 1, 5, 1);
     shows(0, KELP_LEADER, 5, kelp_pos_of(1, 5), 1);
@@ -286,9 +318,7 @@ static void applying_what_is_not_committed_fires_I11(void **state)
 static void a_commit_without_a_durable_quorum_fires_I12(void **state)
 {
     (void)state;
-    votes(0, 1, 1);
-    votes(1, 1, 1);
-    checker_leads(c, 0, 1);
+    elected(0, 1, 1);
     holds(0, 1, 1, 1);
     holds(0, 2, 1, 2);
     holds(1, 1, 1, 1);
@@ -300,10 +330,8 @@ static void a_commit_without_a_durable_quorum_fires_I12(void **state)
 static void a_commit_of_an_older_terms_entry_by_counting_fires_I13(void **state) /* [fig 3.7] */
 {
     (void)state;
-    for (unsigned node = 0; node < 3; node++)
-        votes(node, 4, 1);
-    checker_leads(c, 1, 2);
-    checker_leads(c, 0, 4);
+    elected(1, 0, 2);
+    elected(0, 1, 4);
     for (unsigned node = 0; node < 2; node++) {
         holds(node, 1, 1, 1);
         holds(node, 2, 2, 2);
@@ -320,12 +348,6 @@ static void a_follower_that_commits_first_fires_I13(void **state)
     holds(1, 3, 1, 103);
     shows(1, KELP_FOLLOWER, 1, kelp_pos_of(3, 1), 3);
     FIRES("I13 FollowerCommit");
-}
-
-static void acknowledges(unsigned node, unsigned to, uint64_t term, kelp_index match)
-{
-    struct checker_sent sent = {.type = KELP_MSG_ANSWER, .to = to, .term = term, .match = match};
-    checker_sends(c, node, &sent);
 }
 
 static void an_acknowledgement_before_the_disk_fires_I14(void **state)
@@ -345,9 +367,8 @@ static void an_acknowledgement_of_another_log_fires_I14(void **state)
     committed(2);
     votes(2, 1, 1);
     holds(2, 1, 1, 101);
-    votes(0, 3, 1);
     holds(2, 2, 1, 102);
-    checker_leads(c, 0, 3);
+    elected(0, 1, 3);
     holds(0, 3, 3, 5);
     shows(0, KELP_LEADER, 3, kelp_pos_of(3, 3), 2);
     votes(2, 3, 1);
@@ -532,8 +553,12 @@ static void answered(bool read, uint64_t value, kelp_index at_call, enum kelp_ou
 {
     uint8_t bytes[8];
     put_u64(bytes, result);
-    struct checker_request q = {
-        .name = 1, .value = value, .read = read, .commit_at_call = at_call, .floor = &line_floor};
+    struct checker_request q = {.name = 1,
+                                .value = value,
+                                .read = read,
+                                .commit_at_call = at_call,
+                                .answers_at_call = answers_before,
+                                .floor = &line_floor};
     checker_answered(c, &q, outcome, kelp_pos_of(index, 1), (struct kelp_bytes){bytes, 8});
 }
 
@@ -542,6 +567,7 @@ static void honest_answers_are_silent(void **state)
     (void)state;
     committed(3);
     line_floor = 0;
+    acknowledges(1, 0, 1, 3);
     answered(false, 101, 0, KELP_DONE, 1, 0);
     answered(false, 102, 0, KELP_DONE, 2, 101);
     answered(true, 0, 2, KELP_DONE, 3, 102);
@@ -549,6 +575,29 @@ static void honest_answers_are_silent(void **state)
     answered(false, 999, 3, KELP_REFUSED, 0, 0);
     answered(false, 998, 3, KELP_LOST, 2, 0);
     answered(false, 997, 3, KELP_UNKNOWN, 0, 0);
+    SILENT();
+}
+
+static void a_read_that_only_older_answers_confirm_fires_N07(void **state) /* [§6.4] */
+{
+    (void)state;
+    committed(3);
+    line_floor = 0;
+    acknowledges(1, 0, 1, 3);
+    answers_before = checker_answers(c);
+    acknowledges(1, 2, 1, 3); /* to somebody who does not lead */
+    answered(true, 0, 3, KELP_DONE, 3, 103);
+    FIRES("N07 ReadConfirmed");
+}
+
+static void a_read_that_a_quorum_confirmed_since_is_silent(void **state) /* [§6.4] */
+{
+    (void)state;
+    committed(3);
+    line_floor = 0;
+    answers_before = checker_answers(c);
+    acknowledges(1, 0, 1, 3);
+    answered(true, 0, 3, KELP_DONE, 3, 103);
     SILENT();
 }
 
@@ -643,6 +692,7 @@ static void a_line_that_goes_back_fires_S01(void **state)
 {
     (void)state;
     committed(3);
+    acknowledges(1, 0, 1, 3);
     line_floor = 0;
     answered(true, 0, 0, KELP_DONE, 3, 103);
     answered(true, 0, 0, KELP_DONE, 2, 102);
@@ -661,7 +711,7 @@ static void two_states_at_one_index_fire_I28(void **state)
 static void the_first_violation_stays(void **state)
 {
     (void)state;
-    checker_leads(c, 0, 5);
+    elected(0, 2, 5);
     checker_leads(c, 1, 5);
     checker_applied(c, 0, 9, 0, 0);
     FIRES("I01 ElectionSafety");
@@ -674,6 +724,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RULE_TEST(a_sound_history_is_silent),
         RULE_TEST(two_leaders_of_one_term_fire_I01),
+        RULE_TEST(a_leader_with_half_of_the_votes_fires_N06),
         RULE_TEST(two_votes_in_one_term_fire_I02),
         RULE_TEST(a_vote_that_leaves_before_it_is_durable_fires_I03),
         RULE_TEST(a_pre_vote_may_leave_without_a_save),
@@ -710,6 +761,8 @@ int main(void)
         RULE_TEST(compacting_what_a_member_lacks_fires_I16),
         RULE_TEST(a_match_that_the_peer_does_not_have_fires_I17),
         RULE_TEST(honest_answers_are_silent),
+        RULE_TEST(a_read_that_only_older_answers_confirm_fires_N07),
+        RULE_TEST(a_read_that_a_quorum_confirmed_since_is_silent),
         RULE_TEST(a_read_of_a_replaced_value_fires_I22),
         RULE_TEST(a_read_of_nothing_after_a_write_fires_I22),
         RULE_TEST(a_read_of_an_uncommitted_value_fires_I24),
