@@ -67,6 +67,16 @@ def test_mistakes_get_one_line_and_status_2(program, words, expected):
     assert not said.stdout
 
 
+@pytest.mark.parametrize("words", [["--version"], ["sim", "run", "--hurt", "1"],
+                                   ["sim", "check", "-"]])
+def test_output_that_is_lost_is_a_failure(program, words):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        said = subprocess.run([program, *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                              stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert said.returncode == 1
+    assert one_line(said.stderr) and "not written" in said.stderr, said.stderr
+
+
 def test_a_directory_of_something_else_is_not_called_damaged(program, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     said = run(program, "log", "dump", str(tmp_path))
