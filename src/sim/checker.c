@@ -235,6 +235,14 @@ void checker_views(struct checker *c, unsigned node, const struct kelp_view *vie
     n->running = true;
 }
 
+void checker_keeps(struct checker *c, unsigned node, kelp_index index)
+{
+    kelp_index durable = c->nodes[node].durable.last;
+    if (index > durable)
+        checker_fail(c, RULE_N08, "node %u applied %llu to what it keeps; durable is %llu",
+                     node + 1, (ull)index, (ull)durable);
+}
+
 void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_t chain,
                      uint64_t state)
 {

@@ -61,6 +61,7 @@ enum checker_rule {
     X(N05, StopNamesThePlace)                                                                      \
     X(N06, ElectedByQuorum)                                                                        \
     X(N07, ReadConfirmed)                                                                          \
+    X(N08, AppliedDurable)                                                                         \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
@@ -133,6 +134,9 @@ void checker_ahead(struct checker *c, unsigned node, kelp_index first,
                    const struct checker_entry *entries, size_t count);
 /* The state of a node after an event. */
 void checker_views(struct checker *c, unsigned node, const struct kelp_view *view);
+/* A node whose state machine keeps its own data applied entries up to index: a crash must not leave
+ * it ahead of its log. */
+void checker_keeps(struct checker *c, unsigned node, kelp_index index);
 /* A node stands at index with these hashes. */
 void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_t chain,
                      uint64_t state);

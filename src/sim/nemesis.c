@@ -81,6 +81,44 @@ static void pause_inside(struct world *w, struct node *n)
     w->report->pauses++;
 }
 
+/* A power cut soon after a start finds what the dead process had written and not synced. */
+static void crash_inside(struct world *w, struct node *n)
+{
+    struct draw *draw = nemesis_draw(w);
+    struct death death = {.wanted = true};
+    death.power = draw_chance(draw, 1, 2);
+    death.voting = draw_chance(draw, 1, 2);
+    death.back = draw_between(draw, 1, 1000) * MS;
+    if (draw_chance(draw, 1, 2)) death.cut_after = draw_between(draw, 1, 100) * MS;
+    if (n->state == NODE_UP) n->death = death;
+}
+
+void nemesis_dies_inside(struct node *n)
+{
+    struct world *w = n->world;
+    n->death.wanted = false;
+    w->report->crashes++;
+    w->report->save_crashes++;
+    w->report->power_cuts += n->death.power;
+    node_crash(n, n->death.power ? SIM_CRASH_POWER : SIM_CRASH_PROCESS, n->death.back);
+}
+
+void nemesis_node_started(struct node *n)
+{
+    kelp_ns after = n->death.wanted ? 0 : n->death.cut_after;
+    n->death = (struct death){.back = n->death.back};
+    if (after != 0)
+        nemesis_mend_later(n->world, n->world->now + after, MEND_POWER, n->slot, n->life);
+}
+
+static void power_goes(struct node *n)
+{
+    struct world *w = n->world;
+    w->report->crashes++;
+    w->report->power_cuts++;
+    node_crash(n, SIM_CRASH_POWER, n->death.back);
+}
+
 static void stop_node(struct world *w)
 {
     struct node *n = nemesis_node(w);
@@ -159,6 +197,7 @@ static void fault_happens(struct world *w, enum sim_fault fault)
     case FAULT_POWER_ALL: power_all(w); return;
     case FAULT_PAUSE: pause_node(w, nemesis_node(w)); return;
     case FAULT_PAUSE_INSIDE: pause_inside(w, nemesis_node(w)); return;
+    case FAULT_CRASH_INSIDE: crash_inside(w, nemesis_node(w)); return;
     case FAULT_STOP: stop_node(w); return;
     case FAULT_SUSPEND: {
         struct node *n = nemesis_node(w);
@@ -233,6 +272,10 @@ void nemesis_mend(struct world *w, uint64_t what, unsigned node)
         node_clock_set(n, 0, n->clock_goes);
         break;
     case MEND_ROOM: atlas_room_back(n); break;
+    case MEND_POWER:
+        if (number != n->life) return;
+        power_goes(n);
+        break;
     }
     world_trace(w, EVENT_MEND, node, what);
 }

@@ -275,6 +275,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->core.election_max = w->swarm.election_max;
     o->core.limits = w->swarm.limits;
     o->core.off = w->swarm.off;
+    o->core.apply_durable_only = w->swarm.apply_durable_only;
     o->core.trailing_entries = w->swarm.trailing_entries;
     o->cluster = found->identity.cluster;
     o->epoch = found->identity.epoch;
@@ -462,6 +463,7 @@ void node_start(struct node *n)
     n->stall = 0;
     driver_hello(n->driver, &n->hello);
     net_node_starts(n);
+    nemesis_node_started(n);
     saver_work(n);
     node_run(n);
 }

@@ -292,8 +292,24 @@ void saver_looks(struct node *n, uint64_t life)
     node_run(n);
 }
 
+static bool dies_inside(const struct node *n)
+{
+    if (!n->death.wanted || n->world->healing || n->state != NODE_UP || n->job_work) return false;
+    bool votes = false;
+    for (size_t i = 0; i < n->job_batch; i++) {
+        const struct job *job = &n->jobs[(n->job_first + i) % n->job_room];
+        if (job->kind != JOB_SAVE) return false;
+        votes = votes || (job->save.flags & KELP_SAVE_VOTE) != 0;
+    }
+    return votes || !n->death.voting;
+}
+
 void saver_job_ends(struct node *n)
 {
+    if (dies_inside(n)) {
+        nemesis_dies_inside(n);
+        return;
+    }
     struct kelp_fault fault = {0};
     struct read_result read = {0};
     bool work = n->job_work;

@@ -17,6 +17,7 @@ static void draw_timers(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 8)) s->off |= KELP_CHECK_QUORUM;
     if (draw_chance(draw, 1, 16)) s->off |= KELP_PRE_VOTE;
     if (draw_chance(draw, 1, 16)) s->off |= KELP_STICKINESS;
+    s->apply_durable_only = draw_chance(draw, 1, 4);
     if (draw_chance(draw, 1, 3)) s->apply_range = draw_between(draw, 1, 50) * MS;
 }
 
@@ -145,15 +146,16 @@ static void draw_mild(struct swarm *s, struct draw *draw)
 static void draw_faults(struct swarm *s, struct draw *draw)
 {
     static const uint32_t weights[FAULT_COUNT] = {
-        [FAULT_NONE] = 1,      [FAULT_KILL] = 10,        [FAULT_POWER] = 10,
-        [FAULT_POWER_ALL] = 1, [FAULT_PAUSE] = 8,        [FAULT_HALVES] = 5,
-        [FAULT_ISOLATE] = 6,   [FAULT_ONE_WAY] = 6,      [FAULT_BRIDGE] = 3,
-        [FAULT_FLAP] = 3,      [FAULT_CUT] = 6,          [FAULT_STALL] = 6,
-        [FAULT_STORM] = 4,     [FAULT_STRANGER] = 3,     [FAULT_STOP] = 3,
-        [FAULT_THREE] = 2,     [FAULT_RING] = 2,         [FAULT_CHAIN] = 2,
-        [FAULT_STAR] = 2,      [FAULT_CLOG] = 5,         [FAULT_SWIZZLE] = 3,
-        [FAULT_SUSPEND] = 2,   [FAULT_PAUSE_INSIDE] = 4, [FAULT_CLOCK_JUMP] = 2,
-        [FAULT_SLOW] = 2,      [FAULT_CLOCK_STOP] = 2,   [FAULT_ROT_MILD] = 4,
+        [FAULT_NONE] = 1,         [FAULT_KILL] = 10,        [FAULT_POWER] = 10,
+        [FAULT_POWER_ALL] = 1,    [FAULT_PAUSE] = 8,        [FAULT_HALVES] = 5,
+        [FAULT_ISOLATE] = 6,      [FAULT_ONE_WAY] = 6,      [FAULT_BRIDGE] = 3,
+        [FAULT_FLAP] = 3,         [FAULT_CUT] = 6,          [FAULT_STALL] = 6,
+        [FAULT_STORM] = 4,        [FAULT_STRANGER] = 3,     [FAULT_STOP] = 3,
+        [FAULT_THREE] = 2,        [FAULT_RING] = 2,         [FAULT_CHAIN] = 2,
+        [FAULT_STAR] = 2,         [FAULT_CLOG] = 5,         [FAULT_SWIZZLE] = 3,
+        [FAULT_SUSPEND] = 2,      [FAULT_PAUSE_INSIDE] = 4, [FAULT_CLOCK_JUMP] = 2,
+        [FAULT_SLOW] = 2,         [FAULT_CLOCK_STOP] = 2,   [FAULT_ROT_MILD] = 4,
+        [FAULT_CRASH_INSIDE] = 8,
     };
     /* These may take a node away, so few runs have them: in how many of 16, and how often. */
     static const uint8_t grave[][3] = {
@@ -208,13 +210,13 @@ void swarm_calm(struct swarm *s)
 const char *sim_fault_name(enum sim_fault fault)
 {
     static const char *const names[FAULT_COUNT] = {
-        "none",       "kill",     "power",   "power-all",    "pause",       "halves",
-        "isolate",    "one-way",  "bridge",  "flap",         "cut",         "stall",
-        "storm",      "stranger", "stop",    "three",        "ring",        "chain",
-        "star",       "clog",     "swizzle", "pause-inside", "suspend",     "clock-jump",
-        "clock-stop", "slow",     "hang",    "rot-mild",     "sync-fails",  "write-fails",
-        "read-fails", "full",     "rot",     "lost-write",   "stray-write", "stray-read",
-        "wipe",
+        "none",        "kill",       "power",   "power-all",    "pause",      "halves",
+        "isolate",     "one-way",    "bridge",  "flap",         "cut",        "stall",
+        "storm",       "stranger",   "stop",    "three",        "ring",       "chain",
+        "star",        "clog",       "swizzle", "pause-inside", "suspend",    "clock-jump",
+        "clock-stop",  "slow",       "hang",    "crash-inside", "rot-mild",   "sync-fails",
+        "write-fails", "read-fails", "full",    "rot",          "lost-write", "stray-write",
+        "stray-read",  "wipe",
     };
     return fault < FAULT_COUNT ? names[fault] : "?";
 }

@@ -40,6 +40,7 @@ enum sim_fault {
     FAULT_CLOCK_STOP,   /* a clock stands still for a while */
     FAULT_SLOW,         /* a disk is slow for a while */
     FAULT_HANG,         /* a sync never returns */
+    FAULT_CRASH_INSIDE, /* a node dies in the middle of a save, perhaps again soon after */
     FAULT_ROT_MILD,     /* rot where a node must not mind */
     FAULT_SYNC_FAILS,   /* from here on only what the atlas allows: see atlas.c */
     FAULT_WRITE_FAILS,
@@ -61,9 +62,10 @@ struct swarm {
     uint64_t trailing_entries, snapshot_every;
     uint64_t segment_bytes, zero_piece_bytes;
     uint32_t spares;
-    uint32_t clock_drift; /* at most so many thousandths */
-    uint32_t off;         /* enum kelp_protection bits: what is safe without them must stay so */
-    kelp_ns apply_range;  /* a batch takes up to so long to apply; 0: it is applied in the call */
+    uint32_t clock_drift;    /* at most so many thousandths */
+    uint32_t off;            /* enum kelp_protection bits: what is safe without them must stay so */
+    bool apply_durable_only; /* as for a machine that keeps its own data */
+    kelp_ns apply_range; /* a batch takes up to so long to apply; 0: it is applied in the call */
     /* network: one-way delay, and how many frames in 65536 */
     kelp_ns delay_min, delay_range, delay_late;
     uint32_t lost, repeated, replayed, damaged, late;

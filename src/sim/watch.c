@@ -247,6 +247,7 @@ void watch_node(struct node *n)
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
     checker_views(w->checker, n->slot, &view);
     if (checker_failed(w->checker)) return;
+    if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),
                     rsm_state_hash(n->rsm));
 }

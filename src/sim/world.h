@@ -45,8 +45,8 @@ enum event_kind {
     EVENT_APPLIED    /* node: its state machine is done with a batch (traced only) */
 };
 
-enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM };
-#define MEND_BITS 2u
+enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM, MEND_POWER };
+#define MEND_BITS 3u
 
 /* ---- network ---- */
 
@@ -130,6 +130,15 @@ struct batch {
 
 struct world;
 
+/* How a node dies in the middle of a save. */
+struct death {
+    bool wanted;
+    bool power;        /* and what its disk was told and did not keep is lost */
+    bool voting;       /* only a save of a term or a vote will do */
+    kelp_ns back;      /* so long is it down */
+    kelp_ns cut_after; /* its next start: so long later the power goes; 0: it does not */
+};
+
 /* What was done to a node that explains a fault or a refusal. */
 struct harm {
     bool rotten;  /* its disk holds other bytes than it wrote: it may stop at any time for good */
@@ -153,6 +162,7 @@ struct node {
     kelp_ns wake, job_end, apply_end, paused_until, started, opens_at;
     kelp_ns pause_inside; /* it will stand still so long in the middle of its next run */
     kelp_ns frozen_until; /* its clock; 0: it goes */
+    struct death death;
     /* parts */
     struct sim_disk *disk;
     struct store *store;
@@ -370,6 +380,11 @@ kelp_ns nemesis_while(struct world *w); /* a drawn time */
 struct node *nemesis_node(struct world *w);
 void nemesis_mend_later(struct world *w, kelp_ns at, enum mend what, unsigned node,
                         uint64_t number);
+
+/* What a node that has just started still has before it. */
+void nemesis_node_started(struct node *n);
+/* Its save would be done now: it dies in the middle of it instead. */
+void nemesis_dies_inside(struct node *n);
 
 /* partition.c */
 void partition_happens(struct world *w, enum sim_fault fault);

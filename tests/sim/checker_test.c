@@ -544,6 +544,18 @@ static void a_match_that_the_peer_does_not_have_fires_I17(void **state)
     FIRES("I17 MatchSound");
 }
 
+static void a_machine_that_is_ahead_of_its_disk_fires_N08(void **state)
+{
+    (void)state;
+    committed(3);
+    holds(2, 1, 1, 101);
+    checker_keeps(c, 0, 3);
+    checker_keeps(c, 2, 1);
+    SILENT();
+    checker_keeps(c, 2, 2);
+    FIRES("N08 AppliedDurable");
+}
+
 /* ---- clients ---- */
 
 static kelp_index line_floor;
@@ -761,6 +773,7 @@ int main(void)
         RULE_TEST(compacting_what_a_member_lacks_fires_I16),
         RULE_TEST(a_match_that_the_peer_does_not_have_fires_I17),
         RULE_TEST(honest_answers_are_silent),
+        RULE_TEST(a_machine_that_is_ahead_of_its_disk_fires_N08),
         RULE_TEST(a_read_that_only_older_answers_confirm_fires_N07),
         RULE_TEST(a_read_that_a_quorum_confirmed_since_is_silent),
         RULE_TEST(a_read_of_a_replaced_value_fires_I22),

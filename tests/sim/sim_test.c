@@ -250,6 +250,19 @@ static void disks_are_harmed_and_nodes_stop_for_it(void **state)
     assert_true(harms > 60 && halts > 3);
 }
 
+static void nodes_die_in_the_middle_of_saves(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(30 * SECOND);
+    uint64_t inside = 0;
+    for (uint64_t seed = 600; seed < 620; seed++) {
+        demand(kelp_sim_run(seed, &o, &report), &report);
+        assert_true(report.save_crashes <= report.crashes);
+        inside += report.save_crashes;
+    }
+    assert_true(inside > 20);
+}
+
 /* ---- one's own machine and workload: a counter ---- */
 
 struct counter {
@@ -620,6 +633,7 @@ int main(void)
         cmocka_unit_test(leaders_that_come_and_go_are_caught),
         cmocka_unit_test(the_core_is_sometimes_a_part_and_always_lives),
         cmocka_unit_test(disks_are_harmed_and_nodes_stop_for_it),
+        cmocka_unit_test(nodes_die_in_the_middle_of_saves),
         cmocka_unit_test(ones_own_machine_is_run_and_judged),
         cmocka_unit_test(a_machine_that_answers_like_its_model_passes),
         cmocka_unit_test(a_machine_that_answers_unlike_its_model_fails),
