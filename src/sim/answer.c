@@ -230,11 +230,8 @@ static void read_confirmed(struct checker *c, const struct checker_request *q)
 {
     for (unsigned leader = 0; leader < c->node_count; leader++) {
         unsigned followers = 0;
-        for (unsigned i = 0; i < c->node_count; i++) {
-            const struct said *said = &c->nodes[i].said[leader];
-            followers += i != leader && said->number > q->answers_at_call &&
-                         said->term < c->leader_room && c->leader_of[said->term] == leader + 1;
-        }
+        for (unsigned i = 0; i < c->node_count; i++)
+            followers += i != leader && c->nodes[i].followed[leader] > q->answers_at_call;
         if (followers + 1 > c->node_count / 2) return;
     }
     checker_fail(c, RULE_N07,

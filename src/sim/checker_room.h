@@ -23,11 +23,6 @@ struct pending_save {
     size_t entries_begin; /* in pending_entries, counted from the first one ever */
 };
 
-/* The last answer that a node sent to another one: proof that it followed it then. */
-struct said {
-    uint64_t term, number;
-};
-
 struct checked_node {
     struct held_log memory; /* as its core has given it to be saved */
     struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
@@ -45,8 +40,9 @@ struct checked_node {
     size_t entry_count, entry_room;
     kelp_id *votes; /* by term: to whom a vote left this node, 0: nobody */
     size_t vote_room;
-    struct said said[CHECKER_NODES_MAX]; /* by slot of the other one */
-    bool running;                        /* the view below is of this life of the node */
+    /* By slot: the last answer to that node as the leader of its term; it was followed then. */
+    uint64_t followed[CHECKER_NODES_MAX];
+    bool running; /* the view below is of this life of the node */
     struct kelp_view view;
 };
 

@@ -264,7 +264,9 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
             vote_leaves(c, node, sent->vote_term, sent->to + 1);
         break;
     case KELP_MSG_ANSWER:
-        c->nodes[node].said[sent->to] = (struct said){sent->term, ++c->answers};
+        c->answers++;
+        if (sent->term < c->leader_room && c->leader_of[sent->term] == sent->to + 1)
+            c->nodes[node].followed[sent->to] = c->answers;
         acknowledgement_leaves(c, node, sent);
         break;
     case KELP_MSG_VOTE:

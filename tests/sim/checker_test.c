@@ -609,6 +609,8 @@ static void a_read_that_a_quorum_confirmed_since_is_silent(void **state) /* [§6
     line_floor = 0;
     answers_before = checker_answers(c);
     acknowledges(1, 0, 1, 3);
+    votes(1, 2, 0);
+    acknowledges(1, 0, 2, 0); /* a late message is told of a newer term */
     answered(true, 0, 3, KELP_DONE, 3, 103);
     SILENT();
 }
