@@ -9,7 +9,7 @@ front of its first "---" say which one, where the rule is from, and what must no
     source: [§4.2.1]
     caught-by: tests/scenario/elect/a_learner_does_not_stand.txt
 
-caught-by is one of
+A line "no-run:" says why no simulated run can notice it, if none can. caught-by is one of
     tests/ROOM/FILE_test.c TEST     that test fails
     tests/scenario/TOPIC/FILE.txt   that scenario fails
     sim N seeds INVARIANT           one of the seeds 1..N breaks it; "assertion": a node stops

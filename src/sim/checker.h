@@ -87,6 +87,7 @@ struct checker_sent {
     uint8_t type, flags;
     unsigned to;        /* slot */
     uint64_t term;      /* of the message */
+    uint64_t round;     /* of reads: asked by a leader, repeated by an answer */
     uint64_t vote_term; /* VOTE, VOTE_ANSWER */
     kelp_index match;   /* ANSWER */
 };
@@ -96,6 +97,7 @@ struct checker_recovered {
     kelp_id vote;
     struct kelp_pos base;
     kelp_index last, commit, everyone, snapshot;
+    uint64_t start_count;                /* raised by this start */
     const struct checker_entry *entries; /* base.index+1..last */
     bool rotten; /* its disk was harmed: it must not have started with less */
 };

@@ -23,6 +23,11 @@ struct pending_save {
     size_t entries_begin; /* in pending_entries, counted from the first one ever */
 };
 
+/* The last round of reads that a leader asked a node for, and in which term. */
+struct asked {
+    uint64_t term, round;
+};
+
 struct checked_node {
     struct held_log memory; /* as its core has given it to be saved */
     struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
@@ -42,6 +47,8 @@ struct checked_node {
     size_t vote_room;
     /* By slot: the last answer to that node as the leader of its term; it was followed then. */
     uint64_t followed[CHECKER_NODES_MAX];
+    struct asked asked[CHECKER_NODES_MAX]; /* by slot of the one asked */
+    uint64_t start_count;
     bool running; /* the view below is of this life of the node */
     struct kelp_view view;
 };

@@ -252,6 +252,29 @@ static void acknowledgement_leaves(struct checker *c, unsigned node,
                      sent->to + 1);
 }
 
+static void round_leaves(struct checker *c, unsigned node, const struct checker_sent *sent)
+{
+    struct asked *asked = &c->nodes[node].asked[sent->to];
+    if (sent->term > asked->term) *asked = (struct asked){.term = sent->term};
+    if (sent->term == asked->term) asked->round = max_u64(asked->round, sent->round);
+}
+
+/* Whoever answers the leader of its term follows it now, and repeats no round it was not asked
+ * for: one of an earlier leadership would confirm reads before they were made. [§6.4] */
+static void answer_leaves(struct checker *c, unsigned node, const struct checker_sent *sent)
+{
+    const struct asked *asked = &c->nodes[sent->to].asked[node];
+    c->answers++;
+    if (sent->term >= c->leader_room || c->leader_of[sent->term] != sent->to + 1) return;
+    c->nodes[node].followed[sent->to] = c->answers;
+    uint64_t round = sent->term > asked->term ? 0 : asked->round;
+    if (sent->term >= asked->term && sent->round > round)
+        checker_fail(c, RULE_N07,
+                     "node %u repeats round %llu to the leader of term %llu, node %u, "
+                     "which asked for %llu",
+                     node + 1, (ull)sent->round, (ull)sent->term, sent->to + 1, (ull)round);
+}
+
 void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent)
 {
     const struct checked_node *n = &c->nodes[node];
@@ -264,14 +287,12 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
             vote_leaves(c, node, sent->vote_term, sent->to + 1);
         break;
     case KELP_MSG_ANSWER:
-        c->answers++;
-        if (sent->term < c->leader_room && c->leader_of[sent->term] == sent->to + 1)
-            c->nodes[node].followed[sent->to] = c->answers;
+        answer_leaves(c, node, sent);
         acknowledgement_leaves(c, node, sent);
         break;
-    case KELP_MSG_VOTE:
     case KELP_MSG_APPEND:
-    case KELP_MSG_HEARTBEAT: break;
+    case KELP_MSG_HEARTBEAT: round_leaves(c, node, sent); break;
+    case KELP_MSG_VOTE: break;
     }
 }
 
@@ -412,6 +433,11 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
     if (log->held[log->last].term > found->term)
         checker_fail(c, RULE_I05, "node %u recovers %llu@%llu with term %llu", node + 1,
                      (ull)log->last, (ull)log->held[log->last].term, (ull)found->term);
+    /* Forwards of two starts under one count could not be told apart. */
+    if (found->start_count <= n->start_count && !found->rotten)
+        checker_fail(c, RULE_I33, "node %u starts with start count %llu; it had %llu before",
+                     node + 1, (ull)found->start_count, (ull)n->start_count);
+    n->start_count = found->start_count;
     recovered_positions(c, node, found);
     n->term = found->term;
     n->vote = found->vote;

@@ -80,6 +80,7 @@ void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_
 #define BODY_TYPE      2u
 #define BODY_FLAGS     3u
 #define BODY_TERM      24u
+#define BODY_ROUND     48u
 #define BODY_VOTE_TERM 56u
 #define BODY_MATCH     56u
 #define BODY_FIXED_MIN 72u
@@ -98,6 +99,7 @@ void watch_frame(struct node *n, unsigned to, const struct packet *p)
         .flags = body[BODY_FLAGS],
         .to = to,
         .term = load_u64(body + BODY_TERM),
+        .round = load_u64(body + BODY_ROUND),
         .vote_term = load_u64(body + BODY_VOTE_TERM),
         .match = load_u64(body + BODY_MATCH),
     };
@@ -177,6 +179,7 @@ bool watch_recovery(struct node *n, struct kelp_fault *fault)
             .commit = found->commit,
             .everyone = found->everyone,
             .snapshot = found->snapshot.pos.index,
+            .start_count = found->start_count,
             .entries = entries,
             .rotten = n->harm.rotten || n->harm.failing,
         };

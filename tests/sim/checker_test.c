@@ -378,6 +378,7 @@ static void an_acknowledgement_of_another_log_fires_I14(void **state)
 }
 
 static bool rotten; /* the disk of the node that recovers was harmed */
+static uint64_t starts;
 
 static void recovers(unsigned node, uint64_t term, kelp_id vote, kelp_index last, kelp_index commit)
 {
@@ -388,6 +389,7 @@ static void recovers(unsigned node, uint64_t term, kelp_id vote, kelp_index last
                                       .vote = vote,
                                       .last = last,
                                       .commit = commit,
+                                      .start_count = ++starts,
                                       .entries = entries,
                                       .rotten = rotten};
     checker_crashed(c, node);
