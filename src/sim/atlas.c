@@ -71,9 +71,20 @@ static void harm_noted(struct node *n, const struct sim_disk_hit *hit)
     trace_words(w, KELP_SIM_FAULT, n->slot, line);
 }
 
+/* The node itself, or the next one that may be harmed. */
+static struct node *next_frail(struct node *n)
+{
+    struct world *w = n->world;
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct node *next = &w->nodes[(n->slot + i) % w->node_count];
+        if (may_harm(next) && next->state != NODE_GONE) return next;
+    }
+    return n;
+}
+
 static void rot(struct world *w, bool mild)
 {
-    struct node *n = nemesis_node(w);
+    struct node *n = mild ? nemesis_node(w) : next_frail(nemesis_node(w));
     struct sim_disk_aim aim = aim_draw(w);
     struct sim_disk_hit hit;
     bool at_rest = draw_chance(nemesis_draw(w), 1, 2);
@@ -119,8 +130,9 @@ static void call_fails(struct world *w, enum sim_fault fault)
 static void disk_fills(struct world *w)
 {
     struct node *n = nemesis_node(w);
-    uint64_t left = draw_below(nemesis_draw(w), SPARE_ROOM);
-    kelp_ns until = w->now + nemesis_while(w);
+    bool last = draw_chance(nemesis_draw(w), 1, 2); /* not enough for another segment */
+    uint64_t left = draw_below(nemesis_draw(w), last ? w->swarm.segment_bytes / 4 : SPARE_ROOM);
+    kelp_ns until = w->now + nemesis_while(w) * (last ? 2 : 1);
     if (!runs(n)) return;
     n->harm.full = true;
     w->report->disk_harms++;

@@ -149,6 +149,15 @@ static bool disk_alive(struct sim_disk *d)
     return true;
 }
 
+/* Every sync passes here: all before it was written, and nothing of it need stay. */
+static bool disk_alive_to_sync(struct sim_disk *d)
+{
+    if (d->dies_at_sync > 0 && --d->dies_at_sync == 0) d->budget = 0;
+    if (!disk_alive(d)) return false;
+    d->stats.syncs++;
+    return true;
+}
+
 static enum kelp_error file_attach(struct sim_disk *d, const char *path, struct image *image,
                                    struct file **out, struct kelp_fault *fault)
 {
@@ -286,8 +295,7 @@ static enum kelp_error disk_write(void *state, struct file *file, uint64_t offse
 static enum kelp_error disk_sync(void *state, struct file *file, struct kelp_fault *fault)
 {
     struct sim_disk *d = state;
-    if (!disk_alive(d)) return disk_dead_error(fault, file->path);
-    d->stats.syncs++;
+    if (!disk_alive_to_sync(d)) return disk_dead_error(fault, file->path);
     if (d->fail_sync) {
         d->fail_sync = false;
         d->stats.failed_syncs++;
@@ -347,8 +355,7 @@ static enum kelp_error disk_make_dir(void *state, const char *path, struct kelp_
 static enum kelp_error disk_sync_dir(void *state, const char *path, struct kelp_fault *fault)
 {
     struct sim_disk *d = state;
-    if (!disk_alive(d)) return disk_dead_error(fault, path);
-    d->stats.syncs++;
+    if (!disk_alive_to_sync(d)) return disk_dead_error(fault, path);
     size_t kept = 0;
     for (size_t i = 0; i < d->change_count; i++) {
         struct change *c = &d->changes[i];
@@ -475,6 +482,11 @@ void sim_disk_budget(struct sim_disk *d, uint64_t operations)
     d->budget = operations;
 }
 
+void sim_disk_dies_at_sync(struct sim_disk *d, uint64_t n)
+{
+    d->dies_at_sync = n;
+}
+
 bool sim_disk_dead(const struct sim_disk *d)
 {
     return d->budget == 0;
@@ -514,6 +526,7 @@ void sim_disk_crash(struct sim_disk *d, enum sim_disk_crash crash)
     disk_stray_ends(d);
     if (crash == SIM_CRASH_POWER) disk_power_cut(d);
     d->budget = UINT64_MAX;
+    d->dies_at_sync = 0;
     sim_disk_behave(d);
 }
 

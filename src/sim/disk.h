@@ -34,7 +34,10 @@ struct disk sim_disk_port(struct sim_disk *d);
 /* sim_disk_budget - after so many more changing operations every call fails with KELP_E_IO: the
  * node died in the middle. UINT64_MAX: no limit. */
 void sim_disk_budget(struct sim_disk *d, uint64_t operations);
-/* sim_disk_dead - the budget was used up. */
+/* sim_disk_dies_at_sync - the node dies when it asks for its n-th sync from now: what it wrote
+ * before is in the page cache only. 0: it does not. */
+void sim_disk_dies_at_sync(struct sim_disk *d, uint64_t n);
+/* sim_disk_dead - the node died: the budget was used up, or that sync came. */
 bool sim_disk_dead(const struct sim_disk *d);
 
 /* sim_disk_crash - the process or the power is gone: open files and locks are gone, the budget is

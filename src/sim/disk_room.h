@@ -29,6 +29,7 @@ struct table {
 struct sim_disk {
     struct prng prng;
     uint64_t capacity, budget;
+    uint64_t dies_at_sync; /* counted down; it dies when none is left; 0: at none */
     uint32_t tear_bytes;
     bool garbled, names_loose; /* what a power cut may do beyond tearing and keeping order */
     bool fail_sync, fail_write, fail_read, misread;

@@ -77,7 +77,7 @@ static struct name *file_aimed(struct sim_disk *d, const struct sim_disk_aim *ai
         count += d->seen.names[i].image != NULL &&
                  path_of_part(d->seen.names[i].path, aim->part, aim->mild);
     if (count == 0) return NULL;
-    pick = aim->file % count;
+    pick = aim->file / 2 % count;
     for (size_t i = 0;; i++) {
         struct name *n = &d->seen.names[i];
         if (n->image != NULL && path_of_part(n->path, aim->part, aim->mild) && pick-- == 0)
@@ -136,11 +136,27 @@ static void hit_set(struct sim_disk_hit *hit, const struct name *n, uint64_t off
     hit->offset = offset;
 }
 
+/* The file that is written to: the last segment, or the one that was aimed at. */
+static struct name *file_written(struct sim_disk *d, const struct sim_disk_aim *aim)
+{
+    struct name *last = NULL;
+    if (aim->part != SIM_PART_LOG) return file_aimed(d, aim);
+    for (size_t i = 0; i < d->seen.count; i++) {
+        struct name *n = &d->seen.names[i];
+        if (n->image == NULL || !path_starts(n->path, "log/") || !path_ends(n->path, ".seg"))
+            continue;
+        if (last == NULL || strcmp(n->path, last->path) > 0) last = n;
+    }
+    return last;
+}
+
 /* ---- rot ------------------------------------------------------------------------------------- */
 
 bool sim_disk_rot(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim_disk_hit *hit)
 {
-    struct name *n = file_aimed(d, aim);
+    /* The last segment is the one whose end is judged: every second time. */
+    bool last = !aim->mild && aim->file % 2 != 0;
+    struct name *n = last ? file_written(d, aim) : file_aimed(d, aim);
     uint64_t page;
     if (n == NULL || !page_aimed(n, aim, &page)) return false;
     struct image *image = n->image;
@@ -156,20 +172,6 @@ bool sim_disk_rot(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim
 }
 
 /* ---- writes that do not arrive --------------------------------------------------------------- */
-
-/* The file that is written to: the last segment, or the one that was aimed at. */
-static struct name *file_written(struct sim_disk *d, const struct sim_disk_aim *aim)
-{
-    struct name *last = NULL;
-    if (aim->part != SIM_PART_LOG) return file_aimed(d, aim);
-    for (size_t i = 0; i < d->seen.count; i++) {
-        struct name *n = &d->seen.names[i];
-        if (n->image == NULL || !path_starts(n->path, "log/") || !path_ends(n->path, ".seg"))
-            continue;
-        if (last == NULL || strcmp(n->path, last->path) > 0) last = n;
-    }
-    return last;
-}
 
 bool sim_disk_lose(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim_disk_hit *hit)
 {

@@ -239,18 +239,55 @@ static uint64_t size_after(const struct image *image, struct prng *prng)
     return min_u64(high, low + prng_below(prng, (high - low) / IMAGE_SECTOR + 1) * IMAGE_SECTOR);
 }
 
-/* The head was over this sector when the power went: whatever it holds now. */
-static void unit_garbled(struct image *image, struct prng *prng, uint64_t begin, uint64_t end)
+static bool byte_differs(const struct image *image, uint64_t at)
 {
-    end = min_u64(min_u64(end, begin + IMAGE_SECTOR), image->durable.size);
+    uint8_t seen = at < image->seen.size ? image->seen.data[at] : 0;
+    return image->durable.data[at] != seen;
+}
+
+/* Narrow begin..end to what a sync would change; anywhere else a tear could not be told from a
+ * write that was kept or dropped, and most units hold a few bytes and zeros. */
+static void unit_narrow(const struct image *image, uint64_t *begin, uint64_t *end)
+{
+    *end = max_u64(*begin, min_u64(*end, image->durable.size));
+    while (*begin < *end && !byte_differs(image, *begin))
+        ++*begin;
+    while (*begin < *end && !byte_differs(image, *end - 1))
+        --*end;
+}
+
+/* The head was over this sector when the power went: whatever it holds now. */
+static void sector_garbled(struct image *image, struct prng *prng, uint64_t at)
+{
+    uint64_t begin = at / IMAGE_SECTOR * IMAGE_SECTOR;
+    uint64_t end = min_u64(begin + IMAGE_SECTOR, image->durable.size);
     for (; begin < end; begin++)
         image->durable.data[begin] = (uint8_t)prng_next(prng);
 }
 
-static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uint64_t end,
-                     bool garbled, struct image_cut *cut)
+static void unit_torn(struct image *image, struct prng *prng, uint64_t begin, uint64_t end,
+                      bool garbled)
 {
-    switch (prng_below(prng, 4)) {
+    unit_narrow(image, &begin, &end);
+    if (begin == end) return;
+    uint64_t middle = begin + prng_below(prng, end - begin);
+    if (garbled && prng_chance(prng, 1, 2)) {
+        sector_garbled(image, prng, middle);
+        return;
+    }
+    /* Its first bytes are new, the others old; or the other way round. */
+    if (prng_chance(prng, 1, 4))
+        image_copy(image, middle, end);
+    else
+        image_copy(image, begin, middle);
+}
+
+enum cut_kind { CUT_MIXED, CUT_TEARS };
+
+static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uint64_t end,
+                     enum cut_kind kind, bool garbled, struct image_cut *cut)
+{
+    switch (kind == CUT_TEARS ? 3 : prng_below(prng, 4)) {
     case 0:
     case 1:
         image_copy(image, begin, end);
@@ -259,17 +296,7 @@ static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uin
     case 2: cut->dropped++; return;
     }
     cut->torn++;
-    if (garbled && prng_chance(prng, 1, 2)) {
-        unit_garbled(image, prng,
-                     begin + prng_below(prng, (end - begin) / IMAGE_SECTOR) * IMAGE_SECTOR, end);
-        return;
-    }
-    /* Torn: its first bytes are new, the others old; or the other way round. */
-    uint64_t middle = begin + prng_below(prng, end - begin);
-    if (prng_chance(prng, 1, 4))
-        image_copy(image, middle, end);
-    else
-        image_copy(image, begin, middle);
+    unit_torn(image, prng, begin, end, garbled);
 }
 
 struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_t tear_bytes,
@@ -279,6 +306,8 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
     image_lose(image, false); /* it arrived: without a later write nothing would show the loss */
     bool dirty = image->end_marked > 0 || image->seen.size != image->durable.size;
     if (dirty) {
+        /* Sometimes nothing stays whole: what trusts one of two copies must not write both. */
+        enum cut_kind kind = prng_chance(prng, 1, 4) ? CUT_TEARS : CUT_MIXED;
         uint64_t size = size_after(image, prng);
         if (!side_reserve(&image->durable, size)) abort(); /* a test program out of memory */
         side_resize(&image->durable, size);
@@ -288,7 +317,7 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
             for (uint64_t i = s; i < s + step && i < image->end_marked; i++)
                 marked = marked || mark_at(image, i);
             if (!marked) continue;
-            unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, garbled, &cut);
+            unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, kind, garbled, &cut);
         }
     }
     image_forget_marks(image);

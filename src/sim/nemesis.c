@@ -9,6 +9,9 @@
 #define MS   ((kelp_ns)1000000)
 #define HOUR (3600 * 1000 * MS)
 
+#define FIRST_SYNC_OF_A_START 4u /* the earlier ones are met by chance, as in any recovery */
+#define LAST_SYNC_OF_A_START  10u
+
 struct draw *nemesis_draw(struct world *w)
 {
     return &w->fault;
@@ -81,7 +84,8 @@ static void pause_inside(struct world *w, struct node *n)
     w->report->pauses++;
 }
 
-/* A power cut soon after a start finds what the dead process had written and not synced. */
+/* A power cut soon after a start, or within it, finds what the dead process had written and not
+ * synced. */
 static void crash_inside(struct world *w, struct node *n)
 {
     struct draw *draw = nemesis_draw(w);
@@ -89,7 +93,10 @@ static void crash_inside(struct world *w, struct node *n)
     death.power = draw_chance(draw, 1, 2);
     death.voting = draw_chance(draw, 1, 2);
     death.back = draw_between(draw, 1, 1000) * MS;
-    if (draw_chance(draw, 1, 2)) death.cut_after = draw_between(draw, 1, 100) * MS;
+    if (draw_chance(draw, 1, 2))
+        death.cut_after = draw_between(draw, 1, 100) * MS;
+    else
+        death.again = (uint32_t)draw_between(draw, FIRST_SYNC_OF_A_START, LAST_SYNC_OF_A_START);
     if (n->state == NODE_UP) n->death = death;
 }
 

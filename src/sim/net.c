@@ -7,6 +7,10 @@
  * long after, or be damaged; what is cut arrives nowhere. A damaged frame must be refused by its
  * checksum, and the connection is closed, as a real one would be.
  *
+ * In half of the runs a frame may come in two pieces, cut at any byte, and with the first bytes of
+ * another behind it: the decoder must wait for the rest, whoever dies meanwhile, and take no byte
+ * too many. The buffer that pieces are gathered in is the transport's own: tests/net.
+ *
  *   dialler                               acceptor
  *   IDLE --hello--> HELLO  . . . . . . .  judges it: accepted, hello back; or refused, reason back
  *   HELLO --hello back, judged--> OPEN
@@ -24,6 +28,7 @@
 #define MUTE_AFTER   (20000 * MS)
 #define LANES_USED   2u /* control and entries: snapshots do not travel yet */
 #define LINK_BITS    8u
+#define REPLAYS_LONG 32u
 
 _Static_assert(LINKS_MAX <= 1u << LINK_BITS, "a connection's number names its link");
 
@@ -38,7 +43,7 @@ struct packet *net_packet(struct world *w, size_t len)
     } else {
         size_t room = max_u64(len, PACKET_SMALL);
         if (room > PACKET_SMALL) room = max_u64(room, 16 * 1024);
-        p = malloc(sizeof *p + room);
+        p = malloc(sizeof *p + room + WIRE_FRAME_HEAD); /* for what may come behind it */
         if (p == NULL) {
             checker_fail(w->checker, RULE_W02, "no memory for a frame");
             return NULL;
@@ -248,19 +253,36 @@ static void packet_damage(struct world *w, struct packet *p)
     w->report->faults++;
 }
 
-static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_ns delay)
+/* Where a frame is cut in two; 0: it comes whole. Three of four do. */
+static uint64_t piece_draw(const struct world *w, const struct packet *p, uint64_t bits)
+{
+    if (!w->swarm.pieces || bits % 4 != 3 || p->len < 2) return 0;
+    return 1 + bits / 4 * (p->len - 1) / (65536 / 4);
+}
+
+static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_ns delay,
+                        uint64_t piece)
 {
     unsigned way = p->from == l->dialler ? 0 : 1;
-    kelp_ns at = w->now + delay;
+    kelp_ns begin = w->now, at = begin + delay; /* a first piece comes between them */
     const struct clog *c = &w->net.clogs[p->from][p->to];
-    if (w->now >= c->from && w->now < c->until) at = c->until + delay;
+    if (w->now >= c->from && w->now < c->until) {
+        begin = c->until;
+        at = begin + delay;
+    }
     if (w->swarm.ordered) {
+        begin = max_u64(begin, l->last_arrival[way]);
         at = max_u64(at, l->last_arrival[way] + 1);
         l->last_arrival[way] = at;
     }
     p->references++;
     l->on_the_way[way]++;
     trace_frame(w, KELP_SIM_SENT, p, at, "");
+    if (piece != 0) {
+        p->references++;
+        w->report->frames_cut++;
+        world_push(w, at - (at - begin) / 2, EVENT_FRAME, p->to, piece, p);
+    }
     world_push(w, at, EVENT_FRAME, p->to, 0, p);
 }
 
@@ -277,8 +299,8 @@ void net_send(struct world *w, struct link *l, struct packet *p)
 {
     struct draw *draw = stream(w, STREAM_NET);
     const struct swarm *s = &w->swarm;
-    uint64_t bits = draw_bytes(draw, 6);
-    uint32_t fate = bits & 0xffff, late = bits >> 16 & 0xffff, again = (uint32_t)(bits >> 32);
+    uint64_t bits = draw_bytes(draw, 8), piece = piece_draw(w, p, bits >> 48);
+    uint32_t fate = bits & 0xffff, late = bits >> 16 & 0xffff, again = bits >> 32 & 0xffff;
     kelp_ns delay = s->delay_min + draw_below(draw, s->delay_range);
     bool handshake = p->kind == WIRE_HELLO || p->kind == WIRE_REFUSE;
     uint32_t lost = 65536 - (w->net.stormy ? s->lost + 13000 : s->lost);
@@ -293,7 +315,7 @@ void net_send(struct world *w, struct link *l, struct packet *p)
     if (late >= 65536 - (w->net.stormy ? s->late + 6500 : s->late))
         delay += draw_below(draw, s->delay_late);
     if (fate >= lost - s->damaged) packet_damage(w, p);
-    packet_goes(w, l, p, delay);
+    packet_goes(w, l, p, delay, piece);
     if (handshake || p->damaged) {
         net_packet_drop(w, p);
         return;
@@ -301,16 +323,23 @@ void net_send(struct world *w, struct link *l, struct packet *p)
     if (again >= 65536 - s->repeated) {
         w->report->frames_repeated++;
         w->report->faults++;
-        packet_goes(w, l, p, s->delay_min + draw_below(draw, s->delay_range + s->delay_late / 4));
+        packet_goes(w, l, p, s->delay_min + draw_below(draw, s->delay_range + s->delay_late / 4),
+                    0);
     }
-    struct packet **old = &w->net.replays[w->net.replay_next++ % REPLAYS_MAX];
+    uint32_t place = w->net.replay_next++ % REPLAYS_MAX;
+    struct packet **old = &w->net.replays[place];
     if (again < 65536 - s->repeated && again >= 65536 - s->repeated - s->replayed && *old != NULL &&
         !w->net.cut[(*old)->from][(*old)->to]) {
         /* It comes again on whatever connection its ends have now. */
         w->report->frames_repeated++;
         w->report->faults++;
         (*old)->replayed = true;
-        packet_goes(w, net_link(w, (*old)->connection), *old, delay);
+        packet_goes(w, net_link(w, (*old)->connection), *old, delay, 0);
+        net_packet_drop(w, p);
+        return;
+    }
+    /* Every second place remembers for seconds, long enough for a node to start again. */
+    if (*old != NULL && place % 2 != 0 && again % REPLAYS_LONG != 0) {
         net_packet_drop(w, p);
         return;
     }
@@ -402,10 +431,16 @@ static void frame_to_driver(struct world *w, struct packet *p, const struct wire
 /* A frame that is meant to be believed in spite of its damage: the canary of the checksums. */
 static enum kelp_error frame_decode(struct world *w, struct packet *p, struct wire_frame *frame)
 {
-    size_t used;
+    size_t used, behind = 0;
     struct kelp_fault fault = {0};
-    enum kelp_error error = wire_frame_decode((struct kelp_bytes){p->data, p->len},
+    if (w->swarm.pieces && p->len >= WIRE_FRAME_HEAD) {
+        behind = p->number % (WIRE_FRAME_HEAD + 1);
+        memcpy(p->data + p->len, p->data, behind);
+    }
+    enum kelp_error error = wire_frame_decode((struct kelp_bytes){p->data, p->len + behind},
                                               WIRE_FRAME_BODY_MAX, frame, &used, &fault);
+    if (error == KELP_OK && used != p->len)
+        checker_fail(w->checker, RULE_N03, "a frame of %u bytes ends at %zu", p->len, used);
     bool believed = w->options.broken == KELP_SIM_BREAK_FRAME && p->damaged &&
                     error == KELP_E_CORRUPT && p->len > WIRE_FRAME_HEAD;
     if (!believed) return error;
@@ -414,6 +449,21 @@ static enum kelp_error frame_decode(struct world *w, struct packet *p, struct wi
         .body = {p->data + WIRE_FRAME_HEAD, p->len - WIRE_FRAME_HEAD},
     };
     return KELP_OK;
+}
+
+/* The first bytes of a frame: nothing may be believed yet, but what is wrong may be refused. */
+static void piece_arrives(struct world *w, struct packet *p, size_t len)
+{
+    struct wire_frame frame;
+    size_t used;
+    struct kelp_fault fault = {0};
+    enum kelp_error error = wire_frame_decode((struct kelp_bytes){p->data, len},
+                                              WIRE_FRAME_BODY_MAX, &frame, &used, &fault);
+    if (error == KELP_OK || (error == KELP_E_MORE && used != 0 && used != p->len))
+        checker_fail(w->checker, RULE_N03, "node %u takes %zu of %u bytes for a frame of %zu",
+                     p->to + 1u, len, p->len, used);
+    else if (error != KELP_E_MORE)
+        frame_damaged(w, p, error);
 }
 
 static void packet_arrives(struct world *w, struct packet *p)
@@ -444,19 +494,21 @@ static void packet_arrives(struct world *w, struct packet *p)
     if (end_open(l, n->slot, p->connection)) frame_to_driver(w, p, &frame);
 }
 
-void net_frame_arrives(struct world *w, struct packet *p)
+void net_frame_arrives(struct world *w, struct packet *p, uint64_t piece)
 {
     struct node *n = &w->nodes[p->to];
     struct link *l = net_link(w, p->connection);
     unsigned way = p->from == l->dialler ? 0 : 1;
-    l->on_the_way[way] -= l->on_the_way[way] > 0;
+    if (piece == 0) l->on_the_way[way] -= l->on_the_way[way] > 0;
     bool lost = w->report->thinned && w->net.cut[p->from][p->to];
-    if (n->driver != NULL && !lost) {
+    if (n->driver == NULL || lost) {
+        if (piece == 0) trace_frame(w, KELP_SIM_DROPPED, p, w->now, "nobody is there");
+    } else if (piece != 0) {
+        piece_arrives(w, p, piece);
+    } else {
         world_trace(w, EVENT_FRAME, p->to, watch_frame_hash(p));
         trace_frame(w, KELP_SIM_RECEIVED, p, w->now, "");
         packet_arrives(w, p);
-    } else {
-        trace_frame(w, KELP_SIM_DROPPED, p, w->now, "nobody is there");
     }
     net_packet_drop(w, p);
 }

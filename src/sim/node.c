@@ -358,6 +358,7 @@ static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
     struct draw *draw = stream(n->world, STREAM_DISK);
     if (w->swarm.crash_in_recovery && draw_chance(draw, 1, 8))
         sim_disk_budget(n->disk, draw_between(draw, 1, 30));
+    if (!n->death.wanted && !w->healing) sim_disk_dies_at_sync(n->disk, n->death.again);
     enum kelp_error error = store_open(sim_disk_port(n->disk), &options, &n->store, fault);
     /* A call that fails while dying may be one whose failure the store is free to overlook. */
     if (error == KELP_OK && sim_disk_dead(n->disk)) {
@@ -365,6 +366,7 @@ static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
         n->store = NULL;
         error = KELP_E_IO;
     }
+    sim_disk_dies_at_sync(n->disk, 0);
     if (error == KELP_OK) sim_disk_budget(n->disk, UINT64_MAX);
     if (w->options.broken == KELP_SIM_BREAK_VOTE_SYNC) sim_disk_lie(n->disk, "vote");
     return error;
@@ -375,7 +377,9 @@ static void node_dies_again(struct node *n)
 {
     struct world *w = n->world;
     struct draw *draw = stream(w, STREAM_DISK);
-    sim_disk_crash(n->disk, draw_chance(draw, 1, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+    bool power = draw_chance(draw, 1, 2) || n->death.again != 0;
+    n->death.again = 0;
+    sim_disk_crash(n->disk, power ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
     w->report->recovery_crashes++;
     w->report->faults++;
     world_push(w, w->now + draw_between(draw, 1, 500) * MS, EVENT_START, n->slot, 0, NULL);

@@ -14,6 +14,7 @@
 
 #define BATCH_MAX           64u
 #define OPERATIONS_OF_A_JOB 12u                 /* about; a crash falls somewhere in them */
+#define SYNCS_OF_A_VOTE     2u                  /* one of each copy */
 #define ROOM_RETRY          UINT64_C(250000000) /* ns until saves that found no room come again */
 
 static struct job *job_at(struct node *n, size_t i)
@@ -292,16 +293,20 @@ void saver_looks(struct node *n, uint64_t life)
     node_run(n);
 }
 
-static bool dies_inside(const struct node *n)
+/* Does the job that runs save a term or a vote? */
+static bool job_votes(struct node *n)
+{
+    for (size_t i = 0; i < n->job_batch; i++) {
+        const struct job *job = job_at(n, i);
+        if (job->kind == JOB_SAVE && (job->save.flags & KELP_SAVE_VOTE) != 0) return true;
+    }
+    return false;
+}
+
+static bool dies_inside(struct node *n)
 {
     if (!n->death.wanted || n->world->healing || n->state != NODE_UP || n->job_work) return false;
-    bool votes = false;
-    for (size_t i = 0; i < n->job_batch; i++) {
-        const struct job *job = &n->jobs[(n->job_first + i) % n->job_room];
-        if (job->kind != JOB_SAVE) return false;
-        votes = votes || (job->save.flags & KELP_SAVE_VOTE) != 0;
-    }
-    return votes || !n->death.voting;
+    return job_at(n, 0)->kind == JOB_SAVE && (!n->death.voting || job_votes(n));
 }
 
 void saver_job_ends(struct node *n)
@@ -346,6 +351,10 @@ void saver_die(struct node *n, enum sim_disk_crash crash)
         uint64_t operations = draw_below(draw, OPERATIONS_OF_A_JOB);
         struct kelp_fault fault = {0};
         struct read_result read = {0};
+        if (job_votes(n) && draw_chance(draw, 3, 4)) {
+            operations = OPERATIONS_OF_A_JOB;
+            sim_disk_dies_at_sync(n->disk, draw_between(draw, 1, SYNCS_OF_A_VOTE));
+        }
         sim_disk_budget(n->disk, operations);
         /* Nobody hears how it went: the node is dead. */
         if (operations > 0) (void)job_perform(n, &read, &fault);

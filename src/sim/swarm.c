@@ -65,6 +65,7 @@ static void draw_network(struct swarm *s, struct draw *draw)
     s->damaged = rate(draw, 130);
     s->capacity = (uint32_t)draw_between(draw, draw_chance(draw, 1, 4) ? 2 : 16, 128);
     s->ordered = draw_chance(draw, 1, 2);
+    s->pieces = draw_chance(draw, 1, 2);
 }
 
 static void draw_disk(struct swarm *s, struct draw *draw)
@@ -160,7 +161,7 @@ static void draw_faults(struct swarm *s, struct draw *draw)
     /* These may take a node away, so few runs have them: in how many of 16, and how often. */
     static const uint8_t grave[][3] = {
         {FAULT_HANG, 2, 1},       {FAULT_SYNC_FAILS, 4, 2},  {FAULT_WRITE_FAILS, 2, 1},
-        {FAULT_READ_FAILS, 2, 1}, {FAULT_FULL, 4, 2},        {FAULT_ROT, 5, 2},
+        {FAULT_READ_FAILS, 2, 1}, {FAULT_FULL, 5, 5},        {FAULT_ROT, 5, 3},
         {FAULT_LOST_WRITE, 3, 1}, {FAULT_STRAY_WRITE, 3, 1}, {FAULT_STRAY_READ, 2, 1},
         {FAULT_WIPE, 2, 1},
     };
@@ -202,6 +203,7 @@ void swarm_calm(struct swarm *s)
     s->save_range = s->save_range < 4 * MS ? s->save_range : 4 * MS;
     s->apply_range = s->apply_range < 4 * MS ? s->apply_range : 4 * MS;
     s->capacity = 1024;
+    s->pieces = false;
     s->slow_start_max = 0;
     s->crash_in_recovery = false;
     s->weight_sum = 0;

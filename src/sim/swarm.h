@@ -71,6 +71,7 @@ struct swarm {
     uint32_t lost, repeated, replayed, damaged, late;
     uint32_t capacity; /* frames on the way, one direction of a link */
     bool ordered;      /* frames of a connection do not overtake each other */
+    bool pieces;       /* a frame may come in two of them */
     /* disk */
     kelp_ns save_min, save_range, stall_max;
     uint32_t tear_bytes;

@@ -79,7 +79,7 @@ static void world_event(struct world *w, struct sim_event event)
         return;
     }
     switch ((enum event_kind)event.kind) {
-    case EVENT_FRAME: net_frame_arrives(w, event.item); return;
+    case EVENT_FRAME: net_frame_arrives(w, event.item, event.value); return;
     case EVENT_DIAL: sim_net_dial(w, &w->net.links[event.value]); return;
     case EVENT_DIAL_LATE: net_dial_late(w, event.value); return;
     case EVENT_CLOSED: net_closed(n, event.value); return;

@@ -29,7 +29,7 @@
 #define WATCHED_MAX  4096u /* entries of one save */
 
 enum event_kind {
-    EVENT_FRAME = 1, /* a packet arrives; value: none, item: packet */
+    EVENT_FRAME = 1, /* a packet arrives; value: bytes of a first piece, 0: all; item: packet */
     EVENT_DIAL,      /* node dials; value: link */
     EVENT_DIAL_LATE, /* the hello was not answered; value: connection */
     EVENT_CLOSED,    /* node learns that a connection is gone; value: connection */
@@ -137,6 +137,7 @@ struct death {
     bool voting;       /* only a save of a term or a vote will do */
     kelp_ns back;      /* so long is it down */
     kelp_ns cut_after; /* its next start: so long later the power goes; 0: it does not */
+    uint32_t again;    /* at this sync of its next start the power goes; 0: it does not */
 };
 
 /* What was done to a node that explains a fault or a refusal. */
@@ -353,7 +354,8 @@ uint64_t watch_frame_hash(const struct packet *p);
 extern const struct kelp_peers_ops sim_net_peers_ops;
 void net_make(struct world *w);
 void net_unmake(struct world *w);
-void net_frame_arrives(struct world *w, struct packet *p);
+/* piece: so many of its first bytes; 0: all that are left */
+void net_frame_arrives(struct world *w, struct packet *p, uint64_t piece);
 void net_node_starts(struct node *n);
 void net_node_dies(struct node *n);
 void sim_net_dial(struct world *w, struct link *l);

@@ -109,6 +109,36 @@ static void unsynced_sectors_are_each_kept_dropped_or_torn(void **state)
     assert_true(kept > 50 && dropped > 50 && torn > 20);
 }
 
+/* Two copies of a few bytes each, far apart: what a tear may spoil, and zeros around it. */
+static void a_tear_shows_and_may_spoil_two_places_at_once(void **state)
+{
+    (void)state;
+    unsigned spoilt[3] = {0};
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct sim_disk *d = disk_of(seed, 4096);
+        struct disk p = sim_disk_port(d);
+        struct file *f = opened(p, "a", FILE_CREATE);
+        written(p, f, 0, 0, 8192);
+        synced(p, f);
+        directory_synced(p, "");
+        written(p, f, 100, 'x', 10);
+        written(p, f, 4196, 'x', 10);
+        sim_disk_crash(d, SIM_CRASH_POWER);
+        uint8_t bytes[8192];
+        assert_int_equal(content(p, "a", bytes, sizeof bytes), 8192);
+        unsigned torn = 0;
+        for (size_t copy = 0; copy < 8192; copy += 4096) {
+            unsigned new = 0;
+            for (size_t i = copy + 100; i < copy + 110; i++)
+                new += bytes[i] == 'x';
+            torn += new > 0 && new < 10;
+        }
+        spoilt[torn]++;
+        sim_disk_free(d);
+    }
+    assert_true(spoilt[0] > 50 && spoilt[1] > 20 && spoilt[2] > 20);
+}
+
 static void with_large_units_a_block_is_kept_or_dropped_whole_or_cut_once(void **state)
 {
     (void)state;
@@ -291,6 +321,28 @@ static void a_used_up_budget_fails_every_later_call(void **state)
     sim_disk_free(d);
 }
 
+static void a_node_may_die_at_a_sync_with_all_before_it_written(void **state)
+{
+    (void)state;
+    struct sim_disk *d = disk_of(3, 512);
+    struct disk p = sim_disk_port(d);
+    struct file *f = opened(p, "a", FILE_CREATE);
+    sim_disk_dies_at_sync(d, 2);
+    written(p, f, 0, 'x', 10);
+    synced(p, f);
+    written(p, f, 10, 'y', 10);
+    assert_false(sim_disk_dead(d));
+    assert_int_equal(p.ops->sync_dir(p.state, "", &fault), KELP_E_IO);
+    assert_true(sim_disk_dead(d));
+    assert_int_equal(p.ops->sync(p.state, f, &fault), KELP_E_IO);
+    sim_disk_crash(d, SIM_CRASH_PROCESS);
+    uint8_t bytes[64];
+    assert_int_equal(content(p, "a", bytes, sizeof bytes), 20);
+    directory_synced(p, ""); /* and it is over */
+    directory_synced(p, "");
+    sim_disk_free(d);
+}
+
 static void a_full_disk_refuses_growth_only(void **state)
 {
     (void)state;
@@ -326,6 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_synced_survives_a_power_cut),
         cmocka_unit_test(unsynced_sectors_are_each_kept_dropped_or_torn),
+        cmocka_unit_test(a_tear_shows_and_may_spoil_two_places_at_once),
         cmocka_unit_test(with_large_units_a_block_is_kept_or_dropped_whole_or_cut_once),
         cmocka_unit_test(growth_that_was_not_synced_is_zeros_or_gone),
         cmocka_unit_test(a_killed_process_loses_nothing_yet_but_a_later_power_cut_may),
@@ -334,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_removed_file_may_come_back_until_its_directory_is_synced),
         cmocka_unit_test(a_failed_sync_leaves_the_page_cache_lying),
         cmocka_unit_test(a_used_up_budget_fails_every_later_call),
+        cmocka_unit_test(a_node_may_die_at_a_sync_with_all_before_it_written),
         cmocka_unit_test(a_full_disk_refuses_growth_only),
         cmocka_unit_test(a_lock_is_held_until_the_process_dies),
     };

@@ -77,7 +77,7 @@ static void a_vote_file_that_is_not_synced_needs_few_faults(void **state)
 static void saves_reported_too_early_need_few_faults(void **state)
 {
     (void)state;
-    shrinks_to(KELP_SIM_BREAK_EARLY_SAVED, "", 100, 4);
+    shrinks_to(KELP_SIM_BREAK_EARLY_SAVED, "I15", 100, 4);
 }
 
 /* Its case has no bytes at all: the world of zeros, which is not the seed's. */

@@ -263,6 +263,19 @@ static void nodes_die_in_the_middle_of_saves(void **state)
     assert_true(inside > 20);
 }
 
+static void frames_come_in_pieces(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(10 * SECOND);
+    unsigned whole = 0, cut = 0;
+    for (uint64_t seed = 620; seed < 640; seed++) {
+        demand(kelp_sim_run(seed, &o, &report), &report);
+        whole += report.frames_cut == 0;
+        cut += report.frames_cut > report.frames / 16;
+    }
+    assert_true(whole > 2 && cut > 2);
+}
+
 /* ---- one's own machine and workload: a counter ---- */
 
 struct counter {
@@ -634,6 +647,7 @@ int main(void)
         cmocka_unit_test(the_core_is_sometimes_a_part_and_always_lives),
         cmocka_unit_test(disks_are_harmed_and_nodes_stop_for_it),
         cmocka_unit_test(nodes_die_in_the_middle_of_saves),
+        cmocka_unit_test(frames_come_in_pieces),
         cmocka_unit_test(ones_own_machine_is_run_and_judged),
         cmocka_unit_test(a_machine_that_answers_like_its_model_passes),
         cmocka_unit_test(a_machine_that_answers_unlike_its_model_fails),
