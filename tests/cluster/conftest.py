@@ -4,8 +4,12 @@
 `make_cluster(3)` gives a started cluster in a temporary directory, with short timers and small
 segments; whatever it started ends with the test. When a test fails, the tails of the nodes' logs
 are shown. KELP_LONG=1 or --long runs everything at full length.
+
+The directory of a test that passed is removed, those of the others are kept: together they would
+be gigabytes.
 """
 import os
+import shutil
 import sys
 
 sys.dont_write_bytecode = True
@@ -38,6 +42,10 @@ def long_run(request):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
+    item.kelp_passed = getattr(item, "kelp_passed", True) and report.passed
+    if report.when == "teardown" and item.kelp_passed and "tmp_path" in item.funcargs:
+        # Every process has ended by now; what cannot be removed all the same does no harm.
+        shutil.rmtree(item.funcargs["tmp_path"], ignore_errors=True)
     if report.when == "call" and report.failed:
         for cluster in getattr(item, "kelp_clusters", []):
             for node in cluster.nodes.values():
