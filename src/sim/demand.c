@@ -152,6 +152,9 @@ static void network_heals(struct world *w)
         for (unsigned b = 0; b < w->node_count; b++)
             w->net.clogs[a][b].until = min_u64(w->net.clogs[a][b].until, w->now);
     }
+    /* What was late or met a clog still comes late; nothing waits behind it any more. */
+    for (unsigned i = 0; i < LINKS_MAX; i++)
+        w->net.links[i].last_arrival[0] = w->net.links[i].last_arrival[1] = 0;
     for (unsigned i = 0; i < w->node_count; i++) {
         if (w->nodes[i].outside) outsider_cut(w, i);
     }
