@@ -93,7 +93,9 @@ def within(case, found):
     print(f"{case}: " + "  ".join(f"{name} {value:.3f}" for name, value in found.items()))
     bound = BOUNDS[case]
     for name, most in bound["most"].items():
-        if found[name] < most * FAR_BELOW - RARE:
+        # what a save costs on a slow disk, which the machine that counts need not have
+        hidden = name in bound.get("slow_disk", [])
+        if found[name] < most * FAR_BELOW - RARE and not hidden:
             print(f"{case}: {name} {found[name]:.3f} is far below the bound {most}; bring it down")
     for name, least in bound["least"].items():
         assert found[name] >= least, f"{case}: {name} {found[name]:.3f} cannot be: under {least}"
