@@ -192,7 +192,7 @@ static void log_metrics(struct buf *out, const struct saver_figures *f)
     gauge(out, "log_segments", "Log files in use.", f->store.segments);
     gauge(out, "log_spares", "Log files ready or being made ready.", f->store.spares);
     gauge(out, "log_bytes", "Size of the log files in use.", f->store.log_bytes);
-    gauge(out, "log_queue_jobs", "Work given to the log thread and not reported.", f->queued_jobs);
+    gauge(out, "log_queue_jobs", "Work given to the log and not reported.", f->queued_jobs);
     gauge(out, "log_queue_bytes", "Entry bytes among it.", f->queued_bytes);
     counter(out, "log_no_room_total", "Times the log found no room for a file, or for a write.",
             f->store.no_room);

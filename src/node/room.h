@@ -9,10 +9,10 @@
  *   logwork.c   what is done to the store
  *   kelp_node.c the public API: the node on a thread of its own
  *
- *   loop thread: sockets, driver, state machine  <-- completions, uv_async --  log thread: files
- *                                                -- jobs, mutex and cond --->
- * Everything but the inbox's list, the saver's two lists and the figures below its lock belongs to
- * the loop. */
+ *   owner of the loop: sockets, driver, state machine; it saves by itself between two turns, or
+ *       <-- completions, uv_async -- owner of the log: files <-- jobs, mutex and cond --
+ * Everything but the inbox's list, the saver's two lists and what stands below its lock belongs to
+ * the owner of the loop. */
 #ifndef NODE_ROOM_H
 #define NODE_ROOM_H
 
@@ -29,7 +29,7 @@
 
 struct saver;
 
-struct saver_figures { /* the log thread's, as of its last job */
+struct saver_figures { /* the log's owner's, as of its last job */
     struct store_stats store;
     uint64_t disk_free_bytes;
     uint64_t queued_jobs, queued_bytes; /* given and not yet reported */

@@ -345,7 +345,7 @@ static void on_node_stopped(void *ctx)
     handles_close(s);
 }
 
-/* The disk hangs: what the log thread still holds is not promised to anybody. */
+/* The disk hangs: what it still holds is not promised to anybody. */
 static void on_impatient(uv_timer_t *patience)
 {
     (void)patience;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store.h - one node's data directory as a blocking object: identity, vote, log and snapshot heads.
  *
- * Everything here blocks and is called by one owner (the node's log thread, or the simulator
+ * Everything here blocks and is called by one owner (whoever owns a node's log, or the simulator
  * through its virtual disk); the asynchronous port of kelp/store.h is put in front of it by the
  * node and by the simulator. All file access goes through struct disk. No clock, no randomness of
  * its own, no threads. */
