@@ -248,12 +248,18 @@ static bool aside(struct saver *s, enum seat me)
 
 /* ---- on the loop ----------------------------------------------------------------------------- */
 
+/* There is work, and the store is the loop's owner's; with the lock. */
+static bool due(const struct saver *s)
+{
+    return s->runs && !s->apart && !STAILQ_EMPTY(&s->queue);
+}
+
 bool saver_due(struct saver *s)
 {
     uv_mutex_lock(&s->lock);
-    bool due = s->runs && !s->apart && !STAILQ_EMPTY(&s->queue);
+    bool is = due(s);
     uv_mutex_unlock(&s->lock);
-    return due;
+    return is;
 }
 
 /* Save what is queued, between two turns of the loop. False: the loop has another owner now. */
@@ -261,6 +267,10 @@ static bool save_here(struct saver *s, enum seat me)
 {
     struct job_list ended = STAILQ_HEAD_INITIALIZER(ended);
     uv_mutex_lock(&s->lock);
+    if (!due(s)) { /* looked at and taken at once: the other may be about to tidy up there */
+        uv_mutex_unlock(&s->lock);
+        return true;
+    }
     STAILQ_CONCAT(&s->jobs, &s->queue);
     s->lent = true;
     s->busy_at = uv_hrtime();
@@ -287,7 +297,7 @@ static bool save_here(struct saver *s, enum seat me)
 /* One turn of the loop. False: it is not this thread's any more. */
 static bool loop_turn(struct saver *s, enum seat me)
 {
-    if (uv_run(s->loop, UV_RUN_ONCE) != 0) return !saver_due(s) || save_here(s, me);
+    if (uv_run(s->loop, UV_RUN_ONCE) != 0) return save_here(s, me);
     uv_mutex_lock(&s->lock);
     s->over = true; /* nothing is left open on it */
     uv_cond_signal(&s->wake);
