@@ -286,11 +286,13 @@ static bool save_here(struct saver *s, enum seat me)
         s->apart = s->upkeep || !may_return(s);
         if (s->apart) uv_cond_signal(&s->wake);
     }
+    STAILQ_CONCAT(&s->ended, &ended);
+    if (mine) STAILQ_CONCAT(&ended, &s->ended); /* what the other did before it is told first */
     uv_mutex_unlock(&s->lock);
     if (mine)
         jobs_done(s, &ended);
     else
-        jobs_report(s, &ended);
+        (void)uv_async_send(&s->async); /* it closes only after this thread has said so */
     return mine;
 }
 

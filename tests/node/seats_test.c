@@ -92,6 +92,47 @@ static void a_slow_disk_keeps_a_thread_of_its_own_until_it_is_quick_again(void *
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
+static void everything_is_told_in_the_order_it_was_given(void **state)
+{
+    (void)state;
+    char expected[TOLD_MAX + 1] = "s", kinds[9] = "";
+    size_t len = 1;
+    start_at_home();
+    save_and_wait(); /* reads want something to find */
+    for (unsigned round = 0; round < 60; round++) {
+        size_t count = round % 3 == 0 ? 1 : 8; /* one at a time, too */
+        for (size_t i = 0; i < count; i++)
+            kinds[i] = "ssssrpns"[bits(NULL) >> 61];
+        kinds[count] = '\0';
+        memcpy(expected + len, kinds, count);
+        len += count;
+        give_kind(kinds);
+    }
+    WAIT(strlen(seen.told) == len);
+    assert_string_equal(look().told, expected);
+    assert_int_equal(look().faults, 0);
+    assert_int_equal(look().read_error, KELP_OK);
+}
+
+/* A read is done by the other thread and the log is back before the loop has told the read. */
+static void give_read_then_save(void)
+{
+    read_one();
+    while (apart())
+        (void)sched_yield();
+    save_one();
+}
+
+static void a_save_on_the_loop_does_not_overtake_what_the_other_thread_did(void **state)
+{
+    (void)state;
+    start_at_home();
+    save_and_wait();
+    on_loop(give_read_then_save);
+    WAIT(seen.saved == 2 && seen.reads == 1);
+    assert_string_equal(look().told, "srs");
+}
+
 static void stop_ticking(void)
 {
     uv_timer_stop(&tick);
@@ -350,6 +391,8 @@ int main(void)
         TEST(the_roles_change_back_when_it_hangs_again),
         TEST(a_thread_that_sleeps_deeply_notices_that_the_other_is_late),
         TEST(a_slow_disk_keeps_a_thread_of_its_own_until_it_is_quick_again),
+        TEST(everything_is_told_in_the_order_it_was_given),
+        TEST(a_save_on_the_loop_does_not_overtake_what_the_other_thread_did),
         TEST(the_loop_wakes_when_the_log_comes_back_with_work),
         TEST(housekeeping_is_done_beside_the_loop_in_quiet),
         TEST(housekeeping_is_done_under_load_too),
