@@ -578,6 +578,18 @@ static void followers_that_do_not_forward_name_the_leader(void **state)
     assert_int_equal(result.leader, leader);
 }
 
+static void a_node_can_be_closed_at_once(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 30; i++) {
+        member_open(1);
+        member_close(1);
+    }
+    member_open(1); /* and is none the worse for it */
+    (void)add_surely(1, 5);
+    assert_int_equal(ask(1), added);
+}
+
 /* ---- a bug ----------------------------------------------------------------------------------- */
 
 static void a_broken_invariant_leaves_a_report_beside_the_data(void **state)
@@ -625,6 +637,7 @@ int main(void)
         ONE(an_address_in_use_is_refused_and_leaves_nothing_behind),
         ONE(each_of_many_requests_from_many_threads_ends_once),
         ONE(closing_answers_everything_that_is_open),
+        ONE(a_node_can_be_closed_at_once),
         ONE(an_empty_and_a_huge_command_are_refused),
         ONE(what_the_inbox_refuses_does_not_wait_with_its_bytes),
         ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
