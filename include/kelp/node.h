@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.h - a ready-made member of a cluster: log on disk, peers over TCP, your state machine.
  *
- * kelp_node_open starts one thread for sockets, consensus and the state machine and one for the
- * log. Requests may be
- * made from any thread; each gets exactly one outcome. The state machine is called on the node's
- * thread only. */
+ * kelp_node_open starts two threads. One owns sockets, consensus and the state machine, the other
+ * the log while a sync takes long; when the disk hangs they change places. So the state machine and
+ * done are called by one thread at a time, everything before visible to it, but not always by the
+ * same one: keep nothing in thread-local storage. Both block all signals. Requests may be made from
+ * any thread; each gets exactly one outcome.
+ *
+ * Called by the node (state machine, done, log) never call what waits for it: kelp_node_close,
+ * kelp_call, kelp_ask, kelp_node_status. After fork the child has no such threads: it may only exec
+ * or _exit. */
 #ifndef KELP_NODE_H
 #define KELP_NODE_H
 
@@ -39,8 +44,7 @@ struct kelp_node_options {
     /* disposable machines: 4096; others: no snapshots in this version */
     uint64_t snapshot_every_entries;
     /* true: a follower passes requests on to its leader; false: refuses with NOT_LEADER and a hint
-     * true: a follower passes requests on to its leader; false: refuses with NOT_LEADER and a hint
-     * */
+     */
     bool forward;
     enum kelp_level log_level; /* KELP_INFO; louder lines are not made */
     /* one log line without newline; from the node's threads; NULL: warnings and errors go to stderr
@@ -58,7 +62,7 @@ struct kelp_result {
     struct kelp_bytes bytes; /* DONE: the state machine's reply; borrowed during the call */
 };
 
-/* Called once per request, on the node's thread; must not block. */
+/* Called once per request, by the node's thread that owns the state machine; must not block. */
 typedef void (*kelp_done_fn)(void *ctx, uint64_t token, const struct kelp_result *result);
 
 /* kelp_node_options_default - options for a node with default timers and limits.
@@ -85,7 +89,8 @@ KELP_API enum kelp_error kelp_node_open(const struct kelp_node_options *options,
 /* kelp_node_close - answer what is open (SHUTDOWN or better), sync, stop the threads, free
  * everything.
  * takes    node    NULL is fine; unusable afterwards
- * thread   any but the node's own   cost  bounded: at most two seconds unless the disk hangs
+ * thread   any but the node's own: never from its callbacks; after it no other call is made
+ *          cost  bounded: at most two seconds unless the disk hangs, then until it answers
  *          source  - */
 KELP_API void kelp_node_close(struct kelp_node *node);
 
