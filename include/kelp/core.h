@@ -14,7 +14,8 @@
  * which are
  *     done in the order of their numbers. Whatever must wait for a save is held back until
  *     kelp_step(SAVED n).
- *  2. Everything answered. Each token given to PROPOSE or READ comes back in exactly one answer.
+ *  2. Everything answered. Each token given to PROPOSE, READ or CHANGE comes back in exactly one
+ *     answer.
  * 3. Time comes in with the input; a now below the last one counts as the last one. work.deadline
  * says when to
  *     call again if nothing else happens.
@@ -22,6 +23,7 @@
 #ifndef KELP_CORE_H
 #define KELP_CORE_H
 
+#include "kelp/change.h"
 #include "kelp/event.h"
 #include "kelp/types.h"
 
@@ -70,6 +72,9 @@ struct kelp_options {
     kelp_ns stall_limit;
     uint32_t off;              /* enum kelp_protection bits switched off; 0 in production */
     uint64_t trailing_entries; /* kept below the own snapshot when compacting; 4096 */
+    /* a new voter is given up after so many rounds that each took an election timeout; 0: 10 */
+    uint32_t catch_up_rounds;
+    kelp_ns catch_up_idle; /* or after so long without progress; 0: 10 x election_max */
     /* the state machine keeps its own data: apply only what is durable here */
     bool apply_durable_only;
     struct kelp_limits limits;
@@ -117,6 +122,7 @@ enum kelp_message_flag {
     KELP_MF_TRANSFER = 2, /* VOTE: the old leader asked for this election */
     KELP_MF_GRANTED = 4,  /* VOTE_ANSWER */
     KELP_MF_REJECT = 8,   /* ANSWER: the entry before did not match; hint says where to look */
+    KELP_MF_REMOVED = 16, /* VOTE_ANSWER: a committed configuration removed the receiver */
 };
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
@@ -190,9 +196,11 @@ enum kelp_input_type {
     KELP_IN_SNAPSHOT = 10, /* index: an own snapshot up to it is durable */
     KELP_IN_HEALTH = 11,   /* health: for the answers this node gives */
     KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
-    KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN (proposal) or REFUSED (read) now */
+    KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN or REFUSED (a read, what waits) now */
     KELP_IN_SHUTDOWN = 14, /* every open request ends; nothing more is sent */
     KELP_IN_CAMPAIGN = 15, /* a follower stands for election now; who stands already goes on */
+    /* change: of the membership; answered when the roles it asks for are committed */
+    KELP_IN_CHANGE = 17,
 };
 
 struct kelp_input {
@@ -209,6 +217,11 @@ struct kelp_input {
             uint64_t token;
             kelp_ns deadline;
         } read;
+        struct {
+            uint64_t token;
+            kelp_ns deadline;               /* REFUSED if it has not begun by then, else UNKNOWN */
+            const struct kelp_change *what; /* borrowed during the call */
+        } change;
         struct {
             uint64_t revision;
             struct kelp_pos pos; /* the position looked up */
@@ -263,16 +276,22 @@ struct kelp_save {
 /* An entry the core made itself; the caller builds its bytes before it performs the save. */
 struct kelp_made {
     struct kelp_pos pos;
-    uint8_t type; /* KELP_ENTRY_NOOP */
+    uint8_t type; /* KELP_ENTRY_NOOP, KELP_ENTRY_CONFIG */
+    /* CONFIG: what the entry says of ids and roles; addresses are the caller's. Valid until the
+     * next step or take */
+    const struct kelp_config *config;
+    uint64_t change; /* CONFIG: the token of the change it belongs to, 0: nobody asks any more */
 };
 
 struct kelp_answer {
     uint64_t token;
     enum kelp_outcome outcome;
     enum kelp_reason reason;
-    /* DONE, LOST, UNKNOWN proposals: where it stood; reads: the index to be applied */
+    /* DONE, LOST, UNKNOWN proposals: where it stood; reads: the index to be applied; changes: the
+     * configuration that says so, REFUSED ones the one in force */
     struct kelp_pos pos;
     kelp_id leader; /* NOT_LEADER: the leader known, 0 if none */
+    kelp_id member; /* a change REFUSED for a member: which; 0: for none */
 };
 
 /* Which term has entry index, and how many entries behind it fit? Answered with FOUND, GONE or
@@ -317,6 +336,7 @@ struct kelp_peer_view {
     uint64_t inflight_bytes;
     kelp_ns contact; /* when it last answered, 0: not in this term */
     kelp_ns rtt;     /* last measured, 0: not yet */
+    uint32_t rounds; /* staging: rounds it has finished */
 };
 
 struct kelp_view {
@@ -333,6 +353,9 @@ struct kelp_view {
     enum kelp_space own_space;
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
+    bool removed;                    /* a committed configuration removed this node */
+    enum kelp_reason change_gate;    /* why a change could not begin now; NONE: it could */
+    uint32_t changes_open;
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };
@@ -385,7 +408,7 @@ KELP_API struct kelp_core *kelp_core_init(void *memory, const struct kelp_option
  * takes    core    not NULL
  *          now     the node's clock; below the last one counts as the last one
  *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE
- *                  and READ inputs
+ *                  READ and CHANGE inputs
  * returns  what was taken into the log; the caller keeps those bytes before the next step
  * outcome  everything else comes out of kelp_take
  * errors   none: what the world sends is refused, counted and answered

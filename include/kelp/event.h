@@ -108,6 +108,25 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(CONFIG_ADOPTED, INFO, "uses a new configuration")                                            \
     X(CONFIG_REVERTED, WARN, "went back to the configuration before")                              \
     X(CONFIG_COMMITTED, INFO, "a configuration is committed")                                      \
+    /* changes of the membership */                                                                \
+    X(CHANGE_WAITS, INFO, "a change waits until it may begin")                                     \
+    X(CHANGE_REFUSED, INFO, "refused a change")                                                    \
+    X(CHANGE_NOTHING_NEW, INFO, "a change asks for what is so already")                            \
+    X(CHANGE_STAGED, INFO, "a change begins with letting new voters catch up")                     \
+    X(CHANGE_JOINT, INFO, "a change needs both majorities from here on")                           \
+    X(CHANGE_LEFT_JOINT, INFO, "the old majority is no longer needed")                             \
+    X(CHANGE_SIMPLE, INFO, "a change takes one step")                                              \
+    X(CHANGE_DONE, INFO, "a change is committed")                                                  \
+    X(CHANGE_LOST, INFO, "another entry was committed in a change's place")                        \
+    X(CHANGE_UNKNOWN, INFO, "a change's outcome is unknown")                                       \
+    X(CATCH_UP_ROUND, INFO, "a new member finished a round, too slowly for the vote")              \
+    X(CATCH_UP_DONE, INFO, "a new member has caught up")                                           \
+    X(CATCH_UP_SILENT, INFO, "a new member that had caught up is silent, and begins anew")         \
+    X(CATCH_UP_GIVEN_UP, WARN, "a new member does not catch up, and stays a learner")              \
+    X(STEP_DOWN_NOT_VOTER, INFO, "a leader that is no voter any more steps down")                  \
+    X(REMOVED_TOLD, INFO, "tells a node that it was removed")                                      \
+    X(REMOVED, WARN, "was removed from the cluster, and does not campaign any more")               \
+    X(CAMPAIGN_REMOVED, DEBUG, "does not campaign: it was removed")                                \
     X(SAVE_LOWERED, DEBUG, "a truncation lowered what open saves vouch for")                       \
     X(SAVED, DEBUG, "a save was reported")                                                         \
     X(SHUTDOWN, INFO, "shutting down")

@@ -81,6 +81,29 @@ static void check_peers(const struct kelp_core *r, struct verdict *v)
     }
 }
 
+static void check_members(const struct kelp_core *r, struct verdict *v)
+{
+    uint32_t begun = 0;
+    bool leads = r->role == KELP_LEADER;
+    rule(v, !leads || config_votes(&r->config, r->self_slot) || r->config.index > r->commit,
+         "a leader without a vote in a committed configuration goes on");
+    rule(v,
+         !leads || !r->config_has_before || r->own_first == 0 || r->config.index < r->own_first ||
+             r->config_before.index <= r->commit,
+         "a leader made a configuration before the last one was committed");
+    rule(v,
+         !leads || r->own_first == 0 || r->config.index <= r->own_first ||
+             r->commit >= r->own_first,
+         "a leader made a configuration before an entry of its term was committed");
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        const struct change *change = &r->changes[i];
+        rule(v, leads || change->outcome != 0 || change->stage == CHANGE_DECIDED,
+             "a change waits where nobody leads");
+        begun += change->stage == CHANGE_STAGED;
+    }
+    rule(v, begun <= 1, "two changes are under way");
+}
+
 static void check_saves(const struct kelp_core *r, struct verdict *v)
 {
     uint64_t number = r->save_number - r->saves_count;
@@ -125,6 +148,7 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
     check_order(r, &v);
     check_role(r, &v);
     check_peers(r, &v);
+    check_members(r, &v);
     check_saves(r, &v);
     check_change(r, &v);
     r->shadow = (struct shadow){.valid = true,

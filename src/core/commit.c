@@ -100,6 +100,7 @@ void commit_settle(struct kelp_core *r)
         settle_proposal(r, request);
     }
     if (r->config_has_before && r->config.index <= r->commit) {
+        if (r->role == KELP_LEADER) member_goodbye(r);
         r->config_has_before = false;
         EVENT(r, CONFIG_COMMITTED, .pos = kelp_pos_of(r->config.index, 0));
     }

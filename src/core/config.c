@@ -43,7 +43,8 @@ bool config_valid(const struct kelp_config *config, uint32_t max)
         const struct kelp_member *member = &config->members[slot];
         if (member->id <= before || member->id > config->id_highest) return false;
         before = member->id;
-        if (member->role > KELP_LEARNER || member->role_old > KELP_VOTER) return false;
+        if (member->role > KELP_LEARNER && member->role != KELP_STAGING) return false;
+        if (member->role_old > KELP_VOTER) return false;
         if (member->role == KELP_VOTER) voters++;
         if (member->role_old == KELP_VOTER) voters_old++;
     }

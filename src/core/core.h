@@ -24,6 +24,8 @@
 /* entry bytes a probe may carry, so that it fits the control lane */
 #define PROBE_BYTES_MAX   2048u
 #define NOOP_BYTES        64u          /* of the leader's empty entry, for flow control only */
+#define CONFIG_BYTES      1024u        /* of a configuration entry, for flow control only */
+#define CHANGES_MAX       2u           /* of the membership: one under way, one that waits */
 #define MESSAGES_PER_PEER 5u           /* at most, in one take */
 #define RESEND_MAX        60000000000u /* ns; the longest wait before a window is called lost */
 #define STALL_MIN         1000000000u  /* ns; the least stall limit */
@@ -64,6 +66,35 @@ struct look {
     uint64_t bytes;
 };
 
+/* A member that is staging: how it catches up. */
+struct catch_up {
+    kelp_index target;    /* this round ends when it has that; 0: none has begun */
+    uint64_t asked;       /* and has answered a message after this one */
+    kelp_ns began, moved; /* this round; when match grew, or a round ended */
+    kelp_index match;     /* as last looked at */
+    uint32_t rounds;      /* finished */
+    bool ready, failed;
+};
+
+/* A change of the membership that somebody asked for. */
+enum change_stage {
+    CHANGE_WAITING, /* for the gate */
+    CHANGE_STAGED,  /* its first entry is in the log; new voters catch up */
+    CHANGE_DECIDED, /* the entry at pos says how it ends */
+};
+struct change {
+    uint64_t token; /* 0: answered */
+    kelp_ns deadline;
+    uint32_t flags, count;
+    kelp_index if_index;
+    struct kelp_edit *edits; /* room for members_max */
+    struct kelp_pos pos;     /* its newest entry */
+    kelp_id member;          /* whom a refusal is about */
+    uint8_t stage;
+    uint8_t verdict;         /* enum kelp_reason once pos is committed; NONE: done */
+    uint8_t outcome, reason; /* enum kelp_outcome, 0: open */
+};
+
 struct peer {
     kelp_id id;
     struct debt debt;
@@ -83,6 +114,8 @@ struct peer {
     kelp_ns heartbeat_sent, rtt;
     uint64_t round_sent, round_answered;
     kelp_index durable, applied;
+    uint64_t answered_id; /* the newest message it answered */
+    struct catch_up catch_up;
     enum kelp_space space;
     bool silent;
 };
@@ -146,7 +179,10 @@ struct kelp_core {
     struct kelp_config config;        /* the newest in the log */
     struct kelp_config config_before; /* what a truncation of that one goes back to */
     bool config_has_before;
-    uint32_t self_slot; /* in config; CONFIG_NO_SLOT: not a member */
+    uint32_t self_slot;                 /* in config; CONFIG_NO_SLOT: not a member */
+    bool told_removed;                  /* by a member that knows the removal to be committed */
+    struct change changes[CHANGES_MAX]; /* in order of arrival */
+    uint32_t change_count;
 
     kelp_index commit, applied, apply_given;
     kelp_index everyone, snapshot;
@@ -268,6 +304,24 @@ void member_appended(struct kelp_core *r, const struct kelp_config *config);
 bool member_outlasts(struct kelp_core *r, kelp_index last);
 void member_truncated(struct kelp_core *r, kelp_index last);
 const struct kelp_config *member_committed(const struct kelp_core *r);
+
+/* member_goodbye - who was in the configuration before and is not in the committed one is told. */
+void member_goodbye(struct kelp_core *r);
+void member_told_removed(struct kelp_core *r, kelp_id from);
+bool member_removed(const struct kelp_core *r); /* this node, by all it knows */
+
+/* ---- change.c ---- */
+void change_asked(struct kelp_core *r, const struct kelp_input *input);
+void change_cancel(struct kelp_core *r, uint64_t token);
+void change_expire(struct kelp_core *r);
+void change_lead(struct kelp_core *r);     /* a leader's start */
+void change_lead_end(struct kelp_core *r); /* leadership is over */
+void change_end_all(struct kelp_core *r, enum kelp_reason reason);
+void change_settle(struct kelp_core *r); /* commit grew */
+bool change_drive(struct kelp_core *r);  /* true: a configuration entry was made */
+uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);
+enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
+kelp_ns change_deadline(const struct kelp_core *r);
 
 /* ---- output.c ---- */
 uint32_t output_messages(struct kelp_core *r);

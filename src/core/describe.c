@@ -55,6 +55,7 @@ size_t kelp_describe(const struct kelp_core *r, char *out, size_t size)
     if (r->durable != r->log.last) say(&l, " durable %llu", u(r->durable));
     if (r->log.base.index != 0) say(&l, " first %llu", u(r->log.base.index + 1));
     if (r->stalled) say(&l, " stalled");
+    if (member_removed(r)) say(&l, " removed");
     if (r->space != KELP_SPACE_OK) say(&l, " disk room %s", kelp_space_name(r->space));
     if (r->faulted) say(&l, " FAULTED: %s", r->fault.what);
     return l.len;
@@ -72,6 +73,7 @@ static void say_vote(struct line *l, const struct kelp_message *m)
     }
     say(l, "%s t%llu for t%llu %s", pre ? "pre-vote" : "vote", u(m->term.v), u(m->vote.term.v),
         (m->flags & KELP_MF_GRANTED) != 0 ? "granted" : "refused");
+    if ((m->flags & KELP_MF_REMOVED) != 0) say(l, " removed");
 }
 
 static void say_append(struct line *l, const struct kelp_message *m)
@@ -120,6 +122,23 @@ static void say_found(struct line *l, const struct kelp_input *input, const char
     say(l, " revision %llu", u(input->found.revision));
 }
 
+static void say_change(struct line *l, const struct kelp_input *input)
+{
+    static const char *const verbs[] = {"?",      "add",  "promote", "demote",
+                                        "remove", "move", "set",     "?"};
+    static const char *const roles[] = {"", " voter", " learner", " witness"};
+    const struct kelp_change *what = input->change.what;
+    say(l, "change token %llu", u(input->change.token));
+    for (uint32_t i = 0; i < what->count; i++) {
+        const struct kelp_edit *edit = &what->edits[i];
+        say(l, " %s %llu%s", verbs[edit->verb & 7u], u(edit->id), roles[edit->role & 3u]);
+    }
+    if (what->if_index != 0) say(l, " if %llu", u(what->if_index));
+    if ((what->flags & KELP_CHANGE_NOWAIT) != 0) say(l, " nowait");
+    if ((what->flags & KELP_CHANGE_FORCE) != 0) say(l, " force");
+    if ((what->flags & KELP_CHANGE_WHOLE) != 0) say(l, " whole");
+}
+
 size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t size)
 {
     struct line l = line_of(out, size);
@@ -145,6 +164,7 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_CANCEL: say(&l, "cancel token %llu", u(input->token)); break;
     case KELP_IN_SHUTDOWN: say(&l, "shutdown"); break;
     case KELP_IN_CAMPAIGN: say(&l, "campaign"); break;
+    case KELP_IN_CHANGE: say_change(&l, input); break;
     }
     return l.len;
 }
@@ -179,16 +199,17 @@ size_t kelp_describe_answer(const struct kelp_answer *answer, char *out, size_t 
         say_pos(&l, answer->pos);
     }
     if (answer->leader != 0) say(&l, " leader %llu", u(answer->leader));
+    if (answer->member != 0) say(&l, " member %llu", u(answer->member));
     return l.len;
 }
 
 size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t size)
 {
-    static const char letters[] = {'-', 'v', 'L', 'W'};
+    static const char letters[] = "-vLWS???";
     struct line l = line_of(out, size);
     for (uint32_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
-        say(&l, "%s%llu%c", slot > 0 ? " " : "", u(member->id), letters[member->role & 3u]);
+        say(&l, "%s%llu%c", slot > 0 ? " " : "", u(member->id), letters[member->role & 7u]);
         if (config->joint && member->role_old == KELP_VOTER) say(&l, "/v");
     }
     say(&l, " @%llu", u(config->index));

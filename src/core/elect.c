@@ -22,6 +22,11 @@ static bool off(const struct kelp_core *r, enum kelp_protection protection)
 void elect_timeout(struct kelp_core *r)
 {
     ASSERT(r->role != KELP_LEADER);
+    if (member_removed(r)) {
+        EVENT(r, CAMPAIGN_REMOVED);
+        role_timer_reset(r);
+        return;
+    }
     if (!config_votes(&r->config, r->self_slot)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
         role_timer_reset(r);

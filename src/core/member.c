@@ -4,8 +4,11 @@
  * The newest configuration in the log counts from the moment it is appended, committed or not; a
  * truncation of it goes back to the one before. One step back is always enough: a leader appends a
  * configuration only when the one before it is committed, so of all configurations in a log only
- * the newest can be cut. Changing it comes later; here it travels through the log, is adopted,
- * committed and reverted. */
+ * the newest can be cut. Here it travels through the log, is adopted, committed and reverted; who
+ * makes it is change.c.
+ *
+ * Who was removed by a committed configuration is told so: by the leader when it commits the
+ * removal, and by every voter it asks. An id is never given again, so that is final. */
 #include "core/core.h"
 
 void member_appended(struct kelp_core *r, const struct kelp_config *config)
@@ -46,4 +49,32 @@ void member_truncated(struct kelp_core *r, kelp_index last)
 const struct kelp_config *member_committed(const struct kelp_core *r)
 {
     return r->config_has_before && r->config.index > r->commit ? &r->config_before : &r->config;
+}
+
+void member_goodbye(struct kelp_core *r)
+{
+    for (uint32_t slot = 0; slot < r->config_before.count; slot++) {
+        kelp_id id = r->config_before.members[slot].id;
+        if (id == r->options.self || config_slot(&r->config, id) != CONFIG_NO_SLOT) continue;
+        struct debt *debt = debt_of(r, id);
+        if (debt == NULL) continue; /* it learns it when it asks for votes */
+        EVENT(r, REMOVED_TOLD, .peer = id, .pos = kelp_pos_of(r->config.index, 0));
+        debt->vote[0] = true; /* as if it had asked; output.c says why it is refused */
+        debt->granted[0] = false;
+        debt->vote_term[0] = r->term;
+        debt->vote_id[0] = ++r->message_id;
+    }
+}
+
+void member_told_removed(struct kelp_core *r, kelp_id from)
+{
+    if (r->told_removed || peer_of(r, from) == NULL) return;
+    r->told_removed = true;
+    EVENT(r, REMOVED, .peer = from);
+    role_step_down(r); /* and there is nobody to follow any more */
+}
+
+bool member_removed(const struct kelp_core *r)
+{
+    return r->told_removed || config_removed(member_committed(r), r->options.self);
 }

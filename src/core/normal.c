@@ -222,6 +222,7 @@ void core_normalise(struct kelp_core *r)
     ASSERT(r->dirty == 0);
     ASSERT(!r->truncate_due); /* a take has saved it */
     ASSERT(!r->stalled && r->snapshot == 0 && r->stranger_count == 0);
+    ASSERT(r->change_count == 0 && !r->told_removed); /* members stay as they are */
     clock_normalise(r);
     saves_normalise(r);
     ASSERT(r->own_look.state == LOOK_NONE);

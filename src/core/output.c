@@ -30,7 +30,10 @@ static void vote_answers(struct kelp_core *r, kelp_id to, struct debt *debt, uin
         if (vote_given && !stands) continue; /* given in a term that has passed since */
         struct kelp_message m = {.type = KELP_MSG_VOTE_ANSWER, .id = debt->vote_id[kind]};
         if (kind == 0) m.flags |= KELP_MF_PRE_VOTE;
-        if (debt->granted[kind]) m.flags |= KELP_MF_GRANTED;
+        if (debt->granted[kind])
+            m.flags |= KELP_MF_GRANTED;
+        else if (config_removed(member_committed(r), to))
+            m.flags |= KELP_MF_REMOVED;
         m.vote.term = debt->vote_term[kind];
         (void)message_new(r, count, to, &m);
     }

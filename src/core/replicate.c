@@ -291,6 +291,7 @@ static void forgot_us(struct kelp_core *r, struct peer *peer, const struct kelp_
 static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_message *m)
 {
     peer->contact = r->now;
+    peer->answered_id = max_u64(peer->answered_id, m->id);
     peer->durable = m->answer.durable;
     peer->applied = m->answer.applied;
     space_answered(r, peer, m);

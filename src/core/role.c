@@ -58,6 +58,7 @@ static void role_set(struct kelp_core *r, enum kelp_role role)
     r->noop_due = false;
     r->own_first = 0;
     read_end(r);
+    change_lead_end(r);
 }
 
 static void follower(struct kelp_core *r, kelp_id leader)

@@ -51,7 +51,7 @@ struct kelp_limits kelp_limits_small(void)
     limits.runs_max = 16;
     limits.window_messages_max = 8;
     limits.strangers_max = 2;
-    limits.answers_max = 16;
+    limits.answers_max = 10;
     limits.events_max = 16;
     limits.message_entries_max = 64;
     limits.message_bytes_max = 64u * 1024;
@@ -98,6 +98,7 @@ static const char *options_wrong(const struct kelp_options *o)
     if (o->stall_limit != 0 && o->stall_limit < o->election_min)
         return "stall_limit is below election_min";
     if (o->stall_limit > UINT64_MAX / 64) return "stall_limit is absurd";
+    if (o->catch_up_idle > UINT64_MAX / 64) return "catch_up_idle is absurd";
     if ((o->off & ~(uint32_t)(KELP_PRE_VOTE | KELP_CHECK_QUORUM | KELP_STICKINESS)) != 0)
         return "off has an unknown bit";
     return limits_wrong(&o->limits);
@@ -152,6 +153,8 @@ static size_t carve_all(uint8_t *block, const struct kelp_limits *l, struct kelp
     t->totals = carve(block, &used, power_of_two(l->tail_entries_max), sizeof *t->totals);
     t->proposals = carve(block, &used, l->proposals_max, sizeof *t->proposals);
     t->reads = carve(block, &used, l->reads_max, sizeof *t->reads);
+    for (uint32_t i = 0; i < CHANGES_MAX; i++)
+        r->changes[i].edits = carve(block, &used, l->members_max, sizeof *r->changes[i].edits);
     return used;
 }
 
@@ -357,6 +360,7 @@ void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, s
     EVENT(r, FAULTED, .pos = ours);
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_FAULTED);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_FAULTED);
+    change_end_all(r, KELP_R_FAULTED);
     if (r->role != KELP_FOLLOWER) role_step_down(r);
 }
 
@@ -397,6 +401,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .inflight_messages = peer->progress.window_count,
                                    .inflight_bytes = peer->progress.window_bytes,
                                    .contact = peer->contact,
+                                   .rounds = peer->catch_up.rounds,
                                    .rtt = peer->rtt};
 }
 
@@ -430,6 +435,9 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->may_lead = config_votes(&r->config, r->self_slot);
     view->committed_own_term =
         r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+    view->removed = member_removed(r);
+    view->change_gate = change_gate(r);
+    view->changes_open = r->change_count;
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);

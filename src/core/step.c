@@ -26,12 +26,16 @@ void settle(struct kelp_core *r)
         if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
         if (take_bit(r, DIRTY_ROLE)) {
             space_forget(r);
-            if (r->role == KELP_LEADER) replicate_lead(r);
+            if (r->role == KELP_LEADER) {
+                replicate_lead(r);
+                change_lead(r);
+            }
         }
         if (take_bit(r, DIRTY_SPACE)) space_settle(r);
         if (take_bit(r, DIRTY_MATCH)) commit_advance(r);
         if (take_bit(r, DIRTY_COMMIT)) {
             commit_settle(r);
+            change_settle(r);
             r->dirty |= DIRTY_READ;
         }
         if (take_bit(r, DIRTY_READ)) read_release(r);
@@ -75,6 +79,8 @@ static struct kelp_taken step_message(struct kelp_core *r, const struct kelp_mes
         elect_asked(r, m);
         return none;
     }
+    if (m->type == KELP_MSG_VOTE_ANSWER && (m->flags & KELP_MF_REMOVED) != 0)
+        member_told_removed(r, m->from); /* whatever its term: it is final */
     bool pre_vote_answer = m->type == KELP_MSG_VOTE_ANSWER && (m->flags & KELP_MF_PRE_VOTE) != 0;
     if (m->term.v > r->term.v) {
         role_adopt(r, m->term);
@@ -110,6 +116,7 @@ static void cancel(struct kelp_core *r, uint64_t token)
     if (proposal != NULL) requests_resolve(&r->proposals, proposal, KELP_UNKNOWN, KELP_R_TIMEOUT);
     struct request *read = requests_find(&r->reads, token);
     if (read != NULL) requests_resolve(&r->reads, read, KELP_REFUSED, KELP_R_TIMEOUT);
+    change_cancel(r, token);
 }
 
 static void shut_down(struct kelp_core *r)
@@ -118,6 +125,7 @@ static void shut_down(struct kelp_core *r)
     EVENT(r, SHUTDOWN);
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_SHUTDOWN);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_SHUTDOWN);
+    change_end_all(r, KELP_R_SHUTDOWN);
     r->reads_fresh = false;
     r->shutdown = true;
 }
@@ -148,6 +156,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_CAMPAIGN:
         if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_timeout(r);
         break;
+    case KELP_IN_CHANGE: change_asked(r, input); break;
     }
     return none;
 }
@@ -184,6 +193,7 @@ static uint32_t take_answers(struct kelp_core *r)
     r->refusal_count = 0;
     count += requests_take(&r->proposals, &r->answers[count], max - count);
     count += requests_take(&r->reads, &r->answers[count], max - count);
+    count += change_take(r, &r->answers[count], max - count);
     return count;
 }
 
@@ -219,6 +229,11 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     if (r->role == KELP_LEADER && r->noop_due && !core_silent(r)) {
         replicate_noop(r);
         r->made = (struct kelp_made){.pos = log_tail(&r->log), .type = KELP_ENTRY_NOOP};
+        work->made = &r->made;
+        work->made_count = 1;
+    }
+    if (change_drive(r)) {
+        ASSERT(work->made_count == 0); /* not before the empty entry is committed */
         work->made = &r->made;
         work->made_count = 1;
     }

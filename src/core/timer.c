@@ -36,6 +36,7 @@ static void deadlines(struct kelp_core *r)
     requests_expire(&r->proposals, r->now, KELP_UNKNOWN, KELP_R_TIMEOUT);
     if (r->proposals.open < open) EVENT(r, PROPOSAL_UNKNOWN, .value = open - r->proposals.open);
     requests_expire(&r->reads, r->now, KELP_REFUSED, KELP_R_TIMEOUT);
+    change_expire(r);
 }
 
 void timer_expire(struct kelp_core *r)
@@ -66,6 +67,7 @@ static kelp_ns peer_deadline(const struct kelp_core *r, const struct peer *peer)
 kelp_ns timer_deadline(const struct kelp_core *r)
 {
     kelp_ns due = min_u64(r->proposals.deadline, r->reads.deadline);
+    due = min_u64(due, change_deadline(r));
     if (core_silent(r)) return due;
     due = min_u64(due, save_deadline(r));
     if (r->role != KELP_LEADER) due = min_u64(due, r->election_at);

@@ -143,6 +143,7 @@ static const char *member_role_name(uint8_t role)
     case KELP_VOTER: return "voter";
     case KELP_LEARNER: return "learner";
     case KELP_WITNESS: return "witness";
+    case KELP_STAGING: return "staging";
     }
     return "unknown";
 }

@@ -18,7 +18,15 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_SELF:
     case KELP_R_UNKNOWN_MEMBER:
     case KELP_R_NOT_VOTER:
-    case KELP_R_NOTHING_NEW: return OUTCOME_ERR;
+    case KELP_R_NOTHING_NEW:
+    case KELP_R_CONFIG_CHANGED:
+    case KELP_R_MEMBER_DIFFERS:
+    case KELP_R_ID_USED:
+    case KELP_R_LAST_VOTER:
+    case KELP_R_TOO_MANY_MEMBERS:
+    case KELP_R_QUORUM_AT_RISK:
+    case KELP_R_ADDRESS_USED:
+    case KELP_R_BAD_CHANGE: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
     case KELP_R_PENDING:
@@ -31,6 +39,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_STALE_BEYOND:
     case KELP_R_NO_CANDIDATE:
     case KELP_R_BEHIND:
+    case KELP_R_NOT_REACHED:
     case KELP_R_LEADERSHIP_LOST:
     case KELP_R_OVERWRITTEN:
     case KELP_R_CONNECTION_LOST:

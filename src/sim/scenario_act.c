@@ -13,6 +13,7 @@
  *   crash 3 [keep N]      what is not on disk is gone; saves up to N got there unreported
  *   start 3   restart 3   wipe 3 (an empty disk)
  *   propose 1 7 8 [bytes N] [within 2s] [frees]   read 1 9 [within 2s]   cancel 1 9
+ *   change 1 7 add 4v     the membership: see scenario_change.c
  *   link 1 2   snapshot 1 INDEX   health 1 ROOM HEALTH   fault 1   shutdown 1
  *   try 3 window=0 found commit=9   would it start so? See scenario_try.c
  *   state [1]   log 1   disk 1   peers 1   config 1 [committed]   recent 1 [COUNT]
@@ -277,13 +278,14 @@ static struct ask ask_of(struct scenario *s, size_t *first, size_t *end)
     return ask;
 }
 
-static void add_token(struct scenario *s, struct node *node, uint64_t number, bool read)
+struct token *act_token(struct scenario *s, struct node *node, uint64_t number)
 {
     if (number == 0 || expect_token(s, number) != NULL)
         scenario_stop(s, "token %llu was used", u(number));
     s->tokens = scenario_grow(s, s->tokens, s->token_count, &s->token_room, sizeof *s->tokens);
-    s->tokens[s->token_count++] = (struct token){
-        .number = number, .node = node, .read = read, .committed = rules_committed(s)};
+    struct token *token = &s->tokens[s->token_count++];
+    *token = (struct token){.number = number, .node = node, .committed = rules_committed(s)};
+    return token;
 }
 
 static void ask(struct scenario *s, bool read)
@@ -293,7 +295,7 @@ static void ask(struct scenario *s, bool read)
     for (size_t i = first; i < end; i++) {
         struct kelp_input in = {.type = read ? KELP_IN_READ : KELP_IN_PROPOSE};
         uint64_t token = words_number_of(s, s->words.at[i]);
-        add_token(s, asked.node, token, read);
+        act_token(s, asked.node, token)->read = read;
         if (read) {
             in.read.token = token;
             in.read.deadline = asked.deadline;
@@ -474,7 +476,8 @@ bool act_command(struct scenario *s, const char *word)
                     {"disk", show_disk},        {"peers", show_peers},
                     {"config", show_config},    {"recent", show_recent},
                     {"inputs", show_inputs},    {"takes", act_takes},
-                    {"take", act_take},         {"try", try_command}};
+                    {"take", act_take},         {"try", try_command},
+                    {"change", change_command}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

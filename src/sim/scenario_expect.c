@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scenario_expect.c - the point of a story as a condition, which no rewritten transcript can lose.
  *
- *   expect 3 leader                      follower, pre-candidate, candidate, faulted, healthy, down
+ *   expect 3 leader                      follower, pre-candidate, candidate, faulted, healthy,
+ *                                        removed, down
  *   expect 3 term 2                      vote, knows (the leader), commit, applied, durable, first
  *   expect 3 last 7@2                    expect disk 3 last 7@2, term 2, vote 1, commit 7
  *   expect 3 saw VOTE_GRANTED [2]        in this block, at least once or exactly so often
@@ -9,6 +10,7 @@
  *   expect token 7 DONE                  REFUSED NOT_LEADER, LOST, UNKNOWN TIMEOUT, open
  *   expect peer 1 2 match 4              next 5, flow stream, inflight 1
  *   expect inflight 0 1->2 append        how many such messages are on their way
+ *   expect config 3 1v,2v,4L             its newest;  config committed 3 1v,2v: the committed
  *   expect committed 7@2                 the last position committed anywhere */
 #include "sim/scenario_room.h"
 
@@ -95,6 +97,21 @@ static void expect_peer(struct scenario *s)
     }
 }
 
+/* The members and their roles; where it stands does not matter. */
+static void expect_config(struct scenario *s)
+{
+    bool committed = words_take(s, "committed");
+    const struct node *node = words_node_up(s);
+    struct kelp_config have, want = *words_config(s, words_next(s));
+    char is[SCENARIO_LINE_MAX], wanted[SCENARIO_LINE_MAX];
+    kelp_core_config(node->core, committed ? NULL : &have, committed ? &have : NULL);
+    want.index = have.index;
+    (void)kelp_describe_config(&have, is, sizeof is);
+    (void)kelp_describe_config(&want, wanted, sizeof wanted);
+    if (strcmp(is, wanted) != 0)
+        scenario_failed(s, "the configuration of %llu is %s, not %s", u(node->id), is, wanted);
+}
+
 static void expect_committed(struct scenario *s)
 {
     kelp_index index = rules_committed(s);
@@ -140,6 +157,10 @@ static void expect_role(struct scenario *s, const struct node *node, const struc
     if (strcmp(want, "faulted") == 0 || strcmp(want, "healthy") == 0) {
         if (view->faulted != (want[0] == 'f'))
             scenario_failed(s, "node %llu is not %s", u(node->id), want);
+        return;
+    }
+    if (strcmp(want, "removed") == 0) {
+        if (!view->removed) scenario_failed(s, "node %llu is not removed", u(node->id));
         return;
     }
     bool known = strcmp(want, "down") == 0;
@@ -196,6 +217,8 @@ void expect_command(struct scenario *s)
         expect_peer(s);
     else if (words_take(s, "inflight"))
         expect_flight(s);
+    else if (words_take(s, "config"))
+        expect_config(s);
     else if (words_take(s, "committed"))
         expect_committed(s);
     else

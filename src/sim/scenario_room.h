@@ -5,6 +5,7 @@
  *   scenario_words.c   reading a command line
  *   scenario_setup.c   commands before the nodes start
  *   scenario_act.c     commands that make something happen
+ *   scenario_change.c  changes of the membership
  *   scenario_try.c     what a node must not start with
  *   scenario_world.c   nodes: their log, disk and clock; performing what a core asks for
  *   scenario_post.c    messages between them
@@ -104,10 +105,13 @@ struct held { /* a message kept for later, under a name */
 struct token { /* a request of a client */
     uint64_t number;
     struct node *node;
-    bool read, answered;
-    uint64_t name;        /* of the entry a proposal became, 0: none */
+    bool read, change, answered;
+    uint64_t name;        /* of the entry it became (a change: the newest), 0: none */
     kelp_index committed; /* the highest index committed anywhere when a read was asked */
     struct kelp_answer answer;
+    struct kelp_edit edits[KELP_MEMBERS_MAX]; /* of a change */
+    uint32_t edit_count;
+    bool whole;
 };
 
 struct fact { /* what is committed at an index */
@@ -206,6 +210,15 @@ void setup_option(struct scenario *s, struct node *node, const char *word); /* w
 /* ---- scenario_act.c ---- */
 bool act_command(struct scenario *s, const char *word);
 void act_state(struct scenario *s, struct node *only); /* NULL: all */
+
+struct token *act_token(struct scenario *s, struct node *node, uint64_t number); /* a new one */
+
+/* ---- scenario_change.c ---- */
+void change_command(struct scenario *s);
+/* change_made - a configuration that a core made: what must hold of it, kept with its entry. */
+void change_made(struct scenario *s, const struct node *node, const struct kelp_made *made,
+                 struct entry *entry);
+void change_rule(struct scenario *s, const struct node *node, const struct token *token);
 
 /* ---- scenario_try.c ---- */
 void try_command(struct scenario *s);

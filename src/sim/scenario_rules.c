@@ -229,6 +229,8 @@ void rules_answer(struct scenario *s, const struct node *node, const struct kelp
     token->answer = *answer;
     if (token->read)
         rule_read(s, node, token);
+    else if (token->change)
+        change_rule(s, node, token);
     else
         rule_proposal(s, token);
 }

@@ -147,6 +147,10 @@ void setup_option(struct scenario *s, struct node *node, const char *word)
         o->election_max = words_span_of(s, value);
     } else if (strcmp(key, "stall") == 0) {
         o->stall_limit = words_span_of(s, value);
+    } else if (strcmp(key, "rounds") == 0) {
+        o->catch_up_rounds = (uint32_t)min_u64(words_number_of(s, value), UINT32_MAX);
+    } else if (strcmp(key, "idle") == 0) {
+        o->catch_up_idle = words_span_of(s, value);
     } else if (strcmp(key, "off") == 0) {
         o->off |= option_off(s, value);
     } else if (strcmp(key, "trailing") == 0) {

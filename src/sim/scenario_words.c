@@ -195,9 +195,10 @@ static uint8_t role_of(struct scenario *s, char letter, const char *word)
     case 'L': return KELP_LEARNER;
     case '-': return KELP_NONE;
     case 'W': return KELP_WITNESS;
+    case 'S': return KELP_STAGING;
     case '?': return UINT8_MAX;
     }
-    scenario_stop(s, "\"%s\": a member is 1v, 1L, 1W or 1-, with /v if it was a voter before",
+    scenario_stop(s, "\"%s\": a member is 1v, 1L, 1S, 1W or 1-, with /v if it was a voter before",
                   word);
 }
 

@@ -207,6 +207,7 @@ static void keep_made(struct scenario *s, struct node *node, const struct kelp_w
             scenario_stop(s, "node %llu made an entry that does not follow its log", u(node->id));
         struct entry entry = {.term = made->pos.term, .type = made->type, .bytes = 64};
         entry.name = ++s->names;
+        if (made->type == KELP_ENTRY_CONFIG) change_made(s, node, made, &entry);
         entries_push(s, &node->log, entry);
     }
 }

@@ -40,7 +40,7 @@ static const char *config_wrong(const struct kelp_config *c)
     for (size_t slot = 0; slot < c->count; slot++) {
         const struct kelp_member *m = &c->members[slot];
         if (m->id <= before) return "a configuration's ids do not ascend";
-        if (m->role > KELP_WITNESS || m->role_old > KELP_WITNESS) return "a role is not known";
+        if (m->role > KELP_STAGING || m->role_old > KELP_WITNESS) return "a role is not known";
         if (c->joint == 0 && (m->role == KELP_NONE || m->role_old != KELP_NONE))
             return "a simple configuration has a member of a joint one";
         before = m->id;

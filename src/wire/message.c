@@ -41,7 +41,7 @@ static unsigned flags_allowed(unsigned type)
 {
     switch ((enum kelp_message_type)type) {
     case KELP_MSG_VOTE: return KELP_MF_PRE_VOTE | KELP_MF_TRANSFER;
-    case KELP_MSG_VOTE_ANSWER: return KELP_MF_PRE_VOTE | KELP_MF_GRANTED;
+    case KELP_MSG_VOTE_ANSWER: return KELP_MF_PRE_VOTE | KELP_MF_GRANTED | KELP_MF_REMOVED;
     case KELP_MSG_ANSWER: return KELP_MF_REJECT;
     case KELP_MSG_APPEND:
     case KELP_MSG_HEARTBEAT: return 0;

@@ -140,7 +140,9 @@ static void roles_must_be_known_and_belong_to_their_half(void **state)
 {
     (void)state;
     const uint8_t voters[3] = {1, 1, 1}, none[3] = {0, 0, 0};
-    const uint8_t unknown[3] = {1, 4, 1}, leaving[3] = {1, 0, 1};
+    const uint8_t unknown[3] = {1, 5, 1}, leaving[3] = {1, 0, 1}, staging[3] = {1, 4, 1};
+    assert_int_equal(decode_roles(0, staging, none), KELP_OK);
+    assert_int_equal(decode_roles(1, voters, staging), KELP_E_MALFORMED); /* it did not vote */
     assert_int_equal(decode_roles(0, unknown, none), KELP_E_MALFORMED);
     assert_int_equal(decode_roles(1, voters, unknown), KELP_E_MALFORMED);
     assert_int_equal(decode_roles(0, leaving, none), KELP_E_MALFORMED);

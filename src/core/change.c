@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* change.c - the leader's side of a change of the membership. [§4.1, §4.2.1, §4.2.2, §4.3]
+ *
+ *   asked --gate--> WAITING --> STAGED --caught up--> one step, or joint --> committed: DONE
+ *              |                   `--given up--> REFUSED BEHIND
+ *              `--refused, or nothing new: answered without an entry
+ *
+ * The gate: an entry of the own term is committed, the newest configuration is, and it is neither
+ * joint nor has it members that are staging. So no two changes are ever under way, the one step
+ * back of member.c is always enough, and what made single steps unsafe in 2015 (a change before the
+ * first commit of the term) cannot be. What goes on after the gate is driven by the configuration
+ * in force alone, whoever leads: a committed joint one is left, who is staging and caught up gets
+ * the vote. The request is only who is told of it; whoever led before answers by what is committed.
+ *
+ * Catching up: a round is to replicate what is there at its start, and to answer something sent
+ * since. Who needed less than an election timeout for one is ready; ten slow rounds, or long
+ * without progress, and all who are staging are learners again.
+ *
+ * Invariants: of the changes here at most one is past the gate and not decided; only a leader has
+ * changes that wait. */
+#include <string.h>
+
+#include "core/core.h"
+#include "core/edit.h"
+
+#define CATCH_UP_ROUNDS 10u
+
+static bool own_term_committed(const struct kelp_core *r)
+{
+    return r->own_first != 0 && r->commit >= r->own_first;
+}
+
+enum kelp_reason change_gate(const struct kelp_core *r)
+{
+    if (r->role != KELP_LEADER) return KELP_R_NOT_LEADER;
+    if (!own_term_committed(r)) return KELP_R_NO_COMMIT_YET;
+    bool settled = r->config.index <= r->commit && !r->config.joint && !edit_staging(&r->config);
+    return settled ? KELP_R_NONE : KELP_R_PENDING;
+}
+
+static struct kelp_change asked_of(const struct change *change)
+{
+    return (struct kelp_change){.flags = change->flags,
+                                .count = change->count,
+                                .if_index = change->if_index,
+                                .edits = change->edits};
+}
+
+/* ---- outcomes ---- */
+
+static void resolve(struct kelp_core *r, struct change *change, enum kelp_outcome outcome,
+                    enum kelp_reason reason)
+{
+    ASSERT(change->outcome == 0);
+    change->outcome = (uint8_t)outcome;
+    change->reason = (uint8_t)reason;
+    if (outcome == KELP_REFUSED) EVENT(r, CHANGE_REFUSED, .peer = change->member, .value = reason);
+    if (outcome == KELP_UNKNOWN) EVENT(r, CHANGE_UNKNOWN, .pos = change->pos, .value = reason);
+}
+
+/* Nobody knows how it will end: it has not begun, and never will; or it may happen or not. */
+static void end(struct kelp_core *r, struct change *change, enum kelp_reason reason)
+{
+    resolve(r, change, change->stage == CHANGE_WAITING ? KELP_REFUSED : KELP_UNKNOWN, reason);
+}
+
+void change_end_all(struct kelp_core *r, enum kelp_reason reason)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        if (r->changes[i].outcome == 0) end(r, &r->changes[i], reason);
+    }
+}
+
+void change_lead_end(struct kelp_core *r)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->stage == CHANGE_DECIDED) continue;
+        if (change->outcome == 0)
+            end(r, change,
+                change->stage == CHANGE_WAITING ? KELP_R_NOT_LEADER : KELP_R_LEADERSHIP_LOST);
+        change->stage = CHANGE_DECIDED; /* not by us any more */
+    }
+}
+
+void change_cancel(struct kelp_core *r, uint64_t token)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->token == token && change->outcome == 0) end(r, change, KELP_R_TIMEOUT);
+    }
+}
+
+void change_expire(struct kelp_core *r)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->outcome != 0 || r->now < change->deadline) continue;
+        enum kelp_reason gate = change_gate(r);
+        bool waits = change->stage == CHANGE_WAITING && gate != KELP_R_NONE;
+        end(r, change, waits ? gate : KELP_R_TIMEOUT);
+    }
+}
+
+/* What was asked when it was over goes on: what is staged is still to be decided. */
+static bool goes_on(const struct change *change)
+{
+    return change->stage == CHANGE_STAGED && change->outcome == KELP_UNKNOWN;
+}
+
+static struct change *change_at(struct kelp_core *r, enum change_stage stage)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->stage != (uint8_t)stage) continue;
+        if (change->outcome == 0 || goes_on(change)) return change;
+    }
+    return NULL;
+}
+
+static void forget(struct kelp_core *r, uint32_t number)
+{
+    struct change gone = r->changes[number];
+    r->change_count--;
+    memmove(&r->changes[number], &r->changes[number + 1], (r->change_count - number) * sizeof gone);
+    memset(&r->changes[r->change_count], 0, sizeof gone);
+    r->changes[r->change_count].edits = gone.edits; /* the room stays with the table */
+}
+
+uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max)
+{
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < r->change_count && taken < max;) {
+        struct change *change = &r->changes[i];
+        if (change->outcome != 0 && change->token != 0) {
+            out[taken++] = (struct kelp_answer){.token = change->token,
+                                                .outcome = (enum kelp_outcome)change->outcome,
+                                                .reason = (enum kelp_reason)change->reason,
+                                                .pos = change->pos,
+                                                .member = change->member};
+            change->token = 0;
+        }
+        if (change->outcome == 0 || change->token != 0 || goes_on(change))
+            i++;
+        else
+            forget(r, i);
+    }
+    return taken;
+}
+
+/* ---- asking ---- */
+
+void change_asked(struct kelp_core *r, const struct kelp_input *input)
+{
+    const struct kelp_change *what = input->change.what;
+    uint64_t token = input->change.token;
+    ASSERT(token != 0);
+    enum kelp_reason gate = change_gate(r), reason = KELP_R_NONE;
+    if (gate == KELP_R_NONE && change_at(r, CHANGE_WAITING) != NULL)
+        gate = KELP_R_PENDING; /* that one came first */
+    if (r->faulted)
+        reason = KELP_R_FAULTED;
+    else if (r->shutdown)
+        reason = KELP_R_SHUTDOWN;
+    else if (gate == KELP_R_NOT_LEADER)
+        reason = gate;
+    else if (what->count > r->options.limits.members_max)
+        reason = KELP_R_BAD_CHANGE;
+    else if (gate != KELP_R_NONE && (what->flags & KELP_CHANGE_NOWAIT) != 0)
+        reason = gate;
+    else if (r->change_count == CHANGES_MAX)
+        reason = KELP_R_BUSY;
+    if (reason != KELP_R_NONE) {
+        EVENT(r, CHANGE_REFUSED, .value = reason);
+        refuse(r, token, reason);
+        if (reason == KELP_R_PENDING) r->refusals[r->refusal_count - 1].pos.index = r->config.index;
+        return;
+    }
+    struct change *change = &r->changes[r->change_count++];
+    struct kelp_edit *edits = change->edits;
+    *change = (struct change){.token = token,
+                              .deadline = input->change.deadline,
+                              .flags = what->flags,
+                              .count = what->count,
+                              .if_index = what->if_index,
+                              .edits = edits};
+    if (what->count > 0) memcpy(edits, what->edits, what->count * sizeof *edits);
+    if (gate != KELP_R_NONE) EVENT(r, CHANGE_WAITS, .value = gate);
+}
+
+/* ---- entries ---- */
+
+/* The newest configuration from now on; change: who asked for it, NULL: nobody who is still here.
+ */
+static void append(struct kelp_core *r, struct kelp_config *next, struct change *change)
+{
+    ASSERT(r->role == KELP_LEADER && own_term_committed(r));
+    ASSERT(r->config.index <= r->commit); /* one step back is always enough */
+    log_append(&r->log, r->term, CONFIG_BYTES);
+    next->index = r->log.last;
+    member_appended(r, next);
+    r->made = (struct kelp_made){
+        .pos = log_tail(&r->log), .type = KELP_ENTRY_CONFIG, .config = &r->config};
+    if (change == NULL) return;
+    change->pos = r->made.pos;
+    r->made.change = change->token;
+}
+
+static void decide(struct kelp_core *r, struct kelp_config *next, struct change *change)
+{
+    append(r, next, change);
+    if (change != NULL) change->stage = CHANGE_DECIDED;
+}
+
+static void take_step(struct kelp_core *r, struct kelp_config *target, struct change *change)
+{
+    struct kelp_config joint;
+    if (edit_voters_changed(&r->config, target) <= 1) {
+        decide(r, target, change);
+        EVENT(r, CHANGE_SIMPLE, .pos = r->made.pos);
+        return;
+    }
+    edit_join(&r->config, target, &joint);
+    decide(r, &joint, change);
+    EVENT(r, CHANGE_JOINT, .pos = r->made.pos);
+}
+
+static void leave_joint(struct kelp_core *r)
+{
+    struct kelp_config target;
+    struct change *change = NULL;
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        if (r->changes[i].stage == CHANGE_DECIDED && r->changes[i].outcome == 0)
+            change = &r->changes[i];
+    }
+    edit_leave(&r->config, &target);
+    append(r, &target, change);
+    EVENT(r, CHANGE_LEFT_JOINT, .pos = r->made.pos);
+}
+
+/* ---- catching up ---- */
+
+static void round_begin(struct kelp_core *r, struct peer *peer)
+{
+    struct catch_up *c = &peer->catch_up;
+    c->target = r->log.last;
+    c->asked = r->message_id;
+    c->began = r->now;
+    peer->heartbeat_at = r->now; /* something to answer, even where nothing is to replicate */
+}
+
+static kelp_ns idle_limit(const struct kelp_core *r)
+{
+    return r->options.catch_up_idle != 0 ? r->options.catch_up_idle : 10 * r->options.election_max;
+}
+
+static uint32_t rounds_max(const struct kelp_core *r)
+{
+    return r->options.catch_up_rounds != 0 ? r->options.catch_up_rounds : CATCH_UP_ROUNDS;
+}
+
+/* One look at a member that is staging: did it finish a round, and is it to be given up? */
+static void catch_up(struct kelp_core *r, struct peer *peer)
+{
+    struct catch_up *c = &peer->catch_up;
+    if (c->target == 0) {
+        c->moved = r->now;
+        round_begin(r, peer);
+    }
+    if (peer->progress.match > c->match) {
+        c->match = peer->progress.match;
+        c->moved = r->now;
+    }
+    if (c->ready && r->now > peer->contact + r->options.election_min) {
+        EVENT(r, CATCH_UP_SILENT, .peer = peer->id);
+        c->ready = false;
+        c->moved = r->now;
+        round_begin(r, peer);
+    }
+    if (c->ready) return;
+    if (peer->progress.match >= c->target && peer->answered_id > c->asked) {
+        c->rounds++;
+        c->ready = r->now - c->began < r->options.election_min;
+        if (c->ready) {
+            EVENT(r, CATCH_UP_DONE, .peer = peer->id, .value = c->rounds);
+            return;
+        }
+        EVENT(r, CATCH_UP_ROUND, .peer = peer->id, .value = c->rounds);
+        c->failed = c->rounds >= rounds_max(r);
+        c->moved = r->now;
+        round_begin(r, peer);
+    }
+    c->failed = c->failed || r->now >= c->moved + idle_limit(r);
+}
+
+static bool staging(const struct kelp_core *r, uint32_t slot)
+{
+    return slot != r->self_slot && r->config.members[slot].role == KELP_STAGING;
+}
+
+/* Everybody who is staging is looked at; ready: all are. Returns who is given up, NULL: nobody. */
+static const struct peer *catch_up_all(struct kelp_core *r, bool *ready)
+{
+    const struct peer *slow = NULL;
+    *ready = true;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        struct peer *peer = &r->peers[slot];
+        if (!staging(r, slot)) continue;
+        catch_up(r, peer);
+        if (!peer->catch_up.ready) *ready = false;
+        if (peer->catch_up.failed && slow == NULL) slow = peer;
+    }
+    return slow;
+}
+
+static void staging_forget(struct kelp_core *r)
+{
+    for (uint32_t slot = 0; slot < r->config.count; slot++)
+        r->peers[slot].catch_up = (struct catch_up){.target = 0};
+}
+
+static void give_up(struct kelp_core *r, struct change *change, const struct peer *slow)
+{
+    struct kelp_config target = r->config;
+    EVENT(r, CATCH_UP_GIVEN_UP, .peer = slow->id, .value = slow->catch_up.rounds);
+    if (change != NULL) {
+        change->member = slow->id;
+        change->verdict = KELP_R_BEHIND;
+    }
+    edit_unstage(&target);
+    decide(r, &target, change);
+}
+
+/* ---- the gate is open ---- */
+
+/* Would a quorum of the target answer? Who is not there yet must show it before it votes. */
+static bool quorum_answers(const struct kelp_core *r, const struct kelp_config *target)
+{
+    uint32_t count = 0, answering = 0;
+    for (uint32_t slot = 0; slot < target->count; slot++) {
+        if (target->members[slot].role != KELP_VOTER) continue;
+        uint32_t now = config_slot(&r->config, target->members[slot].id);
+        bool silent = now != CONFIG_NO_SLOT && now != r->self_slot &&
+                      r->config.members[now].role == KELP_VOTER &&
+                      r->now > r->peers[now].contact + r->options.election_min;
+        count++;
+        answering += !silent;
+    }
+    return answering > count / 2;
+}
+
+/* The oldest change that waits begins, or is answered. */
+static void begin(struct kelp_core *r, struct change *change)
+{
+    struct kelp_config target, staged;
+    struct kelp_change asked = asked_of(change);
+    change->pos = kelp_pos_of(r->config.index, log_term(&r->log, r->config.index).v);
+    enum kelp_reason reason =
+        edit_refusal(&r->config, &asked, r->options.limits.members_max, &change->member);
+    if (reason == KELP_R_NONE) {
+        edit_target(&r->config, &asked, &target);
+        if (edit_same(&r->config, &target) && !edit_moves(&asked)) { /* asked once more */
+            EVENT(r, CHANGE_NOTHING_NEW, .pos = change->pos, .value = change->token);
+            resolve(r, change, KELP_DONE, KELP_R_NOTHING_NEW);
+            return;
+        }
+        if ((change->flags & KELP_CHANGE_FORCE) == 0 && !quorum_answers(r, &target))
+            reason = KELP_R_QUORUM_AT_RISK;
+    }
+    if (change->if_index != 0 && change->if_index != r->config.index)
+        reason = KELP_R_CONFIG_CHANGED;
+    if (reason != KELP_R_NONE) {
+        resolve(r, change, KELP_REFUSED, reason);
+        return;
+    }
+    if (edit_stage(&r->config, &target, &staged) == 0) {
+        take_step(r, &target, change);
+        return;
+    }
+    append(r, &staged, change);
+    staging_forget(r);
+    change->stage = CHANGE_STAGED;
+    EVENT(r, CHANGE_STAGED, .pos = r->made.pos);
+}
+
+static void staged_on(struct kelp_core *r)
+{
+    bool ready = false;
+    struct change *change = change_at(r, CHANGE_STAGED);
+    const struct peer *slow = catch_up_all(r, &ready);
+    if (r->config.index > r->commit) return; /* rounds go on, the next entry waits */
+    if (slow != NULL) {
+        give_up(r, change, slow);
+    } else if (ready) {
+        struct kelp_config target;
+        struct kelp_change asked = {.count = 0};
+        if (change != NULL) asked = asked_of(change);
+        edit_target(&r->config, change != NULL ? &asked : NULL, &target);
+        take_step(r, &target, change);
+    }
+}
+
+bool change_drive(struct kelp_core *r)
+{
+    if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return false;
+    kelp_index last = r->log.last;
+    if (r->config.joint) {
+        if (r->config.index <= r->commit) leave_joint(r);
+    } else if (edit_staging(&r->config)) {
+        staged_on(r);
+    } else {
+        struct change *change = NULL;
+        while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL)
+            begin(r, change);
+    }
+    return r->log.last > last;
+}
+
+/* ---- what is committed ---- */
+
+static void settle_one(struct kelp_core *r, struct change *change)
+{
+    kelp_term term = log_term(&r->log, change->pos.index);
+    const struct kelp_config *committed = member_committed(r);
+    if (term.v == 0) { /* no longer known what stood there */
+        end(r, change, KELP_R_SNAPSHOT_PASSED);
+    } else if (term.v != change->pos.term.v) {
+        EVENT(r, CHANGE_LOST, .pos = change->pos, .value = change->token);
+        bool given_up = change->verdict != KELP_R_NONE; /* then what is staged goes on */
+        if (given_up)
+            end(r, change, KELP_R_LEADERSHIP_LOST);
+        else
+            resolve(r, change, KELP_LOST, KELP_R_OVERWRITTEN);
+    } else if (!committed->joint) { /* else it is certain, and not finished */
+        change->pos = kelp_pos_of(committed->index, log_term(&r->log, committed->index).v);
+        if (change->verdict != KELP_R_NONE) {
+            resolve(r, change, KELP_REFUSED, (enum kelp_reason)change->verdict);
+            return;
+        }
+        EVENT(r, CHANGE_DONE, .pos = change->pos, .value = change->token);
+        resolve(r, change, KELP_DONE, KELP_R_NONE);
+    }
+}
+
+void change_settle(struct kelp_core *r)
+{
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->stage != CHANGE_DECIDED || change->outcome != 0) continue;
+        if (change->pos.index <= r->commit) settle_one(r, change);
+    }
+    if (r->role != KELP_LEADER || r->config.index > r->commit) return;
+    if (config_votes(&r->config, r->self_slot)) return;
+    EVENT(r, STEP_DOWN_NOT_VOTER, .pos = kelp_pos_of(r->config.index, 0));
+    role_step_down(r);
+}
+
+void change_lead(struct kelp_core *r)
+{
+    staging_forget(r);
+}
+
+kelp_ns change_deadline(const struct kelp_core *r)
+{
+    kelp_ns due = KELP_NEVER;
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        if (r->changes[i].outcome == 0) due = min_u64(due, r->changes[i].deadline);
+    }
+    if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return due;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct catch_up *c = &r->peers[slot].catch_up;
+        if (!staging(r, slot) || c->target == 0 || c->failed) continue;
+        if (!c->ready) due = min_u64(due, c->moved + idle_limit(r));
+    }
+    return due;
+}
