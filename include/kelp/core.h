@@ -201,6 +201,8 @@ enum kelp_input_type {
     KELP_IN_CAMPAIGN = 15, /* a follower stands for election now; who stands already goes on */
     /* change: of the membership; answered when the roles it asks for are committed */
     KELP_IN_CHANGE = 17,
+    /* peer: a member refuses this node, which a committed configuration removed */
+    KELP_IN_REMOVED = 18,
 };
 
 struct kelp_input {

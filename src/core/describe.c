@@ -165,6 +165,7 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_SHUTDOWN: say(&l, "shutdown"); break;
     case KELP_IN_CAMPAIGN: say(&l, "campaign"); break;
     case KELP_IN_CHANGE: say_change(&l, input); break;
+    case KELP_IN_REMOVED: say(&l, "removed, says %llu", u(input->peer)); break;
     }
     return l.len;
 }

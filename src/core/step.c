@@ -157,6 +157,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
         if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_timeout(r);
         break;
     case KELP_IN_CHANGE: change_asked(r, input); break;
+    case KELP_IN_REMOVED: member_told_removed(r, input->peer); break;
     }
     return none;
 }

@@ -140,8 +140,21 @@ bool birth_run(struct driver *d)
     return any;
 }
 
+/* A member that was added later waits for entry 1, and what it is sent may be lost. */
+static void hand_on(struct driver *d)
+{
+    if (d->now < d->hand_on_at) return;
+    d->hand_on_at = KELP_NEVER;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *p = d->peers[i];
+        if (p->empty && found_hand_on(d->found, p->id, p->incarnation))
+            d->hand_on_at = add_sat(d->now, HAND_ON_NS);
+    }
+}
+
 kelp_ns birth_tick(struct driver *d)
 {
     if (d->closing || d->state == DRIVER_FAULTED) return KELP_NEVER;
-    return found_tick(d->found, d->now);
+    hand_on(d);
+    return min_u64(d->hand_on_at, found_tick(d->found, d->now));
 }

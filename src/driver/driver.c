@@ -146,7 +146,9 @@ static bool found_make(struct driver *d, const struct driver_boot *boot)
 static bool parts_make(struct driver *d, const struct driver_boot *boot)
 {
     d->cache = cache_new(d->options.cache_bytes_max);
-    return d->cache != NULL && pool_init(&d->requests) && request_reserve(d) && found_make(d, boot);
+    d->config_bytes = malloc(WIRE_CONFIG_BYTES_MAX);
+    return d->cache != NULL && d->config_bytes != NULL && pool_init(&d->requests) &&
+           request_reserve(d) && found_make(d, boot);
 }
 
 static enum kelp_error start(struct driver *d, const struct driver_boot *boot,
@@ -180,9 +182,10 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->lines);
     TAILQ_INIT(&d->ready);
     TAILQ_INIT(&d->answers);
+    TAILQ_INIT(&d->changes);
     TAILQ_INIT(&d->askers);
     TAILQ_INIT(&d->reads);
-    d->core_deadline = d->retry_at = d->idle_at = KELP_NEVER;
+    d->core_deadline = d->retry_at = d->idle_at = d->reach_at = d->hand_on_at = KELP_NEVER;
     d->leaderless_since = now;
     d->clock_last = boot->time_ns;
     d->apply_next = 1;
@@ -214,6 +217,7 @@ void driver_free(struct driver *d)
     free(d->found);
     scratch_trim(d, 0);
     free(d->parts);
+    free(d->config_bytes);
     free(d->infos);
     free(d->core_memory);
     free(d);
@@ -257,6 +261,7 @@ static void run_rounds(struct driver *d, kelp_ns *expire)
         route_refresh(d);
         *expire = lines_expire(d);
         any = lines_pump(d) || any;
+        any = changes_run(d) || any;
         any = queries_run(d) || any;
         if (!any && !applied) {
             applied = true;
@@ -314,6 +319,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     idle_tell(d);
     if (more_at_once(d)) return d->now;
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
+    next = min_u64(next, d->reach_at);
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }

@@ -24,6 +24,7 @@
 #include "kelp/fsm.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"
+#include "wire/change.h"
 #include "wire/config.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
@@ -128,6 +129,7 @@ struct driver_outcome {
     enum kelp_reason reason;
     struct kelp_pos pos;
     kelp_id leader;           /* a hint, 0 if not known */
+    kelp_id member;           /* a change refused for a member: which, 0: for none */
     struct kelp_bytes result; /* DONE: the machine's reply, borrowed during the call */
 };
 
@@ -177,6 +179,13 @@ void driver_write(struct driver *d, kelp_ns now, struct driver_line *line, uint6
 bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                  struct kelp_bytes question, struct kelp_bytes user, kelp_ns deadline,
                  bool forward);
+
+/* driver_change - submit a change of the membership; copied. Ordered like a write. DONE: the
+ * configuration that says so stands at pos. false: out of memory, nothing was submitted and no
+ * outcome follows. */
+bool driver_change(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                   const struct wire_change *change, struct kelp_bytes user, kelp_ns deadline,
+                   bool forward);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
  * FORWARD_ANSWER or FOUND.
@@ -244,7 +253,7 @@ struct driver_status {
     uint64_t cache_bytes, waiting_requests, forwarded_requests, forward_bytes;
     uint64_t apply_queue;                  /* committed, not yet given to the machine */
     uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
-    uint64_t by_reason[32];
+    uint64_t by_reason[64];
     /* judged before, of an older start, or from somebody unknown: never answered */
     uint64_t forwards_dropped;
     /* not sent: no memory, their bytes are gone, or a peer's read queue is full */
@@ -252,6 +261,9 @@ struct driver_status {
     /* forwarded reads whose answers found no room and were asked for anew */
     uint64_t reads_again;
     uint64_t answer_bytes; /* of all lines: made and not taken */
+    /* new members that a change waits for: whom to dial although they are no members yet */
+    struct driver_member candidates[KELP_MEMBERS_MAX];
+    size_t candidate_count;
     /* WAITING, FAULTED, FOREIGN: what it waits for or why, for people */
     char words[256];
 };

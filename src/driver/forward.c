@@ -44,7 +44,9 @@ bool forward_send(struct driver *d, struct request *r)
     uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
     if (fixed == NULL) return false;
     struct wire_forward f = {
-        .kind = r->kind == REQUEST_WRITE ? WIRE_FORWARD_WRITE : WIRE_FORWARD_READ,
+        .kind = r->change                  ? WIRE_FORWARD_CHANGE
+                : r->kind == REQUEST_WRITE ? WIRE_FORWARD_WRITE
+                                           : WIRE_FORWARD_READ,
         .term = kelp_term_of(d->route.term),
         .incarnation = d->options.incarnation,
         .start_count = d->options.start_count,
@@ -87,6 +89,7 @@ enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connec
     enum kelp_reason reason = (enum kelp_reason)a.reason;
     r->pos = a.pos;
     r->leader = a.leader;
+    r->member = a.member;
     if (outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER)) {
         d->refused = r->route; /* and it never leads in that term again */
         d->route_stale = true;
@@ -159,6 +162,17 @@ static void guest_write(struct driver *d, struct request *r, const struct wire_f
     request_propose(d, r, &e, room);
 }
 
+static void guest_change(struct driver *d, struct request *r, const struct wire_forward *f)
+{
+    struct wire_change change;
+    if (wire_change_decode(f->command, &change, NULL) != KELP_OK)
+        guest_decline(d, r, KELP_R_BAD_CHANGE);
+    else if (!request_keep(d, r, f->user, f->command))
+        guest_decline(d, r, KELP_R_BUSY);
+    else
+        change_start(d, r);
+}
+
 static bool leads_in(struct driver *d, kelp_term term)
 {
     if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
@@ -176,9 +190,10 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
         d->forwards_dropped++;
         return KELP_OK;
     }
-    bool write = f.kind == WIRE_FORWARD_WRITE;
+    bool write = f.kind != WIRE_FORWARD_READ;
     struct request *r = request_take(d, NULL, write ? REQUEST_WRITE : REQUEST_READ);
     r->token = f.number;
+    r->change = f.kind == WIRE_FORWARD_CHANGE;
     r->origin = from;
     r->origin_connection = connection;
     r->deadline = add_sat(d->now, f.timeout_ns);
@@ -192,6 +207,8 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
         guest_decline(d, r, KELP_R_NOT_LEADER);
     } else if (full) {
         guest_decline(d, r, KELP_R_BUSY);
+    } else if (r->change) {
+        guest_change(d, r, &f);
     } else if (write) {
         guest_write(d, r, &f);
     } else if (!request_keep(d, r, f.user, f.command)) {
@@ -208,6 +225,7 @@ static struct wire_forward_answer answer_of(const struct request *r)
     struct wire_forward_answer a = {.number = r->token,
                                     .leader = r->leader,
                                     .pos = r->pos,
+                                    .member = r->member,
                                     .outcome = (uint8_t)r->outcome,
                                     .reason = (uint16_t)r->reason};
     if (r->outcome == KELP_DONE) a.result = bytes_of(r->result, r->result_len);

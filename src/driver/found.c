@@ -12,6 +12,9 @@
  *     |
  *   HOLDS  --entry-------------------------------> SAVE, HOLDS, started
  *
+ * A node that lists nobody waits. Whoever finds it in a later configuration hands it entry 1,
+ * under the incarnation that it shows, as often as it shows itself empty.
+ *
  * Every empty node asks the others to show themselves, so that what was lost is asked for again:
  * whoever holds entry 1 answers with it, or with the news that the cluster exists without the
  * asker.
@@ -440,6 +443,19 @@ static void pledge_asked(struct found *f, const struct wire_found *m)
     }
 }
 
+static bool entry_keep(struct found *f, const struct wire_found *m,
+                       const struct wire_config *config)
+{
+    uint8_t *copy = malloc(m->entry.len);
+    if (copy == NULL) return false; /* it will be asked for again */
+    memcpy(copy, m->entry.data, m->entry.len);
+    free(f->entry1);
+    f->entry1 = copy;
+    f->entry1_len = m->entry.len;
+    f->config = *config;
+    return true;
+}
+
 /* Entry 1 for us: into f->config and f->entry1. False: not for us, or it makes no sense. */
 static bool entry_accept(struct found *f, const struct wire_found *m)
 {
@@ -458,19 +474,17 @@ static bool entry_accept(struct found *f, const struct wire_found *m)
     for (size_t i = 0; i < config.config.count; i++) {
         if (config.config.members[i].id == f->setup.self) self = &config.config.members[i];
     }
-    if (self == NULL) return false;
+    /* whom a later configuration added was never listed: it takes the cluster that has it as a
+     * member, if its id is one that the founders did not give */
+    if (self == NULL) {
+        bool added = f->setup.listed_count == 0 && f->setup.self > config.config.id_highest;
+        return added && entry_keep(f, m, &config);
+    }
     if (self->incarnation != f->setup.incarnation) {
         found_refused(f, config.created_unix_ms, config.config.id_highest + 1, "");
         return false;
     }
-    uint8_t *copy = malloc(m->entry.len);
-    if (copy == NULL) return false; /* it will be asked for again */
-    memcpy(copy, m->entry.data, m->entry.len);
-    free(f->entry1);
-    f->entry1 = copy;
-    f->entry1_len = m->entry.len;
-    f->config = config;
-    return true;
+    return entry_keep(f, m, &config);
 }
 
 static void entry_given(struct found *f, const struct wire_found *m)
@@ -531,11 +545,19 @@ void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uin
         f->next = min_u64(f->next, now + INTERVAL_MIN / 10);
         return;
     }
-    if (!empty || f->entry1_len == 0) return;
+    if (empty) (void)found_hand_on(f, peer, incarnation);
+}
+
+bool found_hand_on(struct found *f, kelp_id peer, uint64_t incarnation)
+{
+    if (f->phase != FOUND_HOLDS || f->entry1_len == 0) return false;
     for (size_t i = 0; i < f->config.config.count; i++) {
         const struct kelp_member *m = &f->config.config.members[i];
-        if (m->id == peer && m->incarnation == incarnation) say_entry(f, peer, 0);
+        if (m->id != peer || m->incarnation != incarnation) continue;
+        say_entry(f, peer, 0);
+        return true;
     }
+    return false;
 }
 
 void found_pledged(struct found *f, kelp_ns now)

@@ -94,6 +94,8 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m);
 /* found_connected - a peer's lane is up; its hello says whether it is empty and which
  * incarnation it shows. */
 void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uint64_t incarnation);
+/* found_hand_on - entry 1 goes to an empty peer, if it is a member under this incarnation. */
+bool found_hand_on(struct found *f, kelp_id peer, uint64_t incarnation);
 void found_pledged(struct found *f, kelp_ns now); /* the cluster id is durable in the identity */
 void found_saved(struct found *f, kelp_ns now);   /* entry 1 is durable: Raft may start */
 /* found_refused - a handshake said that the cluster exists without this directory. words may be

@@ -151,6 +151,7 @@ static void request_leave(struct driver *d, struct request *r)
         d->forwarded_count--;
         break;
     case REQUEST_QUERYING: query_remove(d, r); break;
+    case REQUEST_CHANGING: change_leave(d, r); break;
     case REQUEST_PROPOSED:
     case REQUEST_READING: break;
     }
@@ -256,10 +257,12 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
 void request_answered(struct driver *d, const struct kelp_answer *answer)
 {
     struct request *r = request_of(d, answer->token);
+    change_answered(d, answer);
     if (r == NULL || (r->state != REQUEST_PROPOSED && r->state != REQUEST_READING))
         return; /* ended by a fault */
     r->pos = answer->pos;
     r->leader = answer->leader;
+    r->member = answer->member;
     if (leadership_missing(r, answer->outcome, answer->reason)) {
         /* the term it was asked in: by now this node may stand in a later one, and win it */
         if (r->line != NULL) d->refused = r->line->route;
@@ -270,7 +273,7 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
             request_requeue(d, r);
         return;
     }
-    if (answer->outcome != KELP_DONE) {
+    if (answer->outcome != KELP_DONE || r->change) {
         request_close(d, r, answer->outcome, answer->reason);
     } else if (r->kind == REQUEST_WRITE) {
         ASSERT(answer->pos.index >
@@ -305,8 +308,8 @@ uint8_t *driver_reserve(struct driver *d, size_t len, enum kelp_reason *reason)
     return wire_entry_payload(&e, d->reserved);
 }
 
-static struct request *line_append(struct driver *d, struct driver_line *line,
-                                   enum request_kind kind, uint64_t token, kelp_ns deadline)
+struct request *line_append(struct driver *d, struct driver_line *line, enum request_kind kind,
+                            uint64_t token, kelp_ns deadline)
 {
     ASSERT(token != 0 && !line->closed);
     struct request *r = request_take(d, line, kind);
@@ -337,8 +340,8 @@ static bool leads_here(struct driver *d)
 }
 
 /* Copy what cannot start now, and queue it. */
-static void request_hold(struct driver *d, struct request *r, struct kelp_bytes user,
-                         struct kelp_bytes command)
+void request_hold(struct driver *d, struct request *r, struct kelp_bytes user,
+                  struct kelp_bytes command)
 {
     bool full = r->line->count > d->options.line_requests_max ||
                 user.len + command.len > sub_sat(d->options.forward_bytes_max, d->held_bytes);
@@ -454,6 +457,10 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         line_opened(d, r);
     } else if (!core_has_room(d)) {
         return false; /* takes come first, then the line is pumped again */
+    } else if (r->change) {
+        request_dequeue(d, r);
+        line_opened(d, r);
+        change_start(d, r);
     } else if (r->kind == REQUEST_WRITE) {
         propose_kept(d, r);
     } else {
@@ -499,6 +506,7 @@ static void line_deliver(struct driver *d, struct driver_line *line)
         outcome_count(d, r);
         struct driver_outcome outcome = {
             .outcome = r->outcome, .reason = r->reason, .pos = r->pos, .leader = r->leader};
+        outcome.member = r->member;
         if (r->outcome == KELP_DONE) outcome.result = bytes_of(r->result, r->result_len);
         ASSERT(line->made >= r->result_len && d->made_bytes >= r->result_len);
         line->made -= r->result_len;
@@ -545,7 +553,9 @@ static void timers_expire(struct driver *d)
         }
         bool may_happen = r->state == REQUEST_FORWARDED || r->state == REQUEST_APPLYING;
         bool unknown = may_happen && r->kind == REQUEST_WRITE;
-        request_close(d, r, unknown ? KELP_UNKNOWN : KELP_REFUSED, KELP_R_TIMEOUT);
+        bool waits = r->state == REQUEST_CHANGING;
+        request_close(d, r, unknown ? KELP_UNKNOWN : KELP_REFUSED,
+                      waits ? change_waits_for(d, r) : KELP_R_TIMEOUT);
     }
 }
 
@@ -582,6 +592,7 @@ void lines_end(struct driver *d, enum kelp_reason reason)
         case REQUEST_FREE:
         case REQUEST_CLOSED: break;
         case REQUEST_QUEUED:
+        case REQUEST_CHANGING:
         case REQUEST_READING:
         case REQUEST_QUERYING: request_close(d, r, KELP_REFUSED, reason); break;
         case REQUEST_PROPOSED:

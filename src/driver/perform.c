@@ -32,6 +32,10 @@ static void perform_made(struct driver *d, const struct kelp_made *made)
 {
     if (kelp_log_term(d->core, made->pos.index).v != made->pos.term.v)
         return; /* overwritten since */
+    if (made->type == KELP_ENTRY_CONFIG) {
+        config_made(d, made);
+        return;
+    }
     d->clock_base = d->clock_last;
     d->clock_from = d->now;
     struct wire_entry e = {.pos = made->pos, .type = made->type, .time_ns = clock_stamp(d)};
@@ -112,7 +116,7 @@ bool perform_takes(struct driver *d)
     bool any = false;
     struct kelp_work work;
     for (;;) {
-        if (!cache_ensure(d->cache, 8, 1024)) { /* room for entries the core makes */
+        if (!cache_ensure(d->cache, 8, MADE_BYTES)) { /* room for entries the core makes */
             d->core_deadline = d->now + RETRY_NS;
             return any;
         }

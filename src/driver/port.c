@@ -22,6 +22,7 @@ void config_push(struct driver *d, const struct wire_config *config)
     }
     d->configs[d->config_count++] = *config;
     found_adopt(d->found, config);
+    d->hand_on_at = d->now; /* it may have members that still wait for entry 1 */
 }
 
 /* Forget those at or above an index: the log was cut there. */
@@ -110,6 +111,8 @@ static enum kelp_error message_arrived(struct driver *d, kelp_id from, struct ke
                          "a message from node %llu came from node %llu", (unsigned long long)m.from,
                          (unsigned long long)from);
     }
+    struct peer *p = peer_find(d, from);
+    if (p != NULL) p->empty = false;
     size_t count = m.type == KELP_MSG_APPEND ? (size_t)(m.append.last - m.append.prev.index) : 0;
     if (count > 0 && !cache_ensure(d->cache, count, entries.len)) {
         d->messages_dropped++;
@@ -169,6 +172,8 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     if (p == NULL) return; /* its forwards are dropped, everything else works */
     p->connection[lane] = connection;
     p->incarnation = hello->incarnation;
+    p->empty = hello->empty;
+    if (p->empty) d->hand_on_at = min_u64(d->hand_on_at, add_sat(d->now, HAND_ON_NS));
     if (lane == KELP_LANE_SNAPSHOT) return;
     found_connected(d->found, d->now, peer, hello->empty, hello->incarnation);
     if (d->core == NULL) return;
@@ -200,6 +205,10 @@ void driver_refused(struct driver *d, kelp_id peer, const struct wire_refuse *re
     case WIRE_REFUSE_REMOVED:
         if (d->state == DRIVER_WAITING)
             found_refused(d->found, refuse->since_unix_ms, refuse->next_id, refuse->words);
+        if (d->core != NULL) {
+            struct kelp_input input = {.type = KELP_IN_REMOVED, .peer = refuse->node};
+            (void)driver_step(d, &input);
+        }
         break;
     case WIRE_REFUSE_VERSION:
     case WIRE_REFUSE_CLUSTER:

@@ -5,7 +5,8 @@
  * finds nobody. Slots are made in chunks and never given back: a node that once had many requests
  * will have them again.
  * Invariants: a request is in the map of indexes exactly while APPLYING, in that of numbers
- * while FORWARDED, and has a timer while QUEUED or FORWARDED with a deadline. */
+ * while FORWARDED, and has a timer while QUEUED, FORWARDED or CHANGING with a
+ * deadline. */
 #include <stdlib.h>
 #include <string.h>
 

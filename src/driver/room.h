@@ -6,6 +6,7 @@
  *   request.c  pool, timers, maps            apply.c    entries to the machine, snapshots
  *   query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
+ *   change.c   changes of the membership: their addresses, whom they add
  *   birth.c    founding, starting Raft       found.c    the rules of founding, pure
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
@@ -24,6 +25,7 @@
 #include "driver/cache.h"
 #include "driver/driver.h"
 #include "driver/found.h"
+#include "wire/change.h"
 #include "wire/entry.h"
 #include "wire/message.h"
 #include "wire/snaphead.h"
@@ -37,13 +39,16 @@
 #define CONFIGS_MAX         8u
 #define RESULT_INLINE       64u
 /* requests started in one run; the rest take turns with the sockets */
-#define PUMP_MAX 1024u
-#define RETRY_NS (5 * MILLISECOND)
+#define PUMP_MAX   1024u
+#define RETRY_NS   (5 * MILLISECOND)
+#define HAND_ON_NS (200 * MILLISECOND) /* between two offers of entry 1 to an empty member */
+#define MADE_BYTES (8u * 1024)         /* of the entries that the core makes in one take */
 
 /* ---- requests ---- */
 
 /* led here:  QUEUED --core takes it--> PROPOSED --DONE--> APPLYING --applied--> CLOSED   a write
  *            QUEUED --core--> READING --DONE--> QUERYING --reply--> CLOSED               a read
+ *            QUEUED --> CHANGING --handed to the core--> PROPOSED --answer--> CLOSED    a change
  * elsewhere: QUEUED --sent--> FORWARDED --answer, deadline, connection lost--> CLOSED
  * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
  * any:       --limits, deadline, fault, shutdown--> CLOSED --delivered in order--> FREE */
@@ -55,6 +60,7 @@ enum request_state {
     REQUEST_READING,
     REQUEST_QUERYING,
     REQUEST_FORWARDED,
+    REQUEST_CHANGING, /* a change: waits for its turn, or for a new member to show itself */
     REQUEST_CLOSED,
 };
 
@@ -72,6 +78,7 @@ struct request {
     TAILQ_ENTRY(request)
     link; /* in its line; or among the answers to peers, the free or the dead */
     TAILQ_ENTRY(request) asker_link;
+    TAILQ_ENTRY(request) change_link; /* CHANGING */
     struct asker *asker;         /* QUERYING: in whose queue it stands; NULL: the machine has it */
     struct request *bucket_next; /* in the map of indexes (APPLYING) or of numbers (FORWARDED) */
     struct driver_line *line;    /* NULL: a peer's */
@@ -84,8 +91,10 @@ struct request {
     enum request_kind kind;
     enum request_state state;
     bool forward;
-    struct route route; /* FORWARDED: which connection carries it */
-    kelp_id origin;     /* a peer's: who asked, and on which connection */
+    bool change;         /* of the membership: ordered like a write, carried out by the core */
+    kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
+    struct route route;  /* FORWARDED: which connection carries it */
+    kelp_id origin;      /* a peer's: who asked, and on which connection */
     uint64_t origin_connection;
     uint8_t
         *bytes; /* owned: user, then command or question; NULL: a write built in the log cache */
@@ -94,6 +103,7 @@ struct request {
     enum kelp_reason reason;
     struct kelp_pos pos;
     kelp_id leader;
+    kelp_id member;  /* a change refused for a member: which */
     uint8_t *result; /* result_inline or owned */
     size_t result_len;
     bool held;        /* bytes are counted in held_bytes or guest_bytes */
@@ -161,8 +171,9 @@ struct request_pool {
 
 struct peer {
     kelp_id id;
-    uint64_t connection[KELP_LANES];                          /* 0: down */
-    uint64_t incarnation;                                     /* as its last hello showed */
+    uint64_t connection[KELP_LANES]; /* 0: down */
+    uint64_t incarnation;            /* as its last hello showed */
+    bool empty; /* its last hello said so, and no message of Raft has come since */
     uint64_t judged_incarnation, judged_start, judged_number; /* the highest forward judged */
     /* carries our forwards to it while it is open: on another one they could overtake each other,
      * and what is overtaken is dropped */
@@ -267,6 +278,14 @@ struct driver {
     struct request_pool requests;
     struct line_list lines, ready;
     struct request_list answers; /* closed requests of peers, to be told */
+    struct request_list changes; /* CHANGING, in order; the first is next */
+    uint64_t change_count;
+    uint64_t change_open;     /* the handle of the one that the core has, 0: none */
+    struct wire_change named; /* its addresses; count 0: an entry carries them */
+    kelp_id missing;          /* a new member that the first one waits for, 0: none */
+    kelp_ns reach_at;         /* it waits until then */
+    kelp_ns hand_on_at;       /* when empty members are handed entry 1 (again) */
+    uint8_t *config_bytes;    /* room to encode a configuration */
     struct route route,
         refused; /* where requests go now; who said that it does not lead in that term */
     kelp_id leader_hint;
@@ -299,7 +318,7 @@ struct driver {
     struct kelp_bytes *parts; /* for saves */
     size_t part_room;
 
-    uint64_t done, refused_count, lost, unknown, by_reason[32];
+    uint64_t done, refused_count, lost, unknown, by_reason[64];
     uint64_t forwards_dropped, messages_dropped, reads_again;
 };
 
@@ -388,6 +407,22 @@ bool lines_pump(struct driver *d);
 void lines_deliver(struct driver *d);
 kelp_ns lines_expire(struct driver *d);
 void lines_end(struct driver *d, enum kelp_reason reason); /* close what is still open */
+
+/* What cannot start now is copied and queued. */
+struct request *line_append(struct driver *d, struct driver_line *line, enum request_kind kind,
+                            uint64_t token, kelp_ns deadline);
+void request_hold(struct driver *d, struct request *r, struct kelp_bytes user,
+                  struct kelp_bytes command);
+
+/* change.c */
+void config_made(struct driver *d, const struct kelp_made *made); /* its bytes, into the cache */
+void change_start(struct driver *d, struct request *r);           /* out of the queue: CHANGING */
+void change_leave(struct driver *d, struct request *r);
+bool changes_run(struct driver *d); /* true: something was done */
+void change_answered(struct driver *d, const struct kelp_answer *answer);
+enum kelp_reason change_waits_for(struct driver *d, struct request *r);
+/* change_candidates - whom to dial although they are no members yet. */
+size_t change_candidates(const struct driver *d, struct driver_member out[KELP_MEMBERS_MAX]);
 
 /* query.c */
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);

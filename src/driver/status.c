@@ -34,6 +34,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->messages_dropped = d->messages_dropped;
     out->reads_again = d->reads_again;
     out->answer_bytes = d->made_bytes;
+    out->candidate_count = change_candidates(d, out->candidates);
     switch (d->state) {
     case DRIVER_RUNNING: break;
     case DRIVER_FAULTED:

@@ -12,9 +12,10 @@
  *       24     8  start count                      16     8  leader, 0: not known
  *       32     8  number, 1..                      24     8  index, at most 2^62
  *       40     8  timeout, ns                      32     8  term, at most 2^62
- *       48     u  user                             40        result, to the end of the body
- *              x  extension, at most 65536
- *                 command, to the end of the body, at most 8 MiB
+ *       48     u  user
+ *              x  extension, at most 65536       40     8  member, only if there is one
+ *                 command, to the end of the      48        result, to the end of the body
+ *                 body, at most 8 MiB
  *
  * The fixed parts are self-sized; what follows them is borrowed from the frame. A reason that this
  * version does not know is passed on as its number: the outcome alone decides what a client may
@@ -26,7 +27,7 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind == WIRE_FORWARD_WRITE || kind == WIRE_FORWARD_READ;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_CHANGE;
 }
 
 /* NULL, or the rule that is broken. */
@@ -109,6 +110,7 @@ size_t wire_forward_answer_encode(const struct wire_forward_answer *a, uint8_t *
     write_u64(&w, a->number);
     write_u64(&w, a->leader);
     write_pos(&w, a->pos);
+    if (a->member != 0) write_u64(&w, a->member);
     return part_end(&w);
 }
 
@@ -125,6 +127,7 @@ enum kelp_error wire_forward_answer_decode(struct kelp_bytes in, struct wire_for
     out->number = read_u64(&r);
     out->leader = read_u64(&r);
     out->pos = read_pos(&r);
+    if (reader_left(&r) >= 8) out->member = read_u64(&r); /* only if there is one */
     if (r.failed) return wire_malformed(fault, "a forward's answer is shorter than its head");
     if (!outcome_known(out->outcome)) {
         return fault_set(fault, KELP_E_VERSION, NULL, "outcome %u of a forward is not known",

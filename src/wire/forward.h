@@ -5,7 +5,8 @@
 
 #include "kelp/types.h"
 
-enum wire_forward_kind { WIRE_FORWARD_WRITE = 1, WIRE_FORWARD_READ = 2 };
+/* CHANGE: of the membership; its command is a wire_change */
+enum wire_forward_kind { WIRE_FORWARD_WRITE = 1, WIRE_FORWARD_READ = 2, WIRE_FORWARD_CHANGE = 3 };
 
 struct wire_forward {
     uint8_t kind;
@@ -25,6 +26,7 @@ struct wire_forward_answer {
     uint16_t reason; /* enum kelp_reason */
     kelp_id leader;  /* a hint, with NOT_LEADER */
     struct kelp_pos pos;
+    kelp_id member;           /* a change refused for a member: which */
     struct kelp_bytes result; /* DONE: the state machine's reply */
 };
 

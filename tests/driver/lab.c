@@ -536,7 +536,7 @@ struct lab *lab_new(size_t count, uint64_t seed)
 {
     assert_true(count >= 1 && count <= LAB_NODES);
     struct lab *lab = calloc(1, sizeof *lab);
-    lab->count = count;
+    lab->count = lab->founders = count;
     lab->prng.state = seed;
     lab->now = 1000 * LAB_MS;
     lab->cache_bytes_max = lab->forward_bytes_max = 64u << 20;
@@ -594,7 +594,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .incarnation = n->incarnation,
         .start_count = n->start_count,
         .bootstrap = lab->listed,
-        .bootstrap_count = lab->count,
+        .bootstrap_count = id <= lab->founders ? lab->founders : 0,
         .cache_bytes_max = lab->cache_bytes_max,
         .forward_bytes_max = lab->forward_bytes_max,
         .answer_bytes_max = lab->answer_bytes_max,

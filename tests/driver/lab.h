@@ -74,6 +74,7 @@ struct lab {
     size_t count;
     struct lab_node nodes[LAB_NODES];
     struct driver_member listed[LAB_NODES];
+    size_t founders;            /* nodes 1..founders list each other, the others wait to be added */
     struct lab_packet *packets; /* in flight, oldest first */
     size_t packet_count, packet_room;
     uint64_t connections;
@@ -118,6 +119,7 @@ struct lab_told {
     kelp_id leader;
     uint64_t result[2];
     size_t result_len;
+    kelp_id member;
 };
 
 struct lab_client {
@@ -134,6 +136,7 @@ void lab_client_free(struct lab_client *c);
 uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
+uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
 /* a question that is answered after so many pieces, with the state it began with */
 uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms);

@@ -20,6 +20,7 @@ static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
                            .reason = o->reason,
                            .pos = o->pos,
                            .leader = o->leader,
+                           .member = o->member,
                            .result_len = o->result.len};
     if (o->result.len >= 8) t->result[0] = load_u64(o->result.data);
     if (o->result.len >= 16) t->result[1] = load_u64(o->result.data + 8);
@@ -67,6 +68,14 @@ uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms)
 {
     return write_to(c, value, timeout_ms, false);
+}
+
+uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(driver_change(d, c->lab->now, c->line, ++c->tokens, change, bytes_of(NULL, 0),
+                              deadline_of(c->lab, timeout_ms), true));
+    return c->tokens;
 }
 
 static uint64_t read_from(struct lab_client *c, struct kelp_bytes question, uint64_t timeout_ms)

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "wire/change.h"
 #include "wire/entry.h"
 #include "wire/forward.h"
 #include "wire/found.h"
@@ -133,6 +134,11 @@ static void fuzz_forward(const uint8_t *data, size_t len)
     if (wire_forward_decode(in, &f, NULL) != KELP_OK) return;
     check_part(in, wire_forward_encode(&f, again));
     ASSERT(load_u16(data) + f.user.len + f.extension.len + f.command.len == len);
+    struct wire_change c;
+    if (f.kind != WIRE_FORWARD_CHANGE || wire_change_decode(f.command, &c, NULL) != KELP_OK) return;
+    size_t written = wire_change_encode(&c, again);
+    ASSERT(written <= f.command.len);
+    if (written == f.command.len) ASSERT(memcmp(f.command.data, again, written) == 0);
 }
 
 static void fuzz_forward_answer(const uint8_t *data, size_t len)

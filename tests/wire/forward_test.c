@@ -170,7 +170,7 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     (void)state;
     struct wire_forward f = sample();
     size_t len = encode(&f);
-    body[2] = 3;
+    body[2] = 4;
     assert_int_equal(decode(len), KELP_E_VERSION);
     struct wire_forward_answer a = sample_answer();
     len = encode_answer(&a);
@@ -203,6 +203,19 @@ static void numbers_out_of_range_are_malformed(void **state)
         put_u64(body + answers[i].at, answers[i].value);
         assert_int_equal(decode_answer(len), KELP_E_MALFORMED);
     }
+}
+
+static void an_answer_names_the_member_it_is_about(void **state)
+{
+    (void)state;
+    struct wire_forward_answer a = sample_answer(), out;
+    size_t without = encode_answer(&a);
+    a.member = 4;
+    size_t len = encode_answer(&a);
+    assert_int_equal(len, without + 8);
+    assert_int_equal(wire_forward_answer_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.member, 4);
+    assert_true(bytes_equal(out.result, a.result));
 }
 
 static void a_reserved_byte_of_an_answer_is_malformed(void **state)
@@ -245,6 +258,7 @@ int main(void)
         cmocka_unit_test(fields_of_a_newer_sender_are_skipped),
         cmocka_unit_test(an_unknown_kind_or_outcome_is_a_newer_version),
         cmocka_unit_test(numbers_out_of_range_are_malformed),
+        cmocka_unit_test(an_answer_names_the_member_it_is_about),
         cmocka_unit_test(a_reserved_byte_of_an_answer_is_malformed),
         cmocka_unit_test(an_extension_or_command_above_its_limit_is_malformed),
     };

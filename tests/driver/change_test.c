@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* change_test.c - changes of the membership through drivers: addresses, incarnations, forwarding,
+ * joining. [§4.1, §4.2.1] */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "driver/lab.h"
+
+/* Nodes 1..founders are a cluster with a leader; the others are up and wait. */
+static struct lab *cluster(size_t founders, size_t all, uint64_t seed)
+{
+    struct lab *lab = lab_new(all, seed);
+    lab->founders = founders;
+    lab_start_all(lab);
+    (void)lab_await_leader(lab);
+    return lab;
+}
+
+static struct wire_change change_of(enum kelp_edit_verb verb, kelp_id id, const char *address)
+{
+    struct wire_change c = {.count = 1};
+    c.edits[0] = (struct wire_edit){.id = id, .verb = (uint8_t)verb};
+    if (verb == KELP_EDIT_ADD || verb == KELP_EDIT_SET) c.edits[0].role = KELP_VOTER;
+    if (address != NULL) (void)snprintf(c.edits[0].address.text, WIRE_ADDRESS_MAX, "%s", address);
+    return c;
+}
+
+static struct wire_change add(kelp_id id)
+{
+    char address[WIRE_ADDRESS_MAX];
+    (void)snprintf(address, sizeof address, "node%d:7101", (int)id);
+    return change_of(KELP_EDIT_ADD, id, address);
+}
+
+/* Asked of a node, awaited; what it was told. */
+static struct lab_told asked(struct lab *lab, kelp_id node, const struct wire_change *change)
+{
+    struct lab_client *c = lab_client(lab, node);
+    (void)lab_change(c, change, 20000);
+    lab_await(c, 1);
+    struct lab_told told = c->told[0];
+    lab_client_free(c);
+    return told;
+}
+
+static const struct wire_config *config_of(struct lab *lab, kelp_id node)
+{
+    return &lab_status(lab, node)->committed;
+}
+
+static void assert_outcome(struct lab_told told, enum kelp_outcome outcome, enum kelp_reason reason)
+{
+    assert_int_equal(told.reason, reason);
+    assert_int_equal(told.outcome, outcome);
+}
+
+static void a_waiting_node_is_added_and_votes(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 1);
+    assert_int_equal(lab_status(lab, 4)->state, DRIVER_WAITING);
+    struct wire_change change = add(4);
+    struct lab_told told = asked(lab, lab_leader(lab), &change);
+    assert_outcome(told, KELP_DONE, KELP_R_NONE);
+    lab_run(lab, 500);
+    const struct wire_config *c = config_of(lab, 4);
+    assert_int_equal(lab_status(lab, 4)->state, DRIVER_RUNNING);
+    assert_int_equal(c->config.count, 4);
+    assert_int_equal(c->config.index, told.pos.index);
+    assert_int_equal(c->config.members[3].role, KELP_VOTER);
+    assert_int_equal(c->config.members[3].incarnation, lab_node(lab, 4)->incarnation);
+    assert_string_equal(c->peer[3].text, "node4:7101");
+    assert_string_equal(c->peer[0].text, "node1:7101");
+    struct lab_client *client = lab_client(lab, 4); /* it serves, like any other */
+    (void)lab_write(client, 7, 5000);
+    lab_await(client, 1);
+    assert_int_equal(client->told[0].outcome, KELP_DONE);
+    lab_client_free(client);
+    lab_free(lab);
+}
+
+static void a_change_is_forwarded_like_a_command(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 2);
+    kelp_id follower = lab_leader(lab) % 3 + 1;
+    struct wire_change change = add(4), bad = change_of(KELP_EDIT_PROMOTE, 9, NULL);
+    assert_outcome(asked(lab, follower, &change), KELP_DONE, KELP_R_NONE);
+    struct lab_told told = asked(lab, follower, &bad);
+    assert_outcome(told, KELP_REFUSED, KELP_R_UNKNOWN_MEMBER);
+    assert_int_equal(told.member, 9); /* and who it was about */
+    lab_free(lab);
+}
+
+static void whoever_does_not_show_itself_is_not_added(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 3);
+    lab_crash(lab, 4);
+    lab_run(lab, 100);
+    struct wire_change change = add(4);
+    struct lab_client *c = lab_client(lab, lab_leader(lab));
+    (void)lab_change(c, &change, 20000);
+    lab_run(lab, 100);
+    struct driver_status *status = lab_status(lab, c->node);
+    assert_int_equal(status->candidate_count, 1); /* but it is dialled */
+    assert_int_equal(status->candidates[0].id, 4);
+    assert_string_equal(status->candidates[0].peer.text, "node4:7101");
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_REFUSED, KELP_R_NOT_REACHED);
+    assert_int_equal(c->told[0].member, 4);
+    assert_int_equal(config_of(lab, c->node)->config.index, 1);
+    assert_int_equal(lab_status(lab, c->node)->candidate_count, 0);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_change_waits_for_a_new_member_to_show_itself(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 4);
+    lab_crash(lab, 4);
+    lab_run(lab, 100);
+    struct wire_change change = add(4);
+    struct lab_client *c = lab_client(lab, lab_leader(lab));
+    (void)lab_change(c, &change, 20000);
+    lab_run(lab, 500);
+    assert_int_equal(c->told_count, 0);
+    lab_start(lab, 4);
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void addresses_are_of_one_member_each(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 5, 5);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change taken = change_of(KELP_EDIT_ADD, 4, "node2:7101");
+    struct lab_told told = asked(lab, leader, &taken);
+    assert_outcome(told, KELP_REFUSED, KELP_R_ADDRESS_USED);
+    assert_int_equal(told.member, 4);
+    struct wire_change twice = {.count = 2};
+    twice.edits[0] = add(4).edits[0];
+    twice.edits[1] = add(5).edits[0];
+    twice.edits[1].address = twice.edits[0].address;
+    assert_outcome(asked(lab, leader, &twice), KELP_REFUSED, KELP_R_ADDRESS_USED);
+    struct wire_change move = change_of(KELP_EDIT_MOVE, 2, "elsewhere:9");
+    assert_outcome(asked(lab, leader, &move), KELP_DONE, KELP_R_NONE);
+    assert_string_equal(config_of(lab, leader)->peer[1].text, "elsewhere:9");
+    assert_outcome(asked(lab, leader, &move), KELP_DONE, KELP_R_NOTHING_NEW);
+    struct wire_change again = change_of(KELP_EDIT_ADD, 2, "node2:7101");
+    assert_outcome(asked(lab, leader, &again), KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
+    again = change_of(KELP_EDIT_ADD, 2, "elsewhere:9");
+    told = asked(lab, leader, &again);
+    assert_outcome(told, KELP_DONE, KELP_R_NOTHING_NEW);
+    assert_int_equal(told.pos.index, config_of(lab, leader)->config.index);
+    lab_free(lab);
+}
+
+static void a_replaced_node_is_gone_and_the_new_one_votes(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 6);
+    kelp_id leader = lab_leader(lab), old = leader % 3 + 1;
+    struct wire_change replace = {.count = 2};
+    replace.edits[0] = change_of(KELP_EDIT_REMOVE, old, NULL).edits[0];
+    replace.edits[1] = add(4).edits[0];
+    assert_outcome(asked(lab, leader, &replace), KELP_DONE, KELP_R_NONE);
+    lab_run(lab, 200);
+    const struct wire_config *c = config_of(lab, leader);
+    assert_int_equal(c->config.count, 3);
+    assert_int_equal(c->config.joint, 0);
+    assert_int_equal(c->config.members[2].id, 4);
+    assert_string_equal(c->peer[2].text, "node4:7101");
+    lab_run(lab, 4000);
+    assert_true(lab_status(lab, old)->view.removed);
+    assert_int_equal(lab_leader(lab), leader); /* undisturbed */
+    lab_free(lab);
+}
+
+static void changes_asked_together_happen_one_after_the_other(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(1, 5, 7);
+    struct lab_client *c = lab_client(lab, 1);
+    for (kelp_id id = 2; id <= 5; id++) {
+        struct wire_change change = add(id);
+        (void)lab_change(c, &change, 30000);
+        (void)lab_write(c, id, 30000); /* in their order: a line is a sequence */
+    }
+    lab_await(c, 8);
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(c->told[i].outcome, KELP_DONE);
+        assert_int_equal(c->told[i].token, i + 1);
+    }
+    assert_int_equal(config_of(lab, 1)->config.count, 5);
+    for (kelp_id id = 5; id >= 2; id--) {
+        struct wire_change change = change_of(KELP_EDIT_REMOVE, id, NULL);
+        assert_outcome(asked(lab, 1, &change), KELP_DONE, KELP_R_NONE);
+    }
+    assert_int_equal(config_of(lab, 1)->config.count, 1);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_leader_that_removes_itself_answers_first(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 8);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change change = change_of(KELP_EDIT_REMOVE, leader, NULL);
+    assert_outcome(asked(lab, leader, &change), KELP_DONE, KELP_R_NONE);
+    assert_true(lab_status(lab, leader)->view.removed);
+    lab_crash(lab, leader);
+    kelp_id next = lab_await_leader(lab);
+    assert_true(next != leader);
+    assert_int_equal(config_of(lab, next)->config.count, 2);
+    lab_free(lab);
+}
+
+/* Frames are lost and doubled; each change has one outcome, and what it says is so. */
+static void changes_through_a_bad_network_have_one_outcome_each(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 20; seed < 24; seed++) {
+        struct lab *lab = cluster(3, 5, seed);
+        lab->loss = 30;
+        lab->twice = 30;
+        struct lab_client *c = lab_client(lab, 2);
+        struct wire_change four = add(4), five = add(5);
+        (void)lab_change(c, &four, 25000);
+        (void)lab_change(c, &five, 25000);
+        lab_await(c, 2);
+        lab_run(lab, 2000);
+        assert_int_equal(c->told_count, 2);
+        for (size_t i = 0; i < 2; i++) {
+            struct kelp_config config = config_of(lab, c->node)->config;
+            bool there = false;
+            for (size_t slot = 0; slot < config.count; slot++)
+                there = there || (config.members[slot].id == 4 + i &&
+                                  config.members[slot].role == KELP_VOTER);
+            if (c->told[i].outcome == KELP_DONE) assert_true(there);
+            if (c->told[i].outcome == KELP_LOST) assert_false(there);
+        }
+        lab_client_free(c);
+        lab_free(lab);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_waiting_node_is_added_and_votes),
+        cmocka_unit_test(a_change_is_forwarded_like_a_command),
+        cmocka_unit_test(whoever_does_not_show_itself_is_not_added),
+        cmocka_unit_test(a_change_waits_for_a_new_member_to_show_itself),
+        cmocka_unit_test(addresses_are_of_one_member_each),
+        cmocka_unit_test(a_replaced_node_is_gone_and_the_new_one_votes),
+        cmocka_unit_test(changes_asked_together_happen_one_after_the_other),
+        cmocka_unit_test(a_leader_that_removes_itself_answers_first),
+        cmocka_unit_test(changes_through_a_bad_network_have_one_outcome_each),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
