@@ -191,6 +191,8 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->simulated += part->simulated;
     sum->disk_harms += part->disk_harms;
     sum->halts += part->halts;
+    sum->changes += part->changes;
+    sum->changes_done += part->changes_done;
     sum->cores += part->cores;
     sum->leaders_soon += part->leaders_soon;
     for (size_t i = 0; i < COUNT_OF(sum->fault_kinds); i++)
@@ -281,13 +283,18 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
 {
     if (f->json)
         return print_json(
-            verb, json_pack("{sI sI sI sI sI sI}", "seeds", (json_int_t)total->seeds, "failed",
-                            (json_int_t)total->failed, "events", (json_int_t)total->events,
-                            "faults", (json_int_t)total->faults, "healed", (json_int_t)total->cores,
-                            "healed_soon", (json_int_t)total->leaders_soon));
+            verb,
+            json_pack("{sI sI sI sI sI sI sI sI}", "seeds", (json_int_t)total->seeds, "failed",
+                      (json_int_t)total->failed, "events", (json_int_t)total->events, "faults",
+                      (json_int_t)total->faults, "healed", (json_int_t)total->cores, "healed_soon",
+                      (json_int_t)total->leaders_soon, "changes", (json_int_t)total->changes,
+                      "changes_done", (json_int_t)total->changes_done));
     char line[KELP_SIM_LINE_MAX];
     (void)printf("%llu of %llu clusters had a leader within three election timeouts of healing\n",
                  (unsigned long long)total->leaders_soon, (unsigned long long)total->cores);
+    if (total->changes > 0)
+        (void)printf("%llu of %llu changes of members were done\n",
+                     (unsigned long long)total->changes_done, (unsigned long long)total->changes);
     (void)kelp_sim_total_line(total, wall_ns, line, sizeof line);
     (void)puts(line);
     return CLI_DONE;

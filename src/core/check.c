@@ -47,7 +47,7 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
         break;
     case KELP_PRE_CANDIDATE:
         rule(v, r->leader == 0, "a pre-candidate knows a leader");
-        rule(v, config_votes(&r->config, r->self_slot), "a pre-candidate does not vote");
+        rule(v, member_may_stand(r), "a pre-candidate does not vote");
         break;
     case KELP_CANDIDATE:
         rule(v, r->leader == 0, "a candidate knows a leader");

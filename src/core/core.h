@@ -308,6 +308,7 @@ const struct kelp_config *member_committed(const struct kelp_core *r);
 /* member_goodbye - who was in the configuration before and is not in the committed one is told. */
 void member_goodbye(struct kelp_core *r);
 void member_told_removed(struct kelp_core *r, kelp_id from);
+bool member_may_stand(const struct kelp_core *r); /* for election */
 bool member_removed(const struct kelp_core *r); /* this node, by all it knows */
 
 /* ---- change.c ---- */

@@ -5,7 +5,10 @@
  * hears a leader - lower term - (adopt a higher one) - its own vote - the log. The first two refuse
  * without adopting the term, so that a node that cannot win cannot disturb either. Being unknown to
  * the voter, or a learner in its configuration, is never a reason: the voter's configuration may be
- * older than the candidate's. Whether a node may stand is its own question.
+ * older than the candidate's. Whether a node may stand is its own question: if it votes by its
+ * newest configuration, or by the one before while the newest may still be taken back. It may be
+ * the only one that holds an entry which takes its own vote away; then it is needed, without its
+ * vote, until that entry is committed. [§4.2.2 fig 4.6]
  *
  * A pre-vote travels under the sender's own saved term; the term it would lead is a field of its
  * own and is repeated in the answer, which is counted by that field alone, since the voter's own
@@ -27,7 +30,7 @@ void elect_timeout(struct kelp_core *r)
         role_timer_reset(r);
         return;
     }
-    if (!config_votes(&r->config, r->self_slot)) {
+    if (!member_may_stand(r)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
         role_timer_reset(r);
         return;

@@ -78,3 +78,10 @@ bool member_removed(const struct kelp_core *r)
 {
     return r->told_removed || config_removed(member_committed(r), r->options.self);
 }
+
+bool member_may_stand(const struct kelp_core *r)
+{
+    if (config_votes(&r->config, r->self_slot)) return true;
+    const struct kelp_config *before = member_committed(r);
+    return before != &r->config && config_votes(before, config_slot(before, r->options.self));
+}

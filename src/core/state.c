@@ -432,7 +432,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit);
     view->faulted = r->faulted;
     view->stalled = r->stalled;
-    view->may_lead = config_votes(&r->config, r->self_slot);
+    view->may_lead = member_may_stand(r);
     view->committed_own_term =
         r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
     view->removed = member_removed(r);

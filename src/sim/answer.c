@@ -229,10 +229,7 @@ static void read_done(struct checker *c, const struct checker_request *q, struct
 static void read_confirmed(struct checker *c, const struct checker_request *q)
 {
     for (unsigned leader = 0; leader < c->node_count; leader++) {
-        unsigned followers = 0;
-        for (unsigned i = 0; i < c->node_count; i++)
-            followers += i != leader && c->nodes[i].followed[leader] > q->answers_at_call;
-        if (followers + 1 > c->node_count / 2) return;
+        if (checker_confirmed(c, leader, q->answers_at_call)) return;
     }
     checker_fail(c, RULE_N07,
                  "a read of %u is answered; no leader was confirmed since it was asked", q->name);

@@ -51,19 +51,6 @@ static void leader_complete(struct checker *c, unsigned node, uint64_t term)
                      node + 1, (ull)term, (ull)committed, (ull)c->commits[committed].term);
 }
 
-/* Whatever the candidate counted: a quorum must have sent it this very vote, in this very term. */
-static void leader_elected(struct checker *c, unsigned node, uint64_t term)
-{
-    unsigned votes = 0;
-    for (unsigned i = 0; i < c->node_count; i++) {
-        const struct checked_node *voter = &c->nodes[i];
-        votes += term < voter->vote_room && voter->votes[term] == node + 1;
-    }
-    if (votes <= c->node_count / 2)
-        checker_fail(c, RULE_N06, "node %u leads term %llu with %u votes of %u", node + 1,
-                     (ull)term, votes, c->node_count);
-}
-
 void checker_leads(struct checker *c, unsigned node, uint64_t term)
 {
     if (!checker_term_reserve(c, term)) return;
@@ -74,21 +61,11 @@ void checker_leads(struct checker *c, unsigned node, uint64_t term)
     c->leader_of[term] = node + 1;
     c->leader_count++;
     c->leader_highest = max_u64(c->leader_highest, term);
-    leader_elected(c, node, term);
+    checker_elected(c, node, term);
     leader_complete(c, node, term);
 }
 
 /* ---- commits ---- */
-
-static bool quorum_holds(const struct checker *c, kelp_index index, uint64_t chain)
-{
-    unsigned holders = 0;
-    for (unsigned i = 0; i < c->node_count; i++) {
-        const struct held_log *log = &c->nodes[i].durable;
-        if (log->last >= index && log->held[index].chain == chain) holders++;
-    }
-    return holders > c->node_count / 2;
-}
 
 /* Indexes that nobody had committed before. */
 static void commit_first(struct checker *c, unsigned node, kelp_index to)
@@ -102,7 +79,7 @@ static void commit_first(struct checker *c, unsigned node, kelp_index to)
         checker_fail(c, RULE_I13,
                      "node %u commits %llu@%llu before any leader did; term %llu is of %u",
                      node + 1, (ull)to, (ull)term, (ull)term, leader);
-    if (!quorum_holds(c, to, node_held(n, to).chain) && !founding)
+    if (!checker_quorum_holds(c, node, to, node_held(n, to).chain) && !founding)
         checker_fail(c, RULE_I12, "node %u commits %llu@%llu; no quorum holds it durably", node + 1,
                      (ull)to, (ull)term);
     if (!checker_commit_reserve(c, to)) return;
@@ -156,16 +133,6 @@ static void positions_ordered(struct checker *c, unsigned node, const struct kel
     if (v->durable > n->durable.last)
         checker_fail(c, RULE_I11, "node %u believes %llu durable; %llu was reported", node + 1,
                      (ull)v->durable, (ull)n->durable.last);
-}
-
-/* Entries that everybody is said to have must be durable there. */
-static void everyone_has(struct checker *c, unsigned node, kelp_index everyone)
-{
-    for (unsigned i = 0; i < c->node_count; i++) {
-        if (everyone > c->nodes[i].durable.last)
-            checker_fail(c, RULE_I17, "node %u believes everyone has %llu; node %u has %llu",
-                         node + 1, (ull)everyone, i + 1, (ull)c->nodes[i].durable.last);
-    }
 }
 
 static void state_moves_on(struct checker *c, unsigned node, const struct kelp_view *v)
@@ -230,7 +197,7 @@ void checker_views(struct checker *c, unsigned node, const struct kelp_view *vie
     if (checker_failed(c)) return;
     if (view->commit > n->view.commit) commit_grows(c, node, view->commit);
     if (view->role == KELP_LEADER) matches_sound(c, node, view);
-    if (view->everyone > n->view.everyone) everyone_has(c, node, view->everyone);
+    if (view->everyone > n->view.everyone) checker_everyone(c, node, view->everyone, RULE_I17);
     n->view = *view;
     n->running = true;
 }

@@ -54,6 +54,9 @@ enum checker_rule {
     X(L09, LogKeptSmall)                                                                           \
     X(L10, UnliveOnlyWithCause)                                                                    \
     X(L11, NoStarvation)                                                                           \
+    X(L12, ChangesSettle)                                                                          \
+    X(M01, QuorumsMeet)                                                                            \
+    X(M02, ChangeHonest)                                                                           \
     X(N01, NodeCheck)                                                                              \
     X(N02, NoFaultWithoutCause)                                                                    \
     X(N03, FramesWellFormed)                                                                       \
@@ -134,6 +137,9 @@ uint64_t checker_saved_term(const struct checker *c, unsigned node, kelp_index i
  * they replace what stood there. count 0: it has none. */
 void checker_ahead(struct checker *c, unsigned node, kelp_index first,
                    const struct checker_entry *entries, size_t count);
+/* The configurations of a node after an event, before its state. */
+void checker_members(struct checker *c, unsigned node, const struct kelp_config *latest,
+                     const struct kelp_config *committed);
 /* The state of a node after an event. */
 void checker_views(struct checker *c, unsigned node, const struct kelp_view *view);
 /* A node whose state machine keeps its own data applied entries up to index: a crash must not leave

@@ -49,7 +49,9 @@ struct checked_node {
     uint64_t followed[CHECKER_NODES_MAX];
     struct asked asked[CHECKER_NODES_MAX]; /* by slot of the one asked */
     uint64_t start_count;
-    bool running; /* the view below is of this life of the node */
+    struct kelp_config latest, committed; /* count 0: not told */
+    uint64_t members_at; /* how many answers had been sent when they changed last */
+    bool running;        /* the view below is of this life of the node */
     struct kelp_view view;
 };
 
@@ -89,6 +91,7 @@ struct checker {
     unsigned *leader_of; /* by term: slot + 1, 0: nobody */
     size_t leader_room;
     uint64_t leader_count, leader_highest;
+    kelp_index everyone;       /* found out by a leader to be durable on all members of that time */
     uint64_t answers;          /* sent so far; each has its number */
     struct committed *commits; /* by index */
     size_t commit_room;
@@ -104,6 +107,13 @@ struct checker {
     enum checker_rule rule;
     char invariant[64], message[512];
 };
+
+/* members.c */
+bool checker_confirmed(const struct checker *c, unsigned leader, uint64_t answers);
+void checker_elected(struct checker *c, unsigned node, uint64_t term);
+bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index index, uint64_t chain);
+void checker_everyone(struct checker *c, unsigned node, kelp_index everyone,
+                      enum checker_rule rule);
 
 /* room.c: growing tables; each fails the run as W02 when there is no memory and returns false. */
 bool checker_log_reserve(struct checker *c, struct held_log *log, kelp_index last);

@@ -13,6 +13,11 @@
  *   L10 if nothing is demanded: no quorum of whole disks is left, which only a run without the
  *       atlas can bring about
  *
+ * Where the membership changes, everybody is healed, only members must be equal, and
+ *
+ *   L12 every change that was asked for comes to its end, nothing is staging or joint, and
+ *       whoever was removed knows it
+ *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
 #include "sim/world.h"
@@ -29,6 +34,11 @@
  * three in one of 4000. */
 #define TERMS_MAX         6u
 #define HOPELESS_TIMEOUTS 5u /* so long those that are left are watched */
+
+static bool churns(const struct world *w)
+{
+    return w->swarm.weights[FAULT_CHANGE] > 0;
+}
 
 static bool in_core(const struct node *n)
 {
@@ -56,10 +66,11 @@ static void core_draw(struct world *w)
     /* A founding needs everybody: until it is over, nobody may be left out. */
     bool founded = checker_commit(w->checker) > 1;
     if (!founded && count < w->node_count) d->hopeless = true;
+    if (churns(w)) d->hopeless = false; /* disks are whole; who is gone was removed */
     if (d->hopeless && w->swarm.atlas)
         checker_fail(w->checker, RULE_L10, "only %u of %u nodes are whole", count, w->node_count);
     unsigned size = count;
-    if (!d->hopeless && founded && draw_chance(draw, 1, 2))
+    if (!d->hopeless && founded && draw_chance(draw, 1, 2) && !churns(w))
         size = quorum + (unsigned)draw_below(draw, count - quorum + 1);
     for (unsigned left = count; left > 0 && size > 0; left--) {
         unsigned pick = (unsigned)draw_below(draw, left);
@@ -191,7 +202,7 @@ void demand_begin(struct world *w)
             clients_leave(&w->nodes[i]);
     }
     bool thin = draw_chance(stream(w, STREAM_NODE), 1, 4);
-    if (thin && w->swarm.off == 0 && d->core >= 3 && !d->hopeless &&
+    if (thin && !churns(w) && w->swarm.off == 0 && d->core >= 3 && !d->hopeless &&
         checker_commit(w->checker) > 1 && w->options.broken != KELP_SIM_BREAK_HEAL)
         core_thinned(w);
     /* So that time moves on even if nothing is left that does anything. */
@@ -229,10 +240,10 @@ static bool hears(const struct world *w, const struct node *a, const struct node
 static bool all_equal(const struct world *w)
 {
     const struct node *leader = leader_of(w);
-    if (leader == NULL) return false;
+    if (leader == NULL || (churns(w) && !(churn_settled(w, leader) && churn_idle(w)))) return false;
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct node *n = &w->nodes[i];
-        if (!in_core(n)) continue;
+        if (!in_core(n) || !churn_member(w, n)) continue;
         if (core_of(n) == NULL) return false;
         if (!hears(w, leader, n)) continue;
         struct kelp_pos a = rsm_applied(leader->rsm), b = rsm_applied(n->rsm);
@@ -283,6 +294,9 @@ static void too_late(struct world *w)
         checker_fail(w->checker, RULE_L02, "no write committed %llu ms after healing", ms);
     if (!clients_idle(w))
         checker_fail(w->checker, RULE_L04, "requests are still open %llu ms after healing", ms);
+    const struct node *leader = leader_of(w);
+    if (churns(w) && (leader == NULL || !churn_settled(w, leader) || !churn_idle(w)))
+        checker_fail(w->checker, RULE_L12, "a change is not through %llu ms after healing", ms);
     checker_fail(w->checker, RULE_L03, "the nodes are not equal %llu ms after healing", ms);
 }
 
@@ -336,7 +350,8 @@ static bool log_small(struct world *w, const struct node *n)
  * all, and so do all as long as somebody outside the core may still want it. */
 static const struct node *log_large(struct world *w)
 {
-    if ((w->machine.ops->flags & KELP_FSM_DISPOSABLE) == 0 || w->report->thinned) return NULL;
+    if ((w->machine.ops->flags & KELP_FSM_DISPOSABLE) == 0 || w->report->thinned || churns(w))
+        return NULL;
     for (unsigned i = 0; i < w->node_count && w->demand.core == w->node_count; i++) {
         if (!log_small(w, &w->nodes[i])) return &w->nodes[i];
     }
@@ -374,6 +389,15 @@ static void churn(struct world *w)
     }
 }
 
+/* Nobody is served by a node that is no member. */
+static void clients_gather(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count && churns(w); i++) {
+        struct node *n = &w->nodes[i];
+        if (!n->closed && n->state == NODE_UP && !churn_member(w, n)) clients_leave(n);
+    }
+}
+
 /* What healing demands, in order; ends the run when all is there. */
 void demand_look(struct world *w)
 {
@@ -382,6 +406,7 @@ void demand_look(struct world *w)
         w->ended = w->now > d->at + HOPELESS_TIMEOUTS * d->timeout;
         return;
     }
+    clients_gather(w);
     terms_count(w);
     leader_look(w);
     if (d->leader_at != KELP_NEVER && d->write_at == KELP_NEVER && w->clients.done_after_heal > 0) {

@@ -241,6 +241,7 @@ static void fault_happens(struct world *w, enum sim_fault fault)
     case FAULT_STRAY_WRITE:
     case FAULT_STRAY_READ:
     case FAULT_WIPE: atlas_happens(w, fault); return;
+    case FAULT_CHANGE: churn_happens(w); return;
     case FAULT_COUNT: break;
     }
 }

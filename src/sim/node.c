@@ -282,7 +282,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->incarnation = found->identity.incarnation;
     o->start_count = found->start_count;
     o->bootstrap = w->members;
-    o->bootstrap_count = w->node_count;
+    o->bootstrap_count = n->slot < w->swarm.founders ? w->swarm.founders : 0;
     o->cache_bytes_max = 64 * 1024;
     o->forward_bytes_max = 1024 * 1024;
     o->line_requests_max = 64;
@@ -507,7 +507,7 @@ void node_watch_status(struct node *n)
     case DRIVER_RUNNING: return;
     case DRIVER_FAULTED: node_fault(n, &status.fault); return;
     case DRIVER_FOREIGN:
-        if (!n->wiped)
+        if (!n->wiped && !churn_removed(n))
             checker_fail(n->world->checker, RULE_N02, "node %u takes itself for foreign: %s",
                          n->slot + 1u, status.words);
         else
@@ -523,6 +523,7 @@ static void node_goes_down(struct node *n, kelp_ns back_after)
     struct world *w = n->world;
     checker_crashed(w->checker, n->slot);
     clients_node_dies(n);
+    churn_node_dies(n);
     net_node_dies(n);
     node_parts_free(n);
     n->wake = n->job_end = n->apply_end = KELP_NEVER;

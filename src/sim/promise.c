@@ -125,11 +125,12 @@ static void save_compacts(struct checker *c, unsigned node, const struct kelp_sa
     if (gone > n->snapshot || gone > c->commit_max)
         checker_fail(c, RULE_I16, "node %u drops entries up to %llu; snapshot %llu, committed %llu",
                      node + 1, (ull)gone, (ull)n->snapshot, (ull)c->commit_max);
+    checker_everyone(c, node, gone, RULE_I16);
     for (unsigned i = 0; i < c->node_count; i++) {
         const struct held_log *log = &c->nodes[i].durable;
-        if (gone > log->last || log->held[gone].chain != n->memory.held[gone].chain)
-            checker_fail(c, RULE_I16, "node %u drops entries up to %llu; node %u holds only %llu",
-                         node + 1, (ull)gone, i + 1, (ull)log->last);
+        if (gone <= log->last && log->held[gone].chain != n->memory.held[gone].chain)
+            checker_fail(c, RULE_I16, "node %u drops entries up to %llu; node %u holds another",
+                         node + 1, (ull)gone, i + 1);
     }
     n->base = max_u64(n->base, gone);
 }

@@ -182,6 +182,26 @@ static void draw_faults(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 12) && s->nodes >= 3) draw_mild(s, draw);
 }
 
+/* In some runs the membership changes all the time. Disks are whole then, and logs are kept: until
+ * snapshots travel, who joins late must find all entries. */
+static void draw_churn(struct swarm *s, struct draw *draw)
+{
+    bool changes = draw_chance(draw, 1, 4);
+    uint32_t founders = (uint32_t)draw_between(draw, 1, s->nodes);
+    s->founders = s->nodes;
+    if (!changes || s->mild || s->nodes < 3) return;
+    s->founders = founders;
+    s->atlas = true;
+    s->snapshot_every = 0;
+    for (unsigned i = FAULT_SYNC_FAILS; i <= FAULT_WIPE; i++)
+        s->weights[i] = 0;
+    s->weights[FAULT_HANG] = 0;
+    s->weights[FAULT_CHANGE] = 20;
+    s->weight_sum = 0;
+    for (unsigned i = 0; i < FAULT_COUNT; i++)
+        s->weight_sum += s->weights[i];
+}
+
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
 {
     static const uint32_t sizes[] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 3, 3, 3, 7, 4, 2, 1};
@@ -195,6 +215,7 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     draw_clients(s, draw);
     draw_mix(s, draw);
     draw_faults(s, draw);
+    draw_churn(s, draw);
 }
 
 void swarm_calm(struct swarm *s)
@@ -219,7 +240,7 @@ const char *sim_fault_name(enum sim_fault fault)
         "star",        "clog",       "swizzle", "pause-inside", "suspend",    "clock-jump",
         "clock-stop",  "slow",       "hang",    "crash-inside", "rot-mild",   "sync-fails",
         "write-fails", "read-fails", "full",    "rot",          "lost-write", "stray-write",
-        "stray-read",  "wipe",
+        "stray-read",  "wipe",       "change",
     };
     return fault < FAULT_COUNT ? names[fault] : "?";
 }

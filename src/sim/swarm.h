@@ -51,6 +51,7 @@ enum sim_fault {
     FAULT_STRAY_WRITE, /* they arrived somewhere else */
     FAULT_STRAY_READ,  /* a read brings other bytes */
     FAULT_WIPE,        /* a directory is emptied: the node is lost for good */
+    FAULT_CHANGE,      /* somebody changes the membership */
     FAULT_COUNT
 };
 
@@ -89,6 +90,9 @@ struct swarm {
     uint32_t weights[FAULT_COUNT], weight_sum;
     bool mild; /* one kind of fault only, and seldom: the cluster must make progress all the time */
     kelp_ns fault_long; /* the longest partition or pause */
+    /* membership: these found the cluster, the others wait to be added. All nodes: it never
+     * changes */
+    uint32_t founders;
 };
 
 /* swarm_draw - everything from one stream; nodes 0: drawn too. */

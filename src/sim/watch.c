@@ -248,6 +248,7 @@ void watch_node(struct node *n)
         watch_ahead(n, &view);
     else
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
+    churn_watch(n, core);
     checker_views(w->checker, n->slot, &view);
     if (checker_failed(w->checker)) return;
     if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);

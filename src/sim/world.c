@@ -163,6 +163,7 @@ static void world_step(struct world *w)
         node_moment(due, kind);
     }
     clients_judge(w);
+    churn_judge(w);
     trace_settle(w);
 }
 

@@ -267,6 +267,24 @@ struct demand {
     bool hopeless;              /* no quorum is left that the atlas protects: nothing is demanded */
 };
 
+/* churn.c: somebody who asks for changes of the membership. */
+#define ASKS_MAX 4u
+struct churn {
+    struct kelp_config config; /* the newest that is committed anywhere; count 0: none yet */
+    struct churn_ask {
+        uint64_t token; /* 0: free */
+        uint8_t node;
+        uint64_t life;
+        struct driver_line *line;
+        struct wire_change change;
+        bool told;
+        enum kelp_outcome outcome;
+        enum kelp_reason reason;
+        struct kelp_pos pos;
+    } asks[ASKS_MAX];
+    uint64_t tokens;
+};
+
 struct tracer; /* trace.c */
 
 struct world {
@@ -291,6 +309,7 @@ struct world {
     kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
     bool healing;
     struct demand demand;
+    struct churn churn;
     kelp_index fed_commit; /* starvation: the last one seen, when, and the requests made by then */
     kelp_ns fed_at;
     uint64_t fed_requests;
@@ -425,6 +444,19 @@ void record_answer(struct world *w, const struct request *q, enum kelp_outcome o
                    struct kelp_bytes result);
 bool record_judge(struct world *w); /* at the end: is the history linearizable? */
 void record_free(struct record *r);
+
+/* churn.c */
+void churn_happens(struct world *w);                            /* somebody asks for a change */
+void churn_watch(struct node *n, const struct kelp_core *core); /* after each of its runs */
+void churn_node_dies(struct node *n);
+void churn_judge(struct world *w); /* what was told during the last run */
+bool churn_idle(const struct world *w);
+/* Is it a member of the newest committed configuration? All are, where nothing is ever changed. */
+bool churn_member(const struct world *w, const struct node *n);
+bool churn_removed(const struct node *n); /* by the newest committed configuration */
+/* The leader's configuration is committed and simple, nobody is staging, and whoever was removed
+ * knows it. */
+bool churn_settled(const struct world *w, const struct node *leader);
 
 /* story.c */
 void story_tell(struct world *w);

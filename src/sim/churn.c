@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* churn.c - somebody who asks for changes of the membership, and what must come of them.
+ *
+ * A change is drawn from what the asked node takes for the members: add, promote, demote, remove,
+ * replace, move back and forth, or the whole list anew; of one voter and of several, now and then
+ * with the index of its configuration, without waiting or with force. Ids are slots, so there are
+ * few, and who was removed never comes back. What is told is judged: DONE means that the committed
+ * configuration says so (M02). After the faults every change comes to its end (L12). */
+#include <stdio.h>
+
+#include "base/min.h"
+#include "core/config.h"
+#include "sim/trace.h"
+#include "sim/world.h"
+
+#define MS ((kelp_ns)1000000)
+
+/* ---- knowing ---- */
+
+void churn_watch(struct node *n, const struct kelp_core *core)
+{
+    struct world *w = n->world;
+    struct kelp_config latest, committed;
+    kelp_core_config(core, &latest, &committed);
+    checker_members(w->checker, n->slot, &latest, &committed);
+    struct kelp_view view;
+    kelp_view(core, &view);
+    bool known = committed.index <= view.commit;
+    if (known && (w->churn.config.count == 0 || committed.index > w->churn.config.index))
+        w->churn.config = committed;
+}
+
+bool churn_member(const struct world *w, const struct node *n)
+{
+    const struct kelp_config *c = &w->churn.config;
+    if (w->swarm.weights[FAULT_CHANGE] == 0) return true;
+    return c->count == 0 || config_slot(c, n->id) != CONFIG_NO_SLOT;
+}
+
+bool churn_removed(const struct node *n)
+{
+    return config_removed(&n->world->churn.config, n->id);
+}
+
+static bool removal_known(const struct world *w, const struct kelp_config *config)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct node *n = &w->nodes[i];
+        const struct kelp_core *core = n->state == NODE_UP ? driver_core(n->driver) : NULL;
+        struct kelp_view view;
+        if (core == NULL || !config_removed(config, n->id)) continue;
+        kelp_view(core, &view);
+        if (!view.removed) return false;
+    }
+    return true;
+}
+
+bool churn_settled(const struct world *w, const struct node *leader)
+{
+    struct kelp_config latest, committed;
+    struct kelp_view view;
+    kelp_core_config(driver_core(leader->driver), &latest, &committed);
+    kelp_view(driver_core(leader->driver), &view);
+    if (latest.index > view.commit || latest.joint) return false;
+    for (uint32_t slot = 0; slot < latest.count; slot++) {
+        if (latest.members[slot].role == KELP_STAGING) return false;
+    }
+    return removal_known(w, &latest);
+}
+
+/* ---- asking ---- */
+
+static struct wire_edit *edit_add(struct world *w, struct wire_change *change,
+                                  enum kelp_edit_verb verb, kelp_id id)
+{
+    struct wire_edit *edit = &change->edits[change->count++];
+    *edit = (struct wire_edit){.id = id, .verb = (uint8_t)verb};
+    bool comes = verb == KELP_EDIT_ADD || verb == KELP_EDIT_SET;
+    if (comes) edit->role = draw_chance(nemesis_draw(w), 1, 4) ? KELP_LEARNER : KELP_VOTER;
+    if (comes || verb == KELP_EDIT_MOVE) edit->address = w->members[id - 1].peer;
+    return edit;
+}
+
+static kelp_id member_draw(struct world *w, const struct kelp_config *config)
+{
+    return config->members[draw_below(nemesis_draw(w), config->count)].id;
+}
+
+static void change_whole(struct world *w, const struct kelp_config *config,
+                         struct wire_change *change)
+{
+    change->flags |= KELP_CHANGE_WHOLE;
+    for (kelp_id id = 1; id <= w->node_count; id++) {
+        bool there = config_slot(config, id) != CONFIG_NO_SLOT;
+        bool wanted = draw_chance(nemesis_draw(w), there ? 3 : 2, 4);
+        if (wanted && (there || id > config->id_highest))
+            (void)edit_add(w, change, KELP_EDIT_SET, id);
+    }
+}
+
+static void change_draw(struct world *w, const struct kelp_config *config,
+                        struct wire_change *change)
+{
+    kelp_id next = config->id_highest + 1, some = member_draw(w, config);
+    uint64_t kind = draw_below(nemesis_draw(w), 8);
+    bool room = next <= w->node_count;
+    if (kind <= 1 && room) {
+        (void)edit_add(w, change, KELP_EDIT_ADD, next);
+    } else if (kind == 2) {
+        (void)edit_add(w, change, KELP_EDIT_REMOVE, some);
+    } else if (kind == 3 && room) {
+        (void)edit_add(w, change, KELP_EDIT_REMOVE, some);
+        edit_add(w, change, KELP_EDIT_ADD, next)->role = KELP_VOTER;
+    } else if (kind == 4) {
+        change_whole(w, config, change);
+    } else if (kind == 5) {
+        (void)edit_add(w, change, KELP_EDIT_MOVE, some);
+        if (draw_chance(nemesis_draw(w), 1, 2))
+            (void)snprintf(change->edits[0].address.text, WIRE_ADDRESS_MAX, "node-%u:7102",
+                           (unsigned)some);
+    } else {
+        uint8_t role = config->members[config_slot(config, some)].role;
+        (void)edit_add(w, change, role == KELP_VOTER ? KELP_EDIT_DEMOTE : KELP_EDIT_PROMOTE, some);
+        kelp_id other = member_draw(w, config);
+        if (other != some && draw_chance(nemesis_draw(w), 1, 2))
+            (void)edit_add(w, change, KELP_EDIT_PROMOTE, other);
+    }
+}
+
+static void ask_told(void *ctx, uint64_t token, const struct driver_outcome *told)
+{
+    struct world *w = ctx;
+    for (unsigned i = 0; i < ASKS_MAX; i++) {
+        struct churn_ask *ask = &w->churn.asks[i];
+        if (ask->token != token) continue;
+        if (ask->told) checker_fail(w->checker, RULE_M02, "a change is answered twice");
+        ask->told = true;
+        ask->outcome = told->outcome;
+        ask->reason = told->reason;
+        ask->pos = told->pos;
+        return;
+    }
+    checker_fail(w->checker, RULE_M02, "an answer to a change that nobody asked for");
+}
+
+void churn_happens(struct world *w)
+{
+    struct node *n = nemesis_node(w);
+    struct draw *draw = nemesis_draw(w);
+    struct churn_ask *ask = NULL;
+    for (unsigned i = 0; i < ASKS_MAX; i++) {
+        if (w->churn.asks[i].token == 0) ask = &w->churn.asks[i];
+    }
+    if (n->state != NODE_UP || driver_core(n->driver) == NULL || ask == NULL || node_paused(n))
+        return;
+    struct kelp_config config;
+    kelp_core_config(driver_core(n->driver), &config, NULL);
+    *ask = (struct churn_ask){.node = n->slot, .life = n->life};
+    change_draw(w, &config, &ask->change);
+    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_NOWAIT;
+    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_FORCE;
+    if (draw_chance(draw, 1, 6)) ask->change.if_index = config.index;
+    kelp_ns deadline = node_clock(n) + draw_between(draw, 100, 20000) * MS;
+    if (ask->change.count == 0) return;
+    ask->line = driver_line_open(n->driver, ask_told, w);
+    if (ask->line == NULL) return;
+    ask->token = ++w->churn.tokens;
+    if (!driver_change(n->driver, node_clock(n), ask->line, ask->token, &ask->change,
+                       (struct kelp_bytes){NULL, 0}, deadline, true)) {
+        driver_line_close(n->driver, ask->line);
+        ask->token = 0;
+        return;
+    }
+    w->report->changes++;
+    node_run(n);
+}
+
+/* ---- what was told ---- */
+
+static uint8_t role_in(const struct kelp_config *config, kelp_id id)
+{
+    uint32_t slot = config_slot(config, id);
+    return slot == CONFIG_NO_SLOT ? (uint8_t)KELP_NONE : config->members[slot].role;
+}
+
+static bool edit_holds(const struct wire_edit *edit, const struct kelp_config *config)
+{
+    switch ((enum kelp_edit_verb)edit->verb) {
+    case KELP_EDIT_ADD:
+    case KELP_EDIT_SET: return role_in(config, edit->id) == edit->role;
+    case KELP_EDIT_PROMOTE: return role_in(config, edit->id) == KELP_VOTER;
+    case KELP_EDIT_DEMOTE: return role_in(config, edit->id) == KELP_LEARNER;
+    case KELP_EDIT_REMOVE: return role_in(config, edit->id) == KELP_NONE;
+    case KELP_EDIT_MOVE: return role_in(config, edit->id) != KELP_NONE;
+    }
+    return false;
+}
+
+static void done_judge(struct world *w, const struct churn_ask *ask)
+{
+    const struct kelp_config *config = &w->churn.config;
+    if (config->index < ask->pos.index) {
+        checker_fail(w->checker, RULE_M02, "a change is done at %llu, which is not committed",
+                     (unsigned long long)ask->pos.index);
+        return;
+    }
+    if (config->index > ask->pos.index) return; /* something else has changed since */
+    bool whole = (ask->change.flags & KELP_CHANGE_WHOLE) != 0;
+    bool holds = !config->joint && (!whole || config->count == ask->change.count);
+    for (uint32_t i = 0; i < ask->change.count; i++)
+        holds = holds && edit_holds(&ask->change.edits[i], config);
+    if (!holds)
+        checker_fail(w->checker, RULE_M02, "a change is done at %llu, which says something else",
+                     (unsigned long long)ask->pos.index);
+}
+
+static void ask_ends(struct world *w, struct churn_ask *ask)
+{
+    struct node *n = &w->nodes[ask->node];
+    char words[96];
+    w->report->changes_done += ask->outcome == KELP_DONE;
+    (void)snprintf(words, sizeof words, "change %s %s", kelp_outcome_name(ask->outcome),
+                   kelp_reason_name(ask->reason));
+    trace_words(w, KELP_SIM_NOTE, ask->node, words);
+    if (ask->outcome == KELP_DONE) done_judge(w, ask);
+    if (n->life == ask->life && n->driver != NULL) driver_line_close(n->driver, ask->line);
+    ask->token = 0;
+}
+
+void churn_judge(struct world *w)
+{
+    for (unsigned i = 0; i < ASKS_MAX; i++) {
+        struct churn_ask *ask = &w->churn.asks[i];
+        if (ask->token != 0 && ask->told) ask_ends(w, ask);
+    }
+}
+
+void churn_node_dies(struct node *n)
+{
+    struct world *w = n->world;
+    churn_judge(w);
+    for (unsigned i = 0; i < ASKS_MAX; i++) {
+        struct churn_ask *ask = &w->churn.asks[i];
+        if (ask->node == n->slot) ask->token = 0;
+    }
+}
+
+bool churn_idle(const struct world *w)
+{
+    for (unsigned i = 0; i < ASKS_MAX; i++) {
+        if (w->churn.asks[i].token != 0) return false;
+    }
+    return true;
+}

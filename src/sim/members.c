@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* members.c - the checker's part about configurations: who elects, who commits, what may follow
+ * what. [§4.1, §4.3]
+ *
+ * Of each node the checker knows the newest configuration of its log and the one before that may
+ * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
+ * vote in its term; neighbouring ones share a node in every decision. A checker that was never told a
+ * configuration takes all nodes for voters. */
+#include "base/min.h"
+#include "sim/checker_room.h"
+#include "sim/quorums.h"
+
+typedef unsigned long long ull;
+
+void checker_members(struct checker *c, unsigned node, const struct kelp_config *latest,
+                     const struct kelp_config *committed)
+{
+    struct checked_node *n = &c->nodes[node];
+    bool news = n->latest.count == 0 || n->latest.index != latest->index ||
+                n->committed.index != committed->index;
+    if (!news) return;
+    if (n->latest.count > 0) n->members_at = c->answers;
+    n->latest = *latest;
+    n->committed = *committed;
+    if (latest->index != committed->index && !quorums_meet(committed, latest))
+        checker_fail(c, RULE_M01,
+                     "node %u holds configurations %llu and %llu, whose quorums need not meet",
+                     node + 1, (ull)committed->index, (ull)latest->index);
+}
+
+static uint32_t everybody(const struct checker *c, kelp_id ids[CHECKER_NODES_MAX])
+{
+    for (unsigned i = 0; i < c->node_count; i++)
+        ids[i] = i + 1;
+    return c->node_count;
+}
+
+/* By the configuration that a node has, or as a majority of all. */
+static bool decide(const struct checker *c, const struct kelp_config *config, const kelp_id ids[],
+                   uint32_t count)
+{
+    if (config->count == 0) return count > c->node_count / 2;
+    return quorums_decide(config, ids, count);
+}
+
+/* Whatever the candidate counted: a quorum must have sent it this very vote, in this very term. */
+void checker_elected(struct checker *c, unsigned node, uint64_t term)
+{
+    kelp_id ids[CHECKER_NODES_MAX];
+    uint32_t count = 0;
+    for (unsigned i = 0; i < c->node_count; i++) {
+        const struct checked_node *voter = &c->nodes[i];
+        if (term < voter->vote_room && voter->votes[term] == node + 1) ids[count++] = i + 1;
+    }
+    if (!decide(c, &c->nodes[node].latest, ids, count))
+        checker_fail(c, RULE_N06, "node %u leads term %llu with %u votes of %u", node + 1,
+                     (ull)term, count, c->node_count);
+}
+
+/* Did a quorum follow it, itself included, in answers sent after so many? Where its configuration
+ * has changed since, nobody knows by which one it counted. */
+bool checker_confirmed(const struct checker *c, unsigned leader, uint64_t answers)
+{
+    kelp_id ids[CHECKER_NODES_MAX];
+    uint32_t count = 0;
+    const struct checked_node *n = &c->nodes[leader];
+    for (unsigned i = 0; i < c->node_count; i++) {
+        if (i == leader || c->nodes[i].followed[leader] > answers) ids[count++] = i + 1;
+    }
+    bool changed = n->latest.count > 0 && n->members_at >= answers;
+    return changed || decide(c, &n->latest, ids, count);
+}
+
+/* Within one run of a node the next configuration may follow what the one before committed. */
+bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index index, uint64_t chain)
+{
+    kelp_id ids[CHECKER_NODES_MAX];
+    uint32_t count = 0;
+    const struct checked_node *n = &c->nodes[node];
+    for (unsigned i = 0; i < c->node_count; i++) {
+        const struct held_log *log = &c->nodes[i].durable;
+        if (log->last >= index && log->held[index].chain == chain) ids[count++] = i + 1;
+    }
+    return decide(c, &n->latest, ids, count) || decide(c, &n->committed, ids, count);
+}
+
+static bool member_of(const struct kelp_config *config, kelp_id id)
+{
+    for (uint32_t slot = 0; slot < config->count; slot++) {
+        if (config->members[slot].id == id) return true;
+    }
+    return config->count == 0;
+}
+
+/* Entries that every member is said to have must be durable there. A leader finds out; what it
+ * found stays so, and whoever comes later cannot be meant. */
+void checker_everyone(struct checker *c, unsigned node, kelp_index everyone, enum checker_rule rule)
+{
+    kelp_id ids[CHECKER_NODES_MAX];
+    const struct checked_node *n = &c->nodes[node];
+    if (everyone <= c->everyone) return;
+    for (uint32_t i = 0, count = everybody(c, ids); i < count; i++) {
+        bool meant = member_of(&n->latest, ids[i]) && member_of(&n->committed, ids[i]);
+        if (meant && everyone > c->nodes[i].durable.last)
+            checker_fail(c, rule, "node %u believes everyone has %llu; node %u has %llu", node + 1,
+                         (ull)everyone, i + 1, (ull)c->nodes[i].durable.last);
+    }
+    c->everyone = everyone;
+}
