@@ -35,6 +35,20 @@ static const struct verb verbs[] = {
     {"del", "KEY...", "delete keys", "\nPrints how many there were.\n", del_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
+    {"members", "[list] | add|promote|demote|remove|move|replace|set ...",
+     "who is in the cluster, and changing it",
+     "\n  list                                 the leader's view; only it knows how the others do\n"
+     "  add ID HOST:PORT [voter|learner]     the node waits there, started without --bootstrap\n"
+     "  promote ID, demote ID                a learner gets the vote, a voter loses it\n"
+     "  remove ID                            for good: its id is never given again\n"
+     "  replace OLD NEW HOST:PORT            one goes, another comes, in one change\n"
+     "  move ID HOST:PORT                    its peer address is another one now\n"
+     "  set ID=HOST:PORT[/learner] ...       the whole list; whoever is not in it leaves\n"
+     "\nBehind each change: `if INDEX` (made of that configuration or not at all), `nowait` (not\n"
+     "after another one), `force` (even if too few voters would answer). Waits until the new "
+     "roles\n"
+     "are committed; a new voter must first catch up.\n",
+     members_verb},
     {"bench", "[--clients N] [--pipeline N] [--value BYTES] [--command set|get|mixed] ...",
      "how fast is this server, and does it keep what it says",
      "\nFor any server that speaks RESP. Every answer is judged; a sample of the keys is read "
@@ -59,8 +73,8 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top",     "cli",      "watch",   "doctor", "why",    "members", "transfer", "drain",
-    "undrain", "snapshot", "recover", "reload", "config", "replay",  "certs",
+    "top",     "cli",      "watch",   "doctor", "why",    "transfer", "drain",
+    "undrain", "snapshot", "recover", "reload", "config", "replay",   "certs",
 };
 
 static void print_overview(FILE *out)

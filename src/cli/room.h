@@ -88,6 +88,7 @@ int get_verb(const struct verb *verb, int argc, char **argv);    /* keys.c */
 int set_verb(const struct verb *verb, int argc, char **argv);
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
+int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */
 int log_verb(const struct verb *verb, int argc, char **argv);        /* dump.c */
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */

@@ -160,6 +160,9 @@ void change_start(struct driver *d, struct request *r)
 void change_leave(struct driver *d, struct request *r)
 {
     if (TAILQ_FIRST(&d->changes) == r) {
+        if (d->missing != 0)
+            driver_note(d, KELP_INFO, "no change waits for node %llu any more",
+                        (unsigned long long)d->missing);
         d->missing = 0;
         d->reach_at = KELP_NEVER;
     }
@@ -203,6 +206,9 @@ static bool reach(struct driver *d, struct request *r, kelp_id missing)
     if (r->reach_until == 0) {
         kelp_ns patience = 2 * d->options.core.election_max;
         r->reach_until = min_u64(add_sat(d->now, patience), r->deadline);
+        driver_note(d, KELP_INFO,
+                    "a change waits for node %llu to show itself at the address named",
+                    (unsigned long long)missing); /* whoever hears it looks whom to dial */
     }
     d->reach_at = r->reach_until;
     return d->now < r->reach_until;

@@ -2,7 +2,8 @@
 /* contacts.c - the other nodes: whom to dial where, what we say in a hello, and the table of
  * addresses.
  *
- * Whom: the members of the newest configuration, or the bootstrap list before there is one. Where:
+ * Whom: the members of the newest configuration, or the bootstrap list before there is one; whoever
+ * is about to be added; and a leader that is no member of what this node holds yet. Where:
  * as the configuration says, unless --peer-at says otherwise. The table: each node tells its
  * neighbours its own row, with its start count as version, so the row of its newest start wins
  * everywhere; the leader passes the whole table on, so that a node can name the client address of
@@ -55,6 +56,14 @@ static const struct wire_address *address_override(const struct node *n, kelp_id
     return configured;
 }
 
+static bool contact_among(const struct contact *contacts, size_t count, kelp_id id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (contacts[i].id == id) return true;
+    }
+    return false;
+}
+
 static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMBERS_MAX])
 {
     const struct wire_config *c = &n->status.latest;
@@ -67,15 +76,16 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
         if (id == n->options.id || address->text[0] == '\0') continue;
         out[count++] = (struct contact){.id = id, .address = *address};
     }
+    /* whoever a change would add, and a leader that this node's log does not know yet */
+    for (size_t i = 0; i < n->status.candidate_count && count < KELP_MEMBERS_MAX; i++)
+        out[count++] = (struct contact){.id = n->status.candidates[i].id,
+                                        .address = n->status.candidates[i].peer};
+    kelp_id leader = n->status.state == DRIVER_RUNNING ? n->status.view.leader : 0;
+    const struct wire_member_addresses *row = leader != 0 ? node_addresses(n, leader) : NULL;
+    bool known = leader == n->options.id || contact_among(out, count, leader);
+    if (row != NULL && !known && row->peer.text[0] != '\0' && count < KELP_MEMBERS_MAX)
+        out[count++] = (struct contact){.id = leader, .address = row->peer};
     return count;
-}
-
-static bool contact_among(const struct contact *contacts, size_t count, kelp_id id)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (contacts[i].id == id) return true;
-    }
-    return false;
 }
 
 void contacts_refresh(struct node *n)
@@ -120,7 +130,8 @@ static bool row_welcome(const struct node *n, kelp_id id)
     for (size_t i = 0; c->count == 0 && i < n->bootstrap_count; i++) {
         if (n->bootstrap[i].id == id) return true;
     }
-    return id == n->options.id;
+    /* an id above all that are known may be of a leader whose configuration is not here yet */
+    return id == n->options.id || id > c->id_highest;
 }
 
 /* A place for a new row; one of a node that is no member any more is given up for it. */

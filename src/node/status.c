@@ -69,6 +69,7 @@ static const char *role_of(const struct node *n, const struct node_status *s)
 {
     if (n->phase >= NODE_DRAINS) return "shutdown";
     if (s->driver.state == DRIVER_WAITING || s->driver.latest.config.count == 0) return "passive";
+    if (s->driver.view.removed) return "removed";
     if (own_member(s) == NULL)
         return s->id <= s->driver.latest.config.id_highest ? "removed" : "passive";
     return kelp_role_name(s->driver.view.role);

@@ -67,6 +67,8 @@ const struct setting settings_table[] = {
            "What a follower does with a request: pass it on, or name the leader"),
     NUMBER("request-timeout-ms", SETTING_LIVE, "ms", "5000", 10, 600000, request_timeout_ms,
            "The whole deadline of a request"),
+    NUMBER("change-timeout-ms", SETTING_LIVE, "ms", "60000", 10, 86400000, change_timeout_ms,
+           "The whole deadline of a change of the members; a new voter must catch up within it"),
     NUMBER("heartbeat-ms", 0, "ms", "100", 1, 60000, heartbeat_ms,
            "Leader to followers when there is nothing else to send"),
     NUMBER("election-ms", 0, "ms", "1000", 10, 600000, election_ms,

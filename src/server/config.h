@@ -22,7 +22,8 @@ struct settings {
     char *advertise_client, *advertise_peer, *advertise_http;
     char *bootstrap, *join, *peer_at;
     uint64_t log_level, log_format, on_follower; /* places in the setting's words */
-    uint64_t request_timeout_ms, heartbeat_ms, election_ms, election_max_ms, disk_stall_ms;
+    uint64_t request_timeout_ms, change_timeout_ms, heartbeat_ms, election_ms, election_max_ms,
+        disk_stall_ms;
     uint64_t pre_vote, check_quorum, stickiness; /* 0: off */
     uint64_t entry_bytes_max, inflight_bytes, inflight_messages, uncommitted_bytes, unapplied_bytes;
     uint64_t cache_bytes, forward_bytes, segment_bytes;

@@ -2,6 +2,9 @@
 /* outcome.c - outcomes and reasons into the words of clients; see outcome.h. */
 #include "server/outcome.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "proto/resp_reply.h"
 
@@ -105,6 +108,12 @@ void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reaso
     case OUTCOME_ERR:
     case OUTCOME_UNCERTAIN: break;
     }
-    (void)resp_error(reply, "%s %s: %s; %s", outcome_word(code), kelp_reason_name(reason),
+    char about[64] = "";
+    bool config = reason == KELP_R_PENDING || reason == KELP_R_CONFIG_CHANGED;
+    if (place->member != 0)
+        (void)snprintf(about, sizeof about, " node=%" PRIu64, place->member);
+    else if (config && place->index != 0)
+        (void)snprintf(about, sizeof about, " index=%" PRIu64, place->index);
+    (void)resp_error(reply, "%s %s%s: %s; %s", outcome_word(code), kelp_reason_name(reason), about,
                      kelp_reason_words(reason), kelp_reason_advice(reason));
 }

@@ -31,6 +31,8 @@ struct outcome_place {
     uint16_t slot;
     const char *leader; /* HOST:PORT of the leader to be told; NULL: none */
     unsigned loaded_percent;
+    uint64_t member; /* a change refused for a member: which, 0: for none */
+    uint64_t index;  /* PENDING, CONFIG_CHANGED: the configuration in force, 0: not known */
 };
 
 /* outcome_reply - the error line. */

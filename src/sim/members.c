@@ -4,8 +4,8 @@
  *
  * Of each node the checker knows the newest configuration of its log and the one before that may
  * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
- * vote in its term; neighbouring ones share a node in every decision. A checker that was never told a
- * configuration takes all nodes for voters. */
+ * vote in its term; neighbouring ones share a node in every decision. A checker that was never
+ * told a configuration takes all nodes for voters. */
 #include "base/min.h"
 #include "sim/checker_room.h"
 #include "sim/quorums.h"

@@ -174,8 +174,9 @@ class Node:
         words = [self.cluster.program, "server", "--id", str(self.id), "--data", self.data,
                  "--client", f"127.0.0.1:{self.client_port}",
                  "--peer", f"127.0.0.1:{self.peer_port}",
-                 "--http", f"127.0.0.1:{self.http_port}",
-                 "--bootstrap", self.cluster.bootstrap()]
+                 "--http", f"127.0.0.1:{self.http_port}"]
+        if self.id in self.cluster.founders:
+            words += ["--bootstrap", self.cluster.bootstrap()]
         if self.peer_at:
             words += ["--peer-at", self.peer_at]
         for key, value in self.cluster.settings.items():
@@ -262,7 +263,11 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, program, directory, count, **settings):
+    """Nodes 1..count; the first `founders` of them (all) list each other, the rest wait to be
+    added."""
+
+    def __init__(self, program, directory, count, founders=None, **settings):
+        self.founders = range(1, (founders or count) + 1)
         self.program, self.directory = program, directory
         self.settings = {"heartbeat-ms": HEARTBEAT_MS, "election-ms": ELECTION_MS,
                          "segment-bytes": SEGMENT_BYTES}
@@ -271,7 +276,7 @@ class Cluster:
         self.nodes = {i + 1: Node(self, i + 1, ports[3 * i:3 * i + 3]) for i in range(count)}
 
     def bootstrap(self):
-        return ",".join(f"{n.id}=127.0.0.1:{n.peer_port}" for n in self.nodes.values())
+        return ",".join(f"{i}=127.0.0.1:{self.nodes[i].peer_port}" for i in self.founders)
 
     def start(self):
         for node in self.nodes.values():

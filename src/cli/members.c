@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* members.c - `kelp members`: the words of RAFT MEMBERS, ADD, PROMOTE ... as a verb.
+ *
+ * A list is asked of the leader, because only it knows how the others are doing; a change may be
+ * asked of any node. Words are sent as they are: what is wrong with them the server says. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/min.h"
+#include "cli/client.h"
+
+#define WORDS_MAX         64
+#define CHANGE_TIMEOUT_MS (24u * 3600 * 1000) /* the server's own deadline ends it */
+
+/* "id:2 role:voter ..." as an object of strings. */
+static json_t *pairs_json(const char *line)
+{
+    json_t *object = json_object();
+    for (const char *at = line; *at != '\0';) {
+        size_t len = strcspn(at, " ");
+        const char *split = memchr(at, ':', len);
+        if (split == NULL) split = memchr(at, '=', len);
+        char name[32];
+        if (split != NULL) {
+            (void)snprintf(name, sizeof name, "%.*s", (int)(split - at), at);
+            (void)json_object_set_new(object, name,
+                                      json_stringn(split + 1, len - (size_t)(split + 1 - at)));
+        }
+        at += len;
+        at += strspn(at, " ");
+    }
+    return object;
+}
+
+static int list_show(const struct verb *verb, const redisReply *reply, bool json)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0)
+        return cli_error(verb, CLI_FAILED, "the answer makes no sense");
+    for (size_t i = 0; i < reply->elements; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_STRING)
+            return cli_error(verb, CLI_FAILED, "the answer makes no sense");
+        if (!json) (void)puts(reply->element[i]->str);
+    }
+    if (!json) return CLI_DONE;
+    json_t *object = pairs_json(reply->element[0]->str), *members = json_array();
+    for (size_t i = 1; i < reply->elements; i++)
+        (void)json_array_append_new(members, pairs_json(reply->element[i]->str));
+    (void)json_object_set_new(object, "members", members);
+    return print_json(verb, object);
+}
+
+/* Connect to whoever leads; to the first that answers if nobody says who does. */
+static bool connect_leader(struct client *c, const char *at)
+{
+    if (!client_connect_any(c, at)) return false;
+    redisReply *role = client_line(c, "ROLE");
+    bool follows = role != NULL && role->type == REDIS_REPLY_ARRAY && role->elements >= 3 &&
+                   role->element[1]->type == REDIS_REPLY_STRING && role->element[1]->len > 0 &&
+                   role->element[2]->type == REDIS_REPLY_INTEGER;
+    char leader[CLI_ADDRESS_MAX] = "", first[CLI_ADDRESS_MAX];
+    if (follows)
+        (void)snprintf(leader, sizeof leader, "%s:%lld", role->element[1]->str,
+                       role->element[2]->integer);
+    if (role != NULL) freeReplyObject(role);
+    if (leader[0] == '\0') return c->fd >= 0 || client_connect_any(c, at);
+    memcpy(first, c->at, sizeof first);
+    client_close(c);
+    return client_connect(c, leader) || client_connect(c, first);
+}
+
+static redisReply *ask(const struct verb *verb, const char *at, int argc, char **argv, bool list)
+{
+    struct kelp_bytes words[WORDS_MAX + 1] = {bytes_of("RAFT", 4)};
+    struct client c;
+    client_init(&c, list ? CLIENT_TIMEOUT_MS : CHANGE_TIMEOUT_MS);
+    c.harmless = list;
+    redisReply *reply = NULL;
+    size_t count = 1;
+    for (int i = 1; i < argc; i++)
+        words[count++] = bytes_of(argv[i], strlen(argv[i]));
+    if (list) words[1] = bytes_of("MEMBERS", 7);
+    if (list ? connect_leader(&c, at) : client_connect_any(&c, at))
+        reply = list ? client_call(&c, 2, words) : client_follow(&c, count, words);
+    if (reply == NULL) (void)cli_error(verb, CLI_FAILED, "%s", c.error);
+    client_close(&c);
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR) return reply;
+    (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
+    freeReplyObject(reply);
+    return NULL;
+}
+
+int members_verb(const struct verb *verb, int argc, char **argv)
+{
+    static const char *const verbs[] = {"list",   "add",  "promote", "demote",
+                                        "remove", "move", "replace", "set"};
+    const char *at = NULL;
+    bool json = false, known = argc < 2;
+    int status = CLI_DONE;
+    const struct flag flags[] = {
+        client_flag(&at),
+        {.name = "json", .kind = FLAG_SWITCH, .to.on = &json, .words = "the answer as JSON"},
+    };
+    if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
+        !flags_words_check(verb, argc, argv, 0, WORDS_MAX - 1, &status) ||
+        !client_check(verb, at, &status))
+        return status;
+    for (size_t i = 0; argc > 1 && i < COUNT_OF(verbs); i++)
+        known = known || strcmp(argv[1], verbs[i]) == 0;
+    bool list = argc < 2 || strcmp(argv[1], "list") == 0;
+    if (!known && argc > 1)
+        return cli_error(verb, CLI_USAGE,
+                         "\"%s\" is none of list, add, promote, demote, remove, move, replace, set",
+                         argv[1]);
+    redisReply *reply = ask(verb, at, argc, argv, list);
+    if (reply == NULL) return CLI_FAILED;
+    if (list)
+        status = list_show(verb, reply, json);
+    else if (json)
+        status = print_json(verb, pairs_json(reply->str));
+    else
+        (void)puts(reply->str);
+    freeReplyObject(reply);
+    return status;
+}

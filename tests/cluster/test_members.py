@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The membership of a running cluster, changed over RESP and from the command line."""
+import types
+
+import pytest
+
+from kelp import Error, wait_for
+from load import Ledger
+
+
+def peer(node):
+    return f"127.0.0.1:{node.peer_port}"
+
+
+def members(node):
+    """RAFT MEMBERS: (head, {id: {name: value}})."""
+    with node.raw() as c:
+        head, *lines = c.call("RAFT", "MEMBERS")
+    rows = {}
+    for line in lines:
+        fields = dict(word.split(":", 1) for word in line.decode().split(" "))
+        rows[int(fields["id"])] = fields
+    return dict(w.split("=") for w in head.decode().split(" ") if "=" in w), rows
+
+
+def roles(node):
+    return {i: row["role"] for i, row in members(node)[1].items()}
+
+
+def change(node, *words):
+    """The answer to a change: ("OK", index), or the error."""
+    with node.raw(timeout=90) as c:
+        answer = c.call("RAFT", *words)
+    if isinstance(answer, Error):
+        return answer
+    word, index = answer.split(" ")
+    assert word == "OK" and index.startswith("index=")
+    return "OK", int(index.removeprefix("index="))
+
+
+def done(node, *words):
+    answer = change(node, *words)
+    assert not isinstance(answer, Error), answer
+    return answer[1]
+
+
+def test_one_grows_to_three_and_five_and_shrinks_to_one_under_load(make_cluster):
+    cluster = make_cluster(5, founders=1)
+    first = cluster.nodes[1]
+    steady = types.SimpleNamespace(nodes={1: first})
+    with Ledger(steady, writers=2) as ledger:
+        wait_for(lambda: ledger.count > 20, "the load runs")
+        for number in (2, 3, 4, 5):
+            done(first, "ADD", number, peer(cluster.nodes[number]))
+            assert roles(first) == {i: "voter" for i in range(1, number + 1)}
+        for node in cluster.nodes.values():
+            wait_for(lambda n=node: len(members(n)[1]) == 5, f"node {node.id} knows all")
+        before = ledger.count
+        wait_for(lambda: ledger.count > before + 20, "five take writes")
+        leader = cluster.leader()
+        for number in (5, 4, 3, 2):
+            if leader is not None and leader.id == number:
+                continue  # that one goes last, below
+            done(first, "REMOVE", number)
+            assert number not in roles(first)
+            wait_for(lambda n=number: cluster.nodes[n].status()["role"] == "removed",
+                     f"node {number} knows that it was removed")
+        if leader is not None and leader.id != 1:
+            done(first, "REMOVE", leader.id)
+        before = ledger.count
+        wait_for(lambda: ledger.count > before + 20, "one takes writes")
+        assert list(roles(first)) == [1]
+    assert not ledger.refused and not ledger.uncertain, (ledger.refused, ledger.uncertain)
+    ledger.check(first)
+
+
+def test_a_node_is_replaced_by_one_request(make_cluster):
+    cluster = make_cluster(4, founders=3)
+    leader = cluster.wait_leader()
+    old = cluster.followers()[0]
+    if old.id == 4:
+        old = cluster.followers()[1]
+    old.kill()
+    with leader.raw() as c:
+        assert c.call("SET", "before", "1") == "OK"
+    done(leader, "REPLACE", old.id, 4, peer(cluster.nodes[4]))
+    ids = sorted({1, 2, 3, 4} - {old.id})
+    assert roles(leader) == {i: "voter" for i in ids}
+    with cluster.nodes[4].raw() as c:  # it serves like any other
+        assert c.call("GET", "before") == b"1"
+    cluster.wait_equal()
+    old.start()  # its directory is of a member that is gone
+    wait_for(lambda: (old.status() or {}).get("role") == "removed", "the old one knows it")
+
+
+def test_a_change_may_be_asked_of_any_member_and_says_what_is_wrong(make_cluster):
+    cluster = make_cluster(4, founders=3)
+    leader = cluster.wait_leader()
+    follower = [n for n in cluster.followers() if n.id != 4][0]
+    four = peer(cluster.nodes[4])
+    index = done(follower, "ADD", 4, four, "LEARNER")
+    assert roles(leader)[4] == "learner"
+    assert done(follower, "ADD", 4, four, "LEARNER") == index  # asked again: it is so
+    for words, error in [
+            (("ADD", 4, four), "ERR MEMBER_DIFFERS node=4"),
+            (("ADD", 5, four), "ERR ADDRESS_USED node=5"),
+            (("PROMOTE", 9), "ERR UNKNOWN_MEMBER node=9"),
+            (("ADD", 9, "127.0.0.1:1"), "TRYAGAIN NOT_REACHED node=9"),
+            (("REMOVE", 4, "IF", index + 7), f"ERR CONFIG_CHANGED index={index}"),
+            (("ADD", 5, "nowhere"), "ERR no address 'nowhere'"),
+            (("ADD", 5, four, "WITNESS"), "ERR a role that is not in this version"),
+            (("REMOVE", "x"), "ERR no id 'x'"),
+            (("REMOVE", 4, "AT", "once"), "ERR makes no sense here: 'AT'")]:
+        answer = change(follower, *words)
+        assert isinstance(answer, Error) and answer.startswith(error), (words, answer)
+    later = done(follower, "PROMOTE", 4, "IF", index)
+    assert later > index and roles(leader)[4] == "voter"
+    head, _ = members(leader)
+    assert head == {"committed": str(later), "latest": str(later)}
+    done(follower, "REMOVE", 4)
+    answer = change(follower, "ADD", 4, four)
+    assert isinstance(answer, Error) and answer.startswith("ERR ID_USED node=4"), answer
+
+
+def test_a_leader_that_removes_itself_is_followed_by_another(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    done(leader, "REMOVE", leader.id)
+    wait_for(lambda: leader.status()["role"] == "removed", "it knows")
+    other = cluster.wait_leader(other_than=leader)
+    assert leader.id not in roles(other) and len(roles(other)) == 2
+    leader.stop()
+    with other.raw() as c:
+        assert c.call("SET", "after", "1") == "OK"
+
+
+def test_members_on_the_command_line(make_cluster):
+    cluster = make_cluster(2, founders=1)
+    run = cluster.kelp("members", "add", "2", peer(cluster.nodes[2]))
+    assert run.returncode == 0 and run.stdout.startswith("OK index="), run
+    run = cluster.kelp("members")
+    assert run.returncode == 0, run
+    assert [line.split()[:2] for line in run.stdout.splitlines()[1:]] == [
+        ["id:1", "role:voter"], ["id:2", "role:voter"]]
+    listed = cluster.kelp_json("members", "list")
+    assert [m["id"] for m in listed["members"]] == ["1", "2"]
+    run = cluster.kelp("members", "promote", "7")
+    assert run.returncode == 1 and "UNKNOWN_MEMBER" in run.stderr, run
+    run = cluster.kelp("members", "remove", "2")
+    assert run.returncode == 0, run
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__]))
