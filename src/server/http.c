@@ -154,18 +154,46 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
     return true;
 }
 
-static enum MHD_Result key_start(struct http_request *r)
+static enum MHD_Result refuse(struct http_request *r, enum kelp_reason reason)
 {
-    enum kelp_reason reason = KELP_R_NONE;
-    if (!key_submit(r, kv_command_of_code(r->code), &reason)) {
-        struct driver_outcome refused = {.outcome = KELP_REFUSED, .reason = reason};
-        return http_answer_outcome(r, &refused);
-    }
+    struct driver_outcome refused = {.outcome = KELP_REFUSED, .reason = reason};
+    return http_answer_outcome(r, &refused);
+}
+
+/* The driver has it: nothing more happens here before its outcome. */
+static enum MHD_Result suspend(struct http_request *r)
+{
     r->state = HTTP_WAITING;
     r->http->open_requests++;
     if (r->visitor != NULL) r->visitor->waiting = true;
     MHD_suspend_connection(r->connection);
     return MHD_YES;
+}
+
+static enum MHD_Result key_start(struct http_request *r)
+{
+    enum kelp_reason reason = KELP_R_NONE;
+    bool asked = key_submit(r, kv_command_of_code(r->code), &reason);
+    return asked ? suspend(r) : refuse(r, reason);
+}
+
+enum MHD_Result http_change_start(struct http_request *r, const char *verb,
+                                  const struct wire_change *change)
+{
+    struct server *s = r->http->server;
+    struct driver *d = node_driver(s->node);
+    struct kelp_bytes nobody = {0};
+    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
+    kelp_ns now = node_now(s->node), deadline = now + s->settings.change_timeout_ms * 1000000u;
+    r->change = true;
+    buf_init(&r->key, KV_KEY_BYTES_MAX);
+    if (buf_append(&r->key, bytes_of(verb, strlen(verb))) != KELP_OK) return MHD_NO;
+    if (s->stage != SERVER_RUNNING) return refuse(r, KELP_R_SHUTDOWN);
+    if (r->line == NULL) r->line = driver_line_open(d, request_done, r);
+    if (r->line == NULL || !driver_change(d, now, r->line, 1, change, nobody, deadline, forward))
+        return refuse(r, KELP_R_BUSY);
+    node_poke(s->node);
+    return suspend(r);
 }
 
 static int hex_digit(char c)
@@ -211,9 +239,22 @@ static enum MHD_Result route_key(struct http_request *r, const char *method, con
 static enum MHD_Result route(struct http_request *r, const char *url, const char *method)
 {
     static const char keys[] = "/v1/kv/";
-    static const char *const later[] = {"/v1/members", "/v1/events", "/v1/raft", "/v1/snapshot"};
+    static const char raft[] = "/v1/raft/";
+    static const char *const later[] = {"/v1/events", "/v1/raft", "/v1/snapshot"};
+    static const char *const verbs[] = {"add",  "promote", "demote", "remove",
+                                        "move", "replace", "set"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        if (strncmp(url, raft, sizeof raft - 1) != 0 ||
+            strcmp(url + sizeof raft - 1, verbs[i]) != 0)
+            continue;
+        return strcmp(method, "POST") == 0 ? http_change(r, verbs[i])
+                                           : http_answer_method(r, "POST");
+    }
+    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    http_page_fn page = http_page(url);
+    if (page != NULL) return get ? page(r) : http_answer_method(r, "GET");
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strncmp(url, later[i], strlen(later[i])) == 0)
             return http_answer_error(r, 501, "NOT_SUPPORTED", "not in this version", "");
@@ -221,10 +262,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     if (strcmp(url, "/") == 0)
         return http_answer_error(r, 501, "NOT_SUPPORTED", "the dashboard is not in this version",
                                  "/v1/status and /metrics are there");
-    bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    http_page_fn page = http_page(url);
-    if (page == NULL) return http_answer_error(r, 404, "NOT_FOUND", "there is no such page", "");
-    return get ? page(r) : http_answer_method(r, "GET");
+    return http_answer_error(r, 404, "NOT_FOUND", "there is no such page", "");
 }
 
 static struct http_request *request_new(struct http *h, struct MHD_Connection *connection)
@@ -273,7 +311,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         if (r->body.error != KELP_OK) return http_answer_too_long(r);
         return route(r, url, method);
     case HTTP_WAITING: return MHD_YES;
-    case HTTP_DONE: return http_answer_key(r);
+    case HTTP_DONE: return http_answer_done(r);
     }
     return MHD_NO;
 }

@@ -41,6 +41,7 @@ struct http_request {
     struct driver_line *line;
     enum http_state state;
     uint8_t code; /* of the machine's command */
+    bool change;  /* of the membership; key is its verb then */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -55,6 +56,14 @@ enum MHD_Result http_answer_error(struct http_request *r, unsigned status, const
 enum MHD_Result http_answer_method(struct http_request *r, const char *allowed);
 enum MHD_Result http_answer_too_long(struct http_request *r);
 enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome);
-enum MHD_Result http_answer_key(struct http_request *r); /* HTTP_DONE */
+enum MHD_Result http_answer_json(struct http_request *r, unsigned status, struct json_t *object);
+enum MHD_Result http_answer_done(struct http_request *r); /* HTTP_DONE */
+
+enum MHD_Result http_page_members(struct http_request *r); /* http_members.c */
+/* http_change - POST /v1/raft/VERB, a change of the membership. */
+enum MHD_Result http_change(struct http_request *r, const char *verb);
+/* http_change_start - hand it to the driver; answered when it is done. */
+enum MHD_Result http_change_start(struct http_request *r, const char *verb,
+                                  const struct wire_change *change);
 
 #endif

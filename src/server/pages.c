@@ -105,13 +105,14 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
         json_pack("{s:s,s:s,s:s,s:b}", "error", kelp_reason_name(outcome->reason), "message",
                   kelp_reason_words(outcome->reason), "advice", kelp_reason_advice(outcome->reason),
                   "uncertain", code == OUTCOME_UNCERTAIN);
+    if (outcome->member != 0) (void)json_object_set_new(body, "node", index_json(outcome->member));
     const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
     if (code != OUTCOME_MOVED) return send_json(r, status, body, status == 503 ? retry : NULL);
     char leader[24];
     struct buf location;
     (void)snprintf(leader, sizeof leader, "%" PRIu64, outcome->leader);
     buf_init(&location, PAGE_BYTES * 8);
-    text_add(&location, "http://%s/v1/kv/", http);
+    text_add(&location, "http://%s/v1/%s/", http, r->change ? "raft" : "kv");
     key_escape(buf_bytes(&r->key), &location); /* text_add puts a NUL behind it */
     if (location.error != KELP_OK) {
         buf_close(&location);
@@ -164,10 +165,18 @@ static enum MHD_Result answer_machine_error(struct http_request *r, struct kelp_
                              words != NULL ? words : "", "");
 }
 
-enum MHD_Result http_answer_key(struct http_request *r)
+enum MHD_Result http_answer_json(struct http_request *r, unsigned status, json_t *object)
+{
+    return send_json(r, status, object, NULL);
+}
+
+enum MHD_Result http_answer_done(struct http_request *r)
 {
     struct kelp_bytes reply = buf_bytes(&r->result), value;
     if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
+    if (r->change)
+        return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)),
+                         NULL);
     if (r->result.error != KELP_OK || reply.len == 0)
         return http_answer_error(r, 500, "NO_MEMORY", "out of memory for the answer", "");
     if (reply.data[0] == '-') return answer_machine_error(r, reply);
@@ -276,7 +285,10 @@ http_page_fn http_page(const char *path)
     } pages[] = {{"/healthz", page_health},
                  {"/readyz", page_ready},
                  {"/metrics", page_metrics},
-                 {"/v1/status", page_status}};
+                 {"/v1/status", page_status},
+                 {"/v1/raft/status", page_status},
+                 {"/v1/members", http_page_members},
+                 {"/v1/raft/members", http_page_members}};
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(path, pages[i].path) == 0) return pages[i].page;
     }

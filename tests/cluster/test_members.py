@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The membership of a running cluster, changed over RESP and from the command line."""
+import http.client as http_client
+import json
 import types
 
 import pytest
@@ -148,6 +150,43 @@ def test_members_on_the_command_line(make_cluster):
     assert run.returncode == 1 and "UNKNOWN_MEMBER" in run.stderr, run
     run = cluster.kelp("members", "remove", "2")
     assert run.returncode == 0, run
+
+
+def http(node, method, path, body=None):
+    """(status, JSON) of a request."""
+    connection = http_client.HTTPConnection("127.0.0.1", node.http_port, timeout=90)
+    connection.request(method, path, body=None if body is None else json.dumps(body))
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    connection.close()
+    return answer.status, said
+
+
+def test_members_over_http(make_cluster):
+    cluster = make_cluster(3, founders=2)
+    leader = cluster.wait_leader()
+    follower = [n for n in (cluster.nodes[1], cluster.nodes[2]) if n is not leader][0]
+    three = {"id": 3, "address": peer(cluster.nodes[3]), "role": "learner"}
+    status, said = http(follower, "POST", "/v1/raft/add", three)
+    assert status == 200, said
+    index = said["index"]
+    status, page = http(leader, "GET", "/v1/members")
+    assert status == 200 and page["committed"] == page["latest"] == index and not page["joint"]
+    assert [(m["id"], m["role"]) for m in page["members"]] == [
+        (1, "voter"), (2, "voter"), (3, "learner")]
+    assert page["members"][2]["address"] == three["address"]
+    for verb, body, wanted, error in [
+            ("promote", {"id": 9}, 400, "UNKNOWN_MEMBER"),
+            ("promote", {"id": 3, "if": index + 1}, 400, "CONFIG_CHANGED"),
+            ("promote", {"id": "x"}, 400, "BAD_REQUEST"),
+            ("promote", [3], 400, "BAD_REQUEST"),
+            ("promote", {"id": 3, "force": 1}, 400, "BAD_REQUEST")]:
+        status, said = http(follower, "POST", f"/v1/raft/{verb}", body)
+        assert (status, said["error"]) == (wanted, error), (verb, body, status, said)
+    assert http(leader, "GET", "/v1/raft/promote")[0] == 405
+    assert http(leader, "POST", "/v1/members")[0] == 405
+    status, said = http(follower, "POST", "/v1/raft/promote", {"id": 3, "if": index})
+    assert status == 200 and roles(leader)[3] == "voter", said
 
 
 if __name__ == "__main__":
