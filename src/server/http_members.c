@@ -5,7 +5,7 @@
  * reader of them:
  *
  *   {"id": 4, "address": "host:port", "role": "voter", "if": 7, "force": true, "nowait": true}
- *   replace: {"old": 3, "new": 4, "address": ..}     set: {"members": ["4=host:port/learner", ..]} */
+ *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]} */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 #define WORDS_MAX (KELP_MEMBERS_MAX + 8u)
 #define WORD_MAX  192u
 
-/* ---- GET /v1/members ---------------------------------------------------------------------------- */
+/* ---- GET /v1/members ----------------------------------------------------------------------- */
 
 /* A number where it is one and a browser keeps it exact, else text. */
 static json_t *value_json(const char *name, const char *text, size_t len)
@@ -70,7 +70,7 @@ enum MHD_Result http_page_members(struct http_request *r)
     return http_answer_json(r, 200, page);
 }
 
-/* ---- POST /v1/raft/VERB ------------------------------------------------------------------------- */
+/* ---- POST /v1/raft/VERB -------------------------------------------------------------------- */
 
 struct words {
     char text[WORDS_MAX][WORD_MAX];

@@ -6,8 +6,8 @@
  *   each with [IF index] [FORCE] [NOWAIT] behind it
  *
  * Words become a change here and nothing is judged but their form; what it means is judged by the
- * leader. MEMBERS says what the node that is asked has in its log; how the others are doing only the
- * leader knows. */
+ * leader. MEMBERS says what the node that is asked has in its log; how the others are doing only
+ * the leader knows. */
 #include "server/members.h"
 
 #include <inttypes.h>
@@ -212,7 +212,7 @@ bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_cha
     return wrong(&w, "no change of members", "add, promote, demote, remove, move, replace or set");
 }
 
-/* ---- MEMBERS ------------------------------------------------------------------------------------ */
+/* ---- MEMBERS ------------------------------------------------------------------------------- */
 
 static const char *role_name(const struct kelp_member *member)
 {
@@ -287,7 +287,7 @@ void run_raft_members(const struct call *call)
     free(status);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------ */
+/* ---- changes ------------------------------------------------------------------------------- */
 
 void run_raft_change(const struct call *call)
 {

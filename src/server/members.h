@@ -7,8 +7,8 @@
 
 #define MEMBERS_WRONG_MAX 200u
 
-/* members_parse - VERB and its words, "add 4 host:port voter if 7 nowait", as a change. false: wrong
- * says what is wrong with it and what would be right. */
+/* members_parse - VERB and its words, "add 4 host:port voter if 7 nowait", as a change. false:
+ * wrong says what is wrong with it and what would be right. */
 bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_change *out,
                    char wrong[MEMBERS_WRONG_MAX]);
 
