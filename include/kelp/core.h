@@ -110,6 +110,7 @@ enum kelp_message_type {
     KELP_MSG_APPEND = 3,      /* entries, or none (probe): append.* */
     KELP_MSG_HEARTBEAT = 4,   /* no entries, no log check: append.commit, append.everyone, round */
     KELP_MSG_ANSWER = 5,      /* to append and heartbeat: answer.* */
+    KELP_MSG_TIMEOUT_NOW = 6, /* a leader hands over: the receiver stands now; timeout_now.* */
 };
 
 enum kelp_message_flag {
@@ -117,10 +118,12 @@ enum kelp_message_flag {
     KELP_MF_TRANSFER = 2, /* VOTE: the old leader asked for this election */
     KELP_MF_GRANTED = 4,  /* VOTE_ANSWER */
     KELP_MF_REJECT = 8,   /* ANSWER: the entry before did not match; hint says where to look */
+    KELP_MF_FINAL = 16, /* TIMEOUT_NOW: the leader faulted, this is the last that is heard of it */
 };
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
 #define KELP_HEALTH_SPACE 3u
+#define KELP_HEALTH_STALL 4u /* its disk has not reported a save for longer than the stall limit */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -165,8 +168,14 @@ struct kelp_message {
             kelp_index durable;      /* for people and flow control */
             kelp_index applied;      /* for people */
             uint32_t room;           /* disk room, MiB; for people. 0: not told */
-            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE for the low-disk rule */
+            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE, KELP_HEALTH_STALL */
         } answer;
+        struct {
+            /* the receiver stands only if its log ends here: verified against this leader, durable,
+             * and (but for FINAL) nothing behind it, since a leader that hands over appends nothing
+             */
+            kelp_index required;
+        } timeout_now;
     };
 };
 
@@ -190,9 +199,12 @@ enum kelp_input_type {
     KELP_IN_SNAPSHOT = 10, /* index: an own snapshot up to it is durable */
     KELP_IN_HEALTH = 11,   /* health: for the answers this node gives */
     KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
-    KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN (proposal) or REFUSED (read) now */
+    KELP_IN_CANCEL = 13,   /* token: it ends now; UNKNOWN, or REFUSED if it can have no effect */
     KELP_IN_SHUTDOWN = 14, /* every open request ends; nothing more is sent */
     KELP_IN_CAMPAIGN = 15, /* a follower stands for election now; who stands already goes on */
+    /* transfer: leadership goes to another voter. DONE: a leader of a later term was heard, the
+     * answer names it; REFUSED: nobody was told to stand; UNKNOWN: who was told may still win */
+    KELP_IN_TRANSFER = 17,
 };
 
 struct kelp_input {
@@ -209,6 +221,11 @@ struct kelp_input {
             uint64_t token;
             kelp_ns deadline;
         } read;
+        struct {
+            uint64_t token;   /* as of a proposal */
+            kelp_id target;   /* 0: the best voter */
+            kelp_ns deadline; /* it ends after one minimum election timeout at the latest */
+        } transfer;
         struct {
             uint64_t revision;
             struct kelp_pos pos; /* the position looked up */
@@ -272,7 +289,7 @@ struct kelp_answer {
     enum kelp_reason reason;
     /* DONE, LOST, UNKNOWN proposals: where it stood; reads: the index to be applied */
     struct kelp_pos pos;
-    kelp_id leader; /* NOT_LEADER: the leader known, 0 if none */
+    kelp_id leader; /* NOT_LEADER, and transfers: the leader known, 0 if none */
 };
 
 /* Which term has entry index, and how many entries behind it fit? Answered with FOUND, GONE or
@@ -333,6 +350,8 @@ struct kelp_view {
     enum kelp_space own_space;
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
+    bool transferring;               /* leader: takes no proposals, until this is over */
+    kelp_id transfer_to;             /* .. to whom, 0: not known yet */
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };
@@ -384,8 +403,8 @@ KELP_API struct kelp_core *kelp_core_init(void *memory, const struct kelp_option
 /* kelp_step - give the core one input.
  * takes    core    not NULL
  *          now     the node's clock; below the last one counts as the last one
- *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE
- *                  and READ inputs
+ *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE,
+ *                  READ and TRANSFER inputs
  * returns  what was taken into the log; the caller keeps those bytes before the next step
  * outcome  everything else comes out of kelp_take
  * errors   none: what the world sends is refused, counted and answered

@@ -143,7 +143,8 @@ enum kelp_outcome {
       "look whether it happened before repeating it")                                              \
     X(25, NOT_STARTED, "this node holds no entry and waits to be founded", "see its status")       \
     X(26, LOADING, "the node is replaying its log", "try again later")                             \
-    X(27, DUPLICATE, "this number was judged before", "nothing to do")
+    X(27, DUPLICATE, "this number was judged before", "nothing to do")                             \
+    X(28, CANCELLED, "it was cancelled", "nothing to do")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -137,7 +137,7 @@ static size_t carve_all(uint8_t *block, const struct kelp_limits *l, struct kelp
                         struct tables *t)
 {
     size_t used = 0;
-    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u;
+    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u + 1u;
     (void)carve(block, &used, 1, sizeof(struct kelp_core));
     r->peers = carve(block, &used, l->members_max, sizeof *r->peers);
     r->windows =
@@ -349,6 +349,7 @@ void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, s
                 struct kelp_pos theirs)
 {
     if (r->faulted) return;
+    if (r->role == KELP_LEADER) transfer_part(r);
     r->faulted = true;
     r->fault.index = ours.index;
     (void)fault_set(&r->fault, error, "raft", "%s: ours %llu@%llu, theirs %llu@%llu", words,
@@ -357,6 +358,7 @@ void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, s
     EVENT(r, FAULTED, .pos = ours);
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_FAULTED);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_FAULTED);
+    transfer_stop(r, KELP_R_FAULTED);
     if (r->role != KELP_FOLLOWER) role_step_down(r);
 }
 
@@ -430,6 +432,8 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->may_lead = config_votes(&r->config, r->self_slot);
     view->committed_own_term =
         r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+    view->transferring = transfer_open(r);
+    view->transfer_to = view->transferring ? r->transfer.target : 0;
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);

@@ -23,13 +23,19 @@ void settle(struct kelp_core *r)
         ASSERT(round < SETTLE_ROUNDS_MAX);
         if (take_bit(r, DIRTY_CONFIG))
             r->dirty |= DIRTY_MATCH | DIRTY_TALLY | DIRTY_SPACE; /* a smaller quorum may suffice */
+        if (take_bit(r, DIRTY_STAND)) elect_stand(r);
         if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
         if (take_bit(r, DIRTY_ROLE)) {
+            r->dirty |= DIRTY_TRANSFER;
             space_forget(r);
             if (r->role == KELP_LEADER) replicate_lead(r);
         }
         if (take_bit(r, DIRTY_SPACE)) space_settle(r);
-        if (take_bit(r, DIRTY_MATCH)) commit_advance(r);
+        if (take_bit(r, DIRTY_MATCH)) {
+            r->dirty |= DIRTY_TRANSFER;
+            commit_advance(r);
+        }
+        if (take_bit(r, DIRTY_TRANSFER)) transfer_settle(r);
         if (take_bit(r, DIRTY_COMMIT)) {
             commit_settle(r);
             r->dirty |= DIRTY_READ;
@@ -88,6 +94,7 @@ static struct kelp_taken step_message(struct kelp_core *r, const struct kelp_mes
     case KELP_MSG_APPEND: return replicate_append(r, m);
     case KELP_MSG_HEARTBEAT: replicate_heartbeat(r, m); return none;
     case KELP_MSG_ANSWER: replicate_answer(r, m); return none;
+    case KELP_MSG_TIMEOUT_NOW: transfer_told(r, m); return none;
     }
     EVENT(r, MESSAGE_MALFORMED, .peer = m->from, .value = m->type);
     return none;
@@ -110,6 +117,7 @@ static void cancel(struct kelp_core *r, uint64_t token)
     if (proposal != NULL) requests_resolve(&r->proposals, proposal, KELP_UNKNOWN, KELP_R_TIMEOUT);
     struct request *read = requests_find(&r->reads, token);
     if (read != NULL) requests_resolve(&r->reads, read, KELP_REFUSED, KELP_R_TIMEOUT);
+    transfer_cancel(r, token);
 }
 
 static void shut_down(struct kelp_core *r)
@@ -118,6 +126,7 @@ static void shut_down(struct kelp_core *r)
     EVENT(r, SHUTDOWN);
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_SHUTDOWN);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_SHUTDOWN);
+    transfer_stop(r, KELP_R_SHUTDOWN);
     r->reads_fresh = false;
     r->shutdown = true;
 }
@@ -148,6 +157,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_CAMPAIGN:
         if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_timeout(r);
         break;
+    case KELP_IN_TRANSFER: transfer_asked(r, input); break;
     }
     return none;
 }
@@ -184,6 +194,7 @@ static uint32_t take_answers(struct kelp_core *r)
     r->refusal_count = 0;
     count += requests_take(&r->proposals, &r->answers[count], max - count);
     count += requests_take(&r->reads, &r->answers[count], max - count);
+    count += transfer_take(r, &r->answers[count], max - count);
     return count;
 }
 

@@ -35,7 +35,8 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_OVERWRITTEN:
     case KELP_R_CONNECTION_LOST:
     case KELP_R_SNAPSHOT_PASSED:
-    case KELP_R_DUPLICATE: return OUTCOME_TRYAGAIN;
+    case KELP_R_DUPLICATE:
+    case KELP_R_CANCELLED: return OUTCOME_TRYAGAIN;
     }
     return OUTCOME_TRYAGAIN; /* a number of a newer version, from a newer leader */
 }

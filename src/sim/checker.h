@@ -44,6 +44,7 @@ enum checker_rule {
     X(I31, RecoveryHonest)                                                                         \
     X(I32, RotNotTorn)                                                                             \
     X(I33, Identity)                                                                               \
+    X(I35, TransferSafe)                                                                           \
     X(I37, Bounded)                                                                                \
     X(I38, NoSpin)                                                                                 \
     X(L01, LeaderAfterHeal)                                                                        \
@@ -89,7 +90,7 @@ struct checker_sent {
     uint64_t term;      /* of the message */
     uint64_t round;     /* of reads: asked by a leader, repeated by an answer */
     uint64_t vote_term; /* VOTE, VOTE_ANSWER */
-    kelp_index match;   /* ANSWER */
+    kelp_index match;   /* ANSWER; TIMEOUT_NOW: the required index */
 };
 
 struct checker_recovered {

@@ -101,10 +101,14 @@ struct held { /* a message kept for later, under a name */
     const struct letter *letter;
 };
 
+enum token_kind { TOKEN_PROPOSAL, TOKEN_READ, TOKEN_TRANSFER };
+
 struct token { /* a request of a client */
     uint64_t number;
     struct node *node;
-    bool read, answered;
+    enum token_kind kind;
+    bool answered;
+    kelp_term term;       /* of its node when a transfer was asked for */
     uint64_t name;        /* of the entry a proposal became, 0: none */
     kelp_index committed; /* the highest index committed anywhere when a read was asked */
     struct kelp_answer answer;

@@ -152,10 +152,11 @@ struct node {
     uint8_t slot;
     kelp_id id;
     enum node_state state;
-    uint64_t life; /* starts so far */
-    bool outside;  /* of the core that must live after healing: stays as broken as it is */
-    bool closed;   /* no client comes to it any more */
-    bool opening;  /* its store is open, the rest of it not yet: down for everybody else */
+    uint64_t life;   /* starts so far */
+    uint64_t parted; /* the last life in which it told a voter to stand because it faulted */
+    bool outside;    /* of the core that must live after healing: stays as broken as it is */
+    bool closed;     /* no client comes to it any more */
+    bool opening;    /* its store is open, the rest of it not yet: down for everybody else */
     struct harm harm;
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
