@@ -14,7 +14,7 @@
  *       40     8  timeout, ns                      32     8  term, at most 2^62
  *       48     u  user                             40        result, to the end of the body
  *              x  extension, at most 65536
- *                 command, to the end of the body, at most 8 MiB
+ *                 command, to the end of the body, at most 8 MiB; a transfer's: the target's id
  *
  * The fixed parts are self-sized; what follows them is borrowed from the frame. A reason that this
  * version does not know is passed on as its number: the outcome alone decides what a client may
@@ -26,7 +26,7 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind == WIRE_FORWARD_WRITE || kind == WIRE_FORWARD_READ;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_TRANSFER;
 }
 
 /* NULL, or the rule that is broken. */
@@ -36,6 +36,8 @@ static const char *forward_wrong(const struct wire_forward *f)
     if (f->number == 0) return "a forward's number is 0";
     if (f->extension.len > WIRE_EXTENSION_MAX) return "a forward's extension is too long";
     if (f->command.len > WIRE_ENTRY_PAYLOAD_MAX) return "a forward's command is too long";
+    if (f->kind == WIRE_FORWARD_TRANSFER && f->command.len != WIRE_FORWARD_TRANSFER_BYTES)
+        return "a transfer's target is not 8 bytes";
     return NULL;
 }
 
