@@ -124,14 +124,17 @@ static unsigned loaded_percent(const struct server *s)
     return (unsigned)(min_u64(status.view.applied, status.replay_to) * 100 / status.replay_to);
 }
 
-static void answer(struct client *c, const struct driver_outcome *o, uint16_t slot)
+static void answer(struct client *c, const struct driver_outcome *o, const struct open_request *r)
 {
     struct server *s = c->server;
     if (o->outcome == KELP_DONE) {
-        (void)buf_append(&c->out, o->result);
+        if (r->transfer)
+            outcome_transferred(&c->out, o->leader);
+        else
+            (void)buf_append(&c->out, o->result);
         return;
     }
-    struct outcome_place place = {.slot = slot};
+    struct outcome_place place = {.slot = r->slot};
     if (s->settings.on_follower == ON_FOLLOWER_MOVED)
         place.leader = server_client_address(s, o->leader);
     if (o->reason == KELP_R_LOADING) place.loaded_percent = loaded_percent(s);
@@ -155,7 +158,7 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     ASSERT(token == c->token_last - c->open_count + 1); /* in the order of submission */
     struct open_request r = open_pop(c);
     window_update(c, o->result.len);
-    answer(c, o, r.slot);
+    answer(c, o, &r);
     held_release(c, r.after);
     backlog_tell(c);
     client_dirty(c);
@@ -201,6 +204,26 @@ void client_submit(struct client *c, const struct kv_command *command,
     }
     c->token_last++;
     open_push(c, len, slot);
+    all->submitted = true;
+}
+
+void client_transfer(struct client *c, kelp_id target, struct buf *reply)
+{
+    struct server *s = c->server;
+    struct clients *all = &s->clients;
+    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
+    kelp_ns deadline = all->now + s->settings.request_timeout_ms * 1000000u;
+    struct kelp_bytes nobody = {0};
+    struct outcome_place nowhere = {0};
+    if (!open_reserve(c) ||
+        !driver_transfer(node_driver(s->node), all->now, c->line, c->token_last + 1, target, nobody,
+                         deadline, forward)) {
+        outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
+        return;
+    }
+    c->token_last++;
+    open_push(c, sizeof target, 0);
+    open_at(c, c->open_count - 1)->transfer = true;
     all->submitted = true;
 }
 

@@ -30,6 +30,7 @@ struct open_request {
     uint64_t bytes;
     uint32_t after; /* bytes of held answers that follow this one's */
     uint16_t slot;
+    bool transfer; /* its answer is made here, not by the machine */
 };
 
 /* A command that looks at the node, copied: it runs when every earlier request of its connection is
@@ -106,6 +107,10 @@ void clients_free(struct server *s);   /* after the loop has ended */
 /* client_submit - hand a command of the machine to the driver. Refusals go to reply at once. */
 void client_submit(struct client *c, const struct kv_command *command,
                    const struct kelp_bytes *argv, size_t argc, struct buf *reply);
+
+/* client_transfer - ask the driver to hand leadership over, to 0: the best voter. Refusals go to
+ * reply at once. */
+void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 
 /* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
  * of the page's choice in the body. Closes, without an answer, before the body is looked at. */

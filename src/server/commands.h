@@ -66,6 +66,7 @@ void run_cluster_myid(const struct call *call);
 void run_cluster_keyslot(const struct call *call);
 void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
+void run_raft_transfer(const struct call *call);
 void run_config_get(const struct call *call); /* connection.c */
 void run_config_set(const struct call *call);
 void run_config_resetstat(const struct call *call);

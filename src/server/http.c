@@ -154,18 +154,65 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
     return true;
 }
 
-static enum MHD_Result key_start(struct http_request *r)
+static bool transfer_submit(struct http_request *r, kelp_id target, enum kelp_reason *reason)
 {
-    enum kelp_reason reason = KELP_R_NONE;
-    if (!key_submit(r, kv_command_of_code(r->code), &reason)) {
-        struct driver_outcome refused = {.outcome = KELP_REFUSED, .reason = reason};
-        return http_answer_outcome(r, &refused);
-    }
+    struct server *s = r->http->server;
+    struct driver *d = node_driver(s->node);
+    struct kelp_bytes nobody = {0};
+    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
+    kelp_ns now = node_now(s->node), deadline = now + s->settings.request_timeout_ms * 1000000u;
+    *reason = s->stage == SERVER_RUNNING ? KELP_R_BUSY : KELP_R_SHUTDOWN;
+    if (s->stage != SERVER_RUNNING) return false;
+    r->line = driver_line_open(d, request_done, r);
+    if (r->line == NULL || !driver_transfer(d, now, r->line, 1, target, nobody, deadline, forward))
+        return false;
+    node_poke(s->node);
+    return true;
+}
+
+static enum MHD_Result refused(struct http_request *r, enum kelp_reason reason)
+{
+    struct driver_outcome outcome = {.outcome = KELP_REFUSED, .reason = reason};
+    return http_answer_outcome(r, &outcome);
+}
+
+static enum MHD_Result wait_for_it(struct http_request *r)
+{
     r->state = HTTP_WAITING;
     r->http->open_requests++;
     if (r->visitor != NULL) r->visitor->waiting = true;
     MHD_suspend_connection(r->connection);
     return MHD_YES;
+}
+
+static enum MHD_Result key_start(struct http_request *r)
+{
+    enum kelp_reason reason = KELP_R_NONE;
+    bool submitted = key_submit(r, kv_command_of_code(r->code), &reason);
+    return submitted ? wait_for_it(r) : refused(r, reason);
+}
+
+/* A web page may make its reader's browser post here; browsers say where the page is from. */
+static bool is_foreign_page(const struct http_request *r)
+{
+    const char *origin = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin");
+    const char *host = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Host");
+    if (origin == NULL) return false;
+    return host == NULL || strncmp(origin, "http://", 7) != 0 || strcmp(origin + 7, host) != 0;
+}
+
+static enum MHD_Result route_transfer(struct http_request *r, const char *method)
+{
+    kelp_id target;
+    enum kelp_reason reason = KELP_R_NONE;
+    if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
+    if (is_foreign_page(r))
+        return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this", "");
+    if (!http_target(r, &target))
+        return http_answer_error(r, 400, "ERR", "the body is not {\"id\": N}",
+                                 "no body: the best voter");
+    r->transfer = true;
+    return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
 }
 
 static int hex_digit(char c)
@@ -214,6 +261,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     static const char *const later[] = {"/v1/members", "/v1/events", "/v1/raft", "/v1/snapshot"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
+    if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strncmp(url, later[i], strlen(later[i])) == 0)
             return http_answer_error(r, 501, "NOT_SUPPORTED", "not in this version", "");
@@ -273,7 +321,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         if (r->body.error != KELP_OK) return http_answer_too_long(r);
         return route(r, url, method);
     case HTTP_WAITING: return MHD_YES;
-    case HTTP_DONE: return http_answer_key(r);
+    case HTTP_DONE: return r->transfer ? http_answer_transfer(r) : http_answer_key(r);
     }
     return MHD_NO;
 }

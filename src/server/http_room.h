@@ -40,7 +40,8 @@ struct http_request {
     struct visitor *visitor; /* NULL: there was no memory for it */
     struct driver_line *line;
     enum http_state state;
-    uint8_t code; /* of the machine's command */
+    bool transfer; /* POST /v1/raft/transfer; else about a key */
+    uint8_t code;  /* of the machine's command */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -55,6 +56,9 @@ enum MHD_Result http_answer_error(struct http_request *r, unsigned status, const
 enum MHD_Result http_answer_method(struct http_request *r, const char *allowed);
 enum MHD_Result http_answer_too_long(struct http_request *r);
 enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome);
-enum MHD_Result http_answer_key(struct http_request *r); /* HTTP_DONE */
+enum MHD_Result http_answer_key(struct http_request *r);      /* HTTP_DONE */
+enum MHD_Result http_answer_transfer(struct http_request *r); /* HTTP_DONE */
+/* http_target - the member that the body names, 0: none. false: it is not {"id": N}. */
+bool http_target(const struct http_request *r, kelp_id *target);
 
 #endif

@@ -2,6 +2,9 @@
 /* outcome.c - outcomes and reasons into the words of clients; see outcome.h. */
 #include "server/outcome.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "proto/resp_reply.h"
 
@@ -80,6 +83,13 @@ unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason)
     case OUTCOME_UNCERTAIN: return 504;
     }
     UNREACHABLE();
+}
+
+void outcome_transferred(struct buf *reply, kelp_id leader)
+{
+    char text[40];
+    (void)snprintf(text, sizeof text, "OK leader=%" PRIu64, leader);
+    (void)resp_simple(reply, text);
 }
 
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
