@@ -184,7 +184,8 @@ bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64
 bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                      kelp_id target, struct kelp_bytes user, kelp_ns deadline, bool forward);
 
-/* driver_retire - this node will stop: if it leads it hands over, and goes on answering meanwhile.
+/* driver_retire - this node will stop: if it leads it hands over, from the next driver_run on, and
+ * goes on answering meanwhile.
  * driver_retired - nobody needs it any more: another leads, all members had a heartbeat's time to
  * hear of it, and what peers asked for is answered; or nobody could take over. Takes an election
  * timeout and a heartbeat at most while driver_run is called; the caller has a limit of its own. */

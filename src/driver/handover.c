@@ -96,8 +96,7 @@ void handover_start(struct driver *d, struct request *r)
 void driver_retire(struct driver *d, kelp_ns now)
 {
     d->now = max_u64(d->now, now);
-    if (d->retiring == RETIRING_NO) d->retiring = RETIRING_DUE;
-    d->untaken = true;
+    if (d->retiring == RETIRING_NO) d->retiring = RETIRING_DUE; /* begun by the next run */
 }
 
 bool handover_answered(struct driver *d, const struct kelp_answer *answer)

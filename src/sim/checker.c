@@ -268,3 +268,11 @@ void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_
                      node + 1, (ull)index, (ull)chain, (ull)state, (ull)committed->applied_chain,
                      (ull)committed->state);
 }
+
+bool checker_led(const struct checker *c, unsigned node)
+{
+    for (size_t term = 0; term < c->leader_room; term++) {
+        if (c->leader_of[term] == node + 1) return true;
+    }
+    return false;
+}

@@ -52,6 +52,7 @@ enum checker_rule {
     X(L03, EqualAfterHeal)                                                                         \
     X(L04, EveryRequestAnswered)                                                                   \
     X(L05, NoChurnAfterHeal)                                                                       \
+    X(L07, TransferEnds)                                                                           \
     X(L09, LogKeptSmall)                                                                           \
     X(L10, UnliveOnlyWithCause)                                                                    \
     X(L11, NoStarvation)                                                                           \
@@ -148,6 +149,7 @@ void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_
 
 kelp_index checker_commit(const struct checker *c);
 uint64_t checker_commits_by_clients(const struct checker *c);        /* committed register writes */
+bool checker_led(const struct checker *c, unsigned node);            /* some term */
 uint64_t checker_leaders(const struct checker *c);                   /* terms that had a leader */
 uint64_t checker_highest_term(const struct checker *c);              /* that had a leader */
 uint64_t checker_known_term(const struct checker *c, unsigned node); /* at most this one */

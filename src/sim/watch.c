@@ -253,6 +253,10 @@ void watch_node(struct node *n)
     else
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
     checker_views(w->checker, n->slot, &view);
+    if (!view.transferring)
+        n->handing_since = 0;
+    else if (n->handing_since == 0)
+        n->handing_since = max_u64(1, node_clock(n));
     if (checker_failed(w->checker)) return;
     if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),
