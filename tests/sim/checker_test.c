@@ -200,64 +200,6 @@ static void a_message_of_a_term_that_is_not_durable_fires_I04(void **state)
     FIRES("I04 TermMonotonic");
 }
 
-static void orders(unsigned node, unsigned to, kelp_index required, uint8_t flags)
-{
-    struct checker_sent sent = {
-        .type = KELP_MSG_TIMEOUT_NOW, .flags = flags, .to = to, .match = required};
-    checker_sends(c, node, &sent);
-}
-
-static void an_order_to_stand_for_a_log_that_is_not_durable_fires_I35(void **state)
-{
-    (void)state;
-    committed(1);
-    orders(0, 1, 1, 0);
-    SILENT();
-    holds(0, 2, 1, 7);
-    (void)appends(1, 2, 1, 7); /* not reported */
-    orders(0, 1, 2, 0);
-    FIRES("I35 TransferSafe");
-}
-
-static void an_order_to_stand_below_the_end_of_the_log_fires_I35(void **state)
-{
-    (void)state;
-    committed(1);
-    holds(0, 2, 1, 7);
-    orders(0, 1, 1, KELP_MF_FINAL); /* the last word of a faulted leader */
-    SILENT();
-    orders(0, 1, 1, 0);
-    FIRES("I35 TransferSafe");
-}
-
-static void an_entry_taken_while_handing_over_fires_I35(void **state)
-{
-    (void)state;
-    committed(1);
-    struct kelp_view view = {.self = 1,
-                             .role = KELP_LEADER,
-                             .term = {1},
-                             .term_saved = {1},
-                             .first = 1,
-                             .last = 1,
-                             .last_pos = kelp_pos_of(1, 1),
-                             .commit = 1,
-                             .transferring = true};
-    checker_views(c, 0, &view);
-    SILENT();
-    holds(0, 2, 1, 7);
-    view.last_pos.index = view.last = 2;
-    view.transferring = false;
-    checker_views(c, 0, &view);
-    SILENT();
-    view.transferring = true;
-    checker_views(c, 0, &view);
-    holds(0, 3, 1, 8);
-    view.last_pos.index = view.last = 3;
-    checker_views(c, 0, &view);
-    FIRES("I35 TransferSafe");
-}
-
 static void a_saved_term_that_falls_fires_I04(void **state)
 {
     (void)state;
@@ -838,9 +780,6 @@ int main(void)
         RULE_TEST(a_machine_that_is_ahead_of_its_disk_fires_N08),
         RULE_TEST(a_read_that_only_older_answers_confirm_fires_N07),
         RULE_TEST(a_read_that_a_quorum_confirmed_since_is_silent),
-        RULE_TEST(an_order_to_stand_for_a_log_that_is_not_durable_fires_I35),
-        RULE_TEST(an_order_to_stand_below_the_end_of_the_log_fires_I35),
-        RULE_TEST(an_entry_taken_while_handing_over_fires_I35),
         RULE_TEST(a_read_of_a_replaced_value_fires_I22),
         RULE_TEST(a_read_of_nothing_after_a_write_fires_I22),
         RULE_TEST(a_read_of_an_uncommitted_value_fires_I24),
