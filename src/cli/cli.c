@@ -62,7 +62,7 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top",     "cli",      "watch",   "doctor", "why",    "members", "transfer", "drain",
+    "top",     "cli",      "watch",   "doctor", "why",    "members", "drain",
     "undrain", "snapshot", "recover", "reload", "config", "replay",  "certs",
 };
 

@@ -16,13 +16,11 @@
 
 static struct checker *c;
 static uint64_t save_number;
-static uint64_t answers_before; /* a read is asked when so many answers had left */
 
 static int set_up(void **state)
 {
     (void)state;
     save_number = 0;
-    answers_before = 0;
     c = checker_new(3);
     return c != NULL ? 0 : -1;
 }
