@@ -115,6 +115,7 @@ enum kelp_message_type {
     KELP_MSG_APPEND = 3,      /* entries, or none (probe): append.* */
     KELP_MSG_HEARTBEAT = 4,   /* no entries, no log check: append.commit, append.everyone, round */
     KELP_MSG_ANSWER = 5,      /* to append and heartbeat: answer.* */
+    KELP_MSG_TIMEOUT_NOW = 6, /* a leader hands over: the receiver stands now; timeout_now.* */
 };
 
 enum kelp_message_flag {
@@ -122,11 +123,13 @@ enum kelp_message_flag {
     KELP_MF_TRANSFER = 2, /* VOTE: the old leader asked for this election */
     KELP_MF_GRANTED = 4,  /* VOTE_ANSWER */
     KELP_MF_REJECT = 8,   /* ANSWER: the entry before did not match; hint says where to look */
-    KELP_MF_REMOVED = 16, /* VOTE_ANSWER: a committed configuration removed the receiver */
+    KELP_MF_FINAL = 16, /* TIMEOUT_NOW: the leader faulted, this is the last that is heard of it */
+    KELP_MF_REMOVED = 32, /* VOTE_ANSWER: a committed configuration removed the receiver */
 };
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
 #define KELP_HEALTH_SPACE 3u
+#define KELP_HEALTH_STALL 4u /* its disk has not reported a save for longer than the stall limit */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -171,8 +174,14 @@ struct kelp_message {
             kelp_index durable;      /* for people and flow control */
             kelp_index applied;      /* for people */
             uint32_t room;           /* disk room, MiB; for people. 0: not told */
-            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE for the low-disk rule */
+            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE, KELP_HEALTH_STALL */
         } answer;
+        struct {
+            /* the receiver stands only if its log ends here: verified against this leader, durable,
+             * and (but for FINAL) nothing behind it, since a leader that hands over appends nothing
+             */
+            kelp_index required;
+        } timeout_now;
     };
 };
 
@@ -196,13 +205,16 @@ enum kelp_input_type {
     KELP_IN_SNAPSHOT = 10, /* index: an own snapshot up to it is durable */
     KELP_IN_HEALTH = 11,   /* health: for the answers this node gives */
     KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
-    KELP_IN_CANCEL = 13,   /* token: its outcome is UNKNOWN or REFUSED (a read, what waits) now */
+    KELP_IN_CANCEL = 13,   /* token: it ends now; UNKNOWN, or REFUSED if it can have no effect */
     KELP_IN_SHUTDOWN = 14, /* every open request ends; nothing more is sent */
     KELP_IN_CAMPAIGN = 15, /* a follower stands for election now; who stands already goes on */
+    /* transfer: leadership goes to another voter. DONE: a leader of a later term was heard, the
+     * answer names it; REFUSED: nobody was told to stand; UNKNOWN: who was told may still win */
+    KELP_IN_TRANSFER = 17,
     /* change: of the membership; answered when the roles it asks for are committed */
-    KELP_IN_CHANGE = 17,
+    KELP_IN_CHANGE = 18,
     /* peer: a member refuses this node, which a committed configuration removed */
-    KELP_IN_REMOVED = 18,
+    KELP_IN_REMOVED = 19,
 };
 
 struct kelp_input {
@@ -224,6 +236,11 @@ struct kelp_input {
             kelp_ns deadline;               /* REFUSED if it has not begun by then, else UNKNOWN */
             const struct kelp_change *what; /* borrowed during the call */
         } change;
+        struct {
+            uint64_t token;   /* as of a proposal */
+            kelp_id target;   /* 0: the best voter */
+            kelp_ns deadline; /* it ends after one minimum election timeout at the latest */
+        } transfer;
         struct {
             uint64_t revision;
             struct kelp_pos pos; /* the position looked up */
@@ -292,7 +309,7 @@ struct kelp_answer {
     /* DONE, LOST, UNKNOWN proposals: where it stood; reads: the index to be applied; changes: the
      * configuration that says so, REFUSED ones the one in force */
     struct kelp_pos pos;
-    kelp_id leader; /* NOT_LEADER: the leader known, 0 if none */
+    kelp_id leader; /* NOT_LEADER, and transfers: the leader known, 0 if none */
     kelp_id member; /* a change REFUSED for a member: which; 0: for none */
 };
 
@@ -358,6 +375,8 @@ struct kelp_view {
     bool removed;                    /* a committed configuration removed this node */
     enum kelp_reason change_gate;    /* why a change could not begin now; NONE: it could */
     uint32_t changes_open;
+    bool transferring;   /* leader: takes no proposals, until this is over */
+    kelp_id transfer_to; /* .. to whom, 0: not known yet */
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };
@@ -409,8 +428,8 @@ KELP_API struct kelp_core *kelp_core_init(void *memory, const struct kelp_option
 /* kelp_step - give the core one input.
  * takes    core    not NULL
  *          now     the node's clock; below the last one counts as the last one
- *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE
- *                  READ and CHANGE inputs
+ *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE,
+ *                  READ, TRANSFER and CHANGE inputs
  * returns  what was taken into the log; the caller keeps those bytes before the next step
  * outcome  everything else comes out of kelp_take
  * errors   none: what the world sends is refused, counted and answered

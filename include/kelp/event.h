@@ -42,6 +42,18 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(VOTE_ANSWER_NOT_VOTER, DEBUG, "ignored the vote of a non-voter")                             \
     X(VOTE_OWN_COUNTED, DEBUG, "counts its own vote, now durable")                                 \
     X(ELECTION_LOST, INFO, "a quorum refused")                                                     \
+    /* handing leadership over */                                                                  \
+    X(TRANSFER_REFUSED, INFO, "does not hand leadership over")                                     \
+    X(TRANSFER_BEGUN, INFO, "hands leadership over: takes no proposals")                           \
+    X(TRANSFER_FOR_STALL, WARN, "hands leadership over because its disk stalled")                  \
+    X(TRANSFER_TOLD, INFO, "told a voter that has everything to stand now")                        \
+    X(TRANSFER_DONE, INFO, "leadership was handed over")                                           \
+    X(TRANSFER_ABORTED, WARN, "leadership was not handed over")                                    \
+    X(TRANSFER_PARTING, WARN, "faulted as leader, told a voter to stand")                          \
+    X(TIMEOUT_NOW_OBEYED, INFO, "stands because its leader hands over")                            \
+    X(TIMEOUT_NOW_NOT_LEADER, INFO, "ignored an order to stand: not from its leader")              \
+    X(TIMEOUT_NOW_BEHIND, INFO, "ignored an order to stand: its log does not reach far enough")    \
+    X(TIMEOUT_NOW_LATE, INFO, "ignored an order to stand: its leader has gone on since")           \
     /* terms on messages */                                                                        \
     X(MESSAGE_LOWER_TERM, DEBUG, "answered a message of a lower term with its own")                \
     X(MESSAGE_NOT_FOR_US, WARN, "ignored a message for another node")                              \
@@ -87,6 +99,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(PROPOSE_ACCEPTED, DEBUG, "appended a proposal")                                              \
     X(PROPOSE_NOT_LEADER, DEBUG, "refused a proposal: does not lead")                              \
     X(PROPOSE_BUSY, DEBUG, "refused a proposal: a limit is reached")                               \
+    X(PROPOSE_TRANSFERRING, DEBUG, "refused a proposal: leadership is being handed over")          \
     X(PROPOSE_TOO_LARGE, DEBUG, "refused a proposal: too large")                                   \
     X(PROPOSE_NO_SPACE, DEBUG, "refused a proposal: a disk is nearly full")                        \
     X(PROPOSAL_DONE, DEBUG, "a proposal committed")                                                \

@@ -245,7 +245,7 @@ struct kelp_sim_report {
     uint64_t disk_harms; /* rot, lost and stray writes and reads, failed calls, full disks */
     uint64_t halts;      /* nodes that stopped or refused to start because of them */
     uint64_t fault_kinds[KELP_SIM_FAULTS_MAX]; /* how often each kind of fault was drawn */
-    uint64_t changes, changes_done; /* of the membership: asked for, done */
+    uint64_t changes, changes_done;            /* of the membership: asked for, done */
     uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
@@ -288,7 +288,7 @@ KELP_API size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, s
 struct kelp_sim_total {
     uint64_t seeds, failed, events, faults, requests, done, crashes, disk_harms, halts;
     uint64_t changes, changes_done; /* of the membership */
-    uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */
+    uint64_t cores, leaders_soon;   /* runs that had to live after healing; how many soon led */
     uint64_t fault_kinds[KELP_SIM_FAULTS_MAX];
     kelp_ns simulated;
     uint64_t marks[KELP_SIM_MARKS_MAX];

@@ -145,20 +145,21 @@ enum kelp_outcome {
     X(25, NOT_STARTED, "this node holds no entry and waits to be founded", "see its status")       \
     X(26, LOADING, "the node is replaying its log", "try again later")                             \
     X(27, DUPLICATE, "this number was judged before", "nothing to do")                             \
-    X(28, CONFIG_CHANGED, "the configuration is no longer the one that was named",                 \
+    X(28, CANCELLED, "it was cancelled", "nothing to do")                                          \
+    X(29, CONFIG_CHANGED, "the configuration is no longer the one that was named",                 \
       "list the members and decide anew")                                                          \
-    X(29, MEMBER_DIFFERS, "that member exists with another role or address",                       \
+    X(30, MEMBER_DIFFERS, "that member exists with another role or address",                       \
       "use MOVE, PROMOTE or DEMOTE")                                                               \
-    X(30, ID_USED, "that id was given to an earlier member",                                       \
+    X(31, ID_USED, "that id was given to an earlier member",                                       \
       "take an id above the highest ever given")                                                   \
-    X(31, LAST_VOTER, "no voter would be left", "add another one first")                           \
-    X(32, TOO_MANY_MEMBERS, "the cluster has as many members as it may have", "remove one first")  \
-    X(33, QUORUM_AT_RISK, "fewer voters would answer than a quorum",                               \
+    X(32, LAST_VOTER, "no voter would be left", "add another one first")                           \
+    X(33, TOO_MANY_MEMBERS, "the cluster has as many members as it may have", "remove one first")  \
+    X(34, QUORUM_AT_RISK, "fewer voters would answer than a quorum",                               \
       "bring nodes back first, or use FORCE")                                                      \
-    X(34, ADDRESS_USED, "another member has that address", "give each member its own")             \
-    X(35, NOT_REACHED, "the new node has not shown itself to this one",                            \
+    X(35, ADDRESS_USED, "another member has that address", "give each member its own")             \
+    X(36, NOT_REACHED, "the new node has not shown itself to this one",                            \
       "start it so that it reaches this cluster")                                                  \
-    X(36, BAD_CHANGE, "the change names nobody, or a member twice", "name each member once")
+    X(37, BAD_CHANGE, "the change names nobody, or a member twice", "name each member once")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -33,6 +33,9 @@ static const struct verb verbs[] = {
     {"get", "KEY", "read a key", "\nExits 1 if there is no such key.\n", get_verb},
     {"set", "KEY VALUE", "write a key", "", set_verb},
     {"del", "KEY...", "delete keys", "\nPrints how many there were.\n", del_verb},
+    {"transfer", "[ID]", "move the leadership to node ID, or to the best",
+     "\nPrints who leads now. Clients see no error: their writes wait and go to the new leader.\n",
+     transfer_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
     {"members", "[list] | add|promote|demote|remove|move|replace|set ...",
@@ -73,8 +76,8 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top",     "cli",      "watch",   "doctor", "why",    "transfer", "drain",
-    "undrain", "snapshot", "recover", "reload", "config", "replay",   "certs",
+    "top",      "cli",     "watch",  "doctor", "why",    "drain", "undrain",
+    "snapshot", "recover", "reload", "config", "replay", "certs",
 };
 
 static void print_overview(FILE *out)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* keys.c - get, set, del and call: one command, one answer, as text or as JSON. */
+/* keys.c - get, set, del, transfer and call: one command, one answer, as text or as JSON. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +116,29 @@ int del_verb(const struct verb *verb, int argc, char **argv)
     freeReplyObject(reply);
     if (k.json) return print_json(verb, json_pack("{sI}", "deleted", (json_int_t)deleted));
     (void)printf("%lld\n", deleted);
+    return CLI_DONE;
+}
+
+/* The number behind "leader=" in the answer. */
+static uint64_t leader_named(const redisReply *reply)
+{
+    const char *at = reply->str != NULL ? strstr(reply->str, "leader=") : NULL;
+    return at != NULL ? strtoull(at + strlen("leader="), NULL, 10) : 0;
+}
+
+int transfer_verb(const struct verb *verb, int argc, char **argv)
+{
+    struct keys k;
+    int status;
+    if (!begin(verb, &k, &argc, argv, 0, 1, FLAGS_ANYWHERE, &status)) return status;
+    char command[] = "RAFT", sub[] = "TRANSFER";
+    char *words[] = {command, sub, argc > 1 ? argv[1] : NULL};
+    redisReply *reply = ask_well(verb, &k, argc > 1 ? 3 : 2, words, &status);
+    if (reply == NULL) return status;
+    uint64_t leader = leader_named(reply);
+    freeReplyObject(reply);
+    if (k.json) return print_json(verb, json_pack("{sI}", "leader", (json_int_t)leader));
+    (void)printf("node %" PRIu64 " leads now\n", leader);
     return CLI_DONE;
 }
 

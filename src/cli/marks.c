@@ -22,6 +22,7 @@ static const struct {
     {"COMMIT_CONFLICT", "a leader would have to contradict what is committed; scenario commit"},
     {"MATCH_BEYOND_LOG", "only a peer that lies claims it; scenario replicate"},
     {"MESSAGE_MALFORMED", "what a core sends makes sense; scenario replicate, tests/core"},
+    {"TIMEOUT_NOW_BEHIND", "whom a leader tells to stand is level; scenario transfer"},
     {"MESSAGE_NOT_FOR_US", "a connection names both its ends; scenario replicate"},
     /* what comes with later parts */
     {"PEER_NEEDS_SNAPSHOT", "logs are kept for all while snapshots do not travel; tests/core"},

@@ -86,6 +86,7 @@ uint64_t print_now_ms(void); /* a clock that only grows */
 int status_verb(const struct verb *verb, int argc, char **argv); /* status.c */
 int get_verb(const struct verb *verb, int argc, char **argv);    /* keys.c */
 int set_verb(const struct verb *verb, int argc, char **argv);
+int transfer_verb(const struct verb *verb, int argc, char **argv);
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */

@@ -6,9 +6,10 @@
  *              `--refused, or nothing new: answered without an entry
  *
  * The gate: an entry of the own term is committed, the newest configuration is, and it is neither
- * joint nor has it members that are staging. So no two changes are ever under way, the one step
- * back of member.c is always enough, and what made single steps unsafe in 2015 (a change before the
- * first commit of the term) cannot be. What goes on after the gate is driven by the configuration
+ * joint nor has it members that are staging; and leadership is not being handed over. So no two
+ * changes are ever under way, the one step back of member.c is always enough, and what made single
+ * steps unsafe in 2015 (a change before the first commit of the term) cannot be. What goes on after
+ * the gate is driven by the configuration
  * in force alone, whoever leads: a committed joint one is left, who is staging and caught up gets
  * the vote. The request is only who is told of it; whoever led before answers by what is committed.
  *
@@ -34,6 +35,7 @@ enum kelp_reason change_gate(const struct kelp_core *r)
 {
     if (r->role != KELP_LEADER) return KELP_R_NOT_LEADER;
     if (!own_term_committed(r)) return KELP_R_NO_COMMIT_YET;
+    if (transfer_open(r)) return KELP_R_TRANSFERRING;
     bool settled = r->config.index <= r->commit && !r->config.joint && !edit_staging(&r->config);
     return settled ? KELP_R_NONE : KELP_R_PENDING;
 }
@@ -403,6 +405,7 @@ static void staged_on(struct kelp_core *r)
 bool change_drive(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return false;
+    if (transfer_open(r)) return false; /* whoever is to lead must be level: nothing is appended */
     kelp_index last = r->log.last;
     if (r->config.joint) {
         if (r->config.index <= r->commit) leave_joint(r);

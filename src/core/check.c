@@ -62,6 +62,33 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
         break;
     }
     rule(v, r->role == KELP_LEADER || r->election_at != KELP_NEVER, "nobody will ever stand");
+    rule(v, !r->by_transfer || r->role == KELP_CANDIDATE, "stands by transfer and does not stand");
+}
+
+/* A leader hands over, or led when it began to and waits for its outcome. */
+static bool handing_over(const struct kelp_core *r)
+{
+    return r->transfer.state == TRANSFER_LEVEL || r->transfer.state == TRANSFER_TOLD;
+}
+
+static void check_transfer(const struct kelp_core *r, struct verdict *v)
+{
+    const struct transfer *t = &r->transfer;
+    bool leads = r->role == KELP_LEADER && r->term.v == t->term.v;
+    if (handing_over(r)) {
+        rule(v, !core_silent(r), "a silent node hands over");
+        rule(v, t->until <= add_sat(r->now, r->options.election_min),
+             "a transfer outlasts an election timeout");
+        rule(v, t->target != r->options.self, "a leader hands over to itself");
+    }
+    rule(v, t->state != TRANSFER_LEVEL || leads, "hands over what it does not lead");
+    rule(v, t->state != TRANSFER_TOLD || t->target != 0, "nobody was told to stand");
+    rule(v, t->state != TRANSFER_TOLD || !leads || t->required == r->log.last,
+         "the log grew after somebody was told to stand");
+    rule(v, t->state != TRANSFER_TOLD || r->told_term.v >= t->term.v,
+         "leases could still be given in a term that is handed over");
+    rule(v, t->state != TRANSFER_OVER || t->token == 0 || t->answer.outcome != 0,
+         "a transfer ended without an outcome");
 }
 
 static void check_peers(const struct kelp_core *r, struct verdict *v)
@@ -138,6 +165,10 @@ static void check_change(const struct kelp_core *r, struct verdict *v)
          was->role != KELP_LEADER || r->role != KELP_LEADER || r->term.v != was->term.v ||
              r->log.revision == was->revision,
          "a leader cut its own log");
+    rule(v,
+         !was->handing_over || !handing_over(r) || was->noop_due || r->role != KELP_LEADER ||
+             r->term.v != was->term.v || r->log.last == was->last,
+         "a leader that hands over took an entry");
     rule(v, was->role == KELP_LEADER || r->role != KELP_LEADER || r->term.v >= was->term.v,
          "became leader in a lower term");
 }
@@ -150,6 +181,7 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
     check_peers(r, &v);
     check_members(r, &v);
     check_saves(r, &v);
+    check_transfer(r, &v);
     check_change(r, &v);
     r->shadow = (struct shadow){.valid = true,
                                 .term = r->term,
@@ -161,6 +193,8 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
                                 .base = r->log.base.index,
                                 .durable = r->durable,
                                 .revision = r->log.revision,
-                                .role = r->role};
+                                .role = r->role,
+                                .handing_over = handing_over(r),
+                                .noop_due = r->noop_due};
     return v.error;
 }

@@ -26,21 +26,41 @@
 #define NOOP_BYTES        64u          /* of the leader's empty entry, for flow control only */
 #define CONFIG_BYTES      1024u        /* of a configuration entry, for flow control only */
 #define CHANGES_MAX       2u           /* of the membership: one under way, one that waits */
-#define MESSAGES_PER_PEER 5u           /* at most, in one take */
+#define MESSAGES_PER_PEER 5u           /* at most, in one take; and one to whom we hand over */
 #define RESEND_MAX        60000000000u /* ns; the longest wait before a window is called lost */
 #define STALL_MIN         1000000000u  /* ns; the least stall limit */
 /* counting never gets there; beyond it a message is malformed */
 #define TERM_MAX (UINT64_MAX / 4)
 
 enum dirty {
-    DIRTY_ROLE = 1,    /* the role changed */
-    DIRTY_CONFIG = 2,  /* the newest configuration in the log changed */
-    DIRTY_TALLY = 4,   /* a vote came in, or our own became durable */
-    DIRTY_MATCH = 8,   /* a match or our own durable index grew */
-    DIRTY_COMMIT = 16, /* commit grew */
-    DIRTY_READ = 32,   /* a round was answered, applied grew, or reads are new */
-    DIRTY_SPACE = 64,  /* somebody's room on disk changed, or who counts */
+    DIRTY_ROLE = 1,       /* the role changed */
+    DIRTY_CONFIG = 2,     /* the newest configuration in the log changed */
+    DIRTY_TALLY = 4,      /* a vote came in, or our own became durable */
+    DIRTY_MATCH = 8,      /* a match or our own durable index grew */
+    DIRTY_COMMIT = 16,    /* commit grew */
+    DIRTY_READ = 32,      /* a round was answered, applied grew, or reads are new */
+    DIRTY_SPACE = 64,     /* somebody's room on disk changed, or who counts */
+    DIRTY_TRANSFER = 128, /* a transfer may go on or end */
+    DIRTY_STAND = 256,    /* our leader hands over to us */
 };
+
+/* A leader hands over, see transfer.c. */
+enum transfer_state { TRANSFER_NONE, TRANSFER_LEVEL, TRANSFER_TOLD, TRANSFER_OVER };
+struct transfer {
+    enum transfer_state state;
+    bool stall;                /* because of our own disk: to a voter whose disk works */
+    uint64_t token;            /* 0: nobody asked, nobody is answered */
+    kelp_id wanted;            /* as asked for, 0: the best */
+    kelp_id target;            /* 0: nobody yet */
+    kelp_term term;            /* that we led */
+    kelp_index required;       /* TOLD: the end of our log */
+    kelp_ns until;             /* aborted then */
+    kelp_ns told_at;           /* when the target was last told; 0: not yet */
+    kelp_ns again_at;          /* not for a stalled disk before */
+    struct kelp_answer answer; /* OVER: for the next take */
+};
+
+enum candidacy { CANDIDACY_OWN, CANDIDACY_TRANSFER };
 
 enum ballot { BALLOT_NONE = 0, BALLOT_GRANTED = 1, BALLOT_REFUSED = 2 };
 
@@ -116,8 +136,10 @@ struct peer {
     kelp_index durable, applied;
     uint64_t answered_id; /* the newest message it answered */
     struct catch_up catch_up;
+    kelp_ns saved_at; /* when durable last grew, 0: not in this term */
     enum kelp_space space;
     bool silent;
+    bool stalled; /* its disk, as it last told */
 };
 
 struct stranger { /* an answer owed to a node outside the configuration */
@@ -143,6 +165,7 @@ struct shadow {
     kelp_index commit, applied, last, base, durable;
     uint64_t revision;
     enum kelp_role role;
+    bool handing_over, noop_due;
 };
 
 struct kelp_core {
@@ -158,7 +181,8 @@ struct kelp_core {
     kelp_ns role_since, leader_contact;
     kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
     enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */
-    bool noop_due; /* just became leader: the empty entry goes into the log at the next take */
+    bool noop_due;    /* just became leader: the empty entry goes into the log at the next take */
+    bool by_transfer; /* candidate: the leader asked for this election */
 
     /* save.c */
     kelp_term saved_term;
@@ -198,6 +222,12 @@ struct kelp_core {
     uint64_t round_confirmed; /* a quorum answered it */
     bool reads_fresh;         /* the newest reads of the ring have no round yet */
     uint64_t message_id;
+
+    /* transfer.c */
+    struct transfer transfer;
+    kelp_term told_term;      /* the last in which we told somebody to stand: no leases in it */
+    kelp_id parting;          /* faulted as leader: this voter is still to be told, once; 0: none */
+    kelp_index parting_index; /* .. that its log ends at least here */
 
     struct look own_look; /* a term this follower must know to judge an append */
 
@@ -241,7 +271,7 @@ void role_adopt(struct kelp_core *r, kelp_term term); /* a higher term; follower
 void role_follow(struct kelp_core *r, kelp_id leader); /* the leader of our term speaks */
 void role_step_down(struct kelp_core *r);              /* same term, follower, no leader */
 void role_pre_candidate(struct kelp_core *r);
-void role_candidate(struct kelp_core *r); /* next term, own vote */
+void role_candidate(struct kelp_core *r, enum candidacy why); /* next term, own vote */
 void role_leader(struct kelp_core *r);
 void role_vote(struct kelp_core *r, kelp_id candidate); /* in our term, at most once */
 void role_timer_reset(struct kelp_core *r);             /* a fresh random election timeout */
@@ -262,6 +292,7 @@ void elect_timeout(struct kelp_core *r);
 void elect_asked(struct kelp_core *r, const struct kelp_message *m);
 void elect_answered(struct kelp_core *r, const struct kelp_message *m);
 void elect_tally(struct kelp_core *r);
+void elect_stand(struct kelp_core *r); /* the leader hands over: now, without a pre-vote */
 
 /* ---- replicate.c ---- */
 struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_message *m);
@@ -284,6 +315,21 @@ void commit_compact(struct kelp_core *r, struct kelp_save *save);
 /* ---- propose.c ---- */
 struct kelp_taken propose(struct kelp_core *r, const struct kelp_input *input);
 void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason);
+
+/* ---- transfer.c: the only writer of r->transfer ---- */
+void transfer_asked(struct kelp_core *r, const struct kelp_input *input);
+void transfer_cancel(struct kelp_core *r, uint64_t token);
+void transfer_timers(struct kelp_core *r);
+kelp_ns transfer_deadline(const struct kelp_core *r);
+void transfer_settle(struct kelp_core *r);
+void transfer_stop(struct kelp_core *r, enum kelp_reason reason); /* the node falls silent */
+void transfer_part(struct kelp_core *r); /* a leader faults: who could go on? */
+void transfer_told(struct kelp_core *r, const struct kelp_message *m);
+bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out);
+bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to);
+uint32_t transfer_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);
+/* transfer_open - a leader that hands over appends nothing: no proposal, no change, no clock. */
+bool transfer_open(const struct kelp_core *r);
 
 /* ---- space.c: the only writer of what is known about room on disks ---- */
 void space_own(struct kelp_core *r, uint32_t room, uint32_t health);
@@ -309,7 +355,7 @@ const struct kelp_config *member_committed(const struct kelp_core *r);
 void member_goodbye(struct kelp_core *r);
 void member_told_removed(struct kelp_core *r, kelp_id from);
 bool member_may_stand(const struct kelp_core *r); /* for election */
-bool member_removed(const struct kelp_core *r); /* this node, by all it knows */
+bool member_removed(const struct kelp_core *r);   /* this node, by all it knows */
 
 /* ---- change.c ---- */
 void change_asked(struct kelp_core *r, const struct kelp_input *input);

@@ -54,6 +54,7 @@ size_t kelp_describe(const struct kelp_core *r, char *out, size_t size)
     say_pos(&l, log_tail(&r->log));
     if (r->durable != r->log.last) say(&l, " durable %llu", u(r->durable));
     if (r->log.base.index != 0) say(&l, " first %llu", u(r->log.base.index + 1));
+    if (transfer_open(r)) say(&l, " hands over to %llu", u(r->transfer.target));
     if (r->stalled) say(&l, " stalled");
     if (member_removed(r)) say(&l, " removed");
     if (r->space != KELP_SPACE_OK) say(&l, " disk room %s", kelp_space_name(r->space));
@@ -104,6 +105,10 @@ size_t kelp_describe_message(const struct kelp_message *m, char *out, size_t siz
             say(&l, " hint ");
             say_pos(&l, m->answer.hint);
         }
+        break;
+    case KELP_MSG_TIMEOUT_NOW:
+        say(&l, "timeout-now t%llu required %llu%s", u(m->term.v), u(m->timeout_now.required),
+            (m->flags & KELP_MF_FINAL) != 0 ? " final" : "");
         break;
     }
     if (m->round != 0) say(&l, " round %llu", u(m->round));
@@ -166,6 +171,10 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_CAMPAIGN: say(&l, "campaign"); break;
     case KELP_IN_CHANGE: say_change(&l, input); break;
     case KELP_IN_REMOVED: say(&l, "removed, says %llu", u(input->peer)); break;
+    case KELP_IN_TRANSFER:
+        say(&l, "transfer token %llu", u(input->transfer.token));
+        if (input->transfer.target != 0) say(&l, " to %llu", u(input->transfer.target));
+        break;
     }
     return l.len;
 }

@@ -22,6 +22,18 @@ static bool off(const struct kelp_core *r, enum kelp_protection protection)
     return (r->options.off & (uint32_t)protection) != 0;
 }
 
+/* Its disk could not bear a leadership now. */
+static bool held_back(struct kelp_core *r)
+{
+    bool full = r->own_space == KELP_SPACE_NONE; /* its empty entry would find no room */
+    bool stalled = r->stall_long || r->now < r->campaign_after;
+    if (full)
+        EVENT(r, CAMPAIGN_HELD_NO_SPACE);
+    else if (stalled)
+        EVENT(r, CAMPAIGN_HELD_STALLED);
+    return full || stalled;
+}
+
 void elect_timeout(struct kelp_core *r)
 {
     ASSERT(r->role != KELP_LEADER);
@@ -35,12 +47,7 @@ void elect_timeout(struct kelp_core *r)
         role_timer_reset(r);
         return;
     }
-    bool full = r->own_space == KELP_SPACE_NONE; /* its empty entry would find no room */
-    if (full || r->stall_long || r->now < r->campaign_after) {
-        if (full)
-            EVENT(r, CAMPAIGN_HELD_NO_SPACE);
-        else
-            EVENT(r, CAMPAIGN_HELD_STALLED);
+    if (held_back(r)) {
         if (r->role != KELP_FOLLOWER)
             role_step_down(r);
         else
@@ -56,9 +63,23 @@ void elect_timeout(struct kelp_core *r)
     else
         EVENT(r, ELECTION_REPEAT);
     if (off(r, KELP_PRE_VOTE))
-        role_candidate(r);
+        role_candidate(r, CANDIDACY_OWN);
     else
         role_pre_candidate(r);
+}
+
+/* A pre-vote would be refused by all who hear the leader. An order that cannot be followed changes
+ * nothing: the leader is still there. */
+void elect_stand(struct kelp_core *r)
+{
+    if (r->role != KELP_FOLLOWER) return;
+    if (!config_votes(&r->config, r->self_slot)) {
+        EVENT(r, CAMPAIGN_NOT_VOTER);
+        return;
+    }
+    if (held_back(r) || r->term.v >= TERM_MAX) return;
+    EVENT(r, TIMEOUT_NOW_OBEYED, .peer = r->leader);
+    role_candidate(r, CANDIDACY_TRANSFER);
 }
 
 /* ---- the voter ---- */
@@ -166,7 +187,7 @@ void elect_tally(struct kelp_core *r)
     }
     if (quorum_has(&r->config, granted)) {
         if (r->role == KELP_PRE_CANDIDATE)
-            role_candidate(r);
+            role_candidate(r, CANDIDACY_OWN);
         else
             role_leader(r);
     } else if (quorum_cannot(&r->config, refused)) {

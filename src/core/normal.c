@@ -188,7 +188,7 @@ static void clock_normalise(struct kelp_core *r)
 static void scratch_clear(struct kelp_core *r)
 {
     const struct kelp_limits *l = &r->options.limits;
-    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u;
+    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u + 1u;
     ASSERT(r->refusal_count == 0);
     memset(r->events, 0, l->events_max * sizeof *r->events);
     memset(r->messages, 0, messages * sizeof *r->messages);
@@ -236,5 +236,7 @@ void core_normalise(struct kelp_core *r)
     shadow_normalise(&r->shadow);
     r->everyone = 0;
     r->held_back = 0;
+    ASSERT(r->transfer.state == TRANSFER_NONE && r->parting == 0); /* not in the scope */
+    memset(&r->transfer, 0, sizeof r->transfer);
     r->truncate_to = kelp_pos_of(0, 0);
 }

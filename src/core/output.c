@@ -47,7 +47,7 @@ static void answer(struct kelp_core *r, kelp_id to, struct debt *debt, uint32_t 
     m.answer.durable = r->durable;
     m.answer.applied = r->applied;
     m.answer.room = r->room;
-    m.answer.health = r->health;
+    m.answer.health = r->health | (r->stalled ? KELP_HEALTH_STALL : 0);
     if (follows) {
         m.round = r->round_seen;
         m.answer.match = min_u64(r->verified, r->durable);
@@ -72,6 +72,7 @@ static void vote_request(struct kelp_core *r, struct peer *peer, uint32_t *count
     bool pre = r->role == KELP_PRE_CANDIDATE;
     struct kelp_message m = {.type = KELP_MSG_VOTE};
     if (pre) m.flags |= KELP_MF_PRE_VOTE;
+    if (r->by_transfer) m.flags |= KELP_MF_TRANSFER;
     m.vote.term = kelp_term_of(r->term.v + (pre ? 1 : 0));
     m.vote.last = log_tail(&r->log);
     peer->asked_at = max_u64(1, r->now);
@@ -95,9 +96,20 @@ static void heartbeat(struct kelp_core *r, struct peer *peer, uint32_t *count)
     peer->commit_at = KELP_NEVER;
 }
 
+/* The last word of a leader that faulted. */
+static uint32_t parting(struct kelp_core *r)
+{
+    struct kelp_message m;
+    uint32_t count = 0;
+    kelp_id to;
+    if (transfer_parting(r, &m, &to)) (void)message_new(r, &count, to, &m);
+    return count;
+}
+
 uint32_t output_messages(struct kelp_core *r)
 {
     uint32_t count = 0;
+    if (r->faulted) return parting(r);
     if (core_silent(r) || !term_saved(r)) return 0;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];
@@ -109,6 +121,8 @@ uint32_t output_messages(struct kelp_core *r)
             if (replicate_owed(r, peer, &append))
                 peer->append_id = message_new(r, &count, peer->id, &append)->id;
             heartbeat(r, peer, &count);
+            struct kelp_message order;
+            if (transfer_owed(r, peer, &order)) (void)message_new(r, &count, peer->id, &order);
         } else if (r->role != KELP_FOLLOWER && config_votes(&r->config, slot)) {
             vote_request(r, peer, &count);
         }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* propose.c - commands into the leader's log. [§3.5]
  *
- * Refused means never appended: not the leader, too large, short of disk room, or a limit on open
- * work. Once appended a proposal stays open through a loss of leadership, since another holder of
- * the entry may still win and commit it; commit.c gives it its outcome, requests.c its deadline. A
- * leader that has just won refuses until its empty entry is in the log. */
+ * Refused means never appended: not the leader, or about to hand over, too large, short of disk
+ * room, or a limit on open work. Once appended a proposal stays open through a loss of leadership,
+ * since another holder of the entry may still win and commit it; commit.c gives it its outcome,
+ * requests.c its deadline. A leader that has just won refuses until its empty entry is logged. */
 #include "core/core.h"
 
 void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason)
@@ -38,6 +38,11 @@ struct kelp_taken propose(struct kelp_core *r, const struct kelp_input *input)
     if (r->role != KELP_LEADER || r->noop_due) {
         EVENT(r, PROPOSE_NOT_LEADER, .value = token);
         refuse(r, token, r->noop_due ? KELP_R_NO_COMMIT_YET : KELP_R_NOT_LEADER);
+        return none;
+    }
+    if (transfer_open(r)) {
+        EVENT(r, PROPOSE_TRANSFERRING, .value = token);
+        refuse(r, token, KELP_R_TRANSFERRING);
         return none;
     }
     if (bytes > r->options.limits.entry_bytes_max) {

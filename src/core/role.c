@@ -33,6 +33,7 @@ static void leader_known(struct kelp_core *r, kelp_id leader)
 {
     if (r->leader == leader) return;
     r->leader = leader;
+    r->dirty |= DIRTY_TRANSFER;
     if (leader == 0)
         EVENT(r, LEADER_UNKNOWN);
     else
@@ -47,6 +48,7 @@ static void role_set(struct kelp_core *r, enum kelp_role role)
                                       [KELP_LEADER] = KELP_EV_ROLE_LEADER};
     bool led = r->role == KELP_LEADER;
     ballots_clear(r);
+    r->by_transfer = false; /* for one attempt only */
     if (r->role != role) {
         r->role = role;
         r->role_since = r->now;
@@ -110,7 +112,7 @@ void role_pre_candidate(struct kelp_core *r)
     role_timer_reset(r);
 }
 
-void role_candidate(struct kelp_core *r)
+void role_candidate(struct kelp_core *r, enum candidacy why)
 {
     ASSERT(r->role != KELP_LEADER);
     ASSERT(r->term.v < UINT64_MAX);
@@ -118,6 +120,7 @@ void role_candidate(struct kelp_core *r)
     r->term.v++;
     r->vote = r->options.self; /* counted when its save is reported */
     role_set(r, KELP_CANDIDATE);
+    r->by_transfer = why == CANDIDACY_TRANSFER;
     r->verified = 0;
     r->round_seen = 0;
     role_timer_reset(r);

@@ -51,7 +51,7 @@ struct kelp_limits kelp_limits_small(void)
     limits.runs_max = 16;
     limits.window_messages_max = 8;
     limits.strangers_max = 2;
-    limits.answers_max = 10;
+    limits.answers_max = 8;
     limits.events_max = 16;
     limits.message_entries_max = 64;
     limits.message_bytes_max = 64u * 1024;
@@ -138,7 +138,7 @@ static size_t carve_all(uint8_t *block, const struct kelp_limits *l, struct kelp
                         struct tables *t)
 {
     size_t used = 0;
-    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u;
+    size_t messages = (size_t)l->members_max * MESSAGES_PER_PEER + l->strangers_max * 3u + 1u;
     (void)carve(block, &used, 1, sizeof(struct kelp_core));
     r->peers = carve(block, &used, l->members_max, sizeof *r->peers);
     r->windows =
@@ -352,6 +352,7 @@ void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, s
                 struct kelp_pos theirs)
 {
     if (r->faulted) return;
+    if (r->role == KELP_LEADER) transfer_part(r);
     r->faulted = true;
     r->fault.index = ours.index;
     (void)fault_set(&r->fault, error, "raft", "%s: ours %llu@%llu, theirs %llu@%llu", words,
@@ -361,6 +362,7 @@ void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, s
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_FAULTED);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_FAULTED);
     change_end_all(r, KELP_R_FAULTED);
+    transfer_stop(r, KELP_R_FAULTED);
     if (r->role != KELP_FOLLOWER) role_step_down(r);
 }
 
@@ -438,6 +440,8 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->removed = member_removed(r);
     view->change_gate = change_gate(r);
     view->changes_open = r->change_count;
+    view->transferring = transfer_open(r);
+    view->transfer_to = view->transferring ? r->transfer.target : 0;
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);

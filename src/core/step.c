@@ -23,8 +23,10 @@ void settle(struct kelp_core *r)
         ASSERT(round < SETTLE_ROUNDS_MAX);
         if (take_bit(r, DIRTY_CONFIG))
             r->dirty |= DIRTY_MATCH | DIRTY_TALLY | DIRTY_SPACE; /* a smaller quorum may suffice */
+        if (take_bit(r, DIRTY_STAND)) elect_stand(r);
         if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
         if (take_bit(r, DIRTY_ROLE)) {
+            r->dirty |= DIRTY_TRANSFER;
             space_forget(r);
             if (r->role == KELP_LEADER) {
                 replicate_lead(r);
@@ -32,7 +34,11 @@ void settle(struct kelp_core *r)
             }
         }
         if (take_bit(r, DIRTY_SPACE)) space_settle(r);
-        if (take_bit(r, DIRTY_MATCH)) commit_advance(r);
+        if (take_bit(r, DIRTY_MATCH)) {
+            r->dirty |= DIRTY_TRANSFER;
+            commit_advance(r);
+        }
+        if (take_bit(r, DIRTY_TRANSFER)) transfer_settle(r);
         if (take_bit(r, DIRTY_COMMIT)) {
             commit_settle(r);
             change_settle(r);
@@ -94,6 +100,7 @@ static struct kelp_taken step_message(struct kelp_core *r, const struct kelp_mes
     case KELP_MSG_APPEND: return replicate_append(r, m);
     case KELP_MSG_HEARTBEAT: replicate_heartbeat(r, m); return none;
     case KELP_MSG_ANSWER: replicate_answer(r, m); return none;
+    case KELP_MSG_TIMEOUT_NOW: transfer_told(r, m); return none;
     }
     EVENT(r, MESSAGE_MALFORMED, .peer = m->from, .value = m->type);
     return none;
@@ -117,6 +124,7 @@ static void cancel(struct kelp_core *r, uint64_t token)
     struct request *read = requests_find(&r->reads, token);
     if (read != NULL) requests_resolve(&r->reads, read, KELP_REFUSED, KELP_R_TIMEOUT);
     change_cancel(r, token);
+    transfer_cancel(r, token);
 }
 
 static void shut_down(struct kelp_core *r)
@@ -126,6 +134,7 @@ static void shut_down(struct kelp_core *r)
     requests_resolve_all(&r->proposals, KELP_UNKNOWN, KELP_R_SHUTDOWN);
     requests_resolve_all(&r->reads, KELP_REFUSED, KELP_R_SHUTDOWN);
     change_end_all(r, KELP_R_SHUTDOWN);
+    transfer_stop(r, KELP_R_SHUTDOWN);
     r->reads_fresh = false;
     r->shutdown = true;
 }
@@ -158,6 +167,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
         break;
     case KELP_IN_CHANGE: change_asked(r, input); break;
     case KELP_IN_REMOVED: member_told_removed(r, input->peer); break;
+    case KELP_IN_TRANSFER: transfer_asked(r, input); break;
     }
     return none;
 }
@@ -195,6 +205,7 @@ static uint32_t take_answers(struct kelp_core *r)
     count += requests_take(&r->proposals, &r->answers[count], max - count);
     count += requests_take(&r->reads, &r->answers[count], max - count);
     count += change_take(r, &r->answers[count], max - count);
+    count += transfer_take(r, &r->answers[count], max - count);
     return count;
 }
 

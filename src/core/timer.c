@@ -44,6 +44,7 @@ void timer_expire(struct kelp_core *r)
     deadlines(r);
     if (core_silent(r)) return;
     save_stall_check(r);
+    transfer_timers(r); /* also of who led when it was asked for */
     if (r->role == KELP_LEADER)
         leader_timers(r);
     else if (r->now >= r->election_at)
@@ -69,7 +70,7 @@ kelp_ns timer_deadline(const struct kelp_core *r)
     kelp_ns due = min_u64(r->proposals.deadline, r->reads.deadline);
     due = min_u64(due, change_deadline(r));
     if (core_silent(r)) return due;
-    due = min_u64(due, save_deadline(r));
+    due = min_u64(min_u64(due, save_deadline(r)), transfer_deadline(r));
     if (r->role != KELP_LEADER) due = min_u64(due, r->election_at);
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct peer *peer = &r->peers[slot];

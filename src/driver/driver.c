@@ -183,6 +183,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->ready);
     TAILQ_INIT(&d->answers);
     TAILQ_INIT(&d->changes);
+    TAILQ_INIT(&d->guests);
     TAILQ_INIT(&d->askers);
     TAILQ_INIT(&d->reads);
     d->core_deadline = d->retry_at = d->idle_at = d->reach_at = d->hand_on_at = KELP_NEVER;
@@ -260,6 +261,7 @@ static void run_rounds(struct driver *d, kelp_ns *expire)
         any = perform_takes(d) || any;
         route_refresh(d);
         *expire = lines_expire(d);
+        any = handover_pump(d) || any;
         any = lines_pump(d) || any;
         any = changes_run(d) || any;
         any = queries_run(d) || any;
@@ -320,6 +322,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (more_at_once(d)) return d->now;
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
+    next = min_u64(next, handover_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }

@@ -186,6 +186,19 @@ bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64
 bool driver_change(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                    const struct wire_change *change, struct kelp_bytes user, kelp_ns deadline,
                    bool forward);
+/* driver_transfer - hand leadership over to a member, 0: to the best voter. DONE: a leader of a
+ * later term was heard, outcome->leader; it takes its place in the line like any request. false:
+ * out of memory, nothing was submitted and no outcome follows. */
+bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                     kelp_id target, struct kelp_bytes user, kelp_ns deadline, bool forward);
+
+/* driver_retire - this node will stop: if it leads it hands over, from the next driver_run on, and
+ * goes on answering meanwhile.
+ * driver_retired - nobody needs it any more: another leads, all members had a heartbeat's time to
+ * hear of it, and what peers asked for is answered; or nobody could take over. Takes an election
+ * timeout and a heartbeat at most while driver_run is called; the caller has a limit of its own. */
+void driver_retire(struct driver *d, kelp_ns now);
+bool driver_retired(const struct driver *d);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
  * FORWARD_ANSWER or FOUND.

@@ -38,15 +38,23 @@ static enum kelp_error frame_send(struct driver *d, enum wire_kind kind, kelp_id
 
 /* ---- the follower ---- */
 
+static uint8_t kind_of(enum request_kind kind)
+{
+    switch (kind) {
+    case REQUEST_WRITE: return WIRE_FORWARD_WRITE;
+    case REQUEST_READ: return WIRE_FORWARD_READ;
+    case REQUEST_TRANSFER: return WIRE_FORWARD_TRANSFER;
+    }
+    UNREACHABLE();
+}
+
 bool forward_send(struct driver *d, struct request *r)
 {
     ASSERT(d->route.connection != 0 && r->bytes != NULL);
     uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
     if (fixed == NULL) return false;
     struct wire_forward f = {
-        .kind = r->change                  ? WIRE_FORWARD_CHANGE
-                : r->kind == REQUEST_WRITE ? WIRE_FORWARD_WRITE
-                                           : WIRE_FORWARD_READ,
+        .kind = r->change ? WIRE_FORWARD_CHANGE : kind_of(r->kind),
         .term = kelp_term_of(d->route.term),
         .incarnation = d->options.incarnation,
         .start_count = d->options.start_count,
@@ -116,10 +124,10 @@ void forward_lost(struct driver *d, kelp_id peer, uint64_t connection)
         for (struct request *r = d->requests.numbers[i]; r != NULL; r = next) {
             next = r->bucket_next;
             if (r->route.node != peer || r->route.connection != connection) continue;
-            if (r->kind == REQUEST_WRITE)
-                request_close(d, r, KELP_UNKNOWN, KELP_R_CONNECTION_LOST);
-            else
+            if (r->kind == REQUEST_READ)
                 request_requeue(d, r);
+            else
+                request_close(d, r, KELP_UNKNOWN, KELP_R_CONNECTION_LOST);
         }
     }
 }
@@ -173,11 +181,49 @@ static void guest_change(struct driver *d, struct request *r, const struct wire_
         change_start(d, r);
 }
 
-static bool leads_in(struct driver *d, kelp_term term)
+bool forward_term_led(struct driver *d, uint64_t term)
 {
     if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
     const struct kelp_view *view = driver_look(d);
-    return view->role == KELP_LEADER && view->term.v == term.v && d->led_term == term.v;
+    return view->role == KELP_LEADER && view->term.v == term && d->led_term == term;
+}
+
+/* A peer's write that must wait: behind others, or until it is known who leads. */
+static void guest_hold(struct driver *d, struct request *r, const struct wire_forward *f)
+{
+    if (request_keep(d, r, f->extension, f->command))
+        handover_hold(d, r);
+    else
+        guest_decline(d, r, KELP_R_BUSY);
+}
+
+static void guest_begin(struct driver *d, struct request *r, const struct wire_forward *f)
+{
+    if (r->change) {
+        guest_change(d, r, f);
+    } else if (r->kind == REQUEST_WRITE) {
+        if (driver_look(d)->transferring || !TAILQ_EMPTY(&d->guests))
+            guest_hold(d, r, f);
+        else
+            guest_write(d, r, f);
+    } else if (!request_keep(d, r, f->user, f->command)) {
+        guest_decline(d, r, KELP_R_BUSY);
+    } else if (r->kind == REQUEST_READ) {
+        request_ask(d, r);
+    } else {
+        handover_start(d, r);
+    }
+}
+
+static enum request_kind kind_asked(const struct wire_forward *f)
+{
+    switch ((enum wire_forward_kind)f->kind) {
+    case WIRE_FORWARD_CHANGE: /* ordered like a write */
+    case WIRE_FORWARD_WRITE: return REQUEST_WRITE;
+    case WIRE_FORWARD_READ: return REQUEST_READ;
+    case WIRE_FORWARD_TRANSFER: return REQUEST_TRANSFER;
+    }
+    UNREACHABLE();
 }
 
 enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connection,
@@ -190,10 +236,11 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
         d->forwards_dropped++;
         return KELP_OK;
     }
-    bool write = f.kind != WIRE_FORWARD_READ;
-    struct request *r = request_take(d, NULL, write ? REQUEST_WRITE : REQUEST_READ);
+    struct request *r = request_take(d, NULL, kind_asked(&f));
     r->token = f.number;
     r->change = f.kind == WIRE_FORWARD_CHANGE;
+    r->order = ++d->guest_order;
+    r->route.term = f.term.v;
     r->origin = from;
     r->origin_connection = connection;
     r->deadline = add_sat(d->now, f.timeout_ns);
@@ -202,19 +249,13 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     bool full = !core_has_room(d) ||
                 d->guest_count > (uint64_t)limits->proposals_max + limits->reads_max ||
                 f.command.len > sub_sat(d->options.forward_bytes_max, d->guest_bytes);
-    if (!leads_in(d, f.term)) {
+    if (!forward_term_led(d, f.term.v)) {
         r->leader = d->core != NULL ? driver_look(d)->leader : 0;
         guest_decline(d, r, KELP_R_NOT_LEADER);
     } else if (full) {
         guest_decline(d, r, KELP_R_BUSY);
-    } else if (r->change) {
-        guest_change(d, r, &f);
-    } else if (write) {
-        guest_write(d, r, &f);
-    } else if (!request_keep(d, r, f.user, f.command)) {
-        guest_decline(d, r, KELP_R_BUSY);
     } else {
-        request_ask(d, r);
+        guest_begin(d, r, &f);
     }
     return KELP_OK;
 }
@@ -231,7 +272,7 @@ static struct wire_forward_answer answer_of(const struct request *r)
     if (r->outcome == KELP_DONE) a.result = bytes_of(r->result, r->result_len);
     if (a.result.len > WIRE_FRAME_BODY_MAX - WIRE_FORWARD_HEAD_MAX) {
         /* What cannot be told must not be told as done with another result. */
-        a.outcome = (uint8_t)(r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED);
+        a.outcome = (uint8_t)(r->kind == REQUEST_READ ? KELP_REFUSED : KELP_UNKNOWN);
         a.reason = KELP_R_TOO_LARGE;
         a.result = bytes_of(NULL, 0);
     }
@@ -254,7 +295,7 @@ static void reply_wait(struct driver *d, struct request *r, struct request_list 
 {
     if (r->result_len > sub_sat(d->options.forward_bytes_max, d->answer_bytes)) {
         request_result_drop(d, r);
-        r->outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;
+        r->outcome = r->kind == REQUEST_READ ? KELP_REFUSED : KELP_UNKNOWN;
         r->reason = KELP_R_BUSY;
     }
     d->answer_bytes += r->result_len;

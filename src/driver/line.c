@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "driver/room.h"
+#include "wire/forward.h"
 
 /* ---- where requests go ---- */
 
@@ -48,6 +50,7 @@ void route_refresh(struct driver *d)
 {
     if (!d->route_stale) return;
     d->route_stale = false;
+    handover_refresh(d);
     kelp_id hint = d->leader_hint;
     struct route route = route_now(d);
     if (route_equal(route, d->route) && hint == d->leader_hint) return;
@@ -96,9 +99,11 @@ static bool line_may_start(const struct driver *d, const struct driver_line *lin
                            const struct request *r)
 {
     if (line->full) return false;
+    if (d->holds && r->kind == REQUEST_WRITE && d->route.node == d->options.core.self) return false;
     if (line->open_writes + line->open_reads == 0) return true;
     if (!route_equal(line->route, d->route)) return false;
     if (r->order < line->order_started) return false; /* was refused; a later one is still open */
+    if (r->kind == REQUEST_TRANSFER) return false;
     return r->kind == REQUEST_WRITE ? line->open_reads == 0 : line->open_writes == 0;
 }
 
@@ -108,7 +113,8 @@ static void line_opened(struct driver *d, struct request *r)
     if (line == NULL) return;
     line->route = d->route;
     line->order_started = max_u64(line->order_started, r->order);
-    *(r->kind == REQUEST_WRITE ? &line->open_writes : &line->open_reads) += 1;
+    if (r->kind != REQUEST_READ) line->open_writes++; /* beside a transfer neither starts */
+    if (r->kind != REQUEST_WRITE) line->open_reads++;
 }
 
 static struct request *queued_from(struct request *r)
@@ -152,13 +158,20 @@ static void request_leave(struct driver *d, struct request *r)
         break;
     case REQUEST_QUERYING: query_remove(d, r); break;
     case REQUEST_CHANGING: change_leave(d, r); break;
+    case REQUEST_HELD: TAILQ_REMOVE(&d->guests, r, link); break;
     case REQUEST_PROPOSED:
+    case REQUEST_HANDING:
     case REQUEST_READING: break;
     }
     if (line == NULL) return;
-    uint64_t *open = r->kind == REQUEST_WRITE ? &line->open_writes : &line->open_reads;
-    ASSERT(*open > 0);
-    *open -= 1;
+    if (r->kind != REQUEST_READ) {
+        ASSERT(line->open_writes > 0);
+        line->open_writes--;
+    }
+    if (r->kind != REQUEST_WRITE) {
+        ASSERT(line->open_reads > 0);
+        line->open_reads--;
+    }
 }
 
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
@@ -226,10 +239,10 @@ void request_propose(struct driver *d, struct request *r, struct wire_entry *e, 
         request_let_go(d, r);
         free(r->bytes); /* never refused from here on */
         r->bytes = NULL;
-    } else if (r->bytes == NULL && r->line != NULL) {
-        /* The core will say why. Was it leadership, then the command goes elsewhere; without
-         * memory it is refused. */
-        (void)request_keep(d, r, bytes_of(NULL, 0), e->payload);
+    } else if (r->bytes == NULL) {
+        /* The core will say why. Was it leadership, then the command goes elsewhere or waits;
+         * without memory it is refused. A peer's keeps its extension in the user's place. */
+        (void)request_keep(d, r, r->line != NULL ? bytes_of(NULL, 0) : e->extension, e->payload);
     }
     cache_abandon(d->cache);
     r->state = REQUEST_PROPOSED;
@@ -256,9 +269,11 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
 
 void request_answered(struct driver *d, const struct kelp_answer *answer)
 {
+    if (handover_answered(d, answer)) return;
     struct request *r = request_of(d, answer->token);
     change_answered(d, answer);
-    if (r == NULL || (r->state != REQUEST_PROPOSED && r->state != REQUEST_READING))
+    if (r == NULL || (r->state != REQUEST_PROPOSED && r->state != REQUEST_READING &&
+                      r->state != REQUEST_HANDING))
         return; /* ended by a fault */
     r->pos = answer->pos;
     r->leader = answer->leader;
@@ -273,7 +288,13 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
             request_requeue(d, r);
         return;
     }
-    if (answer->outcome != KELP_DONE || r->change) {
+    bool handing_over =
+        answer->reason == KELP_R_TRANSFERRING && r->kind == REQUEST_WRITE && !r->change;
+    if (handing_over && r->bytes != NULL && r->line != NULL) {
+        request_requeue(d, r);
+    } else if (handing_over && r->bytes != NULL) {
+        handover_hold(d, r);
+    } else if (answer->outcome != KELP_DONE || r->change || r->kind == REQUEST_TRANSFER) {
         request_close(d, r, answer->outcome, answer->reason);
     } else if (r->kind == REQUEST_WRITE) {
         ASSERT(answer->pos.index >
@@ -336,6 +357,7 @@ static bool leads_here(struct driver *d)
         return false;
     if (!core_has_room(d) || d->fault_due) return false;
     const struct kelp_view *view = driver_look(d);
+    if (view->transferring) return false;
     return view->role == KELP_LEADER && view->term.v == d->route.term;
 }
 
@@ -382,6 +404,20 @@ bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64
     struct request *r = line_append(d, line, REQUEST_READ, token, deadline);
     r->forward = forward;
     request_hold(d, r, user, question);
+    return true;
+}
+
+bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                     kelp_id target, struct kelp_bytes user, kelp_ns deadline, bool forward)
+{
+    uint8_t command[WIRE_FORWARD_TRANSFER_BYTES];
+    put_u64(command, target);
+    d->now = max_u64(d->now, now);
+    d->reserved = NULL;
+    if (!request_reserve(d)) return false;
+    struct request *r = line_append(d, line, REQUEST_TRANSFER, token, deadline);
+    r->forward = forward;
+    request_hold(d, r, user, bytes_of(command, sizeof command));
     return true;
 }
 
@@ -463,9 +499,13 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         change_start(d, r);
     } else if (r->kind == REQUEST_WRITE) {
         propose_kept(d, r);
-    } else {
+    } else if (r->kind == REQUEST_READ) {
         request_dequeue(d, r);
         request_ask(d, r);
+    } else {
+        request_dequeue(d, r);
+        handover_start(d, r);
+        line_opened(d, r);
     }
     return true;
 }
@@ -552,7 +592,7 @@ static void timers_expire(struct driver *d)
             continue;
         }
         bool may_happen = r->state == REQUEST_FORWARDED || r->state == REQUEST_APPLYING;
-        bool unknown = may_happen && r->kind == REQUEST_WRITE;
+        bool unknown = may_happen && r->kind != REQUEST_READ;
         bool waits = r->state == REQUEST_CHANGING;
         request_close(d, r, unknown ? KELP_UNKNOWN : KELP_REFUSED,
                       waits ? change_waits_for(d, r) : KELP_R_TIMEOUT);
@@ -593,12 +633,14 @@ void lines_end(struct driver *d, enum kelp_reason reason)
         case REQUEST_CLOSED: break;
         case REQUEST_QUEUED:
         case REQUEST_CHANGING:
+        case REQUEST_HELD:
         case REQUEST_READING:
         case REQUEST_QUERYING: request_close(d, r, KELP_REFUSED, reason); break;
         case REQUEST_PROPOSED:
+        case REQUEST_HANDING:
         case REQUEST_APPLYING: request_close(d, r, KELP_UNKNOWN, reason); break;
         case REQUEST_FORWARDED:
-            request_close(d, r, r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED, reason);
+            request_close(d, r, r->kind == REQUEST_READ ? KELP_REFUSED : KELP_UNKNOWN, reason);
             break;
         }
     }

@@ -7,7 +7,8 @@
  *   query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
- *   birth.c    founding, starting Raft       found.c    the rules of founding, pure
+ *   handover.c leadership goes to another    birth.c    founding, starting Raft
+ *   found.c    the rules of founding, pure
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
  * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
@@ -51,6 +52,8 @@
  *            QUEUED --> CHANGING --handed to the core--> PROPOSED --answer--> CLOSED    a change
  * elsewhere: QUEUED --sent--> FORWARDED --answer, deadline, connection lost--> CLOSED
  * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
+ * a transfer of leadership: QUEUED --core--> HANDING --outcome--> CLOSED, or FORWARDED
+ * a peer's write while leadership is handed over: HELD --over--> PROPOSED, or CLOSED
  * any:       --limits, deadline, fault, shutdown--> CLOSED --delivered in order--> FREE */
 enum request_state {
     REQUEST_FREE = 0,
@@ -61,10 +64,16 @@ enum request_state {
     REQUEST_QUERYING,
     REQUEST_FORWARDED,
     REQUEST_CHANGING, /* a change: waits for its turn, or for a new member to show itself */
+    REQUEST_HANDING,
+    REQUEST_HELD,
     REQUEST_CLOSED,
 };
 
-enum request_kind { REQUEST_WRITE = 1, REQUEST_READ = 2 };
+enum request_kind { REQUEST_WRITE = 1, REQUEST_READ = 2, REQUEST_TRANSFER = 3 };
+
+/* Before a node stops it hands over. */
+enum retiring { RETIRING_NO = 0, RETIRING_DUE, RETIRING_ASKED, RETIRING_ENDED };
+#define RETIRE_TOKEN UINT64_MAX /* towards the core; of no request */
 
 /* Where a line's open requests are: with ourselves as leader of a term, or with another on one
  * connection. */
@@ -93,7 +102,7 @@ struct request {
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
-    struct route route;  /* FORWARDED: which connection carries it */
+    struct route route;  /* FORWARDED: which connection carries it; HELD: in which term */
     kelp_id origin;      /* a peer's: who asked, and on which connection */
     uint64_t origin_connection;
     uint8_t
@@ -280,12 +289,17 @@ struct driver {
     struct request_list answers; /* closed requests of peers, to be told */
     struct request_list changes; /* CHANGING, in order; the first is next */
     uint64_t change_count;
-    uint64_t change_open;     /* the handle of the one that the core has, 0: none */
-    struct wire_change named; /* its addresses; count 0: an entry carries them */
-    kelp_id missing;          /* a new member that the first one waits for, 0: none */
-    kelp_ns reach_at;         /* it waits until then */
-    kelp_ns hand_on_at;       /* when empty members are handed entry 1 (again) */
-    uint8_t *config_bytes;    /* room to encode a configuration */
+    uint64_t change_open;       /* the handle of the one that the core has, 0: none */
+    struct wire_change named;   /* its addresses; count 0: an entry carries them */
+    kelp_id missing;            /* a new member that the first one waits for, 0: none */
+    kelp_ns reach_at;           /* it waits until then */
+    kelp_ns hand_on_at;         /* when empty members are handed entry 1 (again) */
+    uint8_t *config_bytes;      /* room to encode a configuration */
+    struct request_list guests; /* HELD, in the order in which they came */
+    uint64_t guest_order;
+    bool holds; /* we hand over: no write is proposed */
+    enum retiring retiring;
+    kelp_ns followed_since; /* retiring: another leads since then; 0: not yet */
     struct route route,
         refused; /* where requests go now; who said that it does not lead in that term */
     kelp_id leader_hint;
@@ -392,6 +406,14 @@ void number_add(struct driver *d, struct request *r);
 void number_remove(struct driver *d, struct request *r);
 struct request *number_find(struct driver *d, uint64_t number);
 
+/* handover.c */
+void handover_refresh(struct driver *d);                  /* do we hand over just now? */
+void handover_hold(struct driver *d, struct request *r);  /* a peer's write, kept before */
+bool handover_pump(struct driver *d);                     /* what was held; the own stop */
+kelp_ns handover_next(const struct driver *d);            /* when driver_retired may change */
+void handover_start(struct driver *d, struct request *r); /* a transfer, of our own core */
+bool handover_answered(struct driver *d, const struct kelp_answer *answer); /* of the own stop */
+
 /* line.c */
 bool route_equal(struct route a, struct route b);
 void route_refresh(struct driver *d);
@@ -444,6 +466,7 @@ enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connec
                                  struct kelp_bytes body, struct kelp_fault *fault);
 void forward_lost(struct driver *d, kelp_id peer, uint64_t connection);
 void forward_reply_all(struct driver *d);
+bool forward_term_led(struct driver *d, uint64_t term); /* here and now */
 
 /* birth.c */
 enum kelp_error raft_start(struct driver *d, const struct kelp_boot *boot,

@@ -138,6 +138,7 @@ static void node_look(struct node *n)
 static bool node_drained(struct node *n, kelp_ns now)
 {
     if (now >= n->stop_at) return true;
+    if (!driver_retired(n->driver)) return false;
     driver_status(n->driver, &n->status);
     const struct driver_status *s = &n->status;
     bool open = s->view.proposals_open > 0 || s->view.reads_open > 0 || s->apply_queue > 0 ||
@@ -479,7 +480,9 @@ void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
     n->phase = NODE_DRAINS;
     n->stopped = stopped;
     n->stopped_ctx = ctx;
-    n->stop_at = node_now(n) + DRAIN_NS;
+    /* time to hand over, if it leads, and for what is open */
+    n->stop_at = node_now(n) + n->options.raft.election_min + DRAIN_NS;
+    driver_retire(n->driver, node_now(n));
     node_poke(n); /* the next turn looks whether anything is open */
 }
 

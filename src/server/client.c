@@ -134,7 +134,10 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
         return;
     }
     if (o->outcome == KELP_DONE) {
-        (void)buf_append(&c->out, o->result);
+        if (r->transfer)
+            outcome_transferred(&c->out, o->leader);
+        else
+            (void)buf_append(&c->out, o->result);
         return;
     }
     struct outcome_place place = {.slot = r->slot, .member = o->member};
@@ -227,6 +230,26 @@ void client_change(struct client *c, const struct wire_change *change, struct bu
     c->token_last++;
     open_push(c, sizeof *change, 0);
     open_at(c, c->open_count - 1)->change = true;
+    all->submitted = true;
+}
+
+void client_transfer(struct client *c, kelp_id target, struct buf *reply)
+{
+    struct server *s = c->server;
+    struct clients *all = &s->clients;
+    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
+    kelp_ns deadline = all->now + s->settings.request_timeout_ms * 1000000u;
+    struct kelp_bytes nobody = {0};
+    struct outcome_place nowhere = {0};
+    if (!open_reserve(c) ||
+        !driver_transfer(node_driver(s->node), all->now, c->line, c->token_last + 1, target, nobody,
+                         deadline, forward)) {
+        outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
+        return;
+    }
+    c->token_last++;
+    open_push(c, sizeof target, 0);
+    open_at(c, c->open_count - 1)->transfer = true;
     all->submitted = true;
 }
 

@@ -30,7 +30,8 @@ struct open_request {
     uint64_t bytes;
     uint32_t after; /* bytes of held answers that follow this one's */
     uint16_t slot;
-    bool change; /* of the membership: done with a status line */
+    bool change;   /* of the membership: done with a status line */
+    bool transfer; /* its answer is made here, not by the machine */
 };
 
 /* A command that looks at the node, copied: it runs when every earlier request of its connection is
@@ -110,6 +111,9 @@ void client_submit(struct client *c, const struct kv_command *command,
 
 /* client_change - the same with a change of the membership. */
 void client_change(struct client *c, const struct wire_change *change, struct buf *reply);
+/* client_transfer - ask the driver to hand leadership over, to 0: the best voter. Refusals go to
+ * reply at once. */
+void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 
 /* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
  * of the page's choice in the body. Closes, without an answer, before the body is looked at. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/decimal.h"
 #include "proto/resp_reply.h"
 #include "server/commands.h"
 #include "server/endpoint.h"
@@ -260,4 +261,18 @@ void run_raft_hash(const struct call *call)
     (void)snprintf(text, sizeof text, "%" PRIu64 " %016" PRIx64, rsm_applied(rsm).index,
                    rsm_state_hash(rsm));
     (void)resp_bulk_text(call->reply, text);
+}
+
+void run_raft_transfer(const struct call *call)
+{
+    int64_t target = 0;
+    if (call->argc > 3) {
+        (void)resp_error(call->reply, "ERR wrong number of arguments for 'raft|transfer' command");
+        return;
+    }
+    if (call->argc == 3 && (!decimal_parse(call->argv[2], &target) || target <= 0)) {
+        (void)resp_error(call->reply, "ERR the id of a node is a number above 0");
+        return;
+    }
+    client_transfer(call->client, (kelp_id)target, call->reply);
 }

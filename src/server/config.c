@@ -76,7 +76,8 @@ const struct setting settings_table[] = {
     NUMBER("election-max-ms", 0, "ms", "0", 0, 1200000, election_max_ms,
            "The same at the latest; 0: twice election-ms"),
     NUMBER("disk-stall-ms", 0, "ms", "0", 0, 600000, disk_stall_ms,
-           "A leader whose save takes twice as long steps down; 0: election-ms, at least 1000"),
+           "A leader whose save takes so long hands over, twice as long: steps down; 0: "
+           "election-ms, at least 1000"),
     CHOICE("pre-vote", 0, "off|on", "on", pre_vote,
            "Elections start with the question whether they could be won"),
     CHOICE("check-quorum", 0, "off|on", "on", check_quorum,

@@ -154,14 +154,29 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
     return true;
 }
 
-static enum MHD_Result refuse(struct http_request *r, enum kelp_reason reason)
+static bool transfer_submit(struct http_request *r, kelp_id target, enum kelp_reason *reason)
 {
-    struct driver_outcome refused = {.outcome = KELP_REFUSED, .reason = reason};
-    return http_answer_outcome(r, &refused);
+    struct server *s = r->http->server;
+    struct driver *d = node_driver(s->node);
+    struct kelp_bytes nobody = {0};
+    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
+    kelp_ns now = node_now(s->node), deadline = now + s->settings.request_timeout_ms * 1000000u;
+    *reason = s->stage == SERVER_RUNNING ? KELP_R_BUSY : KELP_R_SHUTDOWN;
+    if (s->stage != SERVER_RUNNING) return false;
+    r->line = driver_line_open(d, request_done, r);
+    if (r->line == NULL || !driver_transfer(d, now, r->line, 1, target, nobody, deadline, forward))
+        return false;
+    node_poke(s->node);
+    return true;
 }
 
-/* The driver has it: nothing more happens here before its outcome. */
-static enum MHD_Result suspend(struct http_request *r)
+static enum MHD_Result refused(struct http_request *r, enum kelp_reason reason)
+{
+    struct driver_outcome outcome = {.outcome = KELP_REFUSED, .reason = reason};
+    return http_answer_outcome(r, &outcome);
+}
+
+static enum MHD_Result wait_for_it(struct http_request *r)
 {
     r->state = HTTP_WAITING;
     r->http->open_requests++;
@@ -173,8 +188,8 @@ static enum MHD_Result suspend(struct http_request *r)
 static enum MHD_Result key_start(struct http_request *r)
 {
     enum kelp_reason reason = KELP_R_NONE;
-    bool asked = key_submit(r, kv_command_of_code(r->code), &reason);
-    return asked ? suspend(r) : refuse(r, reason);
+    bool submitted = key_submit(r, kv_command_of_code(r->code), &reason);
+    return submitted ? wait_for_it(r) : refused(r, reason);
 }
 
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
@@ -188,12 +203,35 @@ enum MHD_Result http_change_start(struct http_request *r, const char *verb,
     r->change = true;
     buf_init(&r->key, KV_KEY_BYTES_MAX);
     if (buf_append(&r->key, bytes_of(verb, strlen(verb))) != KELP_OK) return MHD_NO;
-    if (s->stage != SERVER_RUNNING) return refuse(r, KELP_R_SHUTDOWN);
+    if (s->stage != SERVER_RUNNING) return refused(r, KELP_R_SHUTDOWN);
     if (r->line == NULL) r->line = driver_line_open(d, request_done, r);
     if (r->line == NULL || !driver_change(d, now, r->line, 1, change, nobody, deadline, forward))
-        return refuse(r, KELP_R_BUSY);
+        return refused(r, KELP_R_BUSY);
     node_poke(s->node);
-    return suspend(r);
+    return wait_for_it(r);
+}
+
+/* A web page may make its reader's browser post here; browsers say where the page is from. */
+static bool is_foreign_page(const struct http_request *r)
+{
+    const char *origin = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin");
+    const char *host = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Host");
+    if (origin == NULL) return false;
+    return host == NULL || strncmp(origin, "http://", 7) != 0 || strcmp(origin + 7, host) != 0;
+}
+
+static enum MHD_Result route_transfer(struct http_request *r, const char *method)
+{
+    kelp_id target;
+    enum kelp_reason reason = KELP_R_NONE;
+    if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
+    if (is_foreign_page(r))
+        return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this", "");
+    if (!http_target(r, &target))
+        return http_answer_error(r, 400, "ERR", "the body is not {\"id\": N}",
+                                 "no body: the best voter");
+    r->transfer = true;
+    return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
 }
 
 static int hex_digit(char c)
@@ -245,12 +283,16 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
                                         "move", "replace", "set"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
+    if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strncmp(url, raft, sizeof raft - 1) != 0 ||
             strcmp(url + sizeof raft - 1, verbs[i]) != 0)
             continue;
-        return strcmp(method, "POST") == 0 ? http_change(r, verbs[i])
-                                           : http_answer_method(r, "POST");
+        if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
+        if (is_foreign_page(r))
+            return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this",
+                                     "");
+        return http_change(r, verbs[i]);
     }
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     http_page_fn page = http_page(url);
@@ -311,7 +353,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         if (r->body.error != KELP_OK) return http_answer_too_long(r);
         return route(r, url, method);
     case HTTP_WAITING: return MHD_YES;
-    case HTTP_DONE: return http_answer_done(r);
+    case HTTP_DONE: return r->transfer ? http_answer_transfer(r) : http_answer_done(r);
     }
     return MHD_NO;
 }

@@ -40,8 +40,9 @@ struct http_request {
     struct visitor *visitor; /* NULL: there was no memory for it */
     struct driver_line *line;
     enum http_state state;
-    uint8_t code; /* of the machine's command */
-    bool change;  /* of the membership; key is its verb then */
+    bool transfer; /* POST /v1/raft/transfer; else about a key */
+    uint8_t code;  /* of the machine's command */
+    bool change;   /* of the membership; key is its verb then */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -65,5 +66,8 @@ enum MHD_Result http_change(struct http_request *r, const char *verb);
 /* http_change_start - hand it to the driver; answered when it is done. */
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
                                   const struct wire_change *change);
+enum MHD_Result http_answer_transfer(struct http_request *r); /* HTTP_DONE */
+/* http_target - the member that the body names, 0: none. false: it is not {"id": N}. */
+bool http_target(const struct http_request *r, kelp_id *target);
 
 #endif

@@ -47,7 +47,8 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_OVERWRITTEN:
     case KELP_R_CONNECTION_LOST:
     case KELP_R_SNAPSHOT_PASSED:
-    case KELP_R_DUPLICATE: return OUTCOME_TRYAGAIN;
+    case KELP_R_DUPLICATE:
+    case KELP_R_CANCELLED: return OUTCOME_TRYAGAIN;
     }
     return OUTCOME_TRYAGAIN; /* a number of a newer version, from a newer leader */
 }
@@ -91,6 +92,13 @@ unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason)
     case OUTCOME_UNCERTAIN: return 504;
     }
     UNREACHABLE();
+}
+
+void outcome_transferred(struct buf *reply, kelp_id leader)
+{
+    char text[40];
+    (void)snprintf(text, sizeof text, "OK leader=%" PRIu64, leader);
+    (void)resp_simple(reply, text);
 }
 
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,

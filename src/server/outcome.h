@@ -39,4 +39,7 @@ struct outcome_place {
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
                    const struct outcome_place *place);
 
+/* outcome_transferred - leadership was handed over: "+OK leader=3". */
+void outcome_transferred(struct buf *reply, kelp_id leader);
+
 #endif

@@ -112,7 +112,10 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
     struct buf location;
     (void)snprintf(leader, sizeof leader, "%" PRIu64, outcome->leader);
     buf_init(&location, PAGE_BYTES * 8);
-    text_add(&location, "http://%s/v1/%s/", http, r->change ? "raft" : "kv");
+    text_add(&location, "http://%s%s", http,
+             r->transfer ? "/v1/raft/transfer"
+             : r->change ? "/v1/raft/"
+                         : "/v1/kv/");
     key_escape(buf_bytes(&r->key), &location); /* text_add puts a NUL behind it */
     if (location.error != KELP_OK) {
         buf_close(&location);
@@ -190,6 +193,25 @@ enum MHD_Result http_answer_done(struct http_request *r)
                                    "index", index_json(r->outcome.pos.index)),
                          NULL);
     return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)), NULL);
+}
+
+bool http_target(const struct http_request *r, kelp_id *target)
+{
+    *target = 0;
+    if (r->body.len == 0) return true;
+    json_t *body = json_loadb((const char *)r->body.data, r->body.len, 0, NULL);
+    const json_t *id = json_object_get(body, "id");
+    bool named = json_object_size(body) == 1 && json_is_integer(id) && json_integer_value(id) > 0;
+    bool empty = json_is_object(body) && json_object_size(body) == 0;
+    if (named) *target = (kelp_id)json_integer_value(id);
+    json_decref(body);
+    return named || empty;
+}
+
+enum MHD_Result http_answer_transfer(struct http_request *r)
+{
+    if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
+    return send_json(r, 200, json_pack("{s:o}", "leader", index_json(r->outcome.leader)), NULL);
 }
 
 /* ---- pages

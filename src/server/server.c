@@ -360,7 +360,8 @@ static void server_stop(struct server *s, int exit_status)
     s->exit_status = exit_status;
     if (s->clients.opened) clients_drain(s);
     http_drain(s);
-    (void)uv_timer_start(&s->patience, on_impatient, PATIENCE_MS, 0);
+    uint64_t patience_ms = PATIENCE_MS + s->settings.election_ms; /* it may hand over first */
+    (void)uv_timer_start(&s->patience, on_impatient, patience_ms, 0);
     node_stop(s->node, on_node_stopped, s);
 }
 

@@ -151,6 +151,9 @@ static void state_moves_on(struct checker *c, unsigned node, const struct kelp_v
     if (led_on && (v->revision != before->revision || v->last < before->last))
         checker_fail(c, RULE_I06, "node %u leads term %llu and cut its log from %llu to %llu",
                      node + 1, (ull)v->term.v, (ull)before->last, (ull)v->last);
+    if (led_on && v->transferring && before->transferring && v->last != before->last)
+        checker_fail(c, RULE_I35, "node %u hands over term %llu and took entry %llu", node + 1,
+                     (ull)v->term.v, (ull)v->last);
 }
 
 static const struct kelp_peer_view *peer_before(const struct kelp_view *v, unsigned slot,
@@ -231,4 +234,12 @@ void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_
                      "node %u at %llu: chain %016llx state %016llx; elsewhere %016llx and %016llx",
                      node + 1, (ull)index, (ull)chain, (ull)state, (ull)committed->applied_chain,
                      (ull)committed->state);
+}
+
+bool checker_led(const struct checker *c, unsigned node)
+{
+    for (size_t term = 0; term < c->leader_room; term++) {
+        if (c->leader_of[term] == node + 1) return true;
+    }
+    return false;
 }

@@ -44,6 +44,7 @@ enum checker_rule {
     X(I31, RecoveryHonest)                                                                         \
     X(I32, RotNotTorn)                                                                             \
     X(I33, Identity)                                                                               \
+    X(I35, TransferSafe)                                                                           \
     X(I37, Bounded)                                                                                \
     X(I38, NoSpin)                                                                                 \
     X(L01, LeaderAfterHeal)                                                                        \
@@ -51,6 +52,7 @@ enum checker_rule {
     X(L03, EqualAfterHeal)                                                                         \
     X(L04, EveryRequestAnswered)                                                                   \
     X(L05, NoChurnAfterHeal)                                                                       \
+    X(L07, TransferEnds)                                                                           \
     X(L09, LogKeptSmall)                                                                           \
     X(L10, UnliveOnlyWithCause)                                                                    \
     X(L11, NoStarvation)                                                                           \
@@ -92,7 +94,7 @@ struct checker_sent {
     uint64_t term;      /* of the message */
     uint64_t round;     /* of reads: asked by a leader, repeated by an answer */
     uint64_t vote_term; /* VOTE, VOTE_ANSWER */
-    kelp_index match;   /* ANSWER */
+    kelp_index match;   /* ANSWER; TIMEOUT_NOW: the required index */
 };
 
 struct checker_recovered {
@@ -153,6 +155,7 @@ void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_
 
 kelp_index checker_commit(const struct checker *c);
 uint64_t checker_commits_by_clients(const struct checker *c);        /* committed register writes */
+bool checker_led(const struct checker *c, unsigned node);            /* some term */
 uint64_t checker_leaders(const struct checker *c);                   /* terms that had a leader */
 uint64_t checker_highest_term(const struct checker *c);              /* that had a leader */
 uint64_t checker_known_term(const struct checker *c, unsigned node); /* at most this one */

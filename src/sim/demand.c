@@ -297,6 +297,9 @@ static void too_late(struct world *w)
     const struct node *leader = leader_of(w);
     if (churns(w) && (leader == NULL || !churn_settled(w, leader) || !churn_idle(w)))
         checker_fail(w->checker, RULE_L12, "a change is not through %llu ms after healing", ms);
+    if (!mover_idle(w))
+        checker_fail(w->checker, RULE_L07, "leadership is still handed over %llu ms after healing",
+                     ms);
     checker_fail(w->checker, RULE_L03, "the nodes are not equal %llu ms after healing", ms);
 }
 
@@ -414,7 +417,7 @@ void demand_look(struct world *w)
         w->clients.stopped = true;
     }
     if (w->options.broken == KELP_SIM_BREAK_CHURN && d->write_at != KELP_NEVER) churn(w);
-    if (d->write_at == KELP_NEVER || !clients_idle(w) || !all_equal(w)) {
+    if (d->write_at == KELP_NEVER || !clients_idle(w) || !mover_idle(w) || !all_equal(w)) {
         too_late(w);
         return;
     }

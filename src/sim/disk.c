@@ -319,6 +319,14 @@ static enum kelp_error disk_truncate(void *state, struct file *file, uint64_t si
     return KELP_OK;
 }
 
+/* A log file in use; a spare has another name. */
+static bool is_log(const char *path)
+{
+    static const char folder[] = "log/";
+    size_t len = strlen(folder);
+    return strncmp(path, folder, len) == 0 && path[len] >= '0' && path[len] <= '9';
+}
+
 static enum kelp_error disk_rename(void *state, const char *from, const char *to,
                                    struct kelp_fault *fault)
 {
@@ -327,6 +335,7 @@ static enum kelp_error disk_rename(void *state, const char *from, const char *to
     struct name *n = disk_table_find(&d->seen, from);
     if (n == NULL) return disk_error(fault, KELP_E_NOT_FOUND, ENOENT, from, "no such file");
     disk_change(d, CHANGE_MOVE, from, to, n->image);
+    if (n->image != NULL) image_begins(n->image, is_log(to));
     return KELP_OK;
 }
 

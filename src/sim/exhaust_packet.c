@@ -57,6 +57,7 @@ struct packet packet_of(const struct kelp_message *m, const struct log_terms *lo
         p.refused_index = small(m->answer.refused.index);
         p.refused_term = small(m->answer.refused.term.v);
         break;
+    case KELP_MSG_TIMEOUT_NOW: UNREACHABLE(); /* nobody hands over in a scope */
     }
     return p;
 }
@@ -93,6 +94,7 @@ struct kelp_message packet_message(const struct packet *p, struct kelp_entry_inf
         m.answer.hint = at;
         m.answer.refused = kelp_pos_of(p->refused_index, p->refused_term);
         break;
+    case KELP_MSG_TIMEOUT_NOW: UNREACHABLE();
     }
     return m;
 }

@@ -153,13 +153,33 @@ static void loss_shows(struct image *image, uint64_t first, uint64_t end)
     image_lose(image, false);
 }
 
+void image_begins(struct image *image, bool stream)
+{
+    image->stream = stream;
+    image->fresh_begin = image->fresh_end = 0;
+}
+
+/* Does the next sync write something behind all that was synced before? */
+static bool stream_goes_on(const struct image *image)
+{
+    uint64_t s = max_u64(image->first_marked, image->fresh_end / IMAGE_SECTOR);
+    for (; s < image->end_marked; s++) {
+        uint64_t at = s * IMAGE_SECTOR, end = min_u64(at + IMAGE_SECTOR, image->seen.size);
+        while (mark_at(image, s) && at < end) {
+            if (image->seen.data[at++] != 0) return true;
+        }
+    }
+    return false;
+}
+
 bool image_sync(struct image *image)
 {
     if (!side_reserve(&image->durable, image->seen.size)) return false;
-    bool shows = image->loss.old != NULL && image->end_marked > 0;
+    bool proves = image->end_marked > 0 && (!image->stream || stream_goes_on(image));
+    bool shows = image->loss.old != NULL && proves;
     if (image->loss.wanted && !loss_begin(image)) return false;
     uint64_t first_marked = image->first_marked, end_marked = image->end_marked;
-    if (end_marked > 0) {
+    if (proves) {
         image->fresh_begin = first_marked * IMAGE_SECTOR;
         image->fresh_end = end_marked * IMAGE_SECTOR;
     }

@@ -21,8 +21,11 @@ struct image {
     uint64_t *marks; /* one bit a sector */
     size_t mark_words;
     uint64_t first_marked, end_marked; /* sectors: no mark lies outside */
-    /* what the last sync copied, in bytes: nothing proves yet that it was ever there */
+    /* What the last sync copied, in bytes: nothing proves yet that it was ever there. A stream is
+     * written from front to back: only what goes on behind its end proves that, neither zeros for
+     * later nor a new head. */
     uint64_t fresh_begin, fresh_end;
+    bool stream;
     struct image_loss {
         bool wanted;
         uint64_t begin, end; /* of what will turn out to be lost; 0, 0: nothing yet */
@@ -40,6 +43,9 @@ void image_free(struct image *image);
 bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes); /* false: memory */
 bool image_resize(struct image *image, uint64_t size);                           /* false: memory */
 bool image_sync(struct image *image);                                            /* false: memory */
+
+/* image_begins - the file has a new use, as a stream or not; what was in it proves nothing. */
+void image_begins(struct image *image, bool stream);
 
 /* image_forget_marks - what differs now will never be written: a failed sync. */
 void image_forget_marks(struct image *image);

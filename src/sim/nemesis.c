@@ -129,7 +129,11 @@ static void power_goes(struct node *n)
 static void stop_node(struct world *w)
 {
     struct node *n = nemesis_node(w);
-    sim_node_stop(n, draw_between(nemesis_draw(w), 1, 800) * MS);
+    kelp_ns away = draw_between(nemesis_draw(w), 1, 800) * MS;
+    if (draw_chance(nemesis_draw(w), 1, 2))
+        mover_retires(w, n);
+    else
+        sim_node_stop(n, away);
 }
 
 /* ---- clocks ---- */
@@ -217,6 +221,7 @@ static void fault_happens(struct world *w, enum sim_fault fault)
     case FAULT_STALL: stall_disk(w); return;
     case FAULT_SLOW: slow_disk(w); return;
     case FAULT_HANG: hang_disk(w); return;
+    case FAULT_TRANSFER: mover_asks(w); return;
     case FAULT_HALVES:
     case FAULT_ISOLATE:
     case FAULT_ONE_WAY:
@@ -283,6 +288,9 @@ void nemesis_mend(struct world *w, uint64_t what, unsigned node)
     case MEND_POWER:
         if (number != n->life) return;
         power_goes(n);
+        break;
+    case MEND_RETIRED:
+        if (number == n->life) sim_node_stop(n, 300 * MS);
         break;
     }
     world_trace(w, EVENT_MEND, node, what);

@@ -378,8 +378,6 @@ static enum kelp_error peers_send(void *peers, uint32_t group, kelp_id to, enum 
     p->lane = (uint8_t)lane;
     p->kind = p->data[10]; /* wire/frame.c: the kind's place in a frame's head */
     p->connection = connection;
-    if (n->state == NODE_FAULTED && p->kind == WIRE_MESSAGE)
-        checker_fail(w->checker, RULE_N02, "node %u is faulted and sends", n->slot + 1u);
     watch_frame(n, p->to, p);
     net_send(w, l, p);
     return KELP_OK;

@@ -276,6 +276,21 @@ static void answer_leaves(struct checker *c, unsigned node, const struct checker
                      node + 1, (ull)sent->round, (ull)sent->term, sent->to + 1, (ull)round);
 }
 
+/* Whoever is told to stand holds what the leader holds, on its disk. */
+static void order_leaves(struct checker *c, unsigned node, const struct checker_sent *sent)
+{
+    const struct checked_node *leader = &c->nodes[node], *target = &c->nodes[sent->to];
+    kelp_index required = sent->match;
+    bool whole = (sent->flags & KELP_MF_FINAL) != 0 || required == node_last(leader);
+    if (!whole || required > node_last(leader))
+        checker_fail(c, RULE_I35, "node %u hands over at %llu, its log ends at %llu", node + 1,
+                     (ull)required, (ull)node_last(leader));
+    else if (required > target->durable.last ||
+             node_held(leader, required).chain != target->durable.held[required].chain)
+        checker_fail(c, RULE_I35, "node %u hands over to node %u, which holds %llu, not %llu",
+                     node + 1, sent->to + 1, (ull)target->durable.last, (ull)required);
+}
+
 void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent)
 {
     const struct checked_node *n = &c->nodes[node];
@@ -294,6 +309,7 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
     case KELP_MSG_APPEND:
     case KELP_MSG_HEARTBEAT: round_leaves(c, node, sent); break;
     case KELP_MSG_VOTE: break;
+    case KELP_MSG_TIMEOUT_NOW: order_leaves(c, node, sent); break;
     }
 }
 

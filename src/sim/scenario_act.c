@@ -278,13 +278,15 @@ static struct ask ask_of(struct scenario *s, size_t *first, size_t *end)
     return ask;
 }
 
-struct token *act_token(struct scenario *s, struct node *node, uint64_t number)
+struct token *act_token(struct scenario *s, struct node *node, uint64_t number,
+                        enum token_kind kind)
 {
     if (number == 0 || expect_token(s, number) != NULL)
         scenario_stop(s, "token %llu was used", u(number));
     s->tokens = scenario_grow(s, s->tokens, s->token_count, &s->token_room, sizeof *s->tokens);
     struct token *token = &s->tokens[s->token_count++];
-    *token = (struct token){.number = number, .node = node, .committed = rules_committed(s)};
+    *token = (struct token){
+        .number = number, .node = node, .kind = kind, .committed = rules_committed(s)};
     return token;
 }
 
@@ -295,7 +297,7 @@ static void ask(struct scenario *s, bool read)
     for (size_t i = first; i < end; i++) {
         struct kelp_input in = {.type = read ? KELP_IN_READ : KELP_IN_PROPOSE};
         uint64_t token = words_number_of(s, s->words.at[i]);
-        act_token(s, asked.node, token)->read = read;
+        (void)act_token(s, asked.node, token, read ? TOKEN_READ : TOKEN_PROPOSAL);
         if (read) {
             in.read.token = token;
             in.read.deadline = asked.deadline;
@@ -318,6 +320,28 @@ static void act_propose(struct scenario *s)
 static void act_read(struct scenario *s)
 {
     ask(s, true);
+}
+
+/* transfer 1 7 [to 2] [within 2s] */
+static void act_transfer(struct scenario *s)
+{
+    struct node *node = words_node_up(s);
+    struct kelp_input in = {.type = KELP_IN_TRANSFER};
+    in.transfer.token = words_number(s);
+    in.transfer.deadline = KELP_NEVER;
+    while (words_left(s)) {
+        if (words_take(s, "to"))
+            in.transfer.target = words_number(s);
+        else if (words_take(s, "within"))
+            in.transfer.deadline = node->now + words_span(s);
+        else
+            words_end(s);
+    }
+    (void)act_token(s, node, in.transfer.token, TOKEN_TRANSFER);
+    struct kelp_view view;
+    kelp_view(node->core, &view);
+    s->tokens[s->token_count - 1].term = view.term;
+    input(s, node, in);
 }
 
 static void act_cancel(struct scenario *s)
@@ -477,7 +501,7 @@ bool act_command(struct scenario *s, const char *word)
                     {"config", show_config},    {"recent", show_recent},
                     {"inputs", show_inputs},    {"takes", act_takes},
                     {"take", act_take},         {"try", try_command},
-                    {"change", change_command}};
+                    {"change", change_command}, {"transfer", act_transfer}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

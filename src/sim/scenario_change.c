@@ -53,10 +53,9 @@ static bool edit_word(struct scenario *s, struct token *token)
 void change_command(struct scenario *s)
 {
     struct node *node = words_node_up(s);
-    struct token *token = act_token(s, node, words_number(s));
+    struct token *token = act_token(s, node, words_number(s), TOKEN_CHANGE);
     struct kelp_change what = {.edits = token->edits};
     kelp_ns deadline = KELP_NEVER;
-    token->change = true;
     while (words_left(s)) {
         if (edit_word(s, token)) continue;
         if (words_take(s, "if"))

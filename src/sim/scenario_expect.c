@@ -195,7 +195,8 @@ static void expect_node(struct scenario *s)
                    {"everyone", view.everyone},
                    {"uncommitted", view.uncommitted_bytes},
                    {"proposals", view.proposals_open},
-                   {"reads", view.reads_open}};
+                   {"reads", view.reads_open},
+                   {"transfer-to", view.transfer_to}};
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         if (!words_take(s, numbers[i].word)) continue;
         expect_number(s, numbers[i].word, numbers[i].value);

@@ -28,6 +28,7 @@ static const char *type_word(const struct kelp_message *m)
     case KELP_MSG_APPEND: return "append";
     case KELP_MSG_HEARTBEAT: return "heartbeat";
     case KELP_MSG_ANSWER: return "answer";
+    case KELP_MSG_TIMEOUT_NOW: return "timeout-now";
     }
     return "?";
 }
@@ -148,8 +149,8 @@ struct selector {
 
 static struct selector selector_of(struct scenario *s)
 {
-    static const char *const types[] = {"append", "heartbeat", "answer",  "vote?",
-                                        "vote",   "pre-vote?", "pre-vote"};
+    static const char *const types[] = {"append", "heartbeat", "answer",   "vote?",
+                                        "vote",   "pre-vote?", "pre-vote", "timeout-now"};
     struct selector sel = {0};
     if (!words_link(s, "->", &sel.from, &sel.to)) (void)words_take(s, "*");
     for (size_t i = 0; i < COUNT_OF(types) && sel.type == NULL; i++) {
@@ -328,6 +329,7 @@ static void forge_type(struct scenario *s, struct kelp_message *m)
     } types[] = {{"append", KELP_MSG_APPEND, 0},
                  {"heartbeat", KELP_MSG_HEARTBEAT, 0},
                  {"answer", KELP_MSG_ANSWER, 0},
+                 {"timeout-now", KELP_MSG_TIMEOUT_NOW, 0},
                  {"vote?", KELP_MSG_VOTE, 0},
                  {"vote", KELP_MSG_VOTE_ANSWER, 0},
                  {"pre-vote?", KELP_MSG_VOTE, KELP_MF_PRE_VOTE},
@@ -398,6 +400,17 @@ static bool forge_vote(struct scenario *s, struct kelp_message *m)
     return true;
 }
 
+static bool forge_order(struct scenario *s, struct kelp_message *m)
+{
+    if (words_take(s, "required"))
+        m->timeout_now.required = words_number(s);
+    else if (words_take(s, "final"))
+        m->flags |= KELP_MF_FINAL;
+    else
+        return false;
+    return true;
+}
+
 static void forge(struct scenario *s)
 {
     struct kelp_message m = {0};
@@ -424,6 +437,8 @@ static void forge(struct scenario *s)
         else if (m.type == KELP_MSG_ANSWER && forge_answer(s, &m))
             continue;
         else if (votes && forge_vote(s, &m))
+            continue;
+        else if (m.type == KELP_MSG_TIMEOUT_NOW && forge_order(s, &m))
             continue;
         else
             words_end(s);

@@ -102,10 +102,14 @@ struct held { /* a message kept for later, under a name */
     const struct letter *letter;
 };
 
+enum token_kind { TOKEN_PROPOSAL, TOKEN_READ, TOKEN_TRANSFER, TOKEN_CHANGE };
+
 struct token { /* a request of a client */
     uint64_t number;
     struct node *node;
-    bool read, change, answered;
+    enum token_kind kind;
+    bool answered;
+    kelp_term term;       /* of its node when a transfer was asked for */
     uint64_t name;        /* of the entry it became (a change: the newest), 0: none */
     kelp_index committed; /* the highest index committed anywhere when a read was asked */
     struct kelp_answer answer;
@@ -211,7 +215,9 @@ void setup_option(struct scenario *s, struct node *node, const char *word); /* w
 bool act_command(struct scenario *s, const char *word);
 void act_state(struct scenario *s, struct node *only); /* NULL: all */
 
-struct token *act_token(struct scenario *s, struct node *node, uint64_t number); /* a new one */
+/* act_token - a new one. */
+struct token *act_token(struct scenario *s, struct node *node, uint64_t number,
+                        enum token_kind kind);
 
 /* ---- scenario_change.c ---- */
 void change_command(struct scenario *s);

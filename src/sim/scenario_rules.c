@@ -156,7 +156,9 @@ void rules_message(struct scenario *s, const struct node *from, const struct let
     const struct disk *disk = &from->disk;
     struct kelp_view view;
     kelp_view(from->core, &view);
-    if (view.faulted) scenario_stop(s, "INVARIANT faulted node %llu sends", u(from->id));
+    bool parting = m->type == KELP_MSG_TIMEOUT_NOW && (m->flags & KELP_MF_FINAL) != 0;
+    if (view.faulted && !parting)
+        scenario_stop(s, "INVARIANT faulted node %llu sends", u(from->id));
     if (disk->term.v != m->term.v)
         scenario_stop(s, "INVARIANT node %llu sends in term %llu, on its disk is %llu", u(from->id),
                       u(m->term.v), u(disk->term.v));
@@ -218,6 +220,20 @@ static void rule_proposal(struct scenario *s, const struct token *token)
                       kelp_outcome_name(answer->outcome));
 }
 
+/* Done means that somebody leads a later term, and that its node knows whom. */
+static void rule_transfer(struct scenario *s, const struct node *node, const struct token *token)
+{
+    const struct kelp_answer *answer = &token->answer;
+    struct kelp_view view;
+    kelp_view(node->core, &view);
+    bool leads = view.term.v < s->leader_count && s->leaders[view.term.v] == answer->leader;
+    bool moved = answer->leader != 0 && answer->leader != node->id && leads;
+    if (answer->outcome == KELP_LOST ||
+        (answer->outcome == KELP_DONE && (!moved || view.term.v <= token->term.v)))
+        scenario_stop(s, "INVARIANT transfer %llu: %s is not true", u(token->number),
+                      kelp_outcome_name(answer->outcome));
+}
+
 void rules_answer(struct scenario *s, const struct node *node, const struct kelp_answer *answer)
 {
     struct token *token = expect_token(s, answer->token);
@@ -227,10 +243,10 @@ void rules_answer(struct scenario *s, const struct node *node, const struct kelp
     if (token->answered) scenario_stop(s, "INVARIANT %llu is answered twice", u(answer->token));
     token->answered = true;
     token->answer = *answer;
-    if (token->read)
-        rule_read(s, node, token);
-    else if (token->change)
-        change_rule(s, node, token);
-    else
-        rule_proposal(s, token);
+    switch (token->kind) {
+    case TOKEN_PROPOSAL: rule_proposal(s, token); break;
+    case TOKEN_READ: rule_read(s, node, token); break;
+    case TOKEN_CHANGE: change_rule(s, node, token); break;
+    case TOKEN_TRANSFER: rule_transfer(s, node, token); break;
+    }
 }

@@ -123,7 +123,7 @@ static void draw_mild(struct swarm *s, struct draw *draw)
         FAULT_CHAIN,      FAULT_CLOG,        FAULT_CLOCK_JUMP,  FAULT_SUSPEND,    FAULT_CLOCK_STOP,
         FAULT_SLOW,       FAULT_HANG,        FAULT_ROT,         FAULT_ROT_MILD,   FAULT_SYNC_FAILS,
         FAULT_FULL,       FAULT_WIPE,        FAULT_WRITE_FAILS, FAULT_READ_FAILS, FAULT_STRANGER,
-        FAULT_LOST_WRITE, FAULT_STRAY_WRITE, FAULT_STRAY_READ,
+        FAULT_LOST_WRITE, FAULT_STRAY_WRITE, FAULT_STRAY_READ,  FAULT_TRANSFER,
     };
     const struct swarm all = *s;
     enum sim_fault kind = kinds[draw_below(draw, sizeof kinds / sizeof kinds[0])];
@@ -157,7 +157,7 @@ static void draw_faults(struct swarm *s, struct draw *draw)
         [FAULT_STAR] = 2,         [FAULT_CLOG] = 5,         [FAULT_SWIZZLE] = 3,
         [FAULT_SUSPEND] = 2,      [FAULT_PAUSE_INSIDE] = 4, [FAULT_CLOCK_JUMP] = 2,
         [FAULT_SLOW] = 2,         [FAULT_CLOCK_STOP] = 2,   [FAULT_ROT_MILD] = 4,
-        [FAULT_CRASH_INSIDE] = 8,
+        [FAULT_CRASH_INSIDE] = 8, [FAULT_TRANSFER] = 8,
     };
     /* These may take a node away, so few runs have them: in how many of 16, and how often. */
     static const uint8_t grave[][3] = {
@@ -234,13 +234,13 @@ void swarm_calm(struct swarm *s)
 const char *sim_fault_name(enum sim_fault fault)
 {
     static const char *const names[FAULT_COUNT] = {
-        "none",        "kill",       "power",   "power-all",    "pause",      "halves",
-        "isolate",     "one-way",    "bridge",  "flap",         "cut",        "stall",
-        "storm",       "stranger",   "stop",    "three",        "ring",       "chain",
-        "star",        "clog",       "swizzle", "pause-inside", "suspend",    "clock-jump",
-        "clock-stop",  "slow",       "hang",    "crash-inside", "rot-mild",   "sync-fails",
-        "write-fails", "read-fails", "full",    "rot",          "lost-write", "stray-write",
-        "stray-read",  "wipe",       "change",
+        "none",        "kill",        "power",      "power-all",    "pause",    "halves",
+        "isolate",     "one-way",     "bridge",     "flap",         "cut",      "stall",
+        "storm",       "stranger",    "stop",       "three",        "ring",     "chain",
+        "star",        "clog",        "swizzle",    "pause-inside", "suspend",  "clock-jump",
+        "clock-stop",  "slow",        "hang",       "crash-inside", "transfer", "rot-mild",
+        "sync-fails",  "write-fails", "read-fails", "full",         "rot",      "lost-write",
+        "stray-write", "stray-read",  "wipe",       "change",
     };
     return fault < FAULT_COUNT ? names[fault] : "?";
 }

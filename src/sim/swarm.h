@@ -41,6 +41,7 @@ enum sim_fault {
     FAULT_SLOW,         /* a disk is slow for a while */
     FAULT_HANG,         /* a sync never returns */
     FAULT_CRASH_INSIDE, /* a node dies in the middle of a save, perhaps again soon after */
+    FAULT_TRANSFER,     /* no fault: somebody moves the leadership */
     FAULT_ROT_MILD,     /* rot where a node must not mind */
     FAULT_SYNC_FAILS,   /* from here on only what the atlas allows: see atlas.c */
     FAULT_WRITE_FAILS,

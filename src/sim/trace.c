@@ -234,6 +234,7 @@ static const char *message_type(const struct kelp_message *m)
     case KELP_MSG_APPEND: return "append";
     case KELP_MSG_HEARTBEAT: return "heartbeat";
     case KELP_MSG_ANSWER: return "answer";
+    case KELP_MSG_TIMEOUT_NOW: return "timeout-now";
     }
     return "message";
 }
@@ -274,6 +275,9 @@ static int message_words(const struct kelp_message *m, kelp_term entry_term, cha
                             (ull)m->answer.refused.index, (ull)m->answer.refused.term.v,
                             (ull)m->term.v, (ull)m->answer.hint.index, (ull)m->answer.hint.term.v);
         return snprintf(out, size, "holds up to %llu t%llu", (ull)m->answer.match, (ull)m->term.v);
+    case KELP_MSG_TIMEOUT_NOW:
+        return snprintf(out, size, "stand now, with a log up to %llu t%llu",
+                        (ull)m->timeout_now.required, (ull)m->term.v);
     }
     return 0;
 }

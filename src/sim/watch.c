@@ -83,7 +83,7 @@ void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_
 #define BODY_ROUND     48u
 #define BODY_VOTE_TERM 56u
 #define BODY_MATCH     56u
-#define BODY_FIXED_MIN 72u
+#define BODY_FIXED_MIN 64u
 
 void watch_frame(struct node *n, unsigned to, const struct packet *p)
 {
@@ -103,6 +103,10 @@ void watch_frame(struct node *n, unsigned to, const struct packet *p)
         .vote_term = load_u64(body + BODY_VOTE_TERM),
         .match = load_u64(body + BODY_MATCH),
     };
+    bool parting = sent.type == KELP_MSG_TIMEOUT_NOW && (sent.flags & KELP_MF_FINAL) != 0;
+    if (n->state == NODE_FAULTED && (!parting || n->parted == n->life))
+        checker_fail(n->world->checker, RULE_N02, "node %u is faulted and sends", n->slot + 1u);
+    if (parting) n->parted = n->life;
     checker_sends(n->world->checker, n->slot, &sent);
 }
 
@@ -250,6 +254,10 @@ void watch_node(struct node *n)
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
     churn_watch(n, core);
     checker_views(w->checker, n->slot, &view);
+    if (!view.transferring)
+        n->handing_since = 0;
+    else if (n->handing_since == 0)
+        n->handing_since = max_u64(1, node_clock(n));
     if (checker_failed(w->checker)) return;
     if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),

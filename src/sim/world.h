@@ -45,7 +45,7 @@ enum event_kind {
     EVENT_APPLIED    /* node: its state machine is done with a batch (traced only) */
 };
 
-enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM, MEND_POWER };
+enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM, MEND_POWER, MEND_RETIRED };
 #define MEND_BITS 3u
 
 /* ---- network ---- */
@@ -152,10 +152,12 @@ struct node {
     uint8_t slot;
     kelp_id id;
     enum node_state state;
-    uint64_t life; /* starts so far */
-    bool outside;  /* of the core that must live after healing: stays as broken as it is */
-    bool closed;   /* no client comes to it any more */
-    bool opening;  /* its store is open, the rest of it not yet: down for everybody else */
+    uint64_t life;         /* starts so far */
+    kelp_ns handing_since; /* its clock, 0: it does not hand over */
+    uint64_t parted;       /* the last life in which it told a voter to stand because it faulted */
+    bool outside;          /* of the core that must live after healing: stays as broken as it is */
+    bool closed;           /* no client comes to it any more */
+    bool opening;          /* its store is open, the rest of it not yet: down for everybody else */
     struct harm harm;
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
@@ -287,6 +289,14 @@ struct churn {
 
 struct tracer; /* trace.c */
 
+/* One who moves the leadership, one request at a time. */
+struct mover {
+    struct driver_line *line; /* NULL: nothing is open */
+    unsigned node;
+    uint64_t life, token;
+    kelp_ns deadline; /* of the node's clock */
+};
+
 struct world {
     struct kelp_sim_options options;
     struct tracer *tracer; /* NULL: nobody reads the trace */
@@ -304,6 +314,7 @@ struct world {
     struct node nodes[NODES_MAX];
     struct net net;
     struct clients clients;
+    struct mover mover;
     struct kelp_sim_machine machine;
     struct model *model; /* NULL: none */
     kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
@@ -406,6 +417,12 @@ void nemesis_mend_later(struct world *w, kelp_ns at, enum mend what, unsigned no
 void nemesis_node_started(struct node *n);
 /* Its save would be done now: it dies in the middle of it instead. */
 void nemesis_dies_inside(struct node *n);
+
+/* mover.c: who moves the leadership */
+void mover_asks(struct world *w);
+void mover_retires(struct world *w, struct node *n); /* hands over, then stops in good order */
+void mover_look(struct world *w); /* is an answer overdue, does a leader hand over for ever? */
+bool mover_idle(struct world *w); /* nothing is open, and no leader hands over */
 
 /* partition.c */
 void partition_happens(struct world *w, enum sim_fault fault);

@@ -460,21 +460,24 @@ enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
 }
 
 /* Term and vote of a batch are its last ones; they are durable before a byte of the log is
- * written. */
+ * written. A batch that found no room for its entries comes again, with votes that are in the file
+ * already. */
 static enum kelp_error votes_save(struct store *s, const struct store_save_item *items,
                                   size_t count, struct kelp_fault *fault)
 {
-    struct vote vote = s->vote;
+    const struct kelp_save *last = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct kelp_save *save = &items[i].save;
         if ((save->flags & KELP_SAVE_VOTE) == 0) continue;
-        ASSERT(save->term.v >= vote.term.v);
-        ASSERT(save->term.v > vote.term.v || vote.vote == 0 || save->vote == vote.vote);
-        vote.term = save->term;
-        vote.vote = save->vote;
+        ASSERT(last == NULL || save->term.v > last->term.v ||
+               (save->term.v == last->term.v && (last->vote == 0 || save->vote == last->vote)));
+        last = save;
     }
-    if (vote.term.v == s->vote.term.v && vote.vote == s->vote.vote) return KELP_OK;
-    s->vote = vote;
+    if (last == NULL || (last->term.v == s->vote.term.v && last->vote == s->vote.vote))
+        return KELP_OK;
+    ASSERT(last->term.v > s->vote.term.v || (last->term.v == s->vote.term.v && s->vote.vote == 0));
+    s->vote.term = last->term;
+    s->vote.vote = last->vote;
     return vote_write(s, fault);
 }
 

@@ -15,7 +15,7 @@
  *       48     u  user
  *              x  extension, at most 65536       40     8  member, only if there is one
  *                 command, to the end of the      48        result, to the end of the body
- *                 body, at most 8 MiB
+ *                 body, at most 8 MiB; a transfer's: the target's id
  *
  * The fixed parts are self-sized; what follows them is borrowed from the frame. A reason that this
  * version does not know is passed on as its number: the outcome alone decides what a client may
@@ -37,6 +37,8 @@ static const char *forward_wrong(const struct wire_forward *f)
     if (f->number == 0) return "a forward's number is 0";
     if (f->extension.len > WIRE_EXTENSION_MAX) return "a forward's extension is too long";
     if (f->command.len > WIRE_ENTRY_PAYLOAD_MAX) return "a forward's command is too long";
+    if (f->kind == WIRE_FORWARD_TRANSFER && f->command.len != WIRE_FORWARD_TRANSFER_BYTES)
+        return "a transfer's target is not 8 bytes";
     return NULL;
 }
 

@@ -5,8 +5,12 @@
 
 #include "kelp/types.h"
 
-/* CHANGE: of the membership; its command is a wire_change */
-enum wire_forward_kind { WIRE_FORWARD_WRITE = 1, WIRE_FORWARD_READ = 2, WIRE_FORWARD_CHANGE = 3 };
+enum wire_forward_kind {
+    WIRE_FORWARD_WRITE = 1,
+    WIRE_FORWARD_READ = 2,
+    WIRE_FORWARD_TRANSFER = 3, /* command: the target's id, 8 bytes; 0: the best */
+    WIRE_FORWARD_CHANGE = 4,   /* of the membership; its command is a wire_change */
+};
 
 struct wire_forward {
     uint8_t kind;
@@ -30,7 +34,8 @@ struct wire_forward_answer {
     struct kelp_bytes result; /* DONE: the state machine's reply */
 };
 
-#define WIRE_FORWARD_HEAD_MAX 128u /* of either, without the byte strings */
+#define WIRE_FORWARD_TRANSFER_BYTES 8u   /* the command of a transfer */
+#define WIRE_FORWARD_HEAD_MAX       128u /* of either, without the byte strings */
 
 /* The fixed part; user, extension and command (or result) follow as further parts in this order.
  * Returns its length. */

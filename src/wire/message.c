@@ -8,7 +8,7 @@
  *        4     4  reserved  0
  *        8     8  from      not 0, not to
  *       16     8  to        not 0
- *       24     8  term      the sender's saved term; not 0 in append and heartbeat
+ *       24     8  term      the sender's saved term; not 0 in what a leader says
  *       32     8  id        not 0
  *       40     8  attempt
  *       48     8  round
@@ -25,6 +25,9 @@
  *       72     8  hint term, 0: it matches there   104     8  applied
  *       80     8  refused index                    112     4  room      MiB
  *       88     8  refused term                     116     4  health
+ *
+ *   timeout now:
+ *       56     8  required   the end of the leader's log
  *
  * Indexes and terms are at most 2^62. The group is in the frame's head. Fields behind these, up to
  * length, are a newer sender's and are skipped. Since length, like the frame's head, is a multiple
@@ -43,6 +46,7 @@ static unsigned flags_allowed(unsigned type)
     case KELP_MSG_VOTE: return KELP_MF_PRE_VOTE | KELP_MF_TRANSFER;
     case KELP_MSG_VOTE_ANSWER: return KELP_MF_PRE_VOTE | KELP_MF_GRANTED | KELP_MF_REMOVED;
     case KELP_MSG_ANSWER: return KELP_MF_REJECT;
+    case KELP_MSG_TIMEOUT_NOW: return KELP_MF_FINAL;
     case KELP_MSG_APPEND:
     case KELP_MSG_HEARTBEAT: return 0;
     }
@@ -51,7 +55,7 @@ static unsigned flags_allowed(unsigned type)
 
 static bool type_known(unsigned type)
 {
-    return type >= KELP_MSG_VOTE && type <= KELP_MSG_ANSWER;
+    return type >= KELP_MSG_VOTE && type <= KELP_MSG_TIMEOUT_NOW;
 }
 
 static bool number_sound(uint64_t v)
@@ -96,6 +100,13 @@ static const char *answer_wrong(const struct kelp_message *m)
     return NULL;
 }
 
+static const char *timeout_now_wrong(const struct kelp_message *m)
+{
+    if (m->term.v == 0) return "a leader's term is 0";
+    if (!number_sound(m->timeout_now.required)) return "the required index is out of range";
+    return NULL;
+}
+
 /* NULL, or the rule that is broken. */
 static const char *message_wrong(const struct kelp_message *m)
 {
@@ -110,6 +121,7 @@ static const char *message_wrong(const struct kelp_message *m)
     case KELP_MSG_APPEND:
     case KELP_MSG_HEARTBEAT: return append_wrong(m);
     case KELP_MSG_ANSWER: return answer_wrong(m);
+    case KELP_MSG_TIMEOUT_NOW: return timeout_now_wrong(m);
     }
     return "a message's type is not known";
 }
@@ -152,6 +164,7 @@ size_t wire_message_encode(const struct kelp_message *m, uint8_t *out)
         write_u32(&w, m->answer.room);
         write_u32(&w, m->answer.health);
         break;
+    case KELP_MSG_TIMEOUT_NOW: write_u64(&w, m->timeout_now.required); break;
     }
     return part_end(&w);
 }
@@ -183,6 +196,7 @@ static void fields_read(struct reader *r, struct kelp_message *m)
         m->answer.room = read_u32(r);
         m->answer.health = read_u32(r);
         break;
+    case KELP_MSG_TIMEOUT_NOW: m->timeout_now.required = read_u64(r); break;
     }
 }
 

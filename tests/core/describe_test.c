@@ -70,6 +70,11 @@ static void a_message_in_one_line(void **state)
     m.answer.refused = kelp_pos_of(6, 4);
     m.answer.hint = kelp_pos_of(2, 1);
     SAYS(kelp_describe_message, &m, "3 -> 1 answer t4 match 5 refused 6@4 hint 2@1 round 2");
+    m = (struct kelp_message){.from = 1, .to = 3, .term = {4}, .type = KELP_MSG_TIMEOUT_NOW};
+    m.timeout_now.required = 7;
+    SAYS(kelp_describe_message, &m, "1 -> 3 timeout-now t4 required 7");
+    m.flags = KELP_MF_FINAL;
+    SAYS(kelp_describe_message, &m, "1 -> 3 timeout-now t4 required 7 final");
 }
 
 static void an_input_in_one_line(void **state)
@@ -117,6 +122,11 @@ static void an_input_in_one_line(void **state)
     SAYS(kelp_describe_input, &in, "shutdown");
     in.type = KELP_IN_CAMPAIGN;
     SAYS(kelp_describe_input, &in, "campaign");
+    in = (struct kelp_input){.type = KELP_IN_TRANSFER};
+    in.transfer.token = 9;
+    SAYS(kelp_describe_input, &in, "transfer token 9");
+    in.transfer.target = 3;
+    SAYS(kelp_describe_input, &in, "transfer token 9 to 3");
 }
 
 static void a_save_in_one_line(void **state)

@@ -106,9 +106,10 @@ static struct kelp_message random_message(struct life *l)
                              .to = v->self,
                              .term = {pick_term(l)},
                              .id = prng_next(&l->prng)};
-    static const uint8_t types[] = {KELP_MSG_VOTE,   KELP_MSG_VOTE_ANSWER, KELP_MSG_VOTE_ANSWER,
-                                    KELP_MSG_APPEND, KELP_MSG_APPEND,      KELP_MSG_HEARTBEAT,
-                                    KELP_MSG_ANSWER, KELP_MSG_ANSWER,      KELP_MSG_ANSWER};
+    static const uint8_t types[] = {KELP_MSG_VOTE,       KELP_MSG_VOTE_ANSWER, KELP_MSG_VOTE_ANSWER,
+                                    KELP_MSG_APPEND,     KELP_MSG_APPEND,      KELP_MSG_HEARTBEAT,
+                                    KELP_MSG_ANSWER,     KELP_MSG_ANSWER,      KELP_MSG_ANSWER,
+                                    KELP_MSG_TIMEOUT_NOW};
     m.type = types[prng_below(&l->prng, sizeof types)];
     if (v->role == KELP_LEADER && prng_chance(&l->prng, 9, 10)) m.type = KELP_MSG_ANSWER;
     bool leads = m.type == KELP_MSG_APPEND || m.type == KELP_MSG_HEARTBEAT;
@@ -117,7 +118,7 @@ static struct kelp_message random_message(struct life *l)
     if (prng_chance(&l->prng, 1, 500)) m.type = (uint8_t)prng_next(&l->prng);
     if (prng_chance(&l->prng, 1, 500)) m.from = pick(l, 1);
     m.flags =
-        (uint8_t)(prng_chance(&l->prng, 1, 50) ? prng_next(&l->prng) : prng_below(&l->prng, 16));
+        (uint8_t)(prng_chance(&l->prng, 1, 50) ? prng_next(&l->prng) : prng_below(&l->prng, 32));
     m.attempt = pick(l, prng_below(&l->prng, 40));
     m.round = pick(l, 3);
     if (m.type == KELP_MSG_VOTE || m.type == KELP_MSG_VOTE_ANSWER) {
@@ -136,6 +137,9 @@ static struct kelp_message random_message(struct life *l)
             append != NULL && prng_chance(&l->prng, 1, 2) ? append->append.prev : near_pos(l);
         m.answer.durable = pick(l, v->last);
         m.answer.applied = pick(l, v->last);
+        m.answer.health = (uint32_t)(prng_chance(&l->prng, 1, 8) ? prng_below(&l->prng, 8) : 0);
+    } else if (m.type == KELP_MSG_TIMEOUT_NOW) {
+        m.timeout_now.required = near_index(l);
     } else {
         random_append(l, &m);
     }
@@ -160,6 +164,16 @@ static void answer_lookup(struct life *l)
               : fate == 1 ? KELP_IN_FAILED
                           : KELP_IN_FOUND,
               &lookup, kelp_pos_of(lookup.index, term), kelp_pos_of(last, term));
+}
+
+static void some_transfer(struct life *l)
+{
+    struct kelp_input in = {.type = KELP_IN_TRANSFER};
+    in.transfer.token = ++l->tokens;
+    in.transfer.target = prng_below(&l->prng, 7);
+    in.transfer.deadline =
+        prng_chance(&l->prng, 1, 2) ? KELP_NEVER : l->f->now + prng_below(&l->prng, 1500 * MS);
+    step(l->f, &in);
 }
 
 static void some_request(struct life *l)
@@ -219,6 +233,8 @@ static void one_step(struct life *l)
     } else if (what < 98) {
         step(f,
              &(struct kelp_input){.type = KELP_IN_CANCEL, .token = 1 + prng_below(&l->prng, LIFE)});
+    } else if (what < 99) {
+        some_transfer(l);
     } else {
         campaign(f);
     }

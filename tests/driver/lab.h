@@ -142,6 +142,7 @@ uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
 uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms);
 /* a question whose answer has so many bytes, 16 or more */
 uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms);
+uint64_t lab_transfer(struct lab_client *c, kelp_id target, uint64_t timeout_ms);
 void lab_await(struct lab_client *c, size_t told_count); /* fails after 30 s */
 
 #endif

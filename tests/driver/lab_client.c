@@ -105,6 +105,14 @@ uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms)
     return read_from(c, bytes_of(question, sizeof question), timeout_ms);
 }
 
+uint64_t lab_transfer(struct lab_client *c, kelp_id target, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(driver_transfer(d, c->lab->now, c->line, ++c->tokens, target, bytes_of(NULL, 0),
+                                deadline_of(c->lab, timeout_ms), true));
+    return c->tokens;
+}
+
 void lab_await(struct lab_client *c, size_t told_count)
 {
     for (int i = 0; i < 30000 && c->told_count < told_count; i++)

@@ -11,7 +11,7 @@
 
 #include "server/outcome.h"
 
-#define REASONS 37
+#define REASONS 38
 
 /* The reply begins with these words. */
 static void begins(enum kelp_outcome outcome, enum kelp_reason reason,

@@ -141,6 +141,56 @@ static void rot_spares_the_last_write_of_a_log(void **state)
     }
 }
 
+/* A log file in use, in which what is synced behind its last write proves nothing about it. */
+static void in_use(void)
+{
+    made("log/spare-1.seg");
+    assert_int_equal(p.ops->rename(p.state, "log/spare-1.seg", SEGMENT, &fault), KELP_OK);
+    assert_int_equal(p.ops->sync_dir(p.state, "log", &fault), KELP_OK);
+    for (unsigned page = 0; page < 4; page++) {
+        written(page, 'a');
+        synced();
+    }
+}
+
+static void zeros_and_a_new_head_do_not_prove_the_last_write_of_a_log(void **state)
+{
+    (void)state;
+    in_use();
+    written(5, 0);
+    synced();
+    written(0, 'h');
+    synced();
+    for (uint32_t place = 0; place < 64; place++) {
+        struct sim_disk_aim aim = {.part = SIM_PART_LOG, .place = place, .bit = place * 5};
+        struct sim_disk_hit hit;
+        assert_true(sim_disk_rot(d, &aim, &hit));
+        assert_true(hit.offset < 3 * PAGE);
+    }
+}
+
+static void a_lost_write_of_a_log_shows_with_the_next_write_not_with_zeros(void **state)
+{
+    (void)state;
+    in_use();
+    struct sim_disk_aim aim = {.part = SIM_PART_LOG};
+    struct sim_disk_hit hit;
+    assert_true(sim_disk_lose(d, &aim, &hit));
+    written(4, 'b');
+    synced();
+    written(6, 0);
+    synced();
+    sim_disk_behave(d);
+    (void)pages(SEGMENT);
+    page_is(4, 'b');
+    written(5, 'c');
+    synced();
+    sim_disk_crash(d, SIM_CRASH_POWER);
+    assert_int_equal(pages(SEGMENT), 7);
+    page_is(4, 0);
+    page_is(5, 'c');
+}
+
 static void mild_rot_hits_only_the_first_copy_and_what_was_never_written(void **state)
 {
     (void)state;
@@ -365,6 +415,8 @@ int main(void)
         HARM_TEST(rot_turns_one_bit_over),
         HARM_TEST(rot_behind_the_page_cache_shows_after_a_power_cut),
         HARM_TEST(rot_spares_the_last_write_of_a_log),
+        HARM_TEST(zeros_and_a_new_head_do_not_prove_the_last_write_of_a_log),
+        HARM_TEST(a_lost_write_of_a_log_shows_with_the_next_write_not_with_zeros),
         HARM_TEST(mild_rot_hits_only_the_first_copy_and_what_was_never_written),
         HARM_TEST(there_is_no_rot_without_a_file),
         HARM_TEST(a_lost_write_is_lost_once_a_later_one_has_arrived),

@@ -180,6 +180,31 @@ static void a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room(
     store_close(s);
 }
 
+/* The votes are in their file before the entries are found to have no room. */
+static void votes_of_a_batch_that_found_no_room_come_again(void **state)
+{
+    struct store *s = kit_start(*state);
+    struct kelp_bytes part = kit_entry(kelp_pos_of(1, 1), 3 * KIT_SEGMENT);
+    struct store_save_item items[2] = {
+        {.save = {.number = 1, .flags = KELP_SAVE_VOTE | KELP_SAVE_APPEND, .term = {1}, .vote = 1},
+         .parts = &part,
+         .part_count = 1},
+        {.save = {.number = 2, .flags = KELP_SAVE_VOTE, .term = {3}, .vote = 2}}};
+    items[0].save.first = items[0].save.last = 1;
+    fakedisk_capacity(*state, 1);
+    assert_int_equal(store_save(s, items, 2, NULL), KELP_E_NO_SPACE);
+    assert_int_equal(store_save(s, items, 2, NULL), KELP_E_NO_SPACE);
+    fakedisk_capacity(*state, 0);
+    assert_int_equal(store_save(s, items, 2, NULL), KELP_OK);
+    free((void *)(uintptr_t)part.data);
+    store_close(s);
+    s = kit_open(*state);
+    assert_int_equal(store_found(s)->term.v, 3);
+    assert_int_equal(store_found(s)->vote, 2);
+    assert_int_equal(store_found(s)->last, 1);
+    store_close(s);
+}
+
 static enum kelp_space level_of(struct store *s)
 {
     struct store_space space;
@@ -449,6 +474,7 @@ int main(void)
         TEST(idle_work_zeroes_the_first_segment_in_pieces_and_makes_spares),
         TEST(a_full_disk_makes_no_spare_and_harms_nothing),
         TEST(a_full_disk_refuses_a_save_unharmed_and_takes_it_when_there_is_room),
+        TEST(votes_of_a_batch_that_found_no_room_come_again),
         TEST(room_goes_step_by_step_and_comes_back),
         TEST(a_directory_on_a_full_disk_opens_and_its_files_in_hand_are_used),
         TEST(a_full_disk_refuses_a_snapshot_and_keeps_the_store),

@@ -81,7 +81,7 @@ static void random_forwards_survive_their_bytes(void **state)
     for (int i = 0; i < 3000; i++) {
         struct wire_forward f, out;
         memset(&f, 0, sizeof f);
-        f.kind = (uint8_t)prng_between(&p, WIRE_FORWARD_WRITE, WIRE_FORWARD_READ);
+        f.kind = (uint8_t)prng_between(&p, WIRE_FORWARD_WRITE, WIRE_FORWARD_TRANSFER);
         f.term = kelp_term_of(random_number(&p));
         f.incarnation = random_u64(&p);
         f.start_count = random_u64(&p);
@@ -90,7 +90,8 @@ static void random_forwards_survive_their_bytes(void **state)
         random_fill(&p, bytes, sizeof bytes);
         f.user = bytes_of(bytes, prng_below(&p, 256));
         f.extension = bytes_of(bytes + 256, prng_below(&p, 300));
-        f.command = bytes_of(bytes + 600, prng_below(&p, 400));
+        bool transfer = f.kind == WIRE_FORWARD_TRANSFER;
+        f.command = bytes_of(bytes + 600, transfer ? 8 : prng_below(&p, 400));
         size_t len = encode(&f), head = wire_forward_encode(&f, again);
         assert_int_equal(wire_forward_decode(bytes_of(body, len), &out, NULL), KELP_OK);
         assert_true(bytes_equal(f.user, out.user));
@@ -170,7 +171,7 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     (void)state;
     struct wire_forward f = sample();
     size_t len = encode(&f);
-    body[2] = 4;
+    body[2] = 5;
     assert_int_equal(decode(len), KELP_E_VERSION);
     struct wire_forward_answer a = sample_answer();
     len = encode_answer(&a);
@@ -178,6 +179,18 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     assert_int_equal(decode_answer(len), KELP_E_VERSION);
     body[2] = 0;
     assert_int_equal(decode_answer(len), KELP_E_VERSION);
+}
+
+static void a_transfer_names_its_target_in_eight_bytes(void **state)
+{
+    (void)state;
+    struct wire_forward f = sample();
+    for (size_t len = 7; len <= 9; len++) {
+        f.command = bytes_of("123456789", len);
+        size_t size = encode(&f);
+        body[2] = WIRE_FORWARD_TRANSFER;
+        assert_int_equal(decode(size), len == 8 ? KELP_OK : KELP_E_MALFORMED);
+    }
 }
 
 static void numbers_out_of_range_are_malformed(void **state)
@@ -257,6 +270,7 @@ int main(void)
         cmocka_unit_test(every_cut_of_a_head_is_malformed),
         cmocka_unit_test(fields_of_a_newer_sender_are_skipped),
         cmocka_unit_test(an_unknown_kind_or_outcome_is_a_newer_version),
+        cmocka_unit_test(a_transfer_names_its_target_in_eight_bytes),
         cmocka_unit_test(numbers_out_of_range_are_malformed),
         cmocka_unit_test(an_answer_names_the_member_it_is_about),
         cmocka_unit_test(a_reserved_byte_of_an_answer_is_malformed),

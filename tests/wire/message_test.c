@@ -93,6 +93,15 @@ static size_t encode_heartbeat(void)
     return wire_message_encode(&m, body);
 }
 
+static size_t encode_timeout_now(void)
+{
+    struct kelp_message m = message(KELP_MSG_TIMEOUT_NOW);
+    m.flags = KELP_MF_FINAL;
+    m.attempt = m.round = 0;
+    m.timeout_now.required = 6;
+    return wire_message_encode(&m, body);
+}
+
 static size_t encode_append(void) /* entries 7@4 and 8@4 behind 6@4 */
 {
     struct kelp_message m = append(6, 4, 8);
@@ -124,6 +133,9 @@ static void each_message_has_its_golden_bytes(void **state)
                  "1100000000000000 0200000000000000 0900000000000000 0300000000000000 "
                  "0400000000000000 0200000000000000 0600000000000000 0400000000000000 "
                  "0500000000000000 0200000000000000 00040000 01000000");
+    golden_check(body, encode_timeout_now(),
+                 "4000 06 10 00000000 0100000000000000 0300000000000000 0400000000000000 "
+                 "1100000000000000 0000000000000000 0000000000000000 0600000000000000");
     golden_check(body, encode_append(),
                  "6000 03 00 00000000 0100000000000000 0300000000000000 0400000000000000 "
                  "1100000000000000 0200000000000000 0900000000000000 0600000000000000 "
@@ -136,7 +148,7 @@ static void each_message_has_its_golden_bytes(void **state)
 static void random_message(struct prng *p, struct kelp_message *m)
 {
     memset(m, 0, sizeof *m);
-    m->type = (uint8_t)prng_between(p, KELP_MSG_VOTE, KELP_MSG_ANSWER);
+    m->type = (uint8_t)prng_between(p, KELP_MSG_VOTE, KELP_MSG_TIMEOUT_NOW);
     m->from = random_number(p);
     m->to = m->from + 1;
     m->term = kelp_term_of(random_number(p));
@@ -172,6 +184,10 @@ static void random_message(struct prng *p, struct kelp_message *m)
         m->answer.applied = random_number(p);
         m->answer.room = (uint32_t)random_u64(p);
         m->answer.health = (uint32_t)random_u64(p);
+        break;
+    case KELP_MSG_TIMEOUT_NOW:
+        m->flags = (uint8_t)(KELP_MF_FINAL * prng_below(p, 2));
+        m->timeout_now.required = random_number(p);
         break;
     }
 }
@@ -252,7 +268,7 @@ static void every_cut_is_malformed(void **state)
 {
     (void)state;
     size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
-                                        encode_append};
+                                        encode_timeout_now, encode_append};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         for (size_t cut = 0; cut < len; cut++) {
@@ -281,7 +297,8 @@ static void fields_of_a_newer_sender_are_skipped(void **state)
 static void a_fixed_part_below_the_minimum_is_malformed(void **state)
 {
     (void)state;
-    size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer};
+    size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
+                                        encode_timeout_now};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         for (size_t shorter = 0; shorter < len; shorter++) {
@@ -308,7 +325,7 @@ static void a_fixed_part_that_breaks_alignment_or_its_limit_is_malformed(void **
 static void an_unknown_type_is_a_newer_version(void **state)
 {
     (void)state;
-    const uint8_t types[] = {0, 6, 255};
+    const uint8_t types[] = {0, 7, 255};
     for (size_t i = 0; i < sizeof types; i++) {
         size_t len = encode_vote();
         body[2] = types[i];
@@ -327,6 +344,7 @@ static void a_flag_of_another_type_is_malformed(void **state)
         {encode_answer, KELP_MF_REJECT},
         {encode_heartbeat, 0},
         {encode_append, 0},
+        {encode_timeout_now, KELP_MF_FINAL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (unsigned bit = 0; bit < 8; bit++) {
@@ -370,6 +388,8 @@ static void numbers_out_of_range_are_malformed(void **state)
         {encode_answer, 88, huge},
         {encode_answer, 96, huge},
         {encode_answer, 104, huge},
+        {encode_timeout_now, 24, 0}, /* a leader of term 0 */
+        {encode_timeout_now, 56, huge},
         {encode_append, 24, 0}, /* a leader of term 0 */
         {encode_append, 56, 0}, /* prev */
         {encode_append, 64, 5}, /* prev's term above the leader's */
@@ -396,7 +416,7 @@ static void bytes_behind_a_message_are_malformed(void **state)
 {
     (void)state;
     size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
-                                        encode_append};
+                                        encode_timeout_now, encode_append};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         body[len] = 0;

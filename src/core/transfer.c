@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* transfer.c - a leader hands over, both sides. [§3.10]
+ *
+ *            asked for,              the target has
+ *            own disk stalled        everything, durably
+ *      NONE -----------------> LEVEL -------------------> TOLD
+ *       ^                        |                          |
+ *       |                        |  too late, cancelled,    |  too late, cancelled,
+ *       |                        |  cannot be               |  a later leader is heard
+ *       `-- the next take ----- OVER <----------------------'
+ *           tells the outcome
+ *
+ * The leader. From the first moment to the take that tells the outcome it takes no entry, so that
+ * its log stands still: a voter whose match is the end of it has everything that was ever promised.
+ * That voter is told to stand, again each heartbeat, until a leader of a later term is heard (DONE)
+ * or one election timeout has passed (aborted: it goes on leading as if nothing had been). The take
+ * in between keeps clients in order: of requests given between two takes, those behind a refused
+ * one are refused too.
+ *
+ * The target. An order to stand counts if it comes from the leader of this term and the log ends
+ * just where it says, verified against that leader and durable. Whatever is behind it says that the
+ * leader has gone on since: a late order, or a copy of one, is ignored. The election skips the
+ * pre-vote, and its requests carry a flag that voters who hear the leader look at. Nothing else of
+ * an election changes: one vote a term, and only for a log that is not behind.
+ *
+ * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
+ *
+ * Invariants: one outcome for each token; told_term is the last term in which an order left, and
+ * there are no leases in it any more, since the new leader may be there before they end. */
+#include "core/core.h"
+
+static bool begun(const struct kelp_core *r)
+{
+    return r->transfer.state == TRANSFER_LEVEL || r->transfer.state == TRANSFER_TOLD;
+}
+
+bool transfer_open(const struct kelp_core *r)
+{
+    return r->role == KELP_LEADER && r->transfer.state != TRANSFER_NONE;
+}
+
+/* ---- who ---- */
+
+/* Its disk works: it has everything, or wrote something lately. */
+static bool disk_works(const struct kelp_core *r, const struct peer *peer)
+{
+    if (peer->progress.match == r->log.last) return true;
+    return peer->saved_at != 0 && r->now - peer->saved_at <= r->options.stall_limit;
+}
+
+static bool could_lead(const struct kelp_core *r, uint32_t slot)
+{
+    const struct peer *peer = &r->peers[slot];
+    if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
+    if (peer->silent || peer->progress.flow == KELP_NEEDS_SNAPSHOT) return false;
+    return peer->space == KELP_SPACE_OK && !peer->stalled;
+}
+
+/* The voter with the most of our log, 0: none could lead. */
+static kelp_id best(const struct kelp_core *r)
+{
+    const struct peer *found = NULL;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        if (!could_lead(r, slot)) continue;
+        if (r->transfer.stall && !disk_works(r, peer)) continue;
+        if (found == NULL || peer->progress.match > found->progress.match) found = peer;
+    }
+    return found != NULL ? found->id : 0;
+}
+
+/* Why a member that was named cannot be the one; KELP_R_NONE: it can. */
+static enum kelp_reason unfit(const struct kelp_core *r, kelp_id target)
+{
+    uint32_t slot = config_slot(&r->config, target);
+    if (target == r->options.self) return KELP_R_SELF;
+    if (slot == CONFIG_NO_SLOT) return KELP_R_UNKNOWN_MEMBER;
+    if (r->config.members[slot].role != KELP_VOTER) return KELP_R_NOT_VOTER;
+    if (r->peers[slot].progress.flow == KELP_NEEDS_SNAPSHOT) return KELP_R_BEHIND;
+    return r->peers[slot].space == KELP_SPACE_NONE ? KELP_R_NO_SPACE : KELP_R_NONE;
+}
+
+/* ---- beginning and ending ---- */
+
+static void begin(struct kelp_core *r, uint64_t token, kelp_id wanted, kelp_ns deadline)
+{
+    struct transfer *t = &r->transfer;
+    ASSERT(r->role == KELP_LEADER);
+    ASSERT(t->state == TRANSFER_NONE);
+    kelp_ns longest = r->now + r->options.election_min;
+    *t = (struct transfer){.state = TRANSFER_LEVEL,
+                           .stall = t->stall,
+                           .token = token,
+                           .wanted = wanted,
+                           .target = wanted != 0 ? wanted : best(r),
+                           .term = r->term,
+                           .until = min_u64(deadline, longest),
+                           .again_at = longest + r->options.election_min};
+    r->dirty |= DIRTY_TRANSFER;
+    EVENT(r, TRANSFER_BEGUN, .peer = t->target, .value = token);
+}
+
+static void end(struct kelp_core *r, enum kelp_outcome outcome, enum kelp_reason reason)
+{
+    struct transfer *t = &r->transfer;
+    ASSERT(begun(r));
+    if (outcome == KELP_DONE)
+        EVENT(r, TRANSFER_DONE, .peer = r->leader, .value = t->token);
+    else
+        EVENT(r, TRANSFER_ABORTED, .peer = t->target, .value = (uint64_t)reason);
+    t->answer = (struct kelp_answer){
+        .token = t->token, .outcome = outcome, .reason = reason, .leader = r->leader};
+    t->state = TRANSFER_OVER;
+}
+
+/* An order that left may still be obeyed. */
+static void give_up(struct kelp_core *r, enum kelp_reason reason)
+{
+    bool left = r->transfer.state == TRANSFER_TOLD && r->transfer.told_at != 0;
+    end(r, left ? KELP_UNKNOWN : KELP_REFUSED, reason);
+}
+
+static enum kelp_reason refusal(const struct kelp_core *r, kelp_id target)
+{
+    if (r->faulted) return KELP_R_FAULTED;
+    if (r->shutdown) return KELP_R_SHUTDOWN;
+    if (r->transfer.state != TRANSFER_NONE) return KELP_R_TRANSFERRING;
+    if (r->role != KELP_LEADER) return KELP_R_NOT_LEADER;
+    if (target != 0) return unfit(r, target);
+    return best(r) != 0 ? KELP_R_NONE : KELP_R_NO_CANDIDATE;
+}
+
+void transfer_asked(struct kelp_core *r, const struct kelp_input *input)
+{
+    uint64_t token = input->transfer.token;
+    kelp_id target = input->transfer.target;
+    ASSERT(token != 0);
+    if (r->transfer.state == TRANSFER_NONE) r->transfer.stall = false;
+    enum kelp_reason reason = refusal(r, target);
+    if (reason != KELP_R_NONE) {
+        EVENT(r, TRANSFER_REFUSED, .peer = target, .value = (uint64_t)reason);
+        refuse(r, token, reason);
+        return;
+    }
+    begin(r, token, target, input->transfer.deadline);
+}
+
+void transfer_cancel(struct kelp_core *r, uint64_t token)
+{
+    if (begun(r) && r->transfer.token == token && token != 0) give_up(r, KELP_R_CANCELLED);
+}
+
+void transfer_stop(struct kelp_core *r, enum kelp_reason reason)
+{
+    if (begun(r)) give_up(r, reason);
+}
+
+uint32_t transfer_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max)
+{
+    struct transfer *t = &r->transfer;
+    if (t->state != TRANSFER_OVER || (t->token != 0 && max == 0)) return 0;
+    t->state = TRANSFER_NONE;
+    if (t->token == 0) return 0;
+    out[0] = t->answer;
+    return 1;
+}
+
+/* ---- going on ---- */
+
+/* Nobody was told yet. */
+static void bring_level(struct kelp_core *r)
+{
+    struct transfer *t = &r->transfer;
+    enum kelp_reason reason = t->wanted != 0 ? unfit(r, t->wanted) : KELP_R_NONE;
+    if (r->role != KELP_LEADER) reason = KELP_R_NOT_LEADER;
+    if (reason != KELP_R_NONE) {
+        give_up(r, reason);
+        return;
+    }
+    if (t->wanted == 0) t->target = best(r); /* whoever is level first */
+    const struct peer *peer = t->target != 0 ? peer_of(r, t->target) : NULL;
+    if (peer == NULL || r->noop_due || peer->progress.match != r->log.last) return;
+    t->state = TRANSFER_TOLD;
+    t->required = r->log.last;
+    r->told_term = r->term;
+}
+
+void transfer_settle(struct kelp_core *r)
+{
+    struct transfer *t = &r->transfer;
+    if (t->state == TRANSFER_LEVEL) bring_level(r);
+    if (t->state != TRANSFER_TOLD) return;
+    bool leads = r->role == KELP_LEADER;
+    if (t->told_at == 0 && !leads) give_up(r, KELP_R_NOT_LEADER); /* before the order left */
+    if (!begun(r) || r->term.v == t->term.v) return;
+    if (leads)
+        give_up(r, KELP_R_LEADERSHIP_LOST); /* and came back */
+    else if (r->leader != 0)
+        end(r, KELP_DONE, KELP_R_NONE);
+}
+
+static void out_of_time(struct kelp_core *r)
+{
+    const struct peer *peer = peer_of(r, r->transfer.target);
+    bool behind = r->transfer.state == TRANSFER_LEVEL && peer != NULL && !peer->silent &&
+                  peer->progress.match > 0;
+    if (r->transfer.target == 0)
+        give_up(r, KELP_R_NO_CANDIDATE);
+    else
+        give_up(r, behind ? KELP_R_BEHIND : KELP_R_TIMEOUT);
+}
+
+void transfer_timers(struct kelp_core *r)
+{
+    struct transfer *t = &r->transfer;
+    if (begun(r) && r->now >= t->until) out_of_time(r);
+    bool stalled = r->role == KELP_LEADER && r->stalled && t->state == TRANSFER_NONE;
+    if (!stalled || r->now < t->again_at) return;
+    t->stall = true;
+    if (best(r) == 0) return; /* asked again whenever something comes in */
+    EVENT(r, TRANSFER_FOR_STALL);
+    begin(r, 0, 0, KELP_NEVER);
+}
+
+kelp_ns transfer_deadline(const struct kelp_core *r)
+{
+    const struct transfer *t = &r->transfer;
+    if (!begun(r)) return KELP_NEVER;
+    if (t->told_at == 0 || r->role != KELP_LEADER) return t->until;
+    return min_u64(t->until, t->told_at + r->options.heartbeat);
+}
+
+bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out)
+{
+    struct transfer *t = &r->transfer;
+    if (t->state != TRANSFER_TOLD || peer->id != t->target || r->term.v != t->term.v) return false;
+    if (t->told_at != 0 && r->now < t->told_at + r->options.heartbeat) return false;
+    *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW};
+    out->timeout_now.required = t->required;
+    t->told_at = max_u64(1, r->now);
+    EVENT(r, TRANSFER_TOLD, .peer = peer->id, .pos = log_tail(&r->log));
+    return true;
+}
+
+/* ---- a leader that faults ---- */
+
+void transfer_part(struct kelp_core *r)
+{
+    ASSERT(r->role == KELP_LEADER && !r->faulted);
+    r->transfer.stall = false;
+    kelp_id id = r->shutdown ? 0 : best(r);
+    const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
+    if (peer == NULL || peer->progress.match == 0) return;
+    r->parting = id;
+    r->parting_index = peer->progress.match;
+    r->told_term = r->term;
+    EVENT(r, TRANSFER_PARTING, .peer = r->parting, .pos = kelp_pos_of(r->parting_index, 0));
+}
+
+bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to)
+{
+    if (r->parting == 0 || r->shutdown) return false;
+    ASSERT(r->faulted && term_saved(r));
+    *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW, .flags = KELP_MF_FINAL};
+    out->timeout_now.required = r->parting_index;
+    *to = r->parting;
+    r->parting = 0;
+    return true;
+}
+
+/* ---- the target ---- */
+
+void transfer_told(struct kelp_core *r, const struct kelp_message *m)
+{
+    kelp_index required = m->timeout_now.required;
+    bool final = (m->flags & KELP_MF_FINAL) != 0;
+    struct kelp_pos pos = kelp_pos_of(required, 0);
+    if (r->role != KELP_FOLLOWER || r->leader != m->from) {
+        EVENT(r, TIMEOUT_NOW_NOT_LEADER, .peer = m->from, .pos = pos);
+    } else if (min_u64(r->verified, r->durable) < required) {
+        EVENT(r, TIMEOUT_NOW_BEHIND, .peer = m->from, .pos = pos);
+    } else if (r->log.last > required && !final) {
+        EVENT(r, TIMEOUT_NOW_LATE, .peer = m->from, .pos = pos);
+    } else {
+        r->dirty |= DIRTY_STAND;
+    }
+}

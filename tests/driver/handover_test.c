@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* handover_test.c - leadership goes to another node while clients write, and none of them notices.
+ * [§3.10] */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "driver/lab.h"
+
+#define VALUES 60u
+
+static kelp_id other_than(kelp_id a, kelp_id b)
+{
+    kelp_id id = 1;
+    while (id == a || id == b)
+        id++;
+    return id;
+}
+
+/* Everything was done, and told in the order in which it was asked. */
+static void all_done_in_order(struct lab_client *c, size_t from)
+{
+    for (size_t i = from; i < c->told_count; i++) {
+        if (c->told[i].outcome != KELP_DONE)
+            fail_msg("request %zu: %s %s", i, kelp_outcome_name(c->told[i].outcome),
+                     kelp_reason_name(c->told[i].reason));
+        assert_int_equal(c->told[i].token, i + 1);
+    }
+}
+
+static void values_ascend(const struct lab_machine *m, uint64_t first, uint64_t count)
+{
+    uint64_t next = first;
+    for (uint64_t i = 0; i < m->count; i++) {
+        if (m->values[i] < first || m->values[i] >= first + count) continue;
+        assert_int_equal(m->values[i], next);
+        next++;
+    }
+    assert_int_equal(next, first + count);
+}
+
+static void a_transfer_is_asked_for_anywhere(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 11);
+    lab_start_all(lab);
+    for (unsigned round = 0; round < 6; round++) {
+        kelp_id leader = lab_await_leader(lab);
+        kelp_id target = other_than(leader, round % 2 == 0 ? leader : 1);
+        if (target == leader) continue;
+        struct lab_client *c = lab_client(lab, 1 + round % 3);
+        (void)lab_transfer(c, target, 5000);
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, KELP_DONE);
+        assert_int_equal(c->told[0].leader, target);
+        lab_run(lab, 20);
+        assert_int_equal(lab_leader(lab), target);
+        lab_client_free(c);
+    }
+    lab_free(lab);
+}
+
+static void clients_everywhere_see_no_error_and_keep_their_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct lab *lab = lab_new(3, seed);
+        struct lab_client *clients[3];
+        lab_start_all(lab);
+        (void)lab_await_leader(lab);
+        for (kelp_id id = 1; id <= 3; id++)
+            clients[id - 1] = lab_client(lab, id);
+        struct lab_client *admin = lab_client(lab, 1 + seed % 3);
+        for (uint64_t i = 0; i < VALUES; i++) {
+            for (kelp_id id = 1; id <= 3; id++) {
+                (void)lab_write(clients[id - 1], id * 1000 + i, 5000);
+                if (i % 7 == seed % 7) (void)lab_read(clients[id - 1], 5000);
+            }
+            if (i % 10 == 5) (void)lab_transfer(admin, 0, 5000);
+            lab_run(lab, i % 4);
+        }
+        lab_run(lab, 3000);
+        for (kelp_id id = 1; id <= 3; id++) {
+            struct lab_client *c = clients[id - 1];
+            assert_int_equal(c->told_count, c->tokens);
+            all_done_in_order(c, 0);
+            values_ascend(lab_node(lab, 1)->machine, id * 1000, VALUES);
+            lab_client_free(c);
+        }
+        assert_int_equal(admin->told_count, 6);
+        all_done_in_order(admin, 0);
+        lab_client_free(admin);
+        lab_free(lab);
+    }
+}
+
+/* the target never has everything: what waited goes on at the old leader */
+static void writes_wait_for_a_transfer_that_fails_and_go_on_in_order(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 5);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
+    kelp_id third = other_than(leader, target);
+    uint64_t term = lab_status(lab, leader)->view.term.v;
+    struct lab_client *here = lab_client(lab, leader), *there = lab_client(lab, third);
+    struct lab_client *admin = lab_client(lab, third);
+    lab_node(lab, target)->hold_disk = true;
+    (void)lab_write(here, 500, 5000);
+    lab_run(lab, 20);
+    (void)lab_transfer(admin, target, 5000);
+    lab_run(lab, 10);
+    assert_true(lab_status(lab, leader)->view.transferring);
+    for (uint64_t i = 0; i < 20; i++) {
+        (void)lab_write(here, 1000 + i, 5000);
+        (void)lab_write(there, 2000 + i, 5000);
+        (void)lab_read(there, 5000);
+        lab_run(lab, 1);
+    }
+    assert_int_equal(here->told_count, 1);
+    assert_int_equal(there->told_count, 0);
+    lab_await(admin, 1);
+    assert_int_equal(admin->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(admin->told[0].reason, KELP_R_BEHIND);
+    lab_await(here, 21);
+    lab_await(there, 40);
+    all_done_in_order(here, 0);
+    all_done_in_order(there, 0);
+    values_ascend(lab_node(lab, leader)->machine, 1000, 20);
+    values_ascend(lab_node(lab, leader)->machine, 2000, 20);
+    assert_int_equal(lab_status(lab, leader)->view.term.v, term);
+    lab_client_free(here);
+    lab_client_free(there);
+    lab_client_free(admin);
+    lab_free(lab);
+}
+
+static void reads_are_served_while_leadership_is_handed_over(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 6);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
+    struct lab_client *c = lab_client(lab, leader), *admin = lab_client(lab, leader);
+    lab_node(lab, target)->hold_disk = true;
+    (void)lab_write(c, 1, 5000);
+    lab_await(c, 1);
+    (void)lab_transfer(admin, target, 5000);
+    lab_run(lab, 10);
+    (void)lab_read(c, 5000);
+    lab_run(lab, 10);
+    assert_true(lab_status(lab, leader)->view.transferring);
+    assert_int_equal(c->told_count, 2);
+    assert_int_equal(c->told[1].outcome, KELP_DONE);
+    lab_client_free(c);
+    lab_client_free(admin);
+    lab_free(lab);
+}
+
+static void who_asks_in_vain_is_told_why(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 7);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), follower = other_than(leader, leader);
+    struct lab_client *c = lab_client(lab, follower);
+    (void)lab_transfer(c, leader, 5000);
+    (void)lab_transfer(c, 9, 5000);
+    (void)lab_write(c, 1, 5000);
+    lab_await(c, 3);
+    assert_int_equal(c->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(c->told[0].reason, KELP_R_SELF);
+    assert_int_equal(c->told[1].reason, KELP_R_UNKNOWN_MEMBER);
+    assert_int_equal(c->told[2].outcome, KELP_DONE);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_leader_that_stops_hands_over_first(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 20; seed < 30; seed++) {
+        struct lab *lab = lab_new(3, seed);
+        lab_start_all(lab);
+        kelp_id leader = lab_await_leader(lab);
+        struct lab_client *c = lab_client(lab, other_than(leader, leader));
+        struct driver *d = lab_node(lab, leader)->driver;
+        assert_true(driver_retired(d)); /* nobody asked */
+        for (uint64_t i = 0; i < 10; i++)
+            (void)lab_write(c, 1000 + i, 5000);
+        driver_retire(d, lab->now);
+        kelp_ns begun = lab->now;
+        while (!driver_retired(d) && lab->now < begun + 5000 * LAB_MS) {
+            (void)lab_write(c, 1000 + c->tokens, 5000);
+            lab_run(lab, 1);
+        }
+        assert_true(driver_retired(d));
+        assert_true(lab->now - begun < 1000 * LAB_MS); /* no election timeout passed */
+        assert_int_not_equal(lab_leader(lab), leader);
+        uint64_t count = c->tokens;
+        lab_crash(lab, leader);
+        lab_run(lab, 3000);
+        assert_int_equal(c->told_count, count);
+        all_done_in_order(c, 0);
+        lab_client_free(c);
+        lab_free(lab);
+    }
+}
+
+struct deafness {
+    kelp_id node;
+    kelp_ns until;
+};
+
+/* No Raft message reaches the node, forwards and their answers do. */
+static bool deaf(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    const struct deafness *deafness = ctx;
+    struct wire_frame frame;
+    size_t used;
+    assert_int_equal(
+        wire_frame_decode(bytes_of(p->data, p->len), WIRE_FRAME_BODY_MAX, &frame, &used, NULL),
+        KELP_OK);
+    bool hears = p->to != deafness->node || lab->now >= deafness->until;
+    return hears || frame.kind != WIRE_MESSAGE;
+}
+
+static void who_has_not_heard_of_the_new_leader_is_still_answered(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 31);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), best = other_than(leader, leader);
+    kelp_id third = other_than(leader, best); /* of equals the first is chosen */
+    struct lab_client *c = lab_client(lab, third);
+    struct driver *d = lab_node(lab, leader)->driver;
+    struct deafness deafness = {.node = third, .until = lab->now + 60 * LAB_MS};
+    lab->watch = deaf;
+    lab->watch_ctx = &deafness;
+    driver_retire(d, lab->now);
+    while (!driver_retired(d)) {
+        (void)lab_write(c, c->tokens, 5000);
+        lab_run(lab, 1);
+    }
+    assert_true(lab->now >= deafness.until); /* a heartbeat is longer */
+    lab_crash(lab, leader);
+    lab_run(lab, 3000);
+    assert_int_equal(c->told_count, c->tokens);
+    all_done_in_order(c, 0);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void who_cannot_hand_over_stops_all_the_same(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(1, 8);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    struct driver *d = lab_node(lab, leader)->driver;
+    driver_retire(d, lab->now);
+    assert_false(driver_retired(d));
+    lab_run(lab, 5);
+    assert_true(driver_retired(d));
+    lab_free(lab);
+    lab = lab_new(3, 9);
+    lab_start(lab, 2); /* alone, and empty */
+    lab_run(lab, 5);
+    d = lab_node(lab, 2)->driver;
+    driver_retire(d, lab->now);
+    lab_run(lab, 5);
+    assert_true(driver_retired(d));
+    lab_free(lab);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_transfer_is_asked_for_anywhere),
+        cmocka_unit_test(clients_everywhere_see_no_error_and_keep_their_order),
+        cmocka_unit_test(writes_wait_for_a_transfer_that_fails_and_go_on_in_order),
+        cmocka_unit_test(reads_are_served_while_leadership_is_handed_over),
+        cmocka_unit_test(who_asks_in_vain_is_told_why),
+        cmocka_unit_test(a_leader_that_stops_hands_over_first),
+        cmocka_unit_test(who_has_not_heard_of_the_new_leader_is_still_answered),
+        cmocka_unit_test(who_cannot_hand_over_stops_all_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
