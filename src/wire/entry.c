@@ -169,6 +169,14 @@ enum kelp_error wire_entry_decode(struct kelp_bytes in, struct wire_entry *out, 
     return entry_fields(in.data, content, out, fault);
 }
 
+enum kelp_error wire_entry_open(struct kelp_bytes in, struct wire_entry *out, size_t *used,
+                                struct kelp_fault *fault)
+{
+    size_t content;
+    enum kelp_error error = entry_measure(in, &content, used, fault);
+    return error == KELP_OK ? entry_fields(in.data, content, out, fault) : error;
+}
+
 enum kelp_error wire_entry_peek(struct kelp_bytes in, struct kelp_pos *pos, uint8_t *type,
                                 size_t *bytes)
 {

@@ -55,7 +55,7 @@ static void fuzz_entry(uint8_t *data, size_t len, bool mend)
 {
     if (mend) seal_entries(data, len);
     struct kelp_bytes in = bytes_of(data, len);
-    struct wire_entry e;
+    struct wire_entry e, opened;
     struct kelp_pos pos;
     struct kelp_fault fault = {.error = KELP_OK};
     uint8_t type;
@@ -64,6 +64,7 @@ static void fuzz_entry(uint8_t *data, size_t len, bool mend)
     enum kelp_error peeked = wire_entry_peek(in, &pos, &type, &bytes);
     ASSERT(used == bytes);
     ASSERT(error == KELP_E_CORRUPT || error == peeked);
+    ASSERT(wire_entry_open(in, &opened, &bytes, NULL) == peeked && bytes == used);
     if (error != KELP_OK) return;
     ASSERT(used <= len && used == wire_entry_size(&e));
     ASSERT(kelp_pos_equal(pos, e.pos) && type == e.type);
