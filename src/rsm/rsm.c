@@ -122,8 +122,8 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
 {
     ASSERT(first == r->applied.index + 1);
     ASSERT(r->count == 0);
+    struct wire_entry e; /* outside: it is cleared where it is declared */
     for (size_t i = 0; i < count && r->stopped == KELP_OK; i++) {
-        struct wire_entry e;
         r->stopped = entry_open(r, entries[i], &e, fault);
         if (r->stopped != KELP_OK) break;
         r->time_ns = max_u64(r->time_ns, e.time_ns);

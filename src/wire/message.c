@@ -261,8 +261,8 @@ static enum kelp_error entries_read(struct kelp_bytes in, struct kelp_message *m
     }
     struct kelp_pos before = m->append.prev;
     size_t at = 0, config_count = 0;
+    struct wire_entry entry; /* outside: it is cleared where it is declared */
     for (size_t i = 0; i < count; i++) {
-        struct wire_entry entry;
         size_t used;
         struct kelp_bytes left = bytes_of(in.data + at, in.len - at);
         enum kelp_error error = entry_read(left, before, m->term, &entry, &used, fault);
