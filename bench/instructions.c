@@ -130,7 +130,8 @@ static void decode(struct kelp_bytes in)
     size_t used;
     must(wire_frame_decode(in, WIRE_FRAME_BODY_MAX, &frame, &used, NULL) == KELP_OK,
          "a frame is not one");
-    must(wire_message_decode(frame.body, &m, infos, 4, &entries, configs, NULL) == KELP_OK &&
+    must(wire_message_decode(frame.body, frame.hashed, &m, infos, 4, &entries, configs, NULL) ==
+                 KELP_OK &&
              m.append.last == m.append.prev.index + 1,
          "a message is not one");
 }
@@ -157,11 +158,10 @@ void count_wire(void)
     m.append.last = e.pos.index;
     size_t len = 0;
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        struct kelp_bytes parts[2] = {
-            bytes_of(frame + WIRE_FRAME_HEAD, wire_message_encode(&m, frame + WIRE_FRAME_HEAD)),
-            bytes_of(entry, size)};
-        wire_frame_head(frame, WIRE_MESSAGE, 0, parts, 2);
-        len = WIRE_FRAME_HEAD + parts[0].len;
+        struct kelp_bytes fixed =
+            bytes_of(frame + WIRE_FRAME_HEAD, wire_message_encode(&m, frame + WIRE_FRAME_HEAD));
+        wire_frame_head_entries(frame, 0, fixed, size);
+        len = WIRE_FRAME_HEAD + fixed.len;
     }
     count_part("wire/append-encode", ROUNDS);
     count_pause();

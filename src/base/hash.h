@@ -8,6 +8,11 @@
 /* hash_bytes - XXH3-64 of bytes under a seed. */
 uint64_t hash_bytes(struct kelp_bytes bytes, uint64_t seed);
 
+#if defined(__x86_64__)
+/* hash_bytes_avx2 - the same; only for hash_bytes, which knows whether the processor can. */
+uint64_t hash_bytes_avx2(struct kelp_bytes bytes, uint64_t seed);
+#endif
+
 /* hash_parts - the same hash of bytes that lie in several places, as if they were one piece. */
 uint64_t hash_parts(const struct kelp_bytes *parts, size_t count, uint64_t seed);
 

@@ -202,7 +202,8 @@ bool driver_retired(const struct driver *d);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
  * FORWARD_ANSWER or FOUND.
- * Any error: the frame was malformed, close the connection and say why. */
+ * Any error: the frame was malformed, or entries in it are damaged; close the connection and say
+ * why. */
 enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
                              uint64_t connection, const struct wire_frame *frame,
                              struct kelp_fault *fault);

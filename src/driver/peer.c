@@ -162,8 +162,12 @@ static void message_put(struct driver *d, const struct kelp_message *m,
     uint8_t *fixed = head + WIRE_FRAME_HEAD;
     parts[0] = bytes_of(head, WIRE_FRAME_HEAD);
     parts[1] = bytes_of(fixed, wire_message_encode(m, fixed));
-    if (count > 0) memcpy(&parts[2], entries, count * sizeof *entries);
-    wire_frame_head(head, WIRE_MESSAGE, d->options.group, parts + 1, count + 1);
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        parts[i + 2] = entries[i];
+        bytes += entries[i].len;
+    }
+    wire_frame_head_entries(head, d->options.group, parts[1], bytes);
     /* an empty probe is small and urgent: it finds out where a peer stands while its entries lane
      * is full */
     enum kelp_lane lane = count > 0 ? KELP_LANE_ENTRIES : KELP_LANE_CONTROL;

@@ -19,12 +19,12 @@ uint64_t clock_stamp(struct driver *d)
     return d->clock_last;
 }
 
-/* An entry that came from elsewhere: the clock is at least there. */
+/* An entry that came from elsewhere and was verified: the clock is at least there. */
 void clock_adopt(struct driver *d, struct kelp_bytes encoded)
 {
     struct wire_entry e;
     size_t used;
-    if (wire_entry_decode(encoded, &e, &used, NULL) == KELP_OK)
+    if (wire_entry_open(encoded, &e, &used, NULL) == KELP_OK)
         d->clock_last = max_u64(d->clock_last, e.time_ns);
 }
 

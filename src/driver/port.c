@@ -77,14 +77,14 @@ static void entries_keep(struct driver *d, struct kelp_bytes entries, const stru
     }
 }
 
-static enum kelp_error message_decode(struct driver *d, struct kelp_bytes body,
+static enum kelp_error message_decode(struct driver *d, const struct wire_frame *frame,
                                       struct kelp_message *m, struct kelp_bytes *entries,
                                       struct kelp_fault *fault)
 {
     for (;;) {
         struct kelp_fault seen = {.error = KELP_OK};
-        enum kelp_error error =
-            wire_message_decode(body, m, d->infos, d->info_room, entries, d->decoded, &seen);
+        enum kelp_error error = wire_message_decode(frame->body, frame->hashed, m, d->infos,
+                                                    d->info_room, entries, d->decoded, &seen);
         size_t room = d->info_room * 4;
         struct kelp_entry_info *infos = NULL;
         if (error == KELP_E_LIMIT && room <= 256 * 1024) /* a sender with larger limits than ours */
@@ -98,14 +98,17 @@ static enum kelp_error message_decode(struct driver *d, struct kelp_bytes body,
     }
 }
 
-static enum kelp_error message_arrived(struct driver *d, kelp_id from, struct kelp_bytes body,
-                                       struct kelp_fault *fault)
+/* Entries that were damaged on the way are noticed here, so a message is read even when it is not
+ * wanted any more: the connection they came on is not to be trusted. */
+static enum kelp_error message_arrived(struct driver *d, kelp_id from,
+                                       const struct wire_frame *frame, struct kelp_fault *fault)
 {
-    if (d->core == NULL || d->state != DRIVER_RUNNING || d->closing) return KELP_OK;
+    if (d->core == NULL) return KELP_OK;
     struct kelp_message m;
     struct kelp_bytes entries;
-    enum kelp_error error = message_decode(d, body, &m, &entries, fault);
+    enum kelp_error error = message_decode(d, frame, &m, &entries, fault);
     if (error != KELP_OK) return error;
+    if (d->state != DRIVER_RUNNING || d->closing) return KELP_OK;
     if (m.from != from) {
         return fault_set(fault, KELP_E_MALFORMED, NULL,
                          "a message from node %llu came from node %llu", (unsigned long long)m.from,
@@ -145,7 +148,7 @@ enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum k
     d->now = max_u64(d->now, now);
     d->reserved = NULL;
     switch ((enum wire_kind)frame->kind) {
-    case WIRE_MESSAGE: return message_arrived(d, from, frame->body, fault);
+    case WIRE_MESSAGE: return message_arrived(d, from, frame, fault);
     case WIRE_FORWARD:
         if (lane != KELP_LANE_ENTRIES) break;
         return forward_arrived(d, from, connection, frame->body, fault);

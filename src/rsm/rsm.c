@@ -94,11 +94,13 @@ static bool entry_known(const struct wire_entry *e)
     return false;
 }
 
+/* Its checksum is not computed again: the entry was verified when it came in, from a peer or from
+ * disk, or made here, and it is verified once more in front of the save that makes it durable. */
 static enum kelp_error entry_open(const struct rsm *r, struct kelp_bytes encoded,
                                   struct wire_entry *e, struct kelp_fault *fault)
 {
     size_t used;
-    enum kelp_error error = wire_entry_decode(encoded, e, &used, fault);
+    enum kelp_error error = wire_entry_open(encoded, e, &used, fault);
     if (error == KELP_E_VERSION) return error;
     if (error != KELP_OK || used != encoded.len)
         return fault_set(fault, KELP_E_CORRUPT, "state machine", "a committed entry is damaged");
@@ -120,8 +122,8 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
 {
     ASSERT(first == r->applied.index + 1);
     ASSERT(r->count == 0);
+    struct wire_entry e; /* outside: it is cleared where it is declared */
     for (size_t i = 0; i < count && r->stopped == KELP_OK; i++) {
-        struct wire_entry e;
         r->stopped = entry_open(r, entries[i], &e, fault);
         if (r->stopped != KELP_OK) break;
         r->time_ns = max_u64(r->time_ns, e.time_ns);

@@ -24,10 +24,9 @@ struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group);
 void rsm_free(struct rsm *r); /* closes the machine */
 
 /* rsm_apply - encoded entries first.. in order; reply(sink, index - first, bytes) for commands. The
- * first index must
- * be rsm_applied + 1. KELP_E_VERSION, KELP_E_CORRUPT: stopped for good at the entry named in fault;
- * entries before
- * it are applied. */
+ * first index must be rsm_applied + 1; whoever took the entries in has verified their checksums.
+ * KELP_E_VERSION, KELP_E_CORRUPT: stopped for good at the entry named in fault; entries before it
+ * are applied. */
 enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
                           size_t count, kelp_reply_fn reply, void *sink, struct kelp_fault *fault);
 

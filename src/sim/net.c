@@ -5,7 +5,7 @@
  * while that is not open it sends on the one it accepted, as it does when it must answer on the
  * connection that a request came from. A frame may be lost, late, repeated, overtaken, come again
  * long after, or be damaged; what is cut arrives nowhere. A damaged frame must be refused by its
- * checksum, and the connection is closed, as a real one would be.
+ * checksums, those of its entries included, and the connection is closed, as a real one would be.
  *
  * In half of the runs a frame may come in two pieces, cut at any byte, and with the first bytes of
  * another behind it: the decoder must wait for the rest, whoever dies meanwhile, and take no byte
@@ -403,15 +403,22 @@ const struct kelp_peers_ops sim_net_peers_ops = {
 
 /* ---- arriving ---- */
 
-static void frame_damaged(struct world *w, struct packet *p, enum kelp_error error)
+static void frame_refused(struct world *w, struct packet *p, enum kelp_error error,
+                          const char *words)
 {
     struct link *l = net_link(w, p->connection);
     if (!p->damaged) {
-        checker_fail(w->checker, RULE_N03, "node %u sends node %u a frame that is refused: %s",
-                     p->from + 1u, p->to + 1u, kelp_strerror(error));
+        checker_fail(w->checker, RULE_N03, "node %u refuses a frame of node %u: %s: %s", p->to + 1u,
+                     p->from + 1u, kelp_strerror(error), words);
         return;
     }
     close_both(w, l, p->connection);
+}
+
+static void damage_believed(struct world *w, const struct packet *p)
+{
+    checker_fail(w->checker, RULE_N04, "node %u believes a damaged frame of node %u", p->to + 1u,
+                 p->from + 1u);
 }
 
 static void frame_to_driver(struct world *w, struct packet *p, const struct wire_frame *frame)
@@ -421,22 +428,23 @@ static void frame_to_driver(struct world *w, struct packet *p, const struct wire
     enum kelp_error error = driver_frame(n->driver, node_clock(n), p->from + 1u,
                                          (enum kelp_lane)p->lane, p->connection, frame, &fault);
     if (error != KELP_OK)
-        checker_fail(w->checker, RULE_N03, "node %u refuses a frame of node %u: %s: %s", p->to + 1u,
-                     p->from + 1u, kelp_strerror(error), fault.what);
+        frame_refused(w, p, error, fault.what);
+    else if (p->damaged && driver_core(n->driver) != NULL) /* without one it is dropped unread */
+        damage_believed(w, p);
     node_run(n);
 }
 
 /* A frame that is meant to be believed in spite of its damage: the canary of the checksums. */
-static enum kelp_error frame_decode(struct world *w, struct packet *p, struct wire_frame *frame)
+static enum kelp_error frame_decode(struct world *w, struct packet *p, struct wire_frame *frame,
+                                    struct kelp_fault *fault)
 {
     size_t used, behind = 0;
-    struct kelp_fault fault = {0};
     if (w->swarm.pieces && p->len >= WIRE_FRAME_HEAD) {
         behind = p->number % (WIRE_FRAME_HEAD + 1);
         memcpy(p->data + p->len, p->data, behind);
     }
     enum kelp_error error = wire_frame_decode((struct kelp_bytes){p->data, p->len + behind},
-                                              WIRE_FRAME_BODY_MAX, frame, &used, &fault);
+                                              WIRE_FRAME_BODY_MAX, frame, &used, fault);
     if (error == KELP_OK && used != p->len)
         checker_fail(w->checker, RULE_N03, "a frame of %u bytes ends at %zu", p->len, used);
     bool believed = w->options.broken == KELP_SIM_BREAK_FRAME && p->damaged &&
@@ -445,6 +453,7 @@ static enum kelp_error frame_decode(struct world *w, struct packet *p, struct wi
     *frame = (struct wire_frame){
         .kind = p->kind,
         .body = {p->data + WIRE_FRAME_HEAD, p->len - WIRE_FRAME_HEAD},
+        .hashed = p->len - WIRE_FRAME_HEAD,
     };
     return KELP_OK;
 }
@@ -461,7 +470,7 @@ static void piece_arrives(struct world *w, struct packet *p, size_t len)
         checker_fail(w->checker, RULE_N03, "node %u takes %zu of %u bytes for a frame of %zu",
                      p->to + 1u, len, p->len, used);
     else if (error != KELP_E_MORE)
-        frame_damaged(w, p, error);
+        frame_refused(w, p, error, fault.what);
 }
 
 static void packet_arrives(struct world *w, struct packet *p)
@@ -475,14 +484,14 @@ static void packet_arrives(struct world *w, struct packet *p)
         p->connection = now_open;
     }
     struct wire_frame frame;
-    enum kelp_error error = frame_decode(w, p, &frame);
+    struct kelp_fault fault = {0};
+    enum kelp_error error = frame_decode(w, p, &frame, &fault);
     if (error != KELP_OK) {
-        frame_damaged(w, p, error);
+        frame_refused(w, p, error, fault.what);
         return;
     }
-    if (p->damaged) {
-        checker_fail(w->checker, RULE_N04, "node %u believes a damaged frame of node %u",
-                     p->to + 1u, p->from + 1u);
+    if (p->damaged && frame.hashed == frame.body.len) {
+        damage_believed(w, p);
         return;
     }
     if (frame.kind == WIRE_HELLO || frame.kind == WIRE_REFUSE) {

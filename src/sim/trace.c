@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/endian.h"
 #include "base/min.h"
 #include "wire/message.h"
 
@@ -289,8 +290,9 @@ static void message_read(struct tracer *t, const struct packet *p)
     struct kelp_bytes entries;
     if (p->kind != WIRE_MESSAGE || p->len < WIRE_FRAME_HEAD) return;
     struct kelp_bytes body = {p->data + WIRE_FRAME_HEAD, p->len - WIRE_FRAME_HEAD};
-    if (wire_message_decode(body, &t->message, t->infos, INFOS_MAX, &entries, t->configs, &fault) !=
-        KELP_OK)
+    size_t hashed = body.len < 2 ? 0 : load_u16(body.data); /* a damaged head spoils no line here */
+    if (wire_message_decode(body, hashed, &t->message, t->infos, INFOS_MAX, &entries, t->configs,
+                            &fault) != KELP_OK)
         return;
     t->event.message = &t->message;
     t->event.type = message_type(&t->message);

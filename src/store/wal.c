@@ -539,9 +539,9 @@ static enum kelp_error cursor_next(struct cursor *c, struct wire_entry *entry,
 static enum kelp_error append_apply(struct wal *w, const struct record *record, struct cursor *c,
                                     uint64_t segment, uint64_t *content, struct kelp_fault *fault)
 {
+    struct wire_entry entry; /* outside: it is cleared where it is declared */
     for (kelp_index index = record->first;; index++) {
         uint64_t offset = c->offset;
-        struct wire_entry entry;
         struct kelp_bytes encoded;
         enum kelp_error error = cursor_next(c, &entry, &encoded, fault);
         if (error == KELP_OK && entry.pos.index != index) error = KELP_E_CORRUPT;

@@ -46,6 +46,11 @@ void wire_entry_encode(const struct wire_entry *e, uint8_t *out);
 enum kelp_error wire_entry_decode(struct kelp_bytes in, struct wire_entry *out, size_t *used,
                                   struct kelp_fault *fault);
 
+/* wire_entry_open - wire_entry_decode without the checksum, for bytes that this process verified or
+ * made and has kept since. Same errors save KELP_E_CORRUPT. */
+enum kelp_error wire_entry_open(struct kelp_bytes in, struct wire_entry *out, size_t *used,
+                                struct kelp_fault *fault);
+
 /* wire_entry_peek - length, position and type of the entry at the start of in without verifying the
  * checksum; for
  * walking bytes that were verified before. Same errors as decode save KELP_E_CORRUPT. */

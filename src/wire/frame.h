@@ -2,9 +2,10 @@
 /* frame.h - frames: what travels on a connection between nodes, and the incremental cutter for the
  * receiving side.
  *
- * A frame is a fixed head (magic, version, kind, group, body length, body checksum, head checksum)
- * and a body. The
- * head is verified before its length is believed, the body before anyone reads it. */
+ * A frame is a fixed head (magic, version, kind, group, body length, how much of it is hashed, body
+ * checksum, head checksum) and a body. The head is verified before its length is believed, the body
+ * before anyone reads it, the entries of a message excepted: they carry their own checksums, and
+ * wire_message_decode verifies those. */
 #ifndef WIRE_FRAME_H
 #define WIRE_FRAME_H
 
@@ -30,12 +31,18 @@ struct wire_frame {
     uint8_t kind;
     uint32_t group;
     struct kelp_bytes body;
+    size_t hashed; /* bytes of the body that are verified; all of it, unless kind is WIRE_MESSAGE */
 };
 
 /* wire_frame_head - write the WIRE_FRAME_HEAD bytes in front of a body given as parts (hashes
  * them). */
 void wire_frame_head(uint8_t *out, enum wire_kind kind, uint32_t group,
                      const struct kelp_bytes *parts, size_t part_count);
+
+/* wire_frame_head_entries - the same in front of a WIRE_MESSAGE that carries entries: its hash
+ * covers the message's fixed part, which is read here, and leaves out the entry_bytes behind it. */
+void wire_frame_head_entries(uint8_t *out, uint32_t group, struct kelp_bytes message,
+                             size_t entry_bytes);
 
 /* wire_frame_decode - look at the start of in. KELP_OK: *out borrows in, *used bytes belong to it.
  * KELP_E_MORE: wait;

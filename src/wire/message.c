@@ -31,8 +31,9 @@
  *
  * Indexes and terms are at most 2^62. The group is in the frame's head. Fields behind these, up to
  * length, are a newer sender's and are skipped. Since length, like the frame's head, is a multiple
- * of 8, entries keep their alignment. What must hold of a message is checked in one place, asserted
- * before the bytes are written and demanded after they are read. */
+ * of 8, entries keep their alignment. The frame's hash covers exactly length bytes, and each entry
+ * its own. What must hold of a message is checked in one place, asserted before the bytes are
+ * written and demanded after they are read. */
 #include "wire/message.h"
 
 #include "wire/entry.h"
@@ -200,8 +201,8 @@ static void fields_read(struct reader *r, struct kelp_message *m)
     }
 }
 
-/* The fixed part; *rest: what follows it. */
-static enum kelp_error fixed_read(struct kelp_bytes in, struct kelp_message *m,
+/* The fixed part, if the frame's hash covered all of it; *rest: what follows it. */
+static enum kelp_error fixed_read(struct kelp_bytes in, size_t hashed, struct kelp_message *m,
                                   struct kelp_bytes *rest, struct kelp_fault *fault)
 {
     memset(m, 0, sizeof *m);
@@ -213,6 +214,8 @@ static enum kelp_error fixed_read(struct kelp_bytes in, struct kelp_message *m,
     if (r.failed) return wire_malformed(fault, "a message is shorter than its head");
     if (length % 8 != 0 || length > WIRE_MESSAGE_MAX)
         return wire_malformed(fault, "the length of a message is out of range");
+    if (hashed != length)
+        return wire_malformed(fault, "a frame's hash covers more or less than its message");
     if (!type_known(m->type)) {
         return fault_set(fault, KELP_E_VERSION, NULL, "a message of type %u is not known", m->type);
     }
@@ -258,8 +261,8 @@ static enum kelp_error entries_read(struct kelp_bytes in, struct kelp_message *m
     }
     struct kelp_pos before = m->append.prev;
     size_t at = 0, config_count = 0;
+    struct wire_entry entry; /* outside: it is cleared where it is declared */
     for (size_t i = 0; i < count; i++) {
-        struct wire_entry entry;
         size_t used;
         struct kelp_bytes left = bytes_of(in.data + at, in.len - at);
         enum kelp_error error = entry_read(left, before, m->term, &entry, &used, fault);
@@ -282,14 +285,14 @@ static enum kelp_error entries_read(struct kelp_bytes in, struct kelp_message *m
     return KELP_OK;
 }
 
-enum kelp_error wire_message_decode(struct kelp_bytes in, struct kelp_message *m,
+enum kelp_error wire_message_decode(struct kelp_bytes in, size_t hashed, struct kelp_message *m,
                                     struct kelp_entry_info *infos, size_t info_max,
                                     struct kelp_bytes *entries, struct wire_config configs[2],
                                     struct kelp_fault *fault)
 {
     *entries = bytes_of(NULL, 0);
     struct kelp_bytes rest;
-    enum kelp_error error = fixed_read(in, m, &rest, fault);
+    enum kelp_error error = fixed_read(in, hashed, m, &rest, fault);
     if (error != KELP_OK) return error;
     if (m->type != KELP_MSG_APPEND)
         return rest.len == 0 ? KELP_OK : wire_malformed(fault, "bytes follow a message");

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/min.h"
 #include "wire/change.h"
 #include "wire/entry.h"
 #include "wire/forward.h"
@@ -55,7 +56,7 @@ static void fuzz_entry(uint8_t *data, size_t len, bool mend)
 {
     if (mend) seal_entries(data, len);
     struct kelp_bytes in = bytes_of(data, len);
-    struct wire_entry e;
+    struct wire_entry e, opened;
     struct kelp_pos pos;
     struct kelp_fault fault = {.error = KELP_OK};
     uint8_t type;
@@ -64,6 +65,7 @@ static void fuzz_entry(uint8_t *data, size_t len, bool mend)
     enum kelp_error peeked = wire_entry_peek(in, &pos, &type, &bytes);
     ASSERT(used == bytes);
     ASSERT(error == KELP_E_CORRUPT || error == peeked);
+    ASSERT(wire_entry_open(in, &opened, &bytes, NULL) == peeked && bytes == used);
     if (error != KELP_OK) return;
     ASSERT(used <= len && used == wire_entry_size(&e));
     ASSERT(kelp_pos_equal(pos, e.pos) && type == e.type);
@@ -75,7 +77,8 @@ static void fuzz_entry(uint8_t *data, size_t len, bool mend)
 static void fuzz_frame(uint8_t *data, size_t len, bool mend)
 {
     if (mend && len >= WIRE_FRAME_HEAD) {
-        put_u64(data + 24, hash_bytes(bytes_of(data + WIRE_FRAME_HEAD, len - WIRE_FRAME_HEAD), 0));
+        size_t hashed = min_u64(load_u32(data + 20), len - WIRE_FRAME_HEAD);
+        put_u64(data + 24, hash_bytes(bytes_of(data + WIRE_FRAME_HEAD, hashed), 0));
         seal(data, 32);
     }
     struct wire_frame f;
@@ -86,7 +89,12 @@ static void fuzz_frame(uint8_t *data, size_t len, bool mend)
     if (error == KELP_E_MORE) ASSERT(used == 0 || used > len);
     if (error != KELP_OK) return;
     ASSERT(used == WIRE_FRAME_HEAD + f.body.len && used <= len);
-    wire_frame_head(again, (enum wire_kind)f.kind, f.group, &f.body, 1);
+    ASSERT(f.hashed == f.body.len || (f.hashed < f.body.len && f.kind == WIRE_MESSAGE));
+    if (f.hashed == f.body.len)
+        wire_frame_head(again, (enum wire_kind)f.kind, f.group, &f.body, 1);
+    else
+        wire_frame_head_entries(again, f.group, bytes_of(f.body.data, f.hashed),
+                                f.body.len - f.hashed);
     ASSERT(memcmp(again, data, WIRE_FRAME_HEAD) == 0);
 }
 
@@ -98,7 +106,9 @@ static void fuzz_message(uint8_t *data, size_t len, bool mend)
     struct kelp_entry_info infos[INFO_MAX];
     struct kelp_message m;
     struct kelp_bytes in = bytes_of(data, len), entries;
-    enum kelp_error error = wire_message_decode(in, &m, infos, INFO_MAX, &entries, configs, NULL);
+    size_t hashed = len < 2 ? 0 : load_u16(data);
+    enum kelp_error error =
+        wire_message_decode(in, hashed, &m, infos, INFO_MAX, &entries, configs, NULL);
     ASSERT(error != KELP_E_MORE);
     if (error != KELP_OK) return;
     check_part(in, wire_message_encode(&m, again));

@@ -273,14 +273,15 @@ static void an_extension_reaches_the_machine(void **state)
 static void a_damaged_or_misplaced_entry_stops_it(void **state)
 {
     (void)state;
-    for (int what = 0; what < 3; what++) {
+    for (int what = 0; what < 4; what++) {
         struct sum *sum;
         struct rsm *r = made(&sum);
         uint8_t room[2][ENTRY_ROOM];
         struct kelp_bytes entries[2] = {
             entry(room[0], 1, 5, KELP_ENTRY_COMMAND, 1, 3),
             entry(room[1], what == 1 ? 3 : 2, what == 2 ? 4 : 5, KELP_ENTRY_COMMAND, 1, 4)};
-        if (what == 0) room[1][33] ^= 1;
+        if (what == 0) room[1][0] ^= 0x40; /* longer than it is */
+        if (what == 3) room[1][35] ^= 1;   /* in the zeros behind the payload */
         struct replies replies = {0};
         struct kelp_fault fault = {.error = KELP_OK};
         assert_int_equal(rsm_apply(r, 1, entries, 2, on_reply, &replies, &fault), KELP_E_CORRUPT);

@@ -301,6 +301,31 @@ static void peek_sees_what_decode_sees_without_the_checksum(void **state)
                      KELP_E_MALFORMED);
 }
 
+/* What open sees of every flipped bit is what decode sees once the checksum is put right. */
+static void open_makes_every_check_but_the_checksum(void **state)
+{
+    (void)state;
+    struct wire_entry plain = {
+        .pos = kelp_pos_of(7, 3), .type = KELP_ENTRY_NOOP, .payload = BYTES_LITERAL("x")};
+    for (int flagged = 0; flagged < 2; flagged++) {
+        struct wire_entry e = flagged ? sample() : plain, opened, decoded;
+        size_t len = wire_entry_size(&e), used, bytes, refused = 0;
+        wire_entry_encode(&e, encoded);
+        for (size_t bit = 0; bit < (len - 8) * 8; bit++) {
+            struct kelp_bytes in = bytes_of(encoded, len);
+            encoded[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            enum kelp_error seen = wire_entry_open(in, &opened, &bytes, NULL);
+            if (seen != KELP_E_MORE && bytes >= 8 && bytes <= len) reseal(encoded, bytes);
+            assert_int_equal(seen, wire_entry_decode(in, &decoded, &used, NULL));
+            assert_int_equal(bytes, used);
+            if (seen == KELP_OK) assert_entry_equal(&opened, &decoded);
+            refused += seen != KELP_OK;
+            wire_entry_encode(&e, encoded);
+        }
+        assert_true(refused > 70); /* length, type, flags, the upper bits of index and term */
+    }
+}
+
 static void the_checksum_is_the_last_field(void **state)
 {
     (void)state;
@@ -327,6 +352,7 @@ int main(void)
         cmocka_unit_test(a_payload_above_its_limit_is_malformed),
         cmocka_unit_test(padding_that_is_not_zero_is_malformed),
         cmocka_unit_test(peek_sees_what_decode_sees_without_the_checksum),
+        cmocka_unit_test(open_makes_every_check_but_the_checksum),
         cmocka_unit_test(the_checksum_is_the_last_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

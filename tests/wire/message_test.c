@@ -15,9 +15,21 @@ static struct wire_config configs[2];
 static struct kelp_message out;
 static struct kelp_bytes entries;
 
+/* What a frame's hash should have covered: the fixed part, if its length is there. */
+static size_t fixed_bytes(const uint8_t *bytes, size_t len)
+{
+    return len < 2 ? 0 : load_u16(bytes);
+}
+
+static enum kelp_error decode_hashed(size_t len, size_t hashed)
+{
+    return wire_message_decode(bytes_of(body, len), hashed, &out, infos, INFO_MAX, &entries,
+                               configs, NULL);
+}
+
 static enum kelp_error decode(size_t len)
 {
-    return wire_message_decode(bytes_of(body, len), &out, infos, INFO_MAX, &entries, configs, NULL);
+    return decode_hashed(len, fixed_bytes(body, len));
 }
 
 static size_t add_entry(size_t at, kelp_index index, uint64_t term, uint8_t type,
@@ -274,8 +286,8 @@ static void every_cut_is_malformed(void **state)
         for (size_t cut = 0; cut < len; cut++) {
             uint8_t *exact = test_malloc(cut + 1);
             memcpy(exact, body, cut);
-            assert_int_equal(wire_message_decode(bytes_of(exact, cut), &out, infos, INFO_MAX,
-                                                 &entries, configs, NULL),
+            assert_int_equal(wire_message_decode(bytes_of(exact, cut), fixed_bytes(exact, cut),
+                                                 &out, infos, INFO_MAX, &entries, configs, NULL),
                              KELP_E_MALFORMED);
             test_free(exact);
         }
@@ -424,6 +436,19 @@ static void bytes_behind_a_message_are_malformed(void **state)
     }
 }
 
+static void a_hash_over_more_or_less_than_the_fixed_part_is_malformed(void **state)
+{
+    (void)state;
+    size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
+                                        encode_append};
+    for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
+        size_t len = encoders[i](), fixed = load_u16(body);
+        for (size_t hashed = 0; hashed <= len + 8; hashed++)
+            assert_int_equal(decode_hashed(len, hashed),
+                             hashed == fixed ? KELP_OK : KELP_E_MALFORMED);
+    }
+}
+
 /* Two entries at the given positions behind prev 6@2, in an append of term 4 that names 7..8. */
 static enum kelp_error decode_pair(kelp_index first, uint64_t first_term, kelp_index second,
                                    uint64_t second_term)
@@ -498,6 +523,7 @@ int main(void)
         cmocka_unit_test(a_flag_of_another_type_is_malformed),
         cmocka_unit_test(numbers_out_of_range_are_malformed),
         cmocka_unit_test(bytes_behind_a_message_are_malformed),
+        cmocka_unit_test(a_hash_over_more_or_less_than_the_fixed_part_is_malformed),
         cmocka_unit_test(entries_follow_each_other_and_their_terms_never_fall),
         cmocka_unit_test(a_damaged_entry_is_refused),
         cmocka_unit_test(an_entry_of_a_newer_version_is_reported_as_such),
