@@ -278,6 +278,32 @@ static void quiet_judge(struct world *w)
                      (unsigned long long)d->term, (unsigned long long)((d->term_at - d->at) / MS));
 }
 
+/* As far as a quorum of the core has the log. */
+static kelp_index quorum_end(const struct world *w)
+{
+    kelp_index ends[NODES_MAX] = {0}; /* descending */
+    for (unsigned i = 0; i < w->node_count; i++) {
+        if (!in_core(&w->nodes[i])) continue;
+        kelp_index end = checker_log_end(w->checker, i).index;
+        unsigned at = i;
+        for (; at > 0 && ends[at - 1] < end; at--)
+            ends[at] = ends[at - 1];
+        ends[at] = end;
+    }
+    return ends[w->node_count / 2];
+}
+
+/* Who is far behind, with a window of two small messages, takes its time to come level; a write
+ * that needs it is late only once it stops doing so. */
+static void catching_up(struct world *w)
+{
+    struct demand *d = &w->demand;
+    kelp_index end = d->write_at == KELP_NEVER ? quorum_end(w) : 0;
+    if (end <= d->quorum_end) return;
+    d->quorum_end = end;
+    d->write_late = max_u64(d->write_late, w->now);
+}
+
 static void too_late(struct world *w)
 {
     const struct demand *d = &w->demand;
@@ -418,6 +444,7 @@ void demand_look(struct world *w)
     }
     if (w->options.broken == KELP_SIM_BREAK_CHURN && d->write_at != KELP_NEVER) churn(w);
     if (d->write_at == KELP_NEVER || !clients_idle(w) || !mover_idle(w) || !all_equal(w)) {
+        catching_up(w);
         too_late(w);
         return;
     }
