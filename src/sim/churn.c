@@ -42,6 +42,18 @@ bool churn_removed(const struct node *n)
     return config_removed(&n->world->churn.config, n->id);
 }
 
+/* Somebody it knows is still there: who was removed after all those had gone hears of it from
+ * nobody. */
+static bool knows_member(const struct kelp_core *core, const struct kelp_config *config)
+{
+    struct kelp_config own, committed;
+    kelp_core_config(core, &own, &committed);
+    for (uint32_t slot = 0; slot < own.count; slot++) {
+        if (config_slot(config, own.members[slot].id) != CONFIG_NO_SLOT) return true;
+    }
+    return false;
+}
+
 static bool removal_known(const struct world *w, const struct kelp_config *config)
 {
     for (unsigned i = 0; i < w->node_count; i++) {
@@ -49,6 +61,7 @@ static bool removal_known(const struct world *w, const struct kelp_config *confi
         const struct kelp_core *core = n->state == NODE_UP ? driver_core(n->driver) : NULL;
         struct kelp_view view;
         if (core == NULL || !config_removed(config, n->id)) continue;
+        if (!knows_member(core, config)) continue;
         kelp_view(core, &view);
         if (!view.removed) return false;
     }
