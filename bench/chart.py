@@ -6,10 +6,10 @@
 
 The page is one file without scripts: the systems beside each other, the gaps after a leader's
 death, the sweeps, and what else was measured as tables. --svg is the first two alone, README's
-chart (docs/bench.svg). Rates are on one logarithmic scale a case, since the systems differ by
-orders of magnitude; gaps are not. The whisker is the spread of the rounds, a hollow bar was
-measured in slow moments and proves nothing. The newest line of a case and system is drawn; one of a
-quick run only if there is no other. Exit status: 0 drawn, 1 nothing to draw, 2 wrong usage.
+chart (docs/bench.svg). A bar is as long as its value: one scale a case, from zero. The whisker is
+the spread of the rounds, a hollow bar was measured in slow moments and proves nothing. The newest
+line of a case and system is drawn; one of a quick run only if there is no other. Exit status: 0
+drawn, 1 nothing to draw, 2 wrong usage.
 """
 import argparse
 import html
@@ -107,15 +107,8 @@ def bar(line, amount, label, x_of, y):
     return "".join(out)
 
 
-def scale_of_decades(low, high):
+def scale_from_zero(high):
     """Where a value lies between 0 and 1, and which values are marked."""
-    first = math.floor(math.log10(max(low, 1)))
-    last = max(math.log10(max(high, 1)), first + 0.5)
-    return (lambda value: 0.04 + 0.96 * (math.log10(max(value, 1)) - first) / (last - first),
-            [10 ** power for power in range(first, math.floor(last) + 1)])
-
-
-def scale_from_zero(_low, high):
     power = 10 ** math.floor(math.log10(max(high, 1)))
     step = next(s for s in (power / 5, power / 2, power, 2 * power, 5 * power) if high < 5 * s)
     return (lambda value: value / max(high, 1),
@@ -124,9 +117,8 @@ def scale_from_zero(_low, high):
 
 def bars(title, rows, amount, top):
     """A block of (label, line): its height and its drawing."""
-    low = min(min(r[amount], r.get("spread", [r[amount]])[0]) for _, r in rows)
     high = max(max(r[amount], r.get("spread", [0, 0])[1]) for _, r in rows)
-    share, marks = (scale_of_decades if amount == "per_second" else scale_from_zero)(low, high)
+    share, marks = scale_from_zero(high)
 
     def x_of(value):
         return LABEL + share(value) * (WIDTH - LABEL - RIGHT)
@@ -232,8 +224,9 @@ def page(lines):
     return ('<!doctype html><meta charset="utf-8"><title>Kelp: measured</title>'
             f"<style>{PAGE}</style><h1>Kelp beside its floor and its peers</h1>"
             f"<p>{html.escape(where)}<br>Three nodes on one machine and one disk, 256-byte "
-            "values, synced before they count; medians of interleaved rounds, rates on logarithmic "
-            f"scales. A whisker is the spread; a hollow bar proves nothing.</p>{draw_bars(lines)}"
+            "values, synced before they count; medians of interleaved rounds, every "
+            "bar begins at zero. A whisker is the spread; a hollow bar proves nothing.</p>"
+            + draw_bars(lines)
             + (f"<h2>As things grow</h2><p>SET from 64 clients, 256 bytes, three nodes, unless "
                f"said.</p>{swept}" if swept else "")
             + (f"<h2>At rest, in memory, under stress</h2>{rest}" if rest else "")
