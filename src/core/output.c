@@ -117,11 +117,10 @@ uint32_t output_messages(struct kelp_core *r)
         vote_answers(r, peer->id, &peer->debt, &count);
         answer(r, peer->id, &peer->debt, &count);
         if (r->role == KELP_LEADER) {
-            struct kelp_message append;
+            UNSET struct kelp_message append, order; /* set if owed */
             if (replicate_owed(r, peer, &append))
                 peer->append_id = message_new(r, &count, peer->id, &append)->id;
             heartbeat(r, peer, &count);
-            struct kelp_message order;
             if (transfer_owed(r, peer, &order)) (void)message_new(r, &count, peer->id, &order);
         } else if (r->role != KELP_FOLLOWER && config_votes(&r->config, slot)) {
             vote_request(r, peer, &count);

@@ -117,7 +117,7 @@ bool birth_run(struct driver *d)
 {
     if (d->closing || d->state == DRIVER_FAULTED || d->fault_due) return false;
     bool any = false;
-    struct found_todo todo;
+    UNSET struct found_todo todo; /* of its kind only */
     while (found_next(d->found, &todo)) {
         any = true;
         switch (todo.kind) {

@@ -114,7 +114,7 @@ bool perform_takes(struct driver *d)
     if (d->core == NULL || d->tail_due || d->tail_open) return false;
     if (!d->untaken && d->now < d->core_deadline) return false; /* nothing changed since the last */
     bool any = false;
-    struct kelp_work work;
+    UNSET struct kelp_work work; /* kelp_take clears it */
     for (;;) {
         if (!cache_ensure(d->cache, 8, MADE_BYTES)) { /* room for entries the core makes */
             d->core_deadline = d->now + RETRY_NS;
