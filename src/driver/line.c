@@ -237,8 +237,7 @@ void request_propose(struct driver *d, struct request *r, struct wire_entry *e, 
         wire_entry_encode(e, room);
         cache_commit(d->cache, taken.first, size);
         request_let_go(d, r);
-        free(r->bytes); /* never refused from here on */
-        r->bytes = NULL;
+        request_drop_bytes(r); /* never refused from here on */
     } else if (r->bytes == NULL) {
         /* The core will say why. Was it leadership, then the command goes elsewhere or waits;
          * without memory it is refused. A peer's keeps its extension in the user's place. */

@@ -23,11 +23,16 @@ bool pool_init(struct request_pool *pool)
     return pool->indexes != NULL && pool->numbers != NULL;
 }
 
+void request_drop_bytes(struct request *r)
+{
+    if (r->bytes != r->bytes_inline) free(r->bytes);
+    r->bytes = NULL;
+}
+
 static void buffers_free(struct request *r)
 {
-    free(r->bytes);
+    request_drop_bytes(r);
     if (r->result != r->result_inline) free(r->result);
-    r->bytes = NULL;
     r->result = NULL;
 }
 
@@ -124,14 +129,15 @@ bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
 {
     ASSERT(r->bytes == NULL);
     ASSERT(user.len <= UINT8_MAX && command.len <= WIRE_ENTRY_PAYLOAD_MAX);
-    r->bytes = malloc(user.len + command.len + 1);
+    size_t len = user.len + command.len;
+    r->bytes = len <= BYTES_INLINE ? r->bytes_inline : malloc(len);
     if (r->bytes == NULL) return false;
     if (user.len > 0) memcpy(r->bytes, user.data, user.len);
     if (command.len > 0) memcpy(r->bytes + user.len, command.data, command.len);
     r->user_len = user.len;
     r->len = command.len;
     r->held = true;
-    *(r->line != NULL ? &d->held_bytes : &d->guest_bytes) += user.len + command.len;
+    *(r->line != NULL ? &d->held_bytes : &d->guest_bytes) += len;
     return true;
 }
 

@@ -39,6 +39,7 @@
 #define APPLY_BYTES_MAX     (1024u * 1024)
 #define CONFIGS_MAX         8u
 #define RESULT_INLINE       64u
+#define BYTES_INLINE        64u /* most questions: a GET of a short key */
 /* requests started in one run; the rest take turns with the sockets */
 #define PUMP_MAX   1024u
 #define RETRY_NS   (5 * MILLISECOND)
@@ -105,8 +106,8 @@ struct request {
     struct route route;  /* FORWARDED: which connection carries it; HELD: in which term */
     kelp_id origin;      /* a peer's: who asked, and on which connection */
     uint64_t origin_connection;
-    uint8_t
-        *bytes; /* owned: user, then command or question; NULL: a write built in the log cache */
+    /* bytes_inline or owned: user, then command or question; NULL: a write built in the cache */
+    uint8_t *bytes;
     size_t user_len, len; /* len: command or question alone */
     enum kelp_outcome outcome;
     enum kelp_reason reason;
@@ -117,7 +118,7 @@ struct request {
     size_t result_len;
     bool held;        /* bytes are counted in held_bytes or guest_bytes */
     bool result_lost; /* no memory for the reply */
-    uint8_t result_inline[RESULT_INLINE];
+    uint8_t result_inline[RESULT_INLINE], bytes_inline[BYTES_INLINE];
 };
 
 TAILQ_HEAD(request_list, request);
@@ -392,6 +393,7 @@ struct request *request_of(struct driver *d, uint64_t handle); /* NULL: long gon
 bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
                   struct kelp_bytes command);             /* copies them; false: out of memory */
 void request_let_go(struct driver *d, struct request *r); /* what was kept */
+void request_drop_bytes(struct request *r);               /* nothing borrows them any more */
 void request_hold_again(struct driver *d, struct request *r); /* its bytes are still there */
 void request_result(struct driver *d, struct request *r, struct kelp_bytes result);
 void request_result_drop(struct driver *d, struct request *r);
