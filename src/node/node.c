@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.c - the life of a node on a loop: open, the loop's turns, stop.
  *
+ *   prepare  before the poll: driver_run until nothing is due, a few times at most
  *   poll     sockets, completions of a log with a thread of its own: noted in the driver
- *   prepare  before the next poll: driver_run until nothing is due, a few times at most
- *   save     after a poll that did not sleep, out of the loop: what the driver wants durable
+ *   check    after the poll: driver_run again
+ *   save     between two turns, out of the loop: what the driver wants durable
  *   timer    the driver's next deadline
  *
  * Whatever is submitted during a turn is looked at before the loop sleeps, all of it together.
@@ -174,9 +175,8 @@ static void signal_mask(struct node *n)
     (void)pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 }
 
-static void on_prepare(uv_prepare_t *prepare)
+static void node_run_due(struct node *n)
 {
-    struct node *n = prepare->data;
     if (!n->masked) signal_mask(n);
     kelp_ns begin = node_now(n), now = begin, due = now;
     for (unsigned i = 0; i < RUNS_A_TURN && due <= now && now - begin < TURN_NS; i++) {
@@ -196,6 +196,19 @@ static void on_prepare(uv_prepare_t *prepare)
     }
     sleep_until(n, due, now);
     if (saver_due(n->saver)) uv_stop(n->loop); /* it looks at the sockets, and then it saves */
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    node_run_due(prepare->data);
+}
+
+/* What the sockets brought is looked at before the loop's turn ends, so that a save of it need not
+ * wait for another look at them. */
+static void on_check(uv_check_t *check)
+{
+    struct node *n = check->data;
+    if (n->phase < NODE_CLOSES) node_run_due(n);
 }
 
 void node_poke(struct node *n)
@@ -347,13 +360,15 @@ static enum kelp_error net_begin(struct node *n, struct kelp_fault *fault)
 
 static void handles_begin(struct node *n)
 {
-    (void)uv_prepare_init(n->loop, &n->prepare); /* these four are always 0 */
+    (void)uv_prepare_init(n->loop, &n->prepare); /* these six are always 0 */
+    (void)uv_check_init(n->loop, &n->check);
     (void)uv_idle_init(n->loop, &n->idle);
     (void)uv_timer_init(n->loop, &n->timer);
-    n->prepare.data = n->idle.data = n->timer.data = n;
+    n->prepare.data = n->check.data = n->idle.data = n->timer.data = n;
     (void)uv_prepare_start(&n->prepare, on_prepare);
+    (void)uv_check_start(&n->check, on_check);
     n->timer_at = KELP_NEVER;
-    n->handles = 5; /* three of its own, the transport, the log */
+    n->handles = 6; /* four of its own, the transport, the log */
     n->phase = NODE_RUNS;
     n->look_due = true;
 }
@@ -458,6 +473,7 @@ static void node_shutdown(struct node *n)
     driver_status(n->driver, &n->status);
     n->phase = NODE_CLOSES;
     uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&n->check, on_handle_closed);
     uv_close((uv_handle_t *)&n->idle, on_handle_closed);
     uv_close((uv_handle_t *)&n->timer, on_handle_closed);
     net_close(n->net, on_net_closed, n);

@@ -110,6 +110,7 @@ struct node {
 
     enum node_phase phase;
     uv_prepare_t prepare;
+    uv_check_t check;
     uv_idle_t idle; /* active: the loop must not sleep */
     uv_timer_t timer;
     kelp_ns timer_at, started_at, stop_at;

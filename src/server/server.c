@@ -6,7 +6,7 @@
  * The loop runs on the node's threads, where signals are blocked; the first one waits for its end,
  * and a signal finds it there whatever a disk does to the others.
  *
- * The flush handle is started before the node's own, so that libuv, which calls the newest first,
+ * The flush handles are started before the node's own, so that libuv, which calls the newest first,
  * flushes the answers of a turn in the same turn. Should that order ever change, the wake handle
  * keeps the loop from sleeping on them. */
 #include "server/server.h"
@@ -99,11 +99,21 @@ void server_wake(struct server *s)
     server_flush_soon(s);
 }
 
-static void on_flush(uv_prepare_t *flush)
+static void answers_flush(struct server *s)
 {
-    struct server *s = flush->data;
     clients_flush(s);
     if (!s->go_on && !s->freeing) (void)uv_idle_stop(&s->wake);
+}
+
+static void on_flush(uv_prepare_t *flush)
+{
+    answers_flush(flush->data);
+}
+
+/* Before the node saves what came in with the same turn. */
+static void on_flush_early(uv_check_t *flush)
+{
+    answers_flush(flush->data);
 }
 
 /* A machine without memory for a committed command would differ from the others: its node must not
@@ -195,6 +205,7 @@ static void descriptors_raise(void)
 static bool handles_open(struct server *s)
 {
     int status = uv_prepare_init(&s->loop, &s->flush);
+    if (status == 0) status = uv_check_init(&s->loop, &s->flush_early);
     if (status == 0) status = uv_idle_init(&s->loop, &s->wake);
     if (status == 0) status = uv_timer_init(&s->loop, &s->tick);
     if (status == 0) status = uv_timer_init(&s->loop, &s->patience);
@@ -206,9 +217,10 @@ static bool handles_open(struct server *s)
         return false;
     }
     s->handles = true;
-    s->flush.data = s->wake.data = s->tick.data = s->patience.data = s;
+    s->flush.data = s->flush_early.data = s->wake.data = s->tick.data = s->patience.data = s;
     s->terminate.data = s->interrupt.data = s->report.data = s;
     status = uv_prepare_start(&s->flush, on_flush);
+    if (status == 0) status = uv_check_start(&s->flush_early, on_flush_early);
     if (status == 0) status = uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
     if (status == 0) status = uv_signal_start(&s->terminate, on_terminate, SIGTERM);
     if (status == 0) status = uv_signal_start(&s->interrupt, on_terminate, SIGINT);
@@ -222,6 +234,7 @@ static void handles_close(struct server *s)
     if (!s->handles) return;
     s->handles = false;
     uv_close((uv_handle_t *)&s->flush, NULL);
+    uv_close((uv_handle_t *)&s->flush_early, NULL);
     uv_close((uv_handle_t *)&s->wake, NULL);
     uv_close((uv_handle_t *)&s->tick, NULL);
     uv_close((uv_handle_t *)&s->patience, NULL);

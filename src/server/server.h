@@ -28,9 +28,10 @@ struct server {
     enum server_stage stage;
     int exit_status;
     uv_loop_t loop;
-    uv_prepare_t flush; /* before the loop sleeps: answers go out */
-    uv_idle_t wake;     /* active while something is due: the loop does not sleep then */
-    bool go_on;         /* paused connections or HTTP may go on */
+    uv_prepare_t flush;     /* before the loop sleeps: answers go out */
+    uv_check_t flush_early; /* and before it saves */
+    uv_idle_t wake;         /* active while something is due: the loop does not sleep then */
+    bool go_on;             /* paused connections or HTTP may go on */
     uv_timer_t tick, patience;
     uv_signal_t terminate, interrupt, report;
     bool handles;  /* the seven above are open */
