@@ -536,10 +536,14 @@ static void outcome_count(struct driver *d, const struct request *r)
     d->by_reason[min_u64(r->reason, COUNT_OF(d->by_reason) - 1)]++;
 }
 
+/* What a callback submits may be refused on the spot, and heard of only in the next round: who
+ * answers that with the next one would never let go of the loop. */
 static void line_deliver(struct driver *d, struct driver_line *line)
 {
     struct request *r;
+    uint64_t newest = line->order;
     while ((r = TAILQ_FIRST(&line->requests)) != NULL && r->state == REQUEST_CLOSED) {
+        if (r->order > newest) break;
         TAILQ_REMOVE(&line->requests, r, link);
         line->count--;
         outcome_count(d, r);

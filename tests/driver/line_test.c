@@ -272,6 +272,44 @@ static void a_late_refusal_of_an_earlier_term_does_not_close_the_way_of_this_one
     lab_free(lab);
 }
 
+struct stubborn {
+    struct driver *driver;
+    struct driver_line *line;
+    kelp_ns now;
+    unsigned told;
+};
+
+/* Asks again whatever it is told, from within; not for ever, so that a test of it ends. */
+static void ask_again(void *ctx, uint64_t token, const struct driver_outcome *o)
+{
+    struct stubborn *s = ctx;
+    enum kelp_reason reason;
+    assert_int_equal(o->reason, KELP_R_BUSY);
+    if (++s->told == 1000) return;
+    put_u64(driver_reserve(s->driver, 8, &reason), token + 1);
+    driver_write(s->driver, s->now, s->line, token + 1, 8, bytes_of(NULL, 0), KELP_NEVER, true);
+}
+
+static void who_answers_a_refusal_with_the_next_request_does_not_hold_up_the_node(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 12);
+    lab->forward_bytes_max = 4; /* on a follower nothing can wait */
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    struct stubborn s = {.now = lab->now};
+    s.driver = lab_node(lab, leader == 1 ? 2 : 1)->driver;
+    s.line = driver_line_open(s.driver, ask_again, &s);
+    const struct driver_outcome first = {.reason = KELP_R_BUSY};
+    ask_again(&s, 1, &first);
+    for (unsigned run = 1; run <= 5; run++) {
+        assert_int_equal(driver_run(s.driver, lab->now), lab->now); /* more is to be told */
+        assert_int_equal(s.told, 1 + run);
+    }
+    driver_line_close(s.driver, s.line);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_submit_and_close),
         cmocka_unit_test(too_large_is_refused_before_it_is_built),
         cmocka_unit_test(many_lines_share_a_node),
+        cmocka_unit_test(who_answers_a_refusal_with_the_next_request_does_not_hold_up_the_node),
         cmocka_unit_test(a_late_refusal_of_an_earlier_term_does_not_close_the_way_of_this_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
