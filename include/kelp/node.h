@@ -89,7 +89,9 @@ KELP_API enum kelp_error kelp_node_open(const struct kelp_node_options *options,
 /* kelp_node_close - answer what is open (SHUTDOWN or better), sync, stop the threads, free
  * everything.
  * takes    node    NULL is fine; unusable afterwards
- * thread   any but the node's own: never from its callbacks; after it no other call is made
+ * thread   any but the node's own: never from its callbacks; after it no other call is made, and
+ *          while it lasts only from done: answered SHUTDOWN too, so who always asks again never
+ *          lets it return
  *          cost  bounded: at most two seconds unless the disk hangs, then until it answers
  *          source  - */
 KELP_API void kelp_node_close(struct kelp_node *node);

@@ -260,9 +260,12 @@ void inbox_free(struct inbox *i)
     if (i == NULL) return;
     struct letter_list letters;
     bool stop;
-    letters_take(i, &letters, &stop); /* put while the loop ended */
     i->stopping = true;
-    letters_open(i, &letters);
+    letters_take(i, &letters, &stop); /* put while the loop ended */
+    while (!STAILQ_EMPTY(&letters)) {
+        letters_open(i, &letters);
+        letters_take(i, &letters, &stop); /* by who heard of it just now */
+    }
     uv_mutex_destroy(&i->lock);
     free(i);
 }

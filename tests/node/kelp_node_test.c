@@ -368,6 +368,31 @@ static void closing_answers_everything_that_is_open(void **state)
     assert_int_equal(tally.ended, 1001);
 }
 
+static uint64_t asked_again;
+
+/* by whatever thread has the node; not for ever, so that it can be closed */
+static void on_done_ask_again(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    on_done(&tally, token, result);
+    if (result->reason != KELP_R_SHUTDOWN || asked_again == 100000) return;
+    asked_again++;
+    kelp_propose(ctx, bytes_of("12345678", 8), token + 1, on_done_ask_again, ctx);
+}
+
+static void what_is_asked_again_while_it_closes_is_answered_too(void **state)
+{
+    (void)state;
+    tally.ended = tally.done = 0;
+    asked_again = 0;
+    member_open(1); /* it has not even elected itself */
+    for (uint64_t i = 0; i < 100; i++)
+        kelp_propose(members[1].node, bytes_of("12345678", 8), 1000000 * i + 1, on_done_ask_again,
+                     members[1].node);
+    member_close(1);
+    assert_true(asked_again > 0);
+    assert_int_equal(tally.ended, 100 + asked_again);
+}
+
 static void an_empty_and_a_huge_command_are_refused(void **state)
 {
     (void)state;
@@ -637,6 +662,7 @@ int main(void)
         ONE(an_address_in_use_is_refused_and_leaves_nothing_behind),
         ONE(each_of_many_requests_from_many_threads_ends_once),
         ONE(closing_answers_everything_that_is_open),
+        ONE(what_is_asked_again_while_it_closes_is_answered_too),
         ONE(a_node_can_be_closed_at_once),
         ONE(an_empty_and_a_huge_command_are_refused),
         ONE(what_the_inbox_refuses_does_not_wait_with_its_bytes),
