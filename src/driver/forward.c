@@ -248,7 +248,8 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     const struct kelp_limits *limits = &d->options.core.limits;
     bool full = !core_has_room(d) ||
                 d->guest_count > (uint64_t)limits->proposals_max + limits->reads_max ||
-                f.command.len > sub_sat(d->options.forward_bytes_max, d->guest_bytes);
+                f.user.len + f.extension.len + f.command.len >
+                    sub_sat(d->options.forward_bytes_max, d->guest_bytes);
     if (!forward_term_led(d, f.term.v)) {
         r->leader = d->core != NULL ? driver_look(d)->leader : 0;
         guest_decline(d, r, KELP_R_NOT_LEADER);

@@ -128,7 +128,8 @@ bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
                   struct kelp_bytes command)
 {
     ASSERT(r->bytes == NULL);
-    ASSERT(user.len <= UINT8_MAX && command.len <= WIRE_ENTRY_PAYLOAD_MAX);
+    ASSERT(user.len <= (r->line != NULL ? UINT8_MAX : WIRE_EXTENSION_MAX));
+    ASSERT(command.len <= WIRE_ENTRY_PAYLOAD_MAX);
     size_t len = user.len + command.len;
     r->bytes = len <= BYTES_INLINE ? r->bytes_inline : malloc(len);
     if (r->bytes == NULL) return false;

@@ -517,6 +517,85 @@ static void a_quorum_short_of_room_is_known_from_its_answers(void **state)
     scene_free(s);
 }
 
+/* A forward that no version of today sends: a command of 8 bytes behind an extension. */
+static void inject_extended(struct scene *s, uint64_t number, size_t extension_len)
+{
+    struct lab_node *n = lab_node(s->lab, s->follower);
+    size_t len = WIRE_FRAME_HEAD + WIRE_FORWARD_HEAD_MAX + extension_len + 8;
+    uint8_t *data = calloc(1, len), *extension = calloc(1, extension_len);
+    uint8_t fixed[WIRE_FORWARD_HEAD_MAX], command[8];
+    put_u64(command, 999);
+    struct wire_forward f = {.kind = WIRE_FORWARD_WRITE,
+                             .term = {term_of(s)},
+                             .incarnation = n->incarnation,
+                             .start_count = n->start_count,
+                             .number = (n->start_count << 40) + number,
+                             .timeout_ns = 5000 * LAB_MS,
+                             .extension = bytes_of(extension, extension_len),
+                             .command = bytes_of(command, 8)};
+    struct kelp_bytes parts[3] = {bytes_of(fixed, wire_forward_encode(&f, fixed)), f.extension,
+                                  f.command};
+    wire_frame_head(data, WIRE_FORWARD, 0, parts, 3);
+    struct lab_packet p = {.from = s->follower, .to = s->leader, .lane = KELP_LANE_ENTRIES};
+    p.connection = n->links[s->leader - 1][KELP_LANE_ENTRIES].connection;
+    p.data = data;
+    p.len = WIRE_FRAME_HEAD;
+    for (size_t i = 0; i < 3; i++) {
+        memcpy(data + p.len, parts[i].data, parts[i].len);
+        p.len += parts[i].len;
+    }
+    lab_inject(s->lab, &p);
+    free(extension);
+    free(data);
+}
+
+/* longer than what a user's name may be, which stands in the same place */
+static void a_forward_with_a_long_extension_waits_while_leadership_is_handed_over(void **state)
+{
+    (void)state;
+    struct scene *s = scene_new(16);
+    kelp_id target = 6 - s->leader - s->follower;
+    struct lab_client *admin = lab_client(s->lab, s->leader);
+    lab_node(s->lab, target)->hold_disk = true;
+    (void)lab_write(s->client, 1, 5000);
+    lab_await(s->client, 1);
+    (void)lab_transfer(admin, target, 5000);
+    lab_run(s->lab, 10);
+    assert_true(lab_status(s->lab, s->leader)->view.transferring);
+    inject_extended(s, 1000, 300);
+    lab_run(s->lab, 10);
+    assert_int_equal(applied_count(s), 1);
+    lab_await(admin, 1);
+    assert_int_equal(admin->told[0].reason, KELP_R_BEHIND);
+    lab_run(s->lab, 50);
+    assert_int_equal(applied_count(s), 2);
+    assert_int_equal(lab_node(s->lab, s->leader)->machine->last, 999);
+    lab_client_free(admin);
+    scene_free(s);
+}
+
+static void an_extension_counts_like_the_command_behind_it(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 17);
+    lab->forward_bytes_max = 100;
+    struct scene *s = scene_of(lab);
+    inject_extended(s, 1000, 90);
+    lab_run(s->lab, 50);
+    assert_int_equal(applied_count(s), 1);
+    inject_extended(s, 1001, 93);
+    lab_run(s->lab, 50);
+    assert_int_equal(applied_count(s), 1);
+    assert_int_equal(s->spy.answer_count, 2);
+    struct wire_forward_answer a;
+    const struct lab_packet *p = &s->spy.answers[1];
+    struct kelp_bytes body = bytes_of(p->data + WIRE_FRAME_HEAD, p->len - WIRE_FRAME_HEAD);
+    assert_int_equal(wire_forward_answer_decode(body, &a, NULL), KELP_OK);
+    assert_int_equal(a.outcome, KELP_REFUSED);
+    assert_int_equal(a.reason, KELP_R_BUSY);
+    scene_free(s);
+}
+
 static void a_malformed_forward_closes_the_connection(void **state)
 {
     (void)state;
@@ -554,6 +633,8 @@ int main(void)
         cmocka_unit_test(a_leader_at_its_limit_answers_busy),
         cmocka_unit_test(what_frees_room_goes_on_from_anywhere_while_writes_are_refused),
         cmocka_unit_test(a_quorum_short_of_room_is_known_from_its_answers),
+        cmocka_unit_test(a_forward_with_a_long_extension_waits_while_leadership_is_handed_over),
+        cmocka_unit_test(an_extension_counts_like_the_command_behind_it),
         cmocka_unit_test(a_malformed_forward_closes_the_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
