@@ -470,6 +470,7 @@ kelp_ns change_deadline(const struct kelp_core *r)
         if (r->changes[i].outcome == 0) due = min_u64(due, r->changes[i].deadline);
     }
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return due;
+    if (transfer_open(r)) return due; /* nothing is decided before it is over */
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct catch_up *c = &r->peers[slot].catch_up;
         if (!staging(r, slot) || c->target == 0 || c->failed) continue;

@@ -357,6 +357,50 @@ static void a_second_transfer_waits_for_the_first(void **state)
     fixture_close(f);
 }
 
+/* What has to be decided about it needs an entry, which has to wait: so must the time for it. */
+static void a_member_that_is_given_up_meanwhile_wakes_nobody(void **state)
+{
+    (void)state;
+    struct kelp_config c = voters(3);
+    c.members[3] = (struct kelp_member){.id = 4, .role = KELP_STAGING, .incarnation = 44};
+    c.count = 4;
+    c.id_highest = 4;
+    c.index = 1;
+    struct fixture *f = leader(.log = "1@1", .commit = 1, .config = &c);
+    for (kelp_id id = 2; id <= 3; id++)
+        ack(f, id, 2);
+    save_all(f);
+    take(f);
+    kelp_ns idle = f->now + 10 * f->options.election_max;
+    while (f->now < idle - 50 * MS) {
+        fixture_forget(f);
+        pass(f, 50 * MS);
+        for (kelp_id id = 2; id <= 3; id++)
+            receive(f, answer_of(f, id, 2));
+        save_all(f);
+        assert_int_equal(hits(f, KELP_EV_CATCH_UP_GIVEN_UP), 0);
+    }
+    transfer(f, 9, 3, KELP_NEVER);
+    for (unsigned i = 0; i < 4; i++) {
+        pass(f, 50 * MS);
+        for (kelp_id id = 2; id <= 3; id++)
+            receive(f, answer_of(f, id, 2));
+        take(f);
+        assert_true(f->view.transferring);
+        assert_int_equal(hits(f, KELP_EV_CATCH_UP_GIVEN_UP), 0);
+        assert_true(f->deadline > f->now);
+    }
+    while (f->view.transferring) {
+        pass(f, 50 * MS);
+        for (kelp_id id = 2; id <= 3; id++)
+            receive(f, answer_of(f, id, 2));
+        take(f);
+    }
+    take(f);
+    assert_int_equal(hits(f, KELP_EV_CATCH_UP_GIVEN_UP), 1);
+    fixture_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_final_order_counts_with_entries_behind_it),
         cmocka_unit_test(only_the_attempt_that_was_asked_for_carries_the_flag),
         cmocka_unit_test(an_order_of_a_later_term_is_of_no_known_leader),
+        cmocka_unit_test(a_member_that_is_given_up_meanwhile_wakes_nobody),
         cmocka_unit_test(a_second_transfer_waits_for_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
