@@ -201,17 +201,18 @@ static void append(struct kelp_core *r, struct kelp_config *next, struct change 
     log_append(&r->log, r->term, CONFIG_BYTES);
     next->index = r->log.last;
     member_appended(r, next);
-    r->made = (struct kelp_made){
-        .pos = log_tail(&r->log), .type = KELP_ENTRY_CONFIG, .config = &r->config};
-    if (change == NULL) return;
-    change->pos = r->made.pos;
-    r->made.change = change->token;
+    r->made = (struct kelp_made){.pos = log_tail(&r->log),
+                                 .type = KELP_ENTRY_CONFIG,
+                                 .config = &r->config,
+                                 .change = change != NULL ? change->token : 0};
 }
 
 static void decide(struct kelp_core *r, struct kelp_config *next, struct change *change)
 {
     append(r, next, change);
-    if (change != NULL) change->stage = CHANGE_DECIDED;
+    if (change == NULL) return;
+    change->pos = r->made.pos;
+    change->stage = CHANGE_DECIDED;
 }
 
 static void take_step(struct kelp_core *r, struct kelp_config *target, struct change *change)
@@ -227,6 +228,8 @@ static void take_step(struct kelp_core *r, struct kelp_config *target, struct ch
     EVENT(r, CHANGE_JOINT, .pos = r->made.pos);
 }
 
+/* What decides is the joint configuration, and it is committed: if this entry is overwritten,
+ * whoever leads next writes it again. So the change stays where it was decided. */
 static void leave_joint(struct kelp_core *r)
 {
     struct kelp_config target;
@@ -381,7 +384,9 @@ static void begin(struct kelp_core *r, struct change *change)
     }
     append(r, &staged, change);
     staging_forget(r);
+    change->pos = r->made.pos;
     change->stage = CHANGE_STAGED;
+    change->staged = true;
     EVENT(r, CHANGE_STAGED, .pos = r->made.pos);
 }
 
@@ -428,12 +433,12 @@ static void settle_one(struct kelp_core *r, struct change *change)
     if (term.v == 0) { /* no longer known what stood there */
         end(r, change, KELP_R_SNAPSHOT_PASSED);
     } else if (term.v != change->pos.term.v) {
-        EVENT(r, CHANGE_LOST, .pos = change->pos, .value = change->token);
-        bool given_up = change->verdict != KELP_R_NONE; /* then what is staged goes on */
-        if (given_up)
+        if (change->staged) { /* that is committed, and goes on under whoever leads */
             end(r, change, KELP_R_LEADERSHIP_LOST);
-        else
-            resolve(r, change, KELP_LOST, KELP_R_OVERWRITTEN);
+            return;
+        }
+        EVENT(r, CHANGE_LOST, .pos = change->pos, .value = change->token);
+        resolve(r, change, KELP_LOST, KELP_R_OVERWRITTEN);
     } else if (!committed->joint) { /* else it is certain, and not finished */
         change->pos = kelp_pos_of(committed->index, log_term(&r->log, committed->index).v);
         if (change->verdict != KELP_R_NONE) {

@@ -108,9 +108,10 @@ struct change {
     uint32_t flags, count;
     kelp_index if_index;
     struct kelp_edit *edits; /* room for members_max */
-    struct kelp_pos pos;     /* its newest entry */
+    struct kelp_pos pos;     /* the entry that decides it; before that, its first one */
     kelp_id member;          /* whom a refusal is about */
     uint8_t stage;
+    bool staged;             /* an entry before that one was committed */
     uint8_t verdict;         /* enum kelp_reason once pos is committed; NONE: done */
     uint8_t outcome, reason; /* enum kelp_outcome, 0: open */
 };
