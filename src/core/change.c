@@ -198,7 +198,7 @@ static void append(struct kelp_core *r, struct kelp_config *next, struct change 
 {
     ASSERT(r->role == KELP_LEADER && own_term_committed(r));
     ASSERT(r->config.index <= r->commit); /* one step back is always enough */
-    log_append(&r->log, r->term, CONFIG_BYTES);
+    log_append(&r->log, r->term, CONFIG_BYTES(next->count));
     next->index = r->log.last;
     member_appended(r, next);
     r->made = (struct kelp_made){.pos = log_tail(&r->log),

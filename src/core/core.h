@@ -22,13 +22,15 @@
 
 #define SAVES_OPEN_MAX 32u /* saves emitted and not reported; more wait and merge */
 /* entry bytes a probe may carry, so that it fits the control lane */
-#define PROBE_BYTES_MAX   2048u
-#define NOOP_BYTES        64u          /* of the leader's empty entry, for flow control only */
-#define CONFIG_BYTES      1024u        /* of a configuration entry, for flow control only */
-#define CHANGES_MAX       2u           /* of the membership: one under way, one that waits */
-#define MESSAGES_PER_PEER 5u           /* at most, in one take; and one to whom we hand over */
-#define RESEND_MAX        60000000000u /* ns; the longest wait before a window is called lost */
-#define STALL_MIN         1000000000u  /* ns; the least stall limit */
+#define PROBE_BYTES_MAX 2048u
+#define NOOP_BYTES      64u /* of the leader's empty entry, for flow control only */
+/* of a configuration entry with so many members, for flow control; not less than it can have, or
+ * a read of the log that ends where this says would leave it out */
+#define CONFIG_BYTES(members) (256u + 160u * (uint64_t)(members))
+#define CHANGES_MAX           2u           /* of the membership: one under way, one that waits */
+#define MESSAGES_PER_PEER     5u           /* at most, in one take; and one to whom we hand over */
+#define RESEND_MAX            60000000000u /* ns; the longest wait before a window is called lost */
+#define STALL_MIN             1000000000u  /* ns; the least stall limit */
 /* counting never gets there; beyond it a message is malformed */
 #define TERM_MAX (UINT64_MAX / 4)
 

@@ -3,6 +3,12 @@
  * [§4.1, §4.3] */
 #include "fixture.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/config.h"
+#include "wire/entry.h"
+
 static struct kelp_config at(uint32_t count, kelp_index index)
 {
     struct kelp_config c = voters(count);
@@ -172,6 +178,47 @@ static void a_learner_takes_the_log_like_anybody_else(void **state)
     fixture_close(f);
 }
 
+static void change_asked(struct fixture *f, uint64_t token, const struct kelp_edit *edit)
+{
+    struct kelp_change what = {.count = 1, .edits = edit};
+    struct kelp_input input = {.type = KELP_IN_CHANGE};
+    input.change.token = token;
+    input.change.deadline = KELP_NEVER;
+    input.change.what = &what;
+    step(f, &input);
+    save_all(f);
+}
+
+/* Whoever reads the entries of an append from the disk reads as many bytes as the append says. */
+static void a_configuration_has_no_more_bytes_than_the_leader_counts_for_it(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.voters = 8);
+    struct kelp_edit add = {.id = 9, .incarnation = 1, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+    struct wire_config largest = {.config = voters(9)};
+    pass(f, 100 * MS); /* every peer is probed again */
+    take(f);
+    for (kelp_id id = 2; id <= 5; id++)
+        ack(f, id, f->view.last);
+    save_all(f);
+    change_asked(f, 7, &add);
+    MARK_HIT(f, CHANGE_SIMPLE);
+    for (size_t slot = 0; slot < 9; slot++) {
+        memset(largest.peer[slot].text, 'a', 118); /* the longest host */
+        memcpy(largest.peer[slot].text + 118, ":65535", 7);
+    }
+    uint8_t *payload = malloc(WIRE_CONFIG_BYTES_MAX);
+    assert_non_null(payload);
+    struct wire_entry entry = {.pos = kelp_pos_of(f->view.last, f->view.term.v),
+                               .type = KELP_ENTRY_CONFIG};
+    entry.payload = (struct kelp_bytes){payload, wire_config_encode(&largest, payload)};
+    const struct kelp_message *m = sent(f, KELP_MSG_APPEND, 2);
+    assert_int_equal(m->append.last - m->append.prev.index, 1);
+    assert_true(wire_entry_size(&entry) <= m->append.bytes);
+    free(payload);
+    fixture_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +232,7 @@ int main(void)
         cmocka_unit_test(the_newest_configuration_survives_a_restart_with_the_one_before),
         cmocka_unit_test(what_is_told_about_a_configuration_is_a_copy),
         cmocka_unit_test(a_learner_takes_the_log_like_anybody_else),
+        cmocka_unit_test(a_configuration_has_no_more_bytes_than_the_leader_counts_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
