@@ -354,7 +354,8 @@ static bool quorum_answers(const struct kelp_core *r, const struct kelp_config *
     return answering > count / 2;
 }
 
-/* The oldest change that waits begins, or is answered. */
+/* The oldest change that waits begins, or is answered. What is so already is told like a read: once
+ * a quorum has answered that nobody leads who may have changed it since. [§6.4] */
 static void begin(struct kelp_core *r, struct change *change)
 {
     struct kelp_config target, staged;
@@ -365,8 +366,8 @@ static void begin(struct kelp_core *r, struct change *change)
     if (reason == KELP_R_NONE) {
         edit_target(&r->config, &asked, &target);
         if (edit_same(&r->config, &target) && !edit_moves(&asked)) { /* asked once more */
-            EVENT(r, CHANGE_NOTHING_NEW, .pos = change->pos, .value = change->token);
-            resolve(r, change, KELP_DONE, KELP_R_NOTHING_NEW);
+            change->round = ++r->round;
+            r->dirty |= DIRTY_READ;
             return;
         }
         if ((change->flags & KELP_CHANGE_FORCE) == 0 && !quorum_answers(r, &target))
@@ -388,6 +389,15 @@ static void begin(struct kelp_core *r, struct change *change)
     change->stage = CHANGE_STAGED;
     change->staged = true;
     EVENT(r, CHANGE_STAGED, .pos = r->made.pos);
+}
+
+void change_confirm(struct kelp_core *r)
+{
+    struct change *change = change_at(r, CHANGE_WAITING);
+    if (r->role != KELP_LEADER || change == NULL || change->round == 0) return;
+    if (change->round > read_confirmed(r)) return;
+    EVENT(r, CHANGE_NOTHING_NEW, .pos = change->pos, .value = change->token);
+    resolve(r, change, KELP_DONE, KELP_R_NOTHING_NEW);
 }
 
 static void staged_on(struct kelp_core *r)
@@ -418,7 +428,8 @@ bool change_drive(struct kelp_core *r)
         staged_on(r);
     } else {
         struct change *change = NULL;
-        while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL)
+        while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL &&
+               change->round == 0)
             begin(r, change);
     }
     return r->log.last > last;

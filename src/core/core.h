@@ -111,6 +111,7 @@ struct change {
     kelp_index if_index;
     struct kelp_edit *edits; /* room for members_max */
     struct kelp_pos pos;     /* the entry that decides it; before that, its first one */
+    uint64_t round;          /* nothing new, once a quorum has answered it; 0: not seen yet */
     kelp_id member;          /* whom a refusal is about */
     uint8_t stage;
     bool staged;             /* an entry before that one was committed */
@@ -346,6 +347,8 @@ void read_asked(struct kelp_core *r, uint64_t token, kelp_ns deadline);
 void read_stamp(struct kelp_core *r); /* reads of this wake-up share a round */
 void read_release(struct kelp_core *r);
 void read_end(struct kelp_core *r); /* leadership is over */
+/* read_confirmed - the last round that a quorum answered: until it was given out nobody else led */
+uint64_t read_confirmed(const struct kelp_core *r);
 
 /* ---- member.c ---- */
 void member_appended(struct kelp_core *r, const struct kelp_config *config);
@@ -367,8 +370,9 @@ void change_expire(struct kelp_core *r);
 void change_lead(struct kelp_core *r);     /* a leader's start */
 void change_lead_end(struct kelp_core *r); /* leadership is over */
 void change_end_all(struct kelp_core *r, enum kelp_reason reason);
-void change_settle(struct kelp_core *r); /* commit grew */
-bool change_drive(struct kelp_core *r);  /* true: a configuration entry was made */
+void change_settle(struct kelp_core *r);  /* commit grew */
+void change_confirm(struct kelp_core *r); /* a round was answered */
+bool change_drive(struct kelp_core *r);   /* true: a configuration entry was made */
 uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);
 enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
 kelp_ns change_deadline(const struct kelp_core *r);

@@ -53,7 +53,7 @@ void read_stamp(struct kelp_core *r)
     r->dirty |= DIRTY_READ;
 }
 
-static uint64_t round_confirmed(const struct kelp_core *r)
+uint64_t read_confirmed(const struct kelp_core *r)
 {
     UNSET uint64_t values[KELP_MEMBERS_MAX]; /* by slot, below config.count */
     for (uint32_t slot = 0; slot < r->config.count; slot++)
@@ -64,7 +64,7 @@ static uint64_t round_confirmed(const struct kelp_core *r)
 void read_release(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER || r->reads.open == 0) return;
-    r->round_confirmed = max_u64(r->round_confirmed, round_confirmed(r));
+    r->round_confirmed = max_u64(r->round_confirmed, read_confirmed(r));
     for (uint32_t number = 0; number < r->reads.count; number++) {
         struct request *request = requests_at(&r->reads, number);
         if (request->outcome != 0) continue;

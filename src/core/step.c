@@ -44,7 +44,10 @@ void settle(struct kelp_core *r)
             change_settle(r);
             r->dirty |= DIRTY_READ;
         }
-        if (take_bit(r, DIRTY_READ)) read_release(r);
+        if (take_bit(r, DIRTY_READ)) {
+            read_release(r);
+            change_confirm(r);
+        }
     }
 }
 
