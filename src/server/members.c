@@ -48,14 +48,15 @@ static bool wrong(struct words *w, const char *what, const char *right)
 static bool id_word(struct words *w, struct kelp_bytes word, kelp_id *out)
 {
     int64_t id = 0;
-    if (!decimal_parse(word, &id) || id <= 0) return wrong(w, "no id", "a number, 1 or more");
+    if (!decimal_parse(word, &id) || id <= 0 || (uint64_t)id > WIRE_CHANGE_NUMBER_MAX)
+        return wrong(w, "no id", "a number from 1 to 2^62");
     *out = (kelp_id)id;
     return true;
 }
 
 static bool id_next(struct words *w, kelp_id *out)
 {
-    if (w->next == w->count) return wrong(w, "an id is missing", "a number, 1 or more");
+    if (w->next == w->count) return wrong(w, "an id is missing", "a number from 1 to 2^62");
     if (!id_word(w, w->at[w->next], out)) return false;
     w->next++;
     return true;
@@ -182,7 +183,8 @@ static bool parse_options(struct words *w, struct wire_change *out)
             out->flags |= KELP_CHANGE_NOWAIT;
         } else if (word_is(word, "if")) {
             w->next++;
-            if (w->next == w->count || !decimal_parse(w->at[w->next], &index) || index <= 0)
+            bool number = w->next < w->count && decimal_parse(w->at[w->next], &index);
+            if (!number || index <= 0 || (uint64_t)index > WIRE_CHANGE_NUMBER_MAX)
                 return wrong(w, "no index", "that of the configuration it is made of");
             out->if_index = (kelp_index)index;
         } else {

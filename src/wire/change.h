@@ -6,6 +6,8 @@
 #include "kelp/change.h"
 #include "wire/config.h"
 
+#define WIRE_CHANGE_NUMBER_MAX (UINT64_C(1) << 62) /* of an id and of if_index */
+
 struct wire_edit {
     kelp_id id;
     uint8_t verb, role;          /* enum kelp_edit_verb, enum kelp_member_role */
