@@ -21,8 +21,6 @@
 #define FLAGS_KNOWN    ((uint32_t)(KELP_CHANGE_NOWAIT | KELP_CHANGE_FORCE | KELP_CHANGE_WHOLE))
 #define EDIT_BYTES_MIN 11u
 
-_Static_assert(WIRE_CHANGE_NUMBER_MAX == WIRE_NUMBER_MAX, "as for every number");
-
 /* NULL, or the rule that is broken. */
 static const char *edit_wrong(const struct wire_edit *e)
 {

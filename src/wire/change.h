@@ -6,7 +6,7 @@
 #include "kelp/change.h"
 #include "wire/config.h"
 
-#define WIRE_CHANGE_NUMBER_MAX (UINT64_C(1) << 62) /* of an id and of if_index */
+#define WIRE_CHANGE_NUMBER_MAX (UINT64_C(1) << 62) /* of an id and of if_index; wire.h's */
 
 struct wire_edit {
     kelp_id id;
