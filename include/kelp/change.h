@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* change.h - what a change of the membership asks for.
  *
- * A change names members and what each shall become; it happens as a whole or not at all, through
- * joint consensus when more than one voter changes [§4.3], by a single step otherwise [§4.1]. A new
- * voter is staging first: it receives the log, and gets its vote by itself once it has caught up
- * [§4.2.1]. Addresses are not here: the core counts by ids and roles, and whoever builds the bytes
- * of a configuration entry knows the addresses. */
+ * A change names members and what each shall become. Votes change all at once, through joint
+ * consensus when more than one voter changes [§4.3], by a single step otherwise [§4.1]. A new voter
+ * is staging first: it receives the log, and gets its vote by itself once it has caught up
+ * [§4.2.1]. If leadership is lost before that, it becomes a voter all the same, in time; if it is
+ * given up on, it stays as a learner. Either way the rest is not done and the outcome is UNKNOWN:
+ * the configuration says what became of it, and what is left can be asked for. Addresses are not
+ * here: the core counts by ids and roles, and whoever builds the bytes of a configuration entry
+ * knows the addresses. */
 #ifndef KELP_CHANGE_H
 #define KELP_CHANGE_H
 

@@ -2,7 +2,7 @@
 /* change.c - the leader's side of a change of the membership. [§4.1, §4.2.1, §4.2.2, §4.3]
  *
  *   asked --gate--> WAITING --> STAGED --caught up--> one step, or joint --> committed: DONE
- *              |                   `--given up--> REFUSED BEHIND
+ *              |                   `--given up--> BEHIND: REFUSED, or UNKNOWN if somebody came
  *              `--refused, or nothing new: answered without an entry
  *
  * The gate: an entry of the own term is committed, the newest configuration is, and it is neither
@@ -15,7 +15,8 @@
  *
  * Catching up: a round is to replicate what is there at its start, and to answer something sent
  * since. Who needed less than an election timeout for one is ready; ten slow rounds, or long
- * without progress, and all who are staging are learners again.
+ * without progress, and all who are staging are learners. Who was one before is back where it was,
+ * and the change never happened; who is new stays, so that much of it did.
  *
  * Invariants: of the changes here at most one is past the gate and not decided; only a leader has
  * changes that wait. */
@@ -383,6 +384,7 @@ static void begin(struct kelp_core *r, struct change *change)
         take_step(r, &target, change);
         return;
     }
+    change->came = staged.count > r->config.count;
     append(r, &staged, change);
     staging_forget(r);
     change->pos = r->made.pos;
@@ -453,7 +455,8 @@ static void settle_one(struct kelp_core *r, struct change *change)
     } else if (!committed->joint) { /* else it is certain, and not finished */
         change->pos = kelp_pos_of(committed->index, log_term(&r->log, committed->index).v);
         if (change->verdict != KELP_R_NONE) {
-            resolve(r, change, KELP_REFUSED, (enum kelp_reason)change->verdict);
+            resolve(r, change, change->came ? KELP_UNKNOWN : KELP_REFUSED,
+                    (enum kelp_reason)change->verdict);
             return;
         }
         EVENT(r, CHANGE_DONE, .pos = change->pos, .value = change->token);

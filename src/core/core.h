@@ -115,6 +115,7 @@ struct change {
     kelp_id member;          /* whom a refusal is about */
     uint8_t stage;
     bool staged;             /* an entry before that one was committed */
+    bool came;               /* .. and with it somebody new is there, whatever comes of it */
     uint8_t verdict;         /* enum kelp_reason once pos is committed; NONE: done */
     uint8_t outcome, reason; /* enum kelp_outcome, 0: open */
 };
