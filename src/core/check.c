@@ -63,6 +63,7 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
     }
     rule(v, r->role == KELP_LEADER || r->election_at != KELP_NEVER, "nobody will ever stand");
     rule(v, !r->by_transfer || r->role == KELP_CANDIDATE, "stands by transfer and does not stand");
+    rule(v, !r->enquires || r->role == KELP_FOLLOWER, "enquires after itself and stands");
 }
 
 /* A leader hands over, or led when it began to and waits for its outcome. */

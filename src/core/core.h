@@ -188,6 +188,7 @@ struct kelp_core {
     enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */
     bool noop_due;    /* just became leader: the empty entry goes into the log at the next take */
     bool by_transfer; /* candidate: the leader asked for this election */
+    bool enquires;    /* follower: ask for pre-votes, not to win: who was removed is told so then */
 
     /* save.c */
     kelp_term saved_term;

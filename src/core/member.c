@@ -57,7 +57,7 @@ void member_goodbye(struct kelp_core *r)
         kelp_id id = r->config_before.members[slot].id;
         if (id == r->options.self || config_slot(&r->config, id) != CONFIG_NO_SLOT) continue;
         struct debt *debt = debt_of(r, id);
-        if (debt == NULL) continue; /* it learns it when it asks for votes */
+        if (debt == NULL) continue; /* it learns it when it asks for votes, or enquires */
         EVENT(r, REMOVED_TOLD, .peer = id, .pos = kelp_pos_of(r->config.index, 0));
         debt->vote[0] = true; /* as if it had asked; output.c says why it is refused */
         debt->granted[0] = false;

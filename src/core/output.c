@@ -67,9 +67,11 @@ static void answer(struct kelp_core *r, kelp_id to, struct debt *debt, uint32_t 
 
 static void vote_request(struct kelp_core *r, struct peer *peer, uint32_t *count)
 {
-    if (peer->ballot != BALLOT_NONE) return;
-    if (peer->asked_at != 0 && r->now < peer->asked_at + 2 * r->options.heartbeat) return;
-    bool pre = r->role == KELP_PRE_CANDIDATE;
+    if (!r->enquires) {
+        if (peer->ballot != BALLOT_NONE) return;
+        if (peer->asked_at != 0 && r->now < peer->asked_at + 2 * r->options.heartbeat) return;
+    }
+    bool pre = r->role != KELP_CANDIDATE;
     struct kelp_message m = {.type = KELP_MSG_VOTE};
     if (pre) m.flags |= KELP_MF_PRE_VOTE;
     if (r->by_transfer) m.flags |= KELP_MF_TRANSFER;
@@ -111,6 +113,7 @@ uint32_t output_messages(struct kelp_core *r)
     uint32_t count = 0;
     if (r->faulted) return parting(r);
     if (core_silent(r) || !term_saved(r)) return 0;
+    bool asks = r->role == KELP_PRE_CANDIDATE || r->role == KELP_CANDIDATE || r->enquires;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];
         if (slot == r->self_slot) continue;
@@ -122,10 +125,11 @@ uint32_t output_messages(struct kelp_core *r)
                 peer->append_id = message_new(r, &count, peer->id, &append)->id;
             heartbeat(r, peer, &count);
             if (transfer_owed(r, peer, &order)) (void)message_new(r, &count, peer->id, &order);
-        } else if (r->role != KELP_FOLLOWER && config_votes(&r->config, slot)) {
+        } else if (asks && config_votes(&r->config, slot)) {
             vote_request(r, peer, &count);
         }
     }
+    r->enquires = false;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->stranger_count; i++) {
         struct stranger *stranger = &r->strangers[i];

@@ -580,9 +580,20 @@ static void a_learner_never_stands(void **state)
         pass(f, 2000 * MS);
     campaign(f);
     take(f);
+    assert_int_equal(f->message_count, 2); /* only to be told if it was removed */
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(f->messages[i].flags, KELP_MF_PRE_VOTE);
+    struct kelp_message yes = granted_of(f, 1);
+    yes.flags |= KELP_MF_PRE_VOTE;
+    yes.vote.term = kelp_term_of(2);
+    receive(f, yes);
+    take(f);
     assert_int_equal(f->view.role, KELP_FOLLOWER);
-    assert_int_equal(f->message_count, 0);
+    assert_int_equal(f->view.term.v, 1);
     MARK_HIT(f, CAMPAIGN_NOT_VOTER);
+    MARK_HIT(f, VOTE_ANSWER_STALE);
+    take(f);
+    assert_int_equal(f->message_count, 2); /* once a timeout */
     fixture_close(f);
 }
 
