@@ -214,6 +214,7 @@ static void decide(struct kelp_core *r, struct kelp_config *next, struct change 
     if (change == NULL) return;
     change->pos = r->made.pos;
     change->stage = CHANGE_DECIDED;
+    change_adopted(r);
 }
 
 static void take_step(struct kelp_core *r, struct kelp_config *target, struct change *change)
@@ -439,10 +440,27 @@ bool change_drive(struct kelp_core *r)
 
 /* ---- what is committed ---- */
 
+/* What the answer names is the configuration that says what was asked. When it is committed here,
+ * a later one may be too. */
+void change_adopted(struct kelp_core *r)
+{
+    if (r->config.joint) return;
+    for (uint32_t i = 0; i < r->change_count; i++) {
+        struct change *change = &r->changes[i];
+        if (change->stage != CHANGE_DECIDED || change->end != 0) continue;
+        if (r->config.index >= change->pos.index) change->end = r->config.index;
+    }
+}
+
+void change_truncated(struct kelp_core *r, kelp_index last)
+{
+    for (uint32_t i = 0; i < r->change_count; i++)
+        if (r->changes[i].end > last) r->changes[i].end = 0;
+}
+
 static void settle_one(struct kelp_core *r, struct change *change)
 {
     kelp_term term = log_term(&r->log, change->pos.index);
-    const struct kelp_config *committed = member_committed(r);
     if (term.v == 0) { /* no longer known what stood there */
         end(r, change, KELP_R_SNAPSHOT_PASSED);
     } else if (term.v != change->pos.term.v) {
@@ -452,8 +470,8 @@ static void settle_one(struct kelp_core *r, struct change *change)
         }
         EVENT(r, CHANGE_LOST, .pos = change->pos, .value = change->token);
         resolve(r, change, KELP_LOST, KELP_R_OVERWRITTEN);
-    } else if (!committed->joint) { /* else it is certain, and not finished */
-        change->pos = kelp_pos_of(committed->index, log_term(&r->log, committed->index).v);
+    } else if (change->end != 0 && change->end <= r->commit) { /* else certain, and not finished */
+        change->pos = kelp_pos_of(change->end, log_term(&r->log, change->end).v);
         if (change->verdict != KELP_R_NONE) {
             resolve(r, change, change->came ? KELP_UNKNOWN : KELP_REFUSED,
                     (enum kelp_reason)change->verdict);

@@ -111,6 +111,7 @@ struct change {
     kelp_index if_index;
     struct kelp_edit *edits; /* room for members_max */
     struct kelp_pos pos;     /* the entry that decides it; before that, its first one */
+    kelp_index end;          /* pos, or if that is joint, where that was left; 0: not in the log */
     uint64_t round;          /* nothing new, once a quorum has answered it; 0: not seen yet */
     kelp_id member;          /* whom a refusal is about */
     uint8_t stage;
@@ -373,6 +374,8 @@ void change_lead(struct kelp_core *r);     /* a leader's start */
 void change_lead_end(struct kelp_core *r); /* leadership is over */
 void change_end_all(struct kelp_core *r, enum kelp_reason reason);
 void change_settle(struct kelp_core *r);  /* commit grew */
+void change_adopted(struct kelp_core *r); /* a configuration was */
+void change_truncated(struct kelp_core *r, kelp_index last);
 void change_confirm(struct kelp_core *r); /* a round was answered */
 bool change_drive(struct kelp_core *r);   /* true: a configuration entry was made */
 uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);

@@ -23,6 +23,7 @@ void member_appended(struct kelp_core *r, const struct kelp_config *config)
     r->config = *config;
     peers_rebuild(r); /* at once: what is owed next is owed by slot */
     r->dirty |= DIRTY_CONFIG;
+    change_adopted(r);
     EVENT(r, CONFIG_ADOPTED, .pos = kelp_pos_of(config->index, 0), .value = config->count);
 }
 
@@ -38,6 +39,7 @@ bool member_outlasts(struct kelp_core *r, kelp_index last)
 void member_truncated(struct kelp_core *r, kelp_index last)
 {
     if (r->config.index <= last) return;
+    change_truncated(r, last);
     ASSERT(r->config_has_before && r->config_before.index <= last); /* member_outlasts was asked */
     r->config = r->config_before;
     r->config_has_before = false;

@@ -264,12 +264,26 @@ bool clients_idle(const struct world *w)
 
 /* ---- asking ---- */
 
+/* What is open may have happened. */
+static void client_record_open(struct world *w, const struct client *c)
+{
+    for (uint32_t i = 0; i < c->count && w->options.workload == NULL; i++) {
+        const struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
+        record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
+    }
+}
+
+void clients_end(struct world *w)
+{
+    for (uint32_t i = 0; i < w->swarm.clients; i++)
+        client_record_open(w, &w->clients.clients[i]);
+}
+
 static void client_abandon(struct world *w, struct client *c)
 {
+    client_record_open(w, c);
     for (uint32_t i = 0; i < c->count; i++) {
         const struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
-        if (w->options.workload == NULL)
-            record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
         c->processes[q->place] = ++w->clients.processes;
         w->report->abandoned++;
     }

@@ -96,11 +96,18 @@ void mover_look(struct world *w)
                      m->node + 1u);
 }
 
+/* Its timers will not fire: nobody mends what is outside the core. */
+static bool stands_still(const struct node *n)
+{
+    return node_paused(n) || n->frozen_until != 0;
+}
+
 bool mover_idle(struct world *w)
 {
     forget_the_dead(w);
     for (unsigned i = 0; i < w->node_count; i++) {
-        if (w->nodes[i].state == NODE_UP && w->nodes[i].handing_since != 0) return false;
+        const struct node *n = &w->nodes[i];
+        if (n->state == NODE_UP && !stands_still(n) && n->handing_since != 0) return false;
     }
-    return w->mover.line == NULL;
+    return w->mover.line == NULL || stands_still(&w->nodes[w->mover.node]);
 }

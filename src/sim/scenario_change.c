@@ -140,8 +140,8 @@ void change_rule(struct scenario *s, const struct node *node, const struct token
     bool told = true;
     switch (answer->outcome) {
     case KELP_DONE:
-        told = committed.index == answer->pos.index && rules_committed(s) >= answer->pos.index &&
-               so_in(token, &committed);
+        told = committed.index >= answer->pos.index && rules_committed(s) >= answer->pos.index;
+        if (committed.index == answer->pos.index) told = told && so_in(token, &committed);
         break;
     case KELP_REFUSED: told = token->name == 0 || answer->reason == KELP_R_BEHIND; break;
     case KELP_LOST: told = token->name != 0 && rules_committed(s) >= answer->pos.index; break;

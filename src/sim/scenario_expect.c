@@ -7,7 +7,7 @@
  *   expect 3 last 7@2                    expect disk 3 last 7@2, term 2, vote 1, commit 7
  *   expect 3 saw VOTE_GRANTED [2]        in this block, at least once or exactly so often
  *   expect 3 no VOTE_GRANTED             not in this block;  never: not in the whole story
- *   expect token 7 DONE                  REFUSED NOT_LEADER, LOST, UNKNOWN TIMEOUT, open
+ *   expect token 7 DONE [@3]             REFUSED NOT_LEADER, LOST, UNKNOWN TIMEOUT, open; where
  *   expect peer 1 2 match 4              next 5, flow stream, inflight 1
  *   expect inflight 0 1->2 append        how many such messages are on their way
  *   expect config 3 1v,2v,4L             its newest;  config committed 3 1v,2v: the committed
@@ -56,6 +56,14 @@ static void expect_disk(struct scenario *s)
         words_end(s);
 }
 
+static void expect_at(struct scenario *s, const struct token *token)
+{
+    char have[24];
+    (void)snprintf(have, sizeof have, "@%llu", u(token->answer.pos.index));
+    if (strcmp(words_next(s), have) != 0)
+        scenario_failed(s, "token %llu is answered with %s", u(token->number), have);
+}
+
 static void expect_answer(struct scenario *s)
 {
     uint64_t number = words_number(s);
@@ -66,6 +74,10 @@ static void expect_answer(struct scenario *s)
     if (strcmp(have, outcome) != 0)
         scenario_failed(s, "token %llu is %s, not %s", u(number), have, outcome);
     if (!words_left(s)) return;
+    if (words_peek(s)[0] == '@') {
+        expect_at(s, token);
+        return;
+    }
     const char *reason = words_next(s), *given = kelp_reason_name(token->answer.reason);
     if (strcmp(reason, given) != 0)
         scenario_failed(s, "the reason of token %llu is %s, not %s", u(number), given, reason);

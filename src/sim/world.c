@@ -189,5 +189,7 @@ bool world_run(struct world *w)
     w->report->simulated = w->now;
     w->report->stopped = !w->ended && !world_failed(w);
     if (w->report->stopped) return true;
-    return !world_failed(w) && record_judge(w) && !world_failed(w);
+    if (world_failed(w)) return false;
+    clients_end(w);
+    return record_judge(w) && !world_failed(w);
 }

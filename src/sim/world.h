@@ -453,6 +453,7 @@ struct node *client_node(struct world *w, uint32_t number);
 void client_wakes(struct world *w, uint32_t number);
 void clients_node_dies(struct node *n); /* its lines are gone, without an answer */
 void clients_leave(struct node *n);     /* nobody asks this node any more */
+void clients_end(struct world *w);      /* the run is over, and some were not answered */
 void clients_judge(struct world *w);    /* what was told during the last run */
 void clients_judge_late(struct world *w);
 bool clients_idle(const struct world *w);
