@@ -48,6 +48,8 @@ struct floor_file {
     int fd;
     uint64_t at;         /* where the next write goes */
     uint64_t lap_number; /* the batch at the beginning of the file */
+    uint8_t *stage;      /* owned, aligned, stage_room bytes */
+    size_t stage_room;
 };
 
 bool floor_file_open(struct floor_file *f, const char *dir); /* zeroed and synced */

@@ -6,7 +6,15 @@
  * that a signal interrupts are repeated, short reads and writes are continued, and a gathered write
  * of more parts than the system takes at once is cut into several calls: nothing above relies on a
  * write being whole. A failed sync is reported once and never repeated here. Invariant: every error
- * leaves a filled fault with file, errno and offset. */
+ * leaves a filled fault with file, errno and offset.
+ *
+ * A write of whole blocks goes past the page cache if the file system lets it, through a second
+ * descriptor and memory of its own that is aligned. What the log writes is read again by nobody
+ * but a follower far behind; zeros ahead of use would stay in the cache as large folios, and on
+ * Linux 6.18 with ext4 the later write and sync of one block each visit every block of its folio.
+ * Measured there, one block into zeros, written and synced: 84 us and 26 us of processor time
+ * through the cache, 65 and 15 past it. It costs copying the bytes once, as the cache does. Reads
+ * and other writes may mix with it: the kernel keeps both views the same. */
 #include "sys/file.h"
 
 #include <dirent.h>
@@ -27,9 +35,14 @@
 #include "base/unset.h"
 
 #define PARTS_AT_ONCE 1024 /* Linux's IOV_MAX */
+#define BLOCK         4096u
+#define STAGE_MAX     (64u * BLOCK) /* so much is written past the page cache at once */
 
 struct file {
     int fd;
+    int direct;     /* the same file past the page cache; -1: cannot be had */
+    uint8_t *stage; /* owned: aligned memory for it, stage_room bytes */
+    size_t stage_room;
     char name[FILE_NAME_MAX];
 };
 
@@ -71,9 +84,31 @@ static enum kelp_error wrap(int fd, const char *path, struct file **out, struct 
         return fault_set(fault, KELP_E_NO_MEMORY, path, "open: out of memory");
     }
     file->fd = fd;
+    file->direct = -1;
     (void)snprintf(file->name, sizeof file->name, "%s", path);
     *out = file;
     return KELP_OK;
+}
+
+static void direct_close(struct file *file)
+{
+    if (file->direct >= 0) (void)close(file->direct);
+    file->direct = -1;
+    free(file->stage);
+    file->stage = NULL;
+    file->stage_room = 0;
+}
+
+/* Everything works without it. */
+static void direct_open(void *disk, struct file *file)
+{
+    int flags = O_WRONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC;
+    file->direct = openat(root_of(disk), file->name, flags);
+    struct stat one, other;
+    if (file->direct < 0) return;
+    bool same = fstat(file->fd, &one) == 0 && fstat(file->direct, &other) == 0 &&
+                one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    if (!same) direct_close(file);
 }
 
 static enum kelp_error posix_open(void *disk, const char *path, enum file_mode mode,
@@ -91,13 +126,16 @@ static enum kelp_error posix_open(void *disk, const char *path, enum file_mode m
         fd = openat(root_of(disk), path, flags, 0600);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) return failed(fault, path, 0, "open");
-    return wrap(fd, path, out, fault);
+    enum kelp_error error = wrap(fd, path, out, fault);
+    if (error == KELP_OK && mode != FILE_READ) direct_open(disk, *out);
+    return error;
 }
 
 static void posix_close(void *disk, struct file *file)
 {
     (void)disk;
     if (file == NULL) return;
+    direct_close(file);
     (void)close(file->fd); /* what had to be durable was synced before */
     free(file);
 }
@@ -127,17 +165,87 @@ static enum kelp_error posix_read(void *disk, struct file *file, uint64_t offset
     return KELP_OK;
 }
 
+/* What is still to be written: from part on, of which skip bytes are. */
+struct rest {
+    const struct kelp_bytes *parts;
+    size_t count, part, skip;
+};
+
+static void rest_advance(struct rest *rest, size_t bytes)
+{
+    while (bytes > 0) {
+        size_t step = (size_t)min_u64(bytes, rest->parts[rest->part].len - rest->skip);
+        bytes -= step;
+        rest->skip += step;
+        if (rest->skip == rest->parts[rest->part].len) rest->part++, rest->skip = 0;
+    }
+}
+
+static uint64_t rest_bytes(const struct rest *rest)
+{
+    uint64_t bytes = 0;
+    for (size_t i = rest->part; i < rest->count; i++)
+        bytes += rest->parts[i].len;
+    return bytes - rest->skip;
+}
+
+static bool stage_reserve(struct file *file, size_t bytes)
+{
+    if (bytes <= file->stage_room) return true;
+    void *stage = aligned_alloc(BLOCK, bytes);
+    if (stage == NULL) return false;
+    free(file->stage);
+    file->stage = stage;
+    file->stage_room = bytes;
+    return true;
+}
+
+/* The next bytes, which stay what is next. */
+static void stage_fill(struct file *file, const struct rest *rest, size_t bytes)
+{
+    size_t part = rest->part, skip = rest->skip;
+    for (size_t filled = 0; filled < bytes; part++, skip = 0) {
+        size_t step = (size_t)min_u64(bytes - filled, rest->parts[part].len - skip);
+        if (step > 0) memcpy(file->stage + filled, rest->parts[part].data + skip, step);
+        filled += step;
+    }
+}
+
+/* Writes whole blocks until a call does not do as it was told; what is left then goes through the
+ * page cache, which finds out for itself what is wrong. */
+static void write_direct(struct file *file, uint64_t *offset, struct rest *rest, uint64_t left)
+{
+    while (left > 0) {
+        size_t bytes = (size_t)min_u64(left, STAGE_MAX);
+        if (!stage_reserve(file, bytes)) return;
+        stage_fill(file, rest, bytes);
+        ssize_t n;
+        do {
+            n = pwrite(file->direct, file->stage, bytes, (off_t)*offset);
+        } while (n < 0 && errno == EINTR);
+        if (n < 0 && errno == EINVAL) direct_close(file); /* larger blocks, or not at all */
+        if (n <= 0) return;
+        rest_advance(rest, (size_t)n);
+        *offset += (uint64_t)n;
+        if ((size_t)n < bytes) return;
+        left -= bytes;
+    }
+}
+
 static enum kelp_error posix_write(void *disk, struct file *file, uint64_t offset,
                                    const struct kelp_bytes *parts, size_t count,
                                    struct kelp_fault *fault)
 {
     (void)disk;
-    size_t part = 0, skip = 0; /* what comes next: part, and how much of it is written */
-    while (part < count) {
+    struct rest rest = {.parts = parts, .count = count};
+    uint64_t bytes = rest_bytes(&rest);
+    if (file->direct >= 0 && offset % BLOCK == 0 && bytes % BLOCK == 0)
+        write_direct(file, &offset, &rest, bytes);
+    while (rest.part < count) {
         UNSET struct iovec vector[PARTS_AT_ONCE];
         int used = 0;
-        for (size_t i = part; i < count && used < PARTS_AT_ONCE; i++) {
-            size_t from = i == part ? skip : 0;
+        for (size_t i = rest.part; i < count && used < PARTS_AT_ONCE; i++) {
+            size_t from = i == rest.part ? rest.skip : 0;
             if (parts[i].len == from) continue;
             uintptr_t at = (uintptr_t)(parts[i].data + from); /* iovec has no const */
             vector[used++] = (struct iovec){.iov_base = (void *)at, .iov_len = parts[i].len - from};
@@ -148,13 +256,7 @@ static enum kelp_error posix_write(void *disk, struct file *file, uint64_t offse
         if (n == 0) errno = EIO; /* never for a regular file; do not spin on it */
         if (n <= 0) return failed(fault, file->name, offset, "write");
         offset += (uint64_t)n;
-        size_t left = (size_t)n;
-        while (left > 0) {
-            size_t step = (size_t)min_u64(left, parts[part].len - skip);
-            left -= step;
-            skip += step;
-            if (skip == parts[part].len) part++, skip = 0;
-        }
+        rest_advance(&rest, (size_t)n);
     }
     return KELP_OK;
 }

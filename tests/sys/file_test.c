@@ -114,6 +114,45 @@ static void more_parts_than_the_system_takes_at_once_are_written(void **state)
     f->disk.ops->close(f->disk.state, file);
 }
 
+/* Whole blocks go past the page cache where that can be, and what is read must not show it. */
+static void whole_blocks_and_other_bytes_mix_in_one_file(void **state)
+{
+    struct fixture *f = *state;
+    const struct file_ops *ops = f->disk.ops;
+    enum { BLOCK = 4096, BLOCKS = 160 };
+    struct file *file = NULL;
+    assert_int_equal(ops->open(f->disk.state, "mixed", FILE_CREATE, &file, &f->fault), KELP_OK);
+    uint8_t *bytes = malloc(BLOCKS * BLOCK), *wanted = calloc(BLOCKS, BLOCK), *back = NULL;
+    back = malloc(BLOCKS * BLOCK);
+    assert_true(bytes != NULL && wanted != NULL && back != NULL);
+    uint32_t random = 7;
+    for (int round = 0; round < 300; round++) {
+        random = random * 1664525 + 1013904223;
+        size_t first = (random >> 8) % BLOCKS, blocks = 1 + (random >> 20) % 4;
+        if (round % 50 == 49) first = 0, blocks = BLOCKS; /* more than one piece */
+        if (first + blocks > BLOCKS) blocks = BLOCKS - first;
+        size_t from = first * BLOCK, len = blocks * BLOCK;
+        if (round % 3 == 2) from += 17, len -= 100; /* through the cache */
+        memset(bytes, round + 1, len);
+        size_t cut = len / 3 + 1;
+        struct kelp_bytes parts[] = {{bytes, cut}, {bytes, 0}, {bytes + cut, len - cut}, {NULL, 0}};
+        assert_int_equal(ops->write(f->disk.state, file, from, parts, 4, &f->fault), KELP_OK);
+        memset(wanted + from, round + 1, len);
+        if (round % 7 == 0) assert_int_equal(ops->sync(f->disk.state, file, &f->fault), KELP_OK);
+        size_t got = 0, look = (size_t)(round % BLOCKS) * BLOCK;
+        if (round < 50) continue; /* the file has its whole length from the 50th write on */
+        assert_int_equal(
+            ops->read(f->disk.state, file, look, back, BLOCKS * BLOCK - look, &got, &f->fault),
+            KELP_OK);
+        assert_int_equal(got, BLOCKS * BLOCK - look);
+        assert_memory_equal(back, wanted + look, got);
+    }
+    ops->close(f->disk.state, file);
+    free(bytes);
+    free(wanted);
+    free(back);
+}
+
 static void the_modes_of_opening_differ_as_they_say(void **state)
 {
     struct fixture *f = *state;
@@ -258,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_written_is_read_back),
         TEST(more_parts_than_the_system_takes_at_once_are_written),
+        TEST(whole_blocks_and_other_bytes_mix_in_one_file),
         TEST(the_modes_of_opening_differ_as_they_say),
         TEST(a_symbolic_link_is_not_followed),
         TEST(a_write_that_is_refused_says_why),
