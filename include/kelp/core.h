@@ -128,8 +128,9 @@ enum kelp_message_flag {
 };
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
-#define KELP_HEALTH_SPACE 3u
-#define KELP_HEALTH_STALL 4u /* its disk has not reported a save for longer than the stall limit */
+#define KELP_HEALTH_SPACE   3u
+#define KELP_HEALTH_STALL   4u /* its disk has not reported a save for the stall limit */
+#define KELP_HEALTH_LEAVING 8u /* it is about to stop: leadership does not go there */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -174,7 +175,7 @@ struct kelp_message {
             kelp_index durable;      /* for people and flow control */
             kelp_index applied;      /* for people */
             uint32_t room;           /* disk room, MiB; for people. 0: not told */
-            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE, KELP_HEALTH_STALL */
+            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE, _STALL, _LEAVING */
         } answer;
         struct {
             /* the receiver stands only if its log ends here: verified against this leader, durable,

@@ -49,6 +49,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(TRANSFER_TOLD, INFO, "told a voter that has everything to stand now")                        \
     X(TRANSFER_DONE, INFO, "leadership was handed over")                                           \
     X(TRANSFER_ABORTED, WARN, "leadership was not handed over")                                    \
+    X(LEAVING_TOLD, INFO, "told its leader that it is about to stop")                              \
     X(TRANSFER_PARTING, WARN, "faulted as leader, told a voter to stand")                          \
     X(TIMEOUT_NOW_OBEYED, INFO, "stands because its leader hands over")                            \
     X(TIMEOUT_NOW_NOT_LEADER, INFO, "ignored an order to stand: not from its leader")              \

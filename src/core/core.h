@@ -146,6 +146,7 @@ struct peer {
     enum kelp_space space;
     bool silent;
     bool stalled; /* its disk, as it last told */
+    bool leaving; /* it is about to stop, as it last told */
 };
 
 struct stranger { /* an answer owed to a node outside the configuration */
@@ -332,6 +333,7 @@ void transfer_settle(struct kelp_core *r);
 void transfer_stop(struct kelp_core *r, enum kelp_reason reason); /* the node falls silent */
 void transfer_part(struct kelp_core *r); /* a leader faults: who could go on? */
 void transfer_told(struct kelp_core *r, const struct kelp_message *m);
+void transfer_leaves(struct kelp_core *r, uint32_t health); /* before space_own has it */
 bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out);
 bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to);
 uint32_t transfer_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);

@@ -159,7 +159,10 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_SNAPSHOT:
         r->snapshot = max_u64(r->snapshot, min_u64(input->index, r->applied));
         break;
-    case KELP_IN_HEALTH: space_own(r, input->health.room, input->health.health); break;
+    case KELP_IN_HEALTH:
+        transfer_leaves(r, input->health.health);
+        space_own(r, input->health.room, input->health.health);
+        break;
     case KELP_IN_FAULT:
         core_fault(r, KELP_E_IO, "the disk failed", log_tail(&r->log), kelp_pos_of(r->durable, 0));
         break;

@@ -53,7 +53,7 @@ static bool could_lead(const struct kelp_core *r, uint32_t slot)
     const struct peer *peer = &r->peers[slot];
     if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
     if (peer->silent || peer->progress.flow == KELP_NEEDS_SNAPSHOT) return false;
-    return peer->space == KELP_SPACE_OK && !peer->stalled;
+    return peer->space == KELP_SPACE_OK && !peer->stalled && !peer->leaving;
 }
 
 /* The voter with the most of our log, 0: none could lead. */
@@ -77,6 +77,7 @@ static enum kelp_reason unfit(const struct kelp_core *r, kelp_id target)
     if (slot == CONFIG_NO_SLOT) return KELP_R_UNKNOWN_MEMBER;
     if (r->config.members[slot].role != KELP_VOTER) return KELP_R_NOT_VOTER;
     if (r->peers[slot].progress.flow == KELP_NEEDS_SNAPSHOT) return KELP_R_BEHIND;
+    if (r->peers[slot].leaving) return KELP_R_SHUTDOWN;
     return r->peers[slot].space == KELP_SPACE_NONE ? KELP_R_NO_SPACE : KELP_R_NONE;
 }
 
@@ -284,4 +285,16 @@ void transfer_told(struct kelp_core *r, const struct kelp_message *m)
     } else {
         r->dirty |= DIRTY_STAND;
     }
+}
+
+/* Who is about to stop tells its leader at once and not with the next answer: a leader that stops
+ * too must not hand over to it. It repeats the last answer, which promises nothing new. */
+void transfer_leaves(struct kelp_core *r, uint32_t health)
+{
+    bool begins = (health & ~r->health & KELP_HEALTH_LEAVING) != 0;
+    if (!begins || r->role != KELP_FOLLOWER || r->leader == 0) return;
+    struct debt *debt = debt_of(r, r->leader);
+    if (debt == NULL || debt->id == 0) return; /* it has asked nothing yet */
+    debt->answer = true;
+    EVENT(r, LEAVING_TOLD, .peer = r->leader);
 }

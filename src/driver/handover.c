@@ -11,7 +11,10 @@
  * A node that will stop hands over first:
  *
  *      DUE --it leads--> ASKED --outcome--> ENDED     DUE --it does not lead--> ENDED
+ *       ^                                                                         |
+ *       `--- it stands after all, by an order that left before it was heard ------'
  *
+ * says in its answers that it is leaving, so that leadership is not handed to it,
  * and stays until nobody needs it: peers that have not heard of the new leader still forward to it,
  * and on a connection that is gone they could not know what became of that.
  * Invariants: HELD requests are a peer's writes, ascending by order, and were never proposed. */
@@ -96,7 +99,9 @@ void handover_start(struct driver *d, struct request *r)
 void driver_retire(struct driver *d, kelp_ns now)
 {
     d->now = max_u64(d->now, now);
-    if (d->retiring == RETIRING_NO) d->retiring = RETIRING_DUE; /* begun by the next run */
+    if (d->retiring != RETIRING_NO) return;
+    d->retiring = RETIRING_DUE; /* begun by the next run */
+    d->space_due = true;        /* and told by the answers of this node */
 }
 
 bool handover_answered(struct driver *d, const struct kelp_answer *answer)
@@ -112,15 +117,22 @@ static bool retire(struct driver *d)
     if (d->retiring == RETIRING_NO || d->retiring == RETIRING_ASKED) return false;
     bool running = d->state == DRIVER_RUNNING && d->core != NULL && !d->closing;
     const struct kelp_view *view = running ? driver_look(d) : NULL;
-    bool follows = running && view->role != KELP_LEADER && view->leader != 0;
+    bool leads = running && view->role == KELP_LEADER;
+    bool stands = running && view->role == KELP_CANDIDATE;
+    bool follows = running && !leads && view->leader != 0;
     if (follows && d->followed_since == 0) d->followed_since = max_u64(1, d->now);
-    if (d->retiring == RETIRING_ENDED) return false;
-    if (!running || view->role != KELP_LEADER) {
+    if (d->retiring == RETIRING_ENDED && (leads || stands) && !d->retire_asked) {
+        d->retiring = RETIRING_DUE; /* the order to stand was on its way */
+        d->followed_since = 0;
+    }
+    if (d->retiring == RETIRING_ENDED || stands) return false;
+    if (!leads) {
         d->retiring = RETIRING_ENDED;
         return true;
     }
     if (d->holds || !core_has_room(d)) return false;
     d->retiring = RETIRING_ASKED;
+    d->retire_asked = true;
     ask_core(d, RETIRE_TOKEN, 0, KELP_NEVER);
     return true;
 }

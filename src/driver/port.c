@@ -383,6 +383,7 @@ bool ports_settle(struct driver *d)
         d->space_due = false;
         input.health.room = d->room_mib;
         input.health.health = (uint32_t)d->space;
+        if (d->retiring != RETIRING_NO) input.health.health |= KELP_HEALTH_LEAVING;
         (void)driver_step(d, &input);
         any = true;
     }

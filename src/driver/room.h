@@ -300,6 +300,7 @@ struct driver {
     uint64_t guest_order;
     bool holds; /* we hand over: no write is proposed */
     enum retiring retiring;
+    bool retire_asked;      /* the core was asked to hand over: once */
     kelp_ns followed_since; /* retiring: another leads since then; 0: not yet */
     struct route route,
         refused; /* where requests go now; who said that it does not lead in that term */

@@ -277,6 +277,55 @@ static void who_cannot_hand_over_stops_all_the_same(void **state)
     lab_free(lab);
 }
 
+/* 2 has said so before 1 looks for somebody; then 3 is left */
+static void leadership_does_not_go_to_who_is_stopping(void **state)
+{
+    (void)state;
+    for (uint64_t gap = 0; gap < 8; gap++) {
+        struct lab *lab = lab_new(3, 40 + gap);
+        lab_start_all(lab);
+        kelp_id leader = lab_await_leader(lab), first = other_than(leader, leader);
+        kelp_id third = other_than(leader, first);
+        struct lab_client *c = lab_client(lab, third);
+        struct driver *old = lab_node(lab, leader)->driver, *next = lab_node(lab, first)->driver;
+        driver_retire(next, lab->now);
+        lab_run(lab, gap); /* from "not heard of yet" to "known" */
+        driver_retire(old, lab->now);
+        kelp_ns begun = lab->now;
+        while ((!driver_retired(old) || !driver_retired(next)) &&
+               lab->now < begun + 5000 * LAB_MS) {
+            (void)lab_write(c, 1000 + c->tokens, 5000);
+            lab_run(lab, 1);
+        }
+        assert_true(driver_retired(old) && driver_retired(next));
+        assert_true(lab->now - begun < 1000 * LAB_MS); /* no election timeout passed */
+        assert_int_equal(lab_leader(lab), third);
+        lab_run(lab, 50);
+        assert_int_equal(c->told_count, c->tokens);
+        all_done_in_order(c, 0);
+        lab_client_free(c);
+        lab_free(lab);
+    }
+}
+
+static void who_is_stopping_is_not_told_to_lead(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 51);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
+    struct lab_client *c = lab_client(lab, leader);
+    driver_retire(lab_node(lab, target)->driver, lab->now);
+    lab_run(lab, 10);
+    (void)lab_transfer(c, target, 5000);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(c->told[0].reason, KELP_R_SHUTDOWN);
+    assert_int_equal(lab_leader(lab), leader);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +337,8 @@ int main(void)
         cmocka_unit_test(a_leader_that_stops_hands_over_first),
         cmocka_unit_test(who_has_not_heard_of_the_new_leader_is_still_answered),
         cmocka_unit_test(who_cannot_hand_over_stops_all_the_same),
+        cmocka_unit_test(leadership_does_not_go_to_who_is_stopping),
+        cmocka_unit_test(who_is_stopping_is_not_told_to_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
