@@ -8,8 +8,8 @@
  * any thread; each gets exactly one outcome.
  *
  * Called by the node (state machine, done, log) never call what waits for it: kelp_node_close,
- * kelp_call, kelp_ask, kelp_node_status. After fork the child has no such threads: it may only exec
- * or _exit. */
+ * kelp_call, kelp_ask, kelp_node_status; such a call stops the process and says why. After fork the
+ * child has no such threads: it may only exec or _exit. */
 #ifndef KELP_NODE_H
 #define KELP_NODE_H
 
@@ -89,7 +89,8 @@ KELP_API enum kelp_error kelp_node_open(const struct kelp_node_options *options,
 /* kelp_node_close - answer what is open (SHUTDOWN or better), sync, stop the threads, free
  * everything.
  * takes    node    NULL is fine; unusable afterwards
- * thread   any but the node's own: never from its callbacks; after it no other call is made, and
+ * thread   any but the node's own: from its callbacks it stops the process with a message, since it
+ *          would wait for itself; after it no other call is made, and
  *          while it lasts only from done: answered SHUTDOWN too, so who always asks again never
  *          lets it return
  *          cost  bounded: at most two seconds unless the disk hangs, then until it answers

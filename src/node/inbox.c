@@ -255,6 +255,12 @@ struct inbox *inbox_new(struct node *n, uint64_t bytes_max)
     return i;
 }
 
+bool inbox_called_back(const struct inbox *i)
+{
+    uintptr_t hearing = atomic_load_explicit(&i->hearing, memory_order_relaxed);
+    return hearing == this_thread() || saver_on_thread(i->node->saver);
+}
+
 void inbox_free(struct inbox *i)
 {
     if (i == NULL) return;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kelp_node.c - the public API: a node on a loop and threads of its own. */
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/fault.h"
@@ -21,6 +24,29 @@ static void parts_free(struct kelp_node *k)
     int left = uv_loop_close(&k->loop);
     ASSERT(left == 0);
     free(k);
+}
+
+/* A callback that waits for its own node would wait for ever: it is told so at once. */
+static void not_called_back(const struct kelp_node *k, const char *words)
+{
+    if (inbox_called_back(k->inbox)) assert_failed(words, __FILE__, __LINE__);
+}
+
+/* ---- opening and closing --------------------------------------------------------------------- */
+
+/* A loop that ends on the caller's thread blocks SIGPIPE there: the caller gets its signals back as
+ * they were, and hears of no broken pipe that was not its own. */
+static void run_dry(uv_loop_t *loop)
+{
+    const struct timespec at_once = {.tv_nsec = 0};
+    sigset_t pipe, before, pending;
+    (void)sigemptyset(&pipe);
+    (void)sigaddset(&pipe, SIGPIPE);
+    (void)sigpending(&pending);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    (void)uv_run(loop, UV_RUN_DEFAULT); /* what is closing ends here */
+    if (sigismember(&pending, SIGPIPE) == 0) (void)sigtimedwait(&pipe, NULL, &at_once);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void stop_here(void *ctx)
@@ -58,7 +84,7 @@ enum kelp_error kelp_node_open(const struct kelp_node_options *options,
         *out = k;
         return KELP_OK;
     }
-    (void)uv_run(&k->loop, UV_RUN_DEFAULT); /* what is closing ends here */
+    run_dry(&k->loop);
     parts_free(k);
     return error;
 }
@@ -66,6 +92,8 @@ enum kelp_error kelp_node_open(const struct kelp_node_options *options,
 void kelp_node_close(struct kelp_node *node)
 {
     if (node == NULL) return;
+    not_called_back(node, "kelp_node_close was called from a callback of the same node, which it "
+                          "waits for: call it from a thread of your own");
     inbox_stop(node->inbox);
     node_loop_join(node->node);
     parts_free(node);
@@ -114,6 +142,8 @@ static enum kelp_error wait_for(struct kelp_node *node, enum inbox_kind kind,
                                 struct kelp_bytes bytes, uint8_t *out, size_t out_size,
                                 struct kelp_result *result, size_t *len)
 {
+    not_called_back(node, "a call that waits was made from a callback of the same node, which it "
+                          "waits for: use kelp_propose or kelp_read there");
     struct waiter w = {.out = out, .out_size = out_size, .result = result};
     *result = (struct kelp_result){.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
     *len = 0;

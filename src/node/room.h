@@ -47,6 +47,7 @@ enum kelp_error saver_start(struct saver *s,
  */
 enum kelp_error saver_run(struct saver *s, struct kelp_fault *fault);
 void saver_join(struct saver *s);
+bool saver_on_thread(const struct saver *s); /* the caller is on one of its two threads */
 bool saver_due(
     struct saver *s); /* on the loop: it has work between two turns, and must not sleep */
 
@@ -178,5 +179,7 @@ void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, u
 void inbox_stop(
     struct inbox *i); /* any thread: the node stops, then on_stop was called on the loop */
 void inbox_free(struct inbox *i); /* the loop has ended */
+/* The caller is in a callback of this node: whoever waits for the node there waits for itself. */
+bool inbox_called_back(const struct inbox *i);
 
 #endif

@@ -315,14 +315,24 @@ static void seat_take(struct saver *s, enum seat me)
     }
 }
 
+/* Whose thread this is, NULL: no saver's. */
+static _Thread_local const struct saver *works_for;
+
 static void first_run(void *arg)
 {
+    works_for = arg;
     seat_take(arg, SEAT_FIRST);
 }
 
 static void second_run(void *arg)
 {
+    works_for = arg;
     seat_take(arg, SEAT_SECOND);
+}
+
+bool saver_on_thread(const struct saver *s)
+{
+    return works_for == s;
 }
 
 /* ---- given by the loop ----------------------------------------------------------------------- */

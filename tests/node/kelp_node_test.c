@@ -3,6 +3,8 @@
  * process. */
 #include "node/stage.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -648,6 +650,85 @@ static void a_broken_invariant_leaves_a_report_beside_the_data(void **state)
     assert_non_null(strstr(text, "ROLE_LEADER"));
 }
 
+static void on_done_close(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)token, (void)result;
+    kelp_node_close(ctx);
+}
+
+static void on_done_call(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    struct kelp_result own;
+    (void)token, (void)result;
+    (void)kelp_ask(ctx, bytes_of("?", 1), NULL, 0, &own);
+}
+
+/* What a child says on stderr before it stops: whoever calls back what waits for it is told. */
+static void stops_saying(kelp_done_fn done, const char *words)
+{
+    int ends[2], status = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork(); /* no thread of ours runs: every node is closed */
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        (void)dup2(ends[1], STDERR_FILENO);
+        (void)close(ends[0]);
+        member_open(1);
+        kelp_read(members[1].node, bytes_of("?", 1), 1, done, members[1].node);
+        for (;;)
+            breathe();
+    }
+    (void)close(ends[1]);
+    FILE *said = fdopen(ends[0], "r");
+    assert_non_null(said);
+    char text[65536];
+    size_t len = fread(text, 1, sizeof text - 1, said);
+    text[len] = '\0';
+    (void)fclose(said);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    if (strstr(text, words) == NULL) fail_msg("no '%s' in: %s", words, text);
+}
+
+static void a_callback_that_waits_for_its_own_node_is_told(void **state)
+{
+    (void)state;
+    stops_saying(on_done_close, "kelp_node_close was called from a callback of the same node");
+    stops_saying(on_done_call, "a call that waits was made from a callback of the same node");
+}
+
+/* ---- a node that cannot open ---- */
+
+static _Atomic int threads_allowed = -1; /* -1: any number */
+
+/* In the place of the library's: libuv finds this one first. */
+__attribute__((visibility("default"))) int
+pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*entry)(void *), void *arg)
+{
+    typedef int (*create_fn)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    create_fn create;
+    void *found = dlsym(RTLD_NEXT, "pthread_create");
+    memcpy(&create, &found, sizeof create); /* ISO C has no cast between the two */
+    if (threads_allowed == 0) return EAGAIN;
+    if (threads_allowed > 0) threads_allowed--;
+    return create(thread, attr, entry, arg);
+}
+
+static void an_open_that_fails_leaves_the_signals_of_its_caller_alone(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct kelp_node_options o = options_of(1);
+    sigset_t mask;
+    threads_allowed = 1; /* the log has its own, the loop finds none */
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_NO_MEMORY);
+    threads_allowed = -1;
+    assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+    assert_int_equal(sigismember(&mask, SIGPIPE), 0);
+    member_open(1); /* and nothing was left behind */
+    (void)add_surely(1, 5);
+}
+
 #define ONE(name)   cmocka_unit_test_setup_teardown(name, stage_one, stage_unmake)
 #define THREE(name) cmocka_unit_test_setup_teardown(name, stage_three, stage_unmake)
 
@@ -673,6 +754,8 @@ int main(void)
         THREE(a_wiped_directory_is_refused_by_the_cluster),
         THREE(followers_that_do_not_forward_name_the_leader),
         ONE(a_broken_invariant_leaves_a_report_beside_the_data),
+        ONE(a_callback_that_waits_for_its_own_node_is_told),
+        ONE(an_open_that_fails_leaves_the_signals_of_its_caller_alone),
     };
     (void)signal(SIGXFSZ, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
