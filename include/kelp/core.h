@@ -376,7 +376,8 @@ struct kelp_view {
     bool removed;                    /* a committed configuration removed this node */
     enum kelp_reason change_gate;    /* why a change could not begin now; NONE: it could */
     uint32_t changes_open;
-    bool transferring;   /* leader: takes no proposals, until this is over */
+    bool leaving;      /* leader: its newest configuration takes its vote; it takes no proposals */
+    bool transferring; /* leader: takes no proposals, until this is over */
     kelp_id transfer_to; /* .. to whom, 0: not known yet */
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */

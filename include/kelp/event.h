@@ -46,6 +46,8 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(TRANSFER_REFUSED, INFO, "does not hand leadership over")                                     \
     X(TRANSFER_BEGUN, INFO, "hands leadership over: takes no proposals")                           \
     X(TRANSFER_FOR_STALL, WARN, "hands leadership over because its disk stalled")                  \
+    X(TRANSFER_FOR_CHANGE, INFO, "hands leadership over: a change takes its vote")                 \
+    X(TRANSFER_LEFT, INFO, "its vote is gone, told another voter to stand")                        \
     X(TRANSFER_TOLD, INFO, "told a voter that has everything to stand now")                        \
     X(TRANSFER_DONE, INFO, "leadership was handed over")                                           \
     X(TRANSFER_ABORTED, WARN, "leadership was not handed over")                                    \

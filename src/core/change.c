@@ -18,6 +18,12 @@
  * without progress, and all who are staging are learners. Who was one before is back where it was,
  * and the change never happened; who is new stays, so that much of it did.
  *
+ * A change that takes the leader's own vote is carried out by its successor: it hands over first,
+ * to a voter that stays one, and answers "does not lead", so whoever asked goes there. If nobody
+ * could take over it goes on here: it does not count itself, appends nothing behind the
+ * entry that takes its vote, and steps down when that is committed, so it leaves no proposal behind
+ * whose outcome it could not learn.
+ *
  * Invariants: of the changes here at most one is past the gate and not decided; only a leader has
  * changes that wait. */
 #include <string.h>
@@ -356,6 +362,27 @@ static bool quorum_answers(const struct kelp_core *r, const struct kelp_config *
     return answering > count / 2;
 }
 
+static bool votes_in(const struct kelp_config *config, kelp_id id)
+{
+    uint32_t slot = config_slot(config, id);
+    return slot != CONFIG_NO_SLOT && config->members[slot].role == KELP_VOTER;
+}
+
+bool change_leaves(const struct kelp_core *r)
+{
+    return r->role == KELP_LEADER && !votes_in(&r->config, r->options.self);
+}
+
+bool change_keeps_vote(struct kelp_core *r, kelp_id id)
+{
+    struct kelp_config target;
+    const struct change *change = change_at(r, CHANGE_WAITING);
+    if (change == NULL) return true;
+    struct kelp_change asked = asked_of(change);
+    edit_target(&r->config, &asked, &target);
+    return votes_in(&target, id);
+}
+
 /* The oldest change that waits begins, or is answered. What is so already is told like a read: once
  * a quorum has answered that nobody leads who may have changed it since. [§6.4] */
 static void begin(struct kelp_core *r, struct change *change)
@@ -379,6 +406,11 @@ static void begin(struct kelp_core *r, struct change *change)
         reason = KELP_R_CONFIG_CHANGED;
     if (reason != KELP_R_NONE) {
         resolve(r, change, KELP_REFUSED, reason);
+        return;
+    }
+    if (!change->handed && !votes_in(&target, r->options.self)) {
+        change->handed = true; /* once: if nobody takes over, it goes on here */
+        r->leave_due = true;
         return;
     }
     if (edit_stage(&r->config, &target, &staged) == 0) {
@@ -432,7 +464,7 @@ bool change_drive(struct kelp_core *r)
     } else {
         struct change *change = NULL;
         while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL &&
-               change->round == 0)
+               change->round == 0 && !r->leave_due)
             begin(r, change);
     }
     return r->log.last > last;
@@ -482,17 +514,16 @@ static void settle_one(struct kelp_core *r, struct change *change)
     }
 }
 
-void change_settle(struct kelp_core *r)
+bool change_settle(struct kelp_core *r)
 {
     for (uint32_t i = 0; i < r->change_count; i++) {
         struct change *change = &r->changes[i];
         if (change->stage != CHANGE_DECIDED || change->outcome != 0) continue;
         if (change->pos.index <= r->commit) settle_one(r, change);
     }
-    if (r->role != KELP_LEADER || r->config.index > r->commit) return;
-    if (config_votes(&r->config, r->self_slot)) return;
+    if (!change_leaves(r) || r->config.joint || r->config.index > r->commit) return false;
     EVENT(r, STEP_DOWN_NOT_VOTER, .pos = kelp_pos_of(r->config.index, 0));
-    role_step_down(r);
+    return true;
 }
 
 void change_lead(struct kelp_core *r)

@@ -170,6 +170,10 @@ static void check_change(const struct kelp_core *r, struct verdict *v)
          !was->handing_over || !handing_over(r) || was->noop_due || r->role != KELP_LEADER ||
              r->term.v != was->term.v || r->log.last == was->last,
          "a leader that hands over took an entry");
+    rule(v,
+         !was->leaving || !change_leaves(r) || was->noop_due || r->term.v != was->term.v ||
+             r->config.index != was->config_index || r->log.last == was->last,
+         "a leader whose vote goes took an entry");
     rule(v, was->role == KELP_LEADER || r->role != KELP_LEADER || r->term.v >= was->term.v,
          "became leader in a lower term");
 }
@@ -195,7 +199,9 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
                                 .durable = r->durable,
                                 .revision = r->log.revision,
                                 .role = r->role,
+                                .config_index = r->config.index,
                                 .handing_over = handing_over(r),
+                                .leaving = change_leaves(r),
                                 .noop_due = r->noop_due};
     return v.error;
 }

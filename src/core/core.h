@@ -51,6 +51,7 @@ enum transfer_state { TRANSFER_NONE, TRANSFER_LEVEL, TRANSFER_TOLD, TRANSFER_OVE
 struct transfer {
     enum transfer_state state;
     bool stall;                /* because of our own disk: to a voter whose disk works */
+    bool leave;                /* because of a change that takes our vote: to one that stays */
     uint64_t token;            /* 0: nobody asked, nobody is answered */
     kelp_id wanted;            /* as asked for, 0: the best */
     kelp_id target;            /* 0: nobody yet */
@@ -116,6 +117,7 @@ struct change {
     kelp_id member;          /* whom a refusal is about */
     uint8_t stage;
     bool staged;             /* an entry before that one was committed */
+    bool handed;             /* leadership was to go to another first: not again */
     bool came;               /* .. and with it somebody new is there, whatever comes of it */
     uint8_t verdict;         /* enum kelp_reason once pos is committed; NONE: done */
     uint8_t outcome, reason; /* enum kelp_outcome, 0: open */
@@ -169,10 +171,10 @@ struct shadow {
     bool valid;
     kelp_term term, saved_term;
     kelp_id vote;
-    kelp_index commit, applied, last, base, durable;
+    kelp_index commit, applied, last, base, durable, config_index;
     uint64_t revision;
     enum kelp_role role;
-    bool handing_over, noop_due;
+    bool handing_over, leaving, noop_due;
 };
 
 struct kelp_core {
@@ -215,6 +217,7 @@ struct kelp_core {
     bool told_removed;                  /* by a member that knows the removal to be committed */
     struct change changes[CHANGES_MAX]; /* in order of arrival */
     uint32_t change_count;
+    bool leave_due; /* the oldest of them takes our vote: hand over first */
 
     kelp_index commit, applied, apply_given;
     kelp_index everyone, snapshot;
@@ -234,7 +237,7 @@ struct kelp_core {
     /* transfer.c */
     struct transfer transfer;
     kelp_term told_term;      /* the last in which we told somebody to stand: no leases in it */
-    kelp_id parting;          /* faulted as leader: this voter is still to be told, once; 0: none */
+    kelp_id parting;          /* a leader let go: this voter is still to be told, once; 0: none */
     kelp_index parting_index; /* .. that its log ends at least here */
 
     struct look own_look; /* a term this follower must know to judge an append */
@@ -331,7 +334,9 @@ void transfer_timers(struct kelp_core *r);
 kelp_ns transfer_deadline(const struct kelp_core *r);
 void transfer_settle(struct kelp_core *r);
 void transfer_stop(struct kelp_core *r, enum kelp_reason reason); /* the node falls silent */
-void transfer_part(struct kelp_core *r); /* a leader faults: who could go on? */
+void transfer_part(struct kelp_core *r);  /* a leader faults: who could go on? */
+bool transfer_leave(struct kelp_core *r); /* before a change takes our vote; false: to nobody */
+void transfer_left(struct kelp_core *r);  /* a leader's vote is gone: who goes on? */
 void transfer_told(struct kelp_core *r, const struct kelp_message *m);
 void transfer_leaves(struct kelp_core *r, uint32_t health); /* before space_own has it */
 bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out);
@@ -375,12 +380,16 @@ void change_expire(struct kelp_core *r);
 void change_lead(struct kelp_core *r);     /* a leader's start */
 void change_lead_end(struct kelp_core *r); /* leadership is over */
 void change_end_all(struct kelp_core *r, enum kelp_reason reason);
-void change_settle(struct kelp_core *r);  /* commit grew */
 void change_adopted(struct kelp_core *r); /* a configuration was */
 void change_truncated(struct kelp_core *r, kelp_index last);
+bool change_settle(struct kelp_core *r);  /* commit grew; true: we lead and have no vote now */
 void change_confirm(struct kelp_core *r); /* a round was answered */
 bool change_drive(struct kelp_core *r);   /* true: a configuration entry was made */
 uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);
+/* change_leaves - a leader whose newest configuration takes its vote: it takes no proposal. */
+bool change_leaves(const struct kelp_core *r);
+/* change_keeps_vote - does this member vote once the change that waits is done? */
+bool change_keeps_vote(struct kelp_core *r, kelp_id id);
 enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
 kelp_ns change_deadline(const struct kelp_core *r);
 

@@ -129,6 +129,9 @@ uint32_t output_messages(struct kelp_core *r)
             vote_request(r, peer, &count);
         }
     }
+    UNSET struct kelp_message last_word; /* set if owed */
+    kelp_id to;
+    if (transfer_parting(r, &last_word, &to)) (void)message_new(r, &count, to, &last_word);
     r->enquires = false;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->stranger_count; i++) {

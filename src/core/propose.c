@@ -40,7 +40,7 @@ struct kelp_taken propose(struct kelp_core *r, const struct kelp_input *input)
         refuse(r, token, r->noop_due ? KELP_R_NO_COMMIT_YET : KELP_R_NOT_LEADER);
         return none;
     }
-    if (transfer_open(r)) {
+    if (transfer_open(r) || change_leaves(r)) {
         EVENT(r, PROPOSE_TRANSFERRING, .value = token);
         refuse(r, token, KELP_R_TRANSFERRING);
         return none;

@@ -441,6 +441,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->change_gate = change_gate(r);
     view->changes_open = r->change_count;
     view->transferring = transfer_open(r);
+    view->leaving = change_leaves(r);
     view->transfer_to = view->transferring ? r->transfer.target : 0;
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)

@@ -41,7 +41,10 @@ void settle(struct kelp_core *r)
         if (take_bit(r, DIRTY_TRANSFER)) transfer_settle(r);
         if (take_bit(r, DIRTY_COMMIT)) {
             commit_settle(r);
-            change_settle(r);
+            if (change_settle(r)) {
+                transfer_left(r);
+                role_step_down(r);
+            }
             r->dirty |= DIRTY_READ;
         }
         if (take_bit(r, DIRTY_READ)) {
@@ -250,7 +253,9 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
         work->made = &r->made;
         work->made_count = 1;
     }
-    if (change_drive(r)) {
+    bool changed = change_drive(r);
+    if (r->leave_due && !transfer_leave(r)) changed = change_drive(r);
+    if (changed) {
         ASSERT(work->made_count == 0); /* not before the empty entry is committed */
         work->made = &r->made;
         work->made_count = 1;

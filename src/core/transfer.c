@@ -24,6 +24,7 @@
  * an election changes: one vote a term, and only for a log that is not behind.
  *
  * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
+ * So has one whose vote a committed configuration took, see change.c.
  *
  * Invariants: one outcome for each token; told_term is the last term in which an order left, and
  * there are no leases in it any more, since the new leader may be there before they end. */
@@ -57,13 +58,14 @@ static bool could_lead(const struct kelp_core *r, uint32_t slot)
 }
 
 /* The voter with the most of our log, 0: none could lead. */
-static kelp_id best(const struct kelp_core *r)
+static kelp_id best(struct kelp_core *r)
 {
     const struct peer *found = NULL;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct peer *peer = &r->peers[slot];
         if (!could_lead(r, slot)) continue;
         if (r->transfer.stall && !disk_works(r, peer)) continue;
+        if (r->transfer.leave && !change_keeps_vote(r, peer->id)) continue;
         if (found == NULL || peer->progress.match > found->progress.match) found = peer;
     }
     return found != NULL ? found->id : 0;
@@ -91,6 +93,7 @@ static void begin(struct kelp_core *r, uint64_t token, kelp_id wanted, kelp_ns d
     kelp_ns longest = r->now + r->options.election_min;
     *t = (struct transfer){.state = TRANSFER_LEVEL,
                            .stall = t->stall,
+                           .leave = t->leave,
                            .token = token,
                            .wanted = wanted,
                            .target = wanted != 0 ? wanted : best(r),
@@ -121,7 +124,7 @@ static void give_up(struct kelp_core *r, enum kelp_reason reason)
     end(r, left ? KELP_UNKNOWN : KELP_REFUSED, reason);
 }
 
-static enum kelp_reason refusal(const struct kelp_core *r, kelp_id target)
+static enum kelp_reason refusal(struct kelp_core *r, kelp_id target)
 {
     if (r->faulted) return KELP_R_FAULTED;
     if (r->shutdown) return KELP_R_SHUTDOWN;
@@ -136,7 +139,7 @@ void transfer_asked(struct kelp_core *r, const struct kelp_input *input)
     uint64_t token = input->transfer.token;
     kelp_id target = input->transfer.target;
     ASSERT(token != 0);
-    if (r->transfer.state == TRANSFER_NONE) r->transfer.stall = false;
+    if (r->transfer.state == TRANSFER_NONE) r->transfer.stall = r->transfer.leave = false;
     enum kelp_reason reason = refusal(r, target);
     if (reason != KELP_R_NONE) {
         EVENT(r, TRANSFER_REFUSED, .peer = target, .value = (uint64_t)reason);
@@ -218,6 +221,7 @@ void transfer_timers(struct kelp_core *r)
     bool stalled = r->role == KELP_LEADER && r->stalled && t->state == TRANSFER_NONE;
     if (!stalled || r->now < t->again_at) return;
     t->stall = true;
+    t->leave = false;
     if (best(r) == 0) return; /* asked again whenever something comes in */
     EVENT(r, TRANSFER_FOR_STALL);
     begin(r, 0, 0, KELP_NEVER);
@@ -248,7 +252,7 @@ bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_mes
 void transfer_part(struct kelp_core *r)
 {
     ASSERT(r->role == KELP_LEADER && !r->faulted);
-    r->transfer.stall = false;
+    r->transfer.stall = r->transfer.leave = false;
     kelp_id id = r->shutdown ? 0 : best(r);
     const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
     if (peer == NULL || peer->progress.match == 0) return;
@@ -261,12 +265,42 @@ void transfer_part(struct kelp_core *r)
 bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to)
 {
     if (r->parting == 0 || r->shutdown) return false;
-    ASSERT(r->faulted && term_saved(r));
-    *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW, .flags = KELP_MF_FINAL};
+    ASSERT(term_saved(r));
+    *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW};
+    if (r->faulted) out->flags |= KELP_MF_FINAL;
     out->timeout_now.required = r->parting_index;
     *to = r->parting;
     r->parting = 0;
+    return r->term.v == r->told_term.v; /* else somebody stands already */
+}
+
+/* ---- a leader whose vote goes ---- */
+
+bool transfer_leave(struct kelp_core *r)
+{
+    struct transfer *t = &r->transfer;
+    ASSERT(r->role == KELP_LEADER && t->state == TRANSFER_NONE);
+    r->leave_due = false;
+    t->stall = false;
+    t->leave = true;
+    if (best(r) == 0) return false;
+    EVENT(r, TRANSFER_FOR_CHANGE);
+    begin(r, 0, 0, KELP_NEVER);
     return true;
+}
+
+/* Nothing stands behind the entry that took our vote, and a quorum has it: one of them goes on. */
+void transfer_left(struct kelp_core *r)
+{
+    ASSERT(r->role == KELP_LEADER && !r->faulted);
+    transfer_stop(r, KELP_R_NOT_LEADER);
+    r->transfer.stall = r->transfer.leave = false;
+    kelp_id id = best(r);
+    if (id == 0 || peer_of(r, id)->progress.match != r->log.last) return;
+    r->parting = id;
+    r->parting_index = r->log.last;
+    r->told_term = r->term;
+    EVENT(r, TRANSFER_LEFT, .peer = id, .pos = log_tail(&r->log));
 }
 
 /* ---- the target ---- */

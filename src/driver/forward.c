@@ -202,7 +202,7 @@ static void guest_begin(struct driver *d, struct request *r, const struct wire_f
     if (r->change) {
         guest_change(d, r, f);
     } else if (r->kind == REQUEST_WRITE) {
-        if (driver_look(d)->transferring || !TAILQ_EMPTY(&d->guests))
+        if (writes_wait(driver_look(d)) || !TAILQ_EMPTY(&d->guests))
             guest_hold(d, r, f);
         else
             guest_write(d, r, f);

@@ -28,7 +28,7 @@
 
 void handover_refresh(struct driver *d)
 {
-    bool holds = d->state == DRIVER_RUNNING && driver_look(d)->transferring;
+    bool holds = d->state == DRIVER_RUNNING && writes_wait(driver_look(d));
     if (holds == d->holds) return;
     d->holds = holds;
     struct driver_line *line;
@@ -157,7 +157,7 @@ bool handover_pump(struct driver *d)
     struct request *r;
     while ((r = TAILQ_FIRST(&d->guests)) != NULL) {
         bool leads = forward_term_led(d, r->route.term);
-        if (leads && (driver_look(d)->transferring || !core_has_room(d))) break;
+        if (leads && (writes_wait(driver_look(d)) || !core_has_room(d))) break;
         any = true;
         if (leads)
             held_proposed(d, r);

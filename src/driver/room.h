@@ -338,6 +338,12 @@ struct driver {
     uint64_t forwards_dropped, messages_dropped, reads_again;
 };
 
+/* A leader that proposes nothing now: what is asked for waits until it is known who leads. */
+static inline bool writes_wait(const struct kelp_view *view)
+{
+    return view->transferring || view->leaving;
+}
+
 /* driver.c */
 void driver_note(struct driver *d, enum kelp_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -226,6 +226,67 @@ static void a_leader_that_removes_itself_answers_first(void **state)
     lab_free(lab);
 }
 
+enum successor { SUCCESSOR_READY, SUCCESSOR_NONE };
+
+/* Clients of every node write while the leader takes its own vote, asked of some node. What they
+ * are told is definite: done, or at a node that is removed, that nothing happened. */
+static void the_leader_goes(enum kelp_edit_verb verb, enum successor successor, uint64_t seed)
+{
+    struct lab *lab = cluster(3, 3, seed);
+    kelp_id leader = lab_leader(lab);
+    struct lab_client *clients[3], *admin = lab_client(lab, 1 + seed % 3);
+    for (kelp_id id = 1; id <= 3; id++) {
+        clients[id - 1] = lab_client(lab, id);
+        if (id != leader && successor == SUCCESSOR_NONE)
+            driver_retire(lab_node(lab, id)->driver, lab->now); /* said, and not done */
+    }
+    lab_run(lab, 20);
+    struct wire_change change = change_of(verb, leader, NULL);
+    kelp_ns silent_since = lab->now, silent_longest = 0;
+    size_t heard = 0;
+    for (uint64_t i = 0; i < 150; i++) {
+        if (i == 30) (void)lab_change(admin, &change, 20000);
+        for (kelp_id id = 1; id <= 3; id++)
+            (void)lab_write(clients[id - 1], id * 1000 + i, 20000);
+        lab_run(lab, 2);
+        size_t told = clients[leader % 3]->told_count; /* of a node that stays */
+        if (told > heard) silent_since = lab->now;
+        heard = told;
+        if (lab->now - silent_since > silent_longest) silent_longest = lab->now - silent_since;
+    }
+    lab_await(admin, 1);
+    assert_outcome(admin->told[0], KELP_DONE, KELP_R_NONE);
+    lab_run(lab, 25000);
+    for (kelp_id id = 1; id <= 3; id++) {
+        struct lab_client *c = clients[id - 1];
+        assert_int_equal(c->told_count, c->tokens);
+        for (size_t i = 0; i < c->told_count; i++) {
+            bool gone = id == leader && verb == KELP_EDIT_REMOVE &&
+                        c->told[i].outcome == KELP_REFUSED && c->told[i].reason == KELP_R_NO_LEADER;
+            if (c->told[i].outcome != KELP_DONE && !gone)
+                fail_msg("node %d, request %zu: %s %s", (int)id, i,
+                         kelp_outcome_name(c->told[i].outcome),
+                         kelp_reason_name(c->told[i].reason));
+        }
+        lab_client_free(c);
+    }
+    if (successor == SUCCESSOR_READY) /* nobody waited for an election timeout */
+        assert_true(silent_longest < 100 * LAB_MS);
+    lab_client_free(admin);
+    lab_free(lab);
+}
+
+static void a_leader_that_takes_its_own_vote_leaves_nothing_uncertain(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 30; seed < 36; seed++) {
+        the_leader_goes(KELP_EDIT_REMOVE, SUCCESSOR_READY, seed);
+        the_leader_goes(KELP_EDIT_DEMOTE, SUCCESSOR_READY, seed);
+        the_leader_goes(KELP_EDIT_REMOVE, SUCCESSOR_NONE, seed);
+        the_leader_goes(KELP_EDIT_DEMOTE, SUCCESSOR_NONE, seed);
+    }
+}
+
 /* Frames are lost and doubled; each change has one outcome, and what it says is so. */
 static void changes_through_a_bad_network_have_one_outcome_each(void **state)
 {
@@ -266,6 +327,7 @@ int main(void)
         cmocka_unit_test(a_replaced_node_is_gone_and_the_new_one_votes),
         cmocka_unit_test(changes_asked_together_happen_one_after_the_other),
         cmocka_unit_test(a_leader_that_removes_itself_answers_first),
+        cmocka_unit_test(a_leader_that_takes_its_own_vote_leaves_nothing_uncertain),
         cmocka_unit_test(changes_through_a_bad_network_have_one_outcome_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
