@@ -373,6 +373,7 @@ struct kelp_view {
     enum kelp_space own_space;
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
+    kelp_term elected;               /* the last term it was elected in since its start; 0: none */
     bool removed;                    /* a committed configuration removed this node */
     enum kelp_reason change_gate;    /* why a change could not begin now; NONE: it could */
     uint32_t changes_open;

@@ -9,6 +9,7 @@
 #include "kelp/event.h"
 #include "kelp/fsm.h"
 #include "kelp/history.h"
+#include "kelp/lead.h"
 #include "kelp/node.h"
 #include "kelp/sim.h"
 #include "kelp/store.h"

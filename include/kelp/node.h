@@ -15,6 +15,7 @@
 
 #include "kelp/core.h"
 #include "kelp/fsm.h"
+#include "kelp/lead.h"
 #include "kelp/types.h"
 
 struct kelp_node;
@@ -52,6 +53,8 @@ struct kelp_node_options {
     void (*log)(void *ctx, enum kelp_level level, const char *line);
     void *log_ctx;
     uint64_t answer_bytes_max; /* 256 MiB of answers to reads that are made and not taken */
+    kelp_lead_fn lead;         /* each event of lead.h, once; NULL: nobody listens */
+    void *lead_ctx;
 };
 
 struct kelp_result {
@@ -60,10 +63,8 @@ struct kelp_result {
     struct kelp_pos pos;     /* where the command stands, when known */
     kelp_id leader;          /* a hint, 0 if not known */
     struct kelp_bytes bytes; /* DONE: the state machine's reply; borrowed during the call */
+    kelp_id member;          /* a change refused because of a member: which; 0: of none */
 };
-
-/* Called once per request, by the node's thread that owns the state machine; must not block. */
-typedef void (*kelp_done_fn)(void *ctx, uint64_t token, const struct kelp_result *result);
 
 /* kelp_node_options_default - options for a node with default timers and limits.
  * takes    id      not 0
@@ -75,7 +76,7 @@ KELP_API struct kelp_node_options kelp_node_options_default(kelp_id id, const ch
 /* kelp_node_open - recover from the data directory, listen, and take part.
  * takes    options  borrowed
  *          ops, fsm the state machine, empty; owned by the node from now on and closed by it, also
- *          on error
+ *          on error; *ops is not copied and must outlive the node
  *          out      set on KELP_OK; the caller owns it until kelp_node_close
  *          fault    filled on error; may be NULL
  * errors   KELP_E_ARGUMENT, KELP_E_IO, KELP_E_NO_MEMORY, and those that a restart will not help:
@@ -116,6 +117,43 @@ KELP_API void kelp_propose(struct kelp_node *node, struct kelp_bytes command, ui
  * thread   any   cost  O(bytes)   source  [§6.4] */
 KELP_API void kelp_read(struct kelp_node *node, struct kelp_bytes question, uint64_t token,
                         kelp_done_fn done, void *ctx);
+
+/* One member of a change: what it shall become. */
+struct kelp_member_edit {
+    kelp_id id;
+    enum kelp_edit_verb verb;
+    enum kelp_member_role role; /* ADD, SET: KELP_VOTER or KELP_LEARNER; else KELP_NONE */
+    const char *address;        /* ADD, SET, MOVE: HOST:PORT of its peer side; else NULL */
+};
+
+/* A change of the membership, as a whole or not at all; see change.h. */
+struct kelp_member_change {
+    uint32_t flags;      /* enum kelp_change_flag */
+    uint32_t count;      /* edits, 1..KELP_MEMBERS_MAX, each id once */
+    kelp_index if_index; /* refused unless the configuration stands there; 0: wherever it stands */
+    const struct kelp_member_edit *edits;
+    kelp_ns timeout; /* 0: the request timeout. A new voter has to catch up within it */
+};
+
+/* kelp_node_change - change who is a member, whoever leads. A leader that is to go hands over
+ * first, and its successor carries the change out.
+ * takes    node    not NULL; asks the leader if it does not lead
+ *          change  copied
+ *          token, done, ctx   as kelp_propose
+ * outcome  once: DONE, the configuration at pos says so; REFUSED, with member if it is about one;
+ *          LOST; UNKNOWN, the configuration says what became of it
+ * thread   any   cost  O(edits)   source  [§4.1, §4.2.1, §4.3] */
+KELP_API void kelp_node_change(struct kelp_node *node, const struct kelp_member_change *change,
+                               uint64_t token, kelp_done_fn done, void *ctx);
+
+/* kelp_node_change_call - kelp_node_change that waits.
+ * takes    node, change   as kelp_node_change
+ *          result  filled
+ * errors   KELP_OK exactly when the outcome is DONE; KELP_E_BUSY otherwise
+ * thread   any but the node's own   cost  waits up to the timeout   source  [§4.3] */
+KELP_API enum kelp_error kelp_node_change_call(struct kelp_node *node,
+                                               const struct kelp_member_change *change,
+                                               struct kelp_result *result);
 
 /* kelp_call - kelp_propose that waits.
  * takes    node, command  as kelp_propose

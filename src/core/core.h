@@ -187,6 +187,7 @@ struct kelp_core {
     enum kelp_role role;
     kelp_term term;
     kelp_id vote, leader;
+    kelp_term elected; /* the last term whose election was won here, since the start; 0: none */
     kelp_ns role_since, leader_contact;
     kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
     enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */

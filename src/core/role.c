@@ -133,6 +133,7 @@ void role_leader(struct kelp_core *r)
     ASSERT(term_saved(r) && r->saved_vote == r->options.self);
     role_set(r, KELP_LEADER);
     leader_known(r, r->options.self);
+    r->elected = r->term;
     r->election_at = KELP_NEVER;
 }
 

@@ -437,6 +437,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->may_lead = member_may_stand(r);
     view->committed_own_term =
         r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+    view->elected = r->elected;
     view->removed = member_removed(r);
     view->change_gate = change_gate(r);
     view->changes_open = r->change_count;

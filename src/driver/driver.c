@@ -339,6 +339,7 @@ void driver_shutdown(struct driver *d, kelp_ns now)
         (void)driver_step(d, &input);
         (void)perform_takes(d);
     }
+    lead_refresh(d);
     lines_end(d, KELP_R_SHUTDOWN);
     forward_reply_all(d);
     for (unsigned round = 0; round < ROUNDS_MAX && !TAILQ_EMPTY(&d->ready); round++) {

@@ -22,6 +22,7 @@
 
 #include "kelp/core.h"
 #include "kelp/fsm.h"
+#include "kelp/lead.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"
 #include "wire/change.h"
@@ -102,6 +103,8 @@ struct driver_options {
     void (*event)(void *ctx, const struct kelp_event *event);
     /* one line about founding, refusals, faults; level is enum kelp_level; may be NULL */
     void (*note)(void *ctx, int level, const char *line);
+    /* one change of who leads, after the number has grown; must not call the driver; may be NULL */
+    void (*lead)(void *ctx, enum kelp_lead_event event, const struct kelp_leadership *now);
     void *watch_ctx;
 };
 
@@ -191,6 +194,11 @@ bool driver_change(struct driver *d, kelp_ns now, struct driver_line *line, uint
  * out of memory, nothing was submitted and no outcome follows. */
 bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                      kelp_id target, struct kelp_bytes user, kelp_ns deadline, bool forward);
+
+/* driver_transfer_cancel - end an open transfer of this line: REFUSED or UNKNOWN CANCELLED, through
+ * its outcome. One that a leader elsewhere has goes on there, and nobody hears of it. */
+void driver_transfer_cancel(struct driver *d, kelp_ns now, struct driver_line *line,
+                            uint64_t token);
 
 /* driver_retire - this node will stop: if it leads it hands over, from the next driver_run on, and
  * goes on answering meanwhile.
@@ -283,6 +291,9 @@ struct driver_status {
 };
 
 void driver_status(const struct driver *d, struct driver_status *out);
+
+/* driver_leadership - who leads, as told last. */
+void driver_leadership(const struct driver *d, struct kelp_leadership *out);
 
 /* driver_core - the core, NULL before Raft starts; for checkers and status. */
 const struct kelp_core *driver_core(const struct driver *d);

@@ -94,6 +94,23 @@ void handover_start(struct driver *d, struct request *r)
     r->state = REQUEST_HANDING;
 }
 
+void driver_transfer_cancel(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token)
+{
+    struct request *r = TAILQ_FIRST(&line->requests);
+    d->now = max_u64(d->now, now);
+    while (r != NULL && (r->token != token || r->kind != REQUEST_TRANSFER))
+        r = TAILQ_NEXT(r, link);
+    if (r == NULL) return;
+    if (r->state == REQUEST_HANDING) { /* the core knows whether somebody was told */
+        struct kelp_input input = {.type = KELP_IN_CANCEL};
+        input.token = r->handle;
+        (void)driver_step(d, &input);
+    } else if (r->state == REQUEST_QUEUED || r->state == REQUEST_FORWARDED) {
+        bool elsewhere = r->state == REQUEST_FORWARDED;
+        request_close(d, r, elsewhere ? KELP_UNKNOWN : KELP_REFUSED, KELP_R_CANCELLED);
+    }
+}
+
 /* ---- the own stop ---- */
 
 void driver_retire(struct driver *d, kelp_ns now)

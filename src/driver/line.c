@@ -51,6 +51,7 @@ void route_refresh(struct driver *d)
     if (!d->route_stale) return;
     d->route_stale = false;
     handover_refresh(d);
+    lead_refresh(d);
     kelp_id hint = d->leader_hint;
     struct route route = route_now(d);
     if (route_equal(route, d->route) && hint == d->leader_hint) return;

@@ -45,6 +45,7 @@ static void perform_made(struct driver *d, const struct kelp_made *made)
     wire_entry_encode(&e, room);
     cache_commit(d->cache, made->pos.index, size);
     d->led_term = made->pos.term.v;
+    d->led_first = made->pos.index;
     d->route_stale = true;
 }
 

@@ -8,7 +8,7 @@
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
  *   handover.c leadership goes to another    birth.c    founding, starting Raft
- *   found.c    the rules of founding, pure
+ *   found.c    the rules of founding, pure      lead.c     who leads, as a level and as events
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
  * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
@@ -248,7 +248,10 @@ struct driver {
         /* reads, and proposals not taken, since the last take: the core holds answers_max */
         unanswered;
     kelp_ns core_deadline;
-    uint64_t led_term; /* the term whose first entry, made by the core, is in the cache */
+    uint64_t led_term;           /* the term whose first entry, made by the core, is in the cache */
+    kelp_index led_first;        /* .. and where it stands */
+    struct kelp_leadership lead; /* as last told */
+    kelp_term lead_elected;      /* the last election that was told */
     struct found *found;
     bool campaigned;
 
@@ -454,6 +457,9 @@ void change_answered(struct driver *d, const struct kelp_answer *answer);
 enum kelp_reason change_waits_for(struct driver *d, struct request *r);
 /* change_candidates - whom to dial although they are no members yet. */
 size_t change_candidates(const struct driver *d, struct driver_member out[KELP_MEMBERS_MAX]);
+
+/* lead.c */
+void lead_refresh(struct driver *d); /* the view may be another: tell what is new */
 
 /* query.c */
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);

@@ -6,8 +6,9 @@
  * What is asked from within done is on the loop already and goes to the driver at once: a user who
  * answers each outcome with the next request pays for no system call and no second copy.
  *
- * Two lines, because a line answers in order: a read must see what was answered before it was
- * asked, and no more is promised between threads. Bytes that wait are bounded; what is above is
+ * Several lines, because a line answers in order: a read must see what was answered before it was
+ * asked, and no more is promised between threads. Who awaits a leader stands in a list here, which
+ * is looked at after each of the driver's runs. Bytes that wait are bounded; what is above is
  * refused, on the loop like everything. */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,28 +17,30 @@
 #include <sys/queue.h>
 
 #include "base/assert.h"
+#include "base/unset.h"
 #include "node/room.h"
 
 #define STATUS_BYTES (32u * 1024)
 
 struct letter {
     STAILQ_ENTRY(letter) link;
-    enum inbox_kind kind;
-    bool refused; /* there was no room for its bytes */
-    uint64_t token;
-    kelp_done_fn done;
-    void *ctx;
-    uint8_t *bytes; /* until the driver has them */
+    TAILQ_ENTRY(letter) open_link; /* TRANSFER, AWAIT: while it is open */
+    struct inbox_request asked;    /* without its bytes */
+    bool refused;                  /* there was no room for its bytes */
+    kelp_ns deadline;              /* CHANGE, AWAIT */
+    uint8_t *bytes;                /* until the driver has them */
     size_t len;
 };
 
 STAILQ_HEAD(letter_list, letter);
+TAILQ_HEAD(open_list, letter);
 
 struct inbox {
     struct node *node;
-    struct driver_line *writes, *reads;
+    struct driver_line *writes, *reads, *changes, *transfers;
+    struct open_list handing, awaiting; /* the loop's, like what follows */
     uv_async_t async;
-    bool stopping; /* the loop's */
+    bool stopping;
     uv_mutex_t lock;
     struct letter_list letters; /* below the lock, like what follows */
     uint64_t bytes, bytes_max;
@@ -62,7 +65,7 @@ static uintptr_t this_thread(void)
 static void letter_answer(struct inbox *i, struct letter *l, const struct kelp_result *result)
 {
     atomic_store_explicit(&i->hearing, this_thread(), memory_order_relaxed);
-    l->done(l->ctx, l->token, result);
+    l->asked.done(l->asked.ctx, l->asked.token, result);
     atomic_store_explicit(&i->hearing, 0, memory_order_relaxed);
     letter_free(l);
 }
@@ -77,7 +80,9 @@ static void on_outcome(void *ctx, uint64_t token, const struct driver_outcome *o
         .pos = outcome->pos,
         .leader = outcome->leader,
         .bytes = outcome->result,
+        .member = outcome->member,
     };
+    if (l->asked.kind == INBOX_TRANSFER) TAILQ_REMOVE(&i->handing, l, open_link);
     letter_answer(i, l, &result);
 }
 
@@ -120,17 +125,103 @@ static void tell_status(struct inbox *i, struct letter *l)
     free(text);
 }
 
+/* ---- members and leadership ------------------------------------------------------------------ */
+
+static bool change(struct inbox *i, struct letter *l, struct kelp_bytes bytes,
+                   enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    UNSET struct wire_change what; /* decoded whole */
+    *reason = KELP_R_BAD_CHANGE;
+    if (wire_change_decode(bytes, &what, NULL) != KELP_OK) return false;
+    *reason = KELP_R_BUSY;
+    return driver_change(n->driver, node_now(n), i->changes, (uint64_t)(uintptr_t)l, &what,
+                         bytes_of(NULL, 0), l->deadline, n->options.forward);
+}
+
+static bool transfer(struct inbox *i, struct letter *l, enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    *reason = KELP_R_BUSY;
+    bool taken = driver_transfer(n->driver, now, i->transfers, (uint64_t)(uintptr_t)l,
+                                 l->asked.target, bytes_of(NULL, 0), deadline, n->options.forward);
+    if (taken) TAILQ_INSERT_TAIL(&i->handing, l, open_link);
+    return taken;
+}
+
+static void cancel(struct inbox *i, uint64_t token)
+{
+    struct node *n = i->node;
+    const struct letter *l;
+    TAILQ_FOREACH(l, &i->handing, open_link)
+    {
+        if (l->asked.token == token)
+            driver_transfer_cancel(n->driver, node_now(n), i->transfers, (uint64_t)(uintptr_t)l);
+    }
+}
+
+static bool is_so(const struct letter *l, const struct kelp_leadership *now)
+{
+    switch (l->asked.what) {
+    case KELP_AWAIT_LEADER: return now->leader != 0;
+    case KELP_AWAIT_READY: return now->ready;
+    case KELP_AWAIT_NEWS: return now->sequence > l->asked.sequence;
+    }
+    return false;
+}
+
+/* Who awaits something is answered if it is so, or if the time is over. Callbacks ask anew through
+ * the list, so nobody comes behind whom we look at. */
+static kelp_ns on_turned(void *ctx, kelp_ns now)
+{
+    struct inbox *i = ctx;
+    struct kelp_leadership lead;
+    kelp_ns due = KELP_NEVER;
+    struct letter *next;
+    driver_leadership(i->node->driver, &lead);
+    for (struct letter *l = TAILQ_FIRST(&i->awaiting); l != NULL; l = next) {
+        next = TAILQ_NEXT(l, open_link);
+        bool so = is_so(l, &lead);
+        if (!so && !i->stopping && l->deadline > now) {
+            due = min_u64(due, l->deadline);
+            continue;
+        }
+        struct kelp_result result = {.outcome = KELP_DONE, .leader = lead.leader};
+        result.pos.term = lead.term;
+        if (!so) {
+            result.outcome = KELP_REFUSED;
+            result.reason = lead.leader == 0 ? KELP_R_NO_LEADER : KELP_R_TIMEOUT;
+            if (i->stopping) result.reason = KELP_R_SHUTDOWN;
+        }
+        TAILQ_REMOVE(&i->awaiting, l, open_link);
+        letter_answer(i, l, &result);
+        due = now; /* the driver may have been given something */
+    }
+    return due;
+}
+
+/* ---- letters --------------------------------------------------------------------------------- */
+
 static void letter_open(struct inbox *i, struct letter *l)
 {
     struct kelp_bytes bytes = bytes_of(l->bytes, l->len);
     enum kelp_reason reason = i->stopping ? KELP_R_SHUTDOWN : KELP_R_BUSY;
     bool taken = false;
     if (!i->stopping && !l->refused) {
-        switch (l->kind) {
+        switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
         case INBOX_READ: taken = ask(i, l, bytes, &reason); break;
         case INBOX_STATUS: tell_status(i, l); return;
+        case INBOX_CHANGE: taken = change(i, l, bytes, &reason); break;
+        case INBOX_TRANSFER: taken = transfer(i, l, &reason); break;
+        case INBOX_CANCEL: cancel(i, l->asked.token); break;
+        case INBOX_AWAIT: TAILQ_INSERT_TAIL(&i->awaiting, l, open_link); return;
         }
+    }
+    if (l->asked.kind == INBOX_CANCEL) { /* what it ended is answered, it is not */
+        letter_free(l);
+        return;
     }
     if (taken) {
         free(l->bytes); /* copied */
@@ -176,6 +267,7 @@ static void on_async(uv_async_t *async)
     node_poke(i->node);
     if (!stop || i->stopping) return;
     i->stopping = true;
+    (void)on_turned(i, node_now(i->node)); /* nobody awaits anything any more */
     node_stop(i->node, on_node_stopped, i);
 }
 
@@ -183,32 +275,35 @@ static void on_async(uv_async_t *async)
 
 /* From within done, the driver takes it at once. False: not there, or what is to be said about it
  * is said later, as everywhere. */
-static bool put_here(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, uint64_t token,
-                     kelp_done_fn done, void *ctx)
+static bool put_here(struct inbox *i, const struct inbox_request *request)
 {
     uintptr_t hearing = atomic_load_explicit(&i->hearing, memory_order_relaxed);
-    if (hearing != this_thread() || i->stopping || kind == INBOX_STATUS) return false;
+    bool write = request->kind == INBOX_PROPOSE;
+    if (hearing != this_thread() || i->stopping) return false;
+    if (!write && request->kind != INBOX_READ) return false;
     struct letter *l = calloc(1, sizeof *l);
     if (l == NULL) return false;
-    *l = (struct letter){.kind = kind, .token = token, .done = done, .ctx = ctx};
+    *l = (struct letter){.asked = *request};
     enum kelp_reason reason;
-    bool taken = kind == INBOX_PROPOSE ? propose(i, l, bytes, &reason) : ask(i, l, bytes, &reason);
+    bool taken =
+        write ? propose(i, l, request->bytes, &reason) : ask(i, l, request->bytes, &reason);
     if (!taken) letter_free(l);
     return taken;
 }
 
-void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, uint64_t token,
-               kelp_done_fn done, void *ctx)
+void inbox_put(struct inbox *i, const struct inbox_request *request)
 {
-    if (put_here(i, kind, bytes, token, done, ctx)) return;
+    if (put_here(i, request)) return;
+    struct kelp_bytes bytes = request->bytes;
     struct letter *l = calloc(1, sizeof *l);
     /* The one answer that does not come from the loop: nothing is left to carry it there. */
     if (l == NULL) {
         struct kelp_result result = {.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
-        done(ctx, token, &result);
+        if (request->kind != INBOX_CANCEL) request->done(request->ctx, request->token, &result);
         return;
     }
-    *l = (struct letter){.kind = kind, .token = token, .done = done, .ctx = ctx};
+    *l = (struct letter){.asked = *request};
+    if (request->timeout != 0) l->deadline = add_sat(node_now(i->node), request->timeout);
     l->bytes = bytes.len > 0 ? malloc(bytes.len) : NULL;
     if (l->bytes != NULL) memcpy(l->bytes, bytes.data, bytes.len);
     l->len = bytes.len;
@@ -240,9 +335,15 @@ struct inbox *inbox_new(struct node *n, uint64_t bytes_max)
     i->node = n;
     i->bytes_max = bytes_max;
     STAILQ_INIT(&i->letters);
+    TAILQ_INIT(&i->handing);
+    TAILQ_INIT(&i->awaiting);
     i->writes = driver_line_open(n->driver, on_outcome, i);
     i->reads = driver_line_open(n->driver, on_outcome, i);
-    if (i->writes == NULL || i->reads == NULL || uv_mutex_init(&i->lock) != 0) {
+    i->changes = driver_line_open(n->driver, on_outcome, i);
+    i->transfers = driver_line_open(n->driver, on_outcome, i);
+    bool lines =
+        i->writes != NULL && i->reads != NULL && i->changes != NULL && i->transfers != NULL;
+    if (!lines || uv_mutex_init(&i->lock) != 0) {
         free(i); /* the lines go with the driver */
         return NULL;
     }
@@ -252,6 +353,8 @@ struct inbox *inbox_new(struct node *n, uint64_t bytes_max)
         return NULL;
     }
     i->async.data = i;
+    n->turned = on_turned;
+    n->turned_ctx = i;
     return i;
 }
 
@@ -267,7 +370,8 @@ void inbox_free(struct inbox *i)
     struct letter_list letters;
     bool stop;
     i->stopping = true;
-    letters_take(i, &letters, &stop); /* put while the loop ended */
+    (void)on_turned(i, node_now(i->node)); /* a loop that ended without being asked to */
+    letters_take(i, &letters, &stop);      /* put while the loop ended */
     while (!STAILQ_EMPTY(&letters)) {
         letters_open(i, &letters);
         letters_take(i, &letters, &stop); /* by who heard of it just now */

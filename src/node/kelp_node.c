@@ -8,7 +8,9 @@
 
 #include "base/assert.h"
 #include "base/fault.h"
+#include "base/unset.h"
 #include "node/room.h"
+#include "wire/change.h"
 
 struct kelp_node {
     uv_loop_t loop;
@@ -102,13 +104,90 @@ void kelp_node_close(struct kelp_node *node)
 void kelp_propose(struct kelp_node *node, struct kelp_bytes command, uint64_t token,
                   kelp_done_fn done, void *ctx)
 {
-    inbox_put(node->inbox, INBOX_PROPOSE, command, token, done, ctx);
+    struct inbox_request request = {
+        .kind = INBOX_PROPOSE, .bytes = command, .token = token, .done = done, .ctx = ctx};
+    inbox_put(node->inbox, &request);
 }
 
 void kelp_read(struct kelp_node *node, struct kelp_bytes question, uint64_t token,
                kelp_done_fn done, void *ctx)
 {
-    inbox_put(node->inbox, INBOX_READ, question, token, done, ctx);
+    struct inbox_request request = {
+        .kind = INBOX_READ, .bytes = question, .token = token, .done = done, .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+/* ---- members and leadership ------------------------------------------------------------------ */
+
+/* As bytes; 0: it has no form that could be asked for. */
+static size_t change_bytes(const struct kelp_member_change *change, uint8_t *out)
+{
+    UNSET struct wire_change c; /* the first count edits are set */
+    if (change->count > KELP_MEMBERS_MAX) return 0;
+    c.flags = change->flags;
+    c.count = change->count;
+    c.if_index = change->if_index;
+    for (uint32_t i = 0; i < c.count; i++) {
+        const struct kelp_member_edit *edit = &change->edits[i];
+        c.edits[i] = (struct wire_edit){
+            .id = edit->id, .verb = (uint8_t)edit->verb, .role = (uint8_t)edit->role};
+        size_t len = edit->address != NULL ? strlen(edit->address) : 0;
+        if (len >= WIRE_ADDRESS_MAX) return 0;
+        if (len > 0) memcpy(c.edits[i].address.text, edit->address, len);
+    }
+    return wire_change_sound(&c) ? wire_change_encode(&c, out) : 0;
+}
+
+static struct inbox_request change_request(const struct kelp_node *node,
+                                           const struct kelp_member_change *change, uint8_t *room)
+{
+    kelp_ns standard = node->node->options.request_timeout;
+    return (struct inbox_request){.kind = INBOX_CHANGE,
+                                  .bytes = bytes_of(room, change_bytes(change, room)),
+                                  .timeout = change->timeout != 0 ? change->timeout : standard};
+}
+
+void kelp_node_change(struct kelp_node *node, const struct kelp_member_change *change,
+                      uint64_t token, kelp_done_fn done, void *ctx)
+{
+    UNSET uint8_t room[WIRE_CHANGE_BYTES_MAX]; /* as much as is encoded */
+    struct inbox_request request = change_request(node, change, room);
+    request.token = token;
+    request.done = done;
+    request.ctx = ctx;
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_transfer(struct kelp_node *node, kelp_id target, uint64_t token, kelp_done_fn done,
+                   void *ctx)
+{
+    struct inbox_request request = {
+        .kind = INBOX_TRANSFER, .token = token, .done = done, .ctx = ctx, .target = target};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_transfer_cancel(struct kelp_node *node, uint64_t token)
+{
+    struct inbox_request request = {.kind = INBOX_CANCEL, .token = token};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_leadership(struct kelp_node *node, struct kelp_leadership *out)
+{
+    lead_now(node->node, out);
+}
+
+void kelp_await(struct kelp_node *node, enum kelp_await what, uint64_t sequence, kelp_ns timeout,
+                uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_AWAIT,
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx,
+                                    .timeout = timeout,
+                                    .what = what,
+                                    .sequence = sequence};
+    inbox_put(node->inbox, &request);
 }
 
 /* ---- calls that wait ------------------------------------------------------------------------- */
@@ -137,13 +216,12 @@ static void on_ended(void *ctx, uint64_t token, const struct kelp_result *result
     uv_mutex_unlock(&w->lock);
 }
 
-/* The length of the whole reply in *len. */
-static enum kelp_error wait_for(struct kelp_node *node, enum inbox_kind kind,
-                                struct kelp_bytes bytes, uint8_t *out, size_t out_size,
-                                struct kelp_result *result, size_t *len)
+/* Its outcome; the length of the whole reply in *len, as much of it as fits in out. */
+static enum kelp_error wait_for(struct kelp_node *node, struct inbox_request request, uint8_t *out,
+                                size_t out_size, struct kelp_result *result, size_t *len)
 {
     not_called_back(node, "a call that waits was made from a callback of the same node, which it "
-                          "waits for: use kelp_propose or kelp_read there");
+                          "waits for: use the one with done there");
     struct waiter w = {.out = out, .out_size = out_size, .result = result};
     *result = (struct kelp_result){.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
     *len = 0;
@@ -152,7 +230,10 @@ static enum kelp_error wait_for(struct kelp_node *node, enum inbox_kind kind,
         uv_mutex_destroy(&w.lock);
         return KELP_E_BUSY;
     }
-    inbox_put(node->inbox, kind, bytes, 1, on_ended, &w);
+    request.token = 1;
+    request.done = on_ended;
+    request.ctx = &w;
+    inbox_put(node->inbox, &request);
     uv_mutex_lock(&w.lock);
     while (!w.ended)
         uv_cond_wait(&w.wake, &w.lock);
@@ -166,24 +247,56 @@ static enum kelp_error wait_for(struct kelp_node *node, enum inbox_kind kind,
 enum kelp_error kelp_call(struct kelp_node *node, struct kelp_bytes command, uint8_t *out,
                           size_t out_size, struct kelp_result *result)
 {
+    struct inbox_request request = {.kind = INBOX_PROPOSE, .bytes = command};
     size_t len;
-    return wait_for(node, INBOX_PROPOSE, command, out, out_size, result, &len);
+    return wait_for(node, request, out, out_size, result, &len);
 }
 
 enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes question, uint8_t *out,
                          size_t out_size, struct kelp_result *result)
 {
+    struct inbox_request request = {.kind = INBOX_READ, .bytes = question};
     size_t len;
-    return wait_for(node, INBOX_READ, question, out, out_size, result, &len);
+    return wait_for(node, request, out, out_size, result, &len);
+}
+
+enum kelp_error kelp_node_change_call(struct kelp_node *node,
+                                      const struct kelp_member_change *change,
+                                      struct kelp_result *result)
+{
+    UNSET uint8_t room[WIRE_CHANGE_BYTES_MAX]; /* as much as is encoded */
+    size_t len;
+    return wait_for(node, change_request(node, change, room), NULL, 0, result, &len);
+}
+
+enum kelp_error kelp_transfer_call(struct kelp_node *node, kelp_id target,
+                                   struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_TRANSFER, .target = target};
+    size_t len;
+    return wait_for(node, request, NULL, 0, result, &len);
+}
+
+enum kelp_error kelp_await_call(struct kelp_node *node, enum kelp_await what, uint64_t sequence,
+                                kelp_ns timeout, struct kelp_leadership *out)
+{
+    struct inbox_request request = {
+        .kind = INBOX_AWAIT, .timeout = timeout, .what = what, .sequence = sequence};
+    struct kelp_result result;
+    size_t len;
+    enum kelp_error error = wait_for(node, request, NULL, 0, &result, &len);
+    kelp_leadership(node, out);
+    return error;
 }
 
 size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)
 {
+    struct inbox_request request = {.kind = INBOX_STATUS};
     struct kelp_result result;
     size_t len;
     if (size > 0) out[0] = '\0';
-    enum kelp_error error = wait_for(node, INBOX_STATUS, bytes_of(NULL, 0), (uint8_t *)out,
-                                     size > 0 ? size - 1 : 0, &result, &len);
+    enum kelp_error error =
+        wait_for(node, request, (uint8_t *)out, size > 0 ? size - 1 : 0, &result, &len);
     if (size > 0) out[result.bytes.len] = '\0';
     return error == KELP_OK ? len : 0;
 }

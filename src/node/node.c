@@ -187,6 +187,7 @@ static void node_run_due(struct node *n)
     }
     if (n->look_due) node_look(n);
     if (n->addresses_due && n->leader == n->options.id) contacts_pass_on(n);
+    if (n->turned != NULL) due = min_u64(due, n->turned(n->turned_ctx, now));
     if (n->phase == NODE_DRAINS) {
         due = min_u64(due, n->stop_at);
         if (node_drained(n, now)) {
@@ -281,6 +282,7 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     o->random_ctx = n;
     o->event = watch_event;
     o->note = watch_note;
+    o->lead = lead_told;
     o->watch_ctx = n;
 }
 
@@ -417,9 +419,11 @@ enum kelp_error node_open(uv_loop_t *loop, const struct kelp_node_options *optio
                           struct kelp_fault *fault)
 {
     struct node *n = calloc(1, sizeof *n);
-    if (n != NULL) n->rsm = rsm_new(ops, fsm, 0);
-    if (n == NULL || n->rsm == NULL) {
+    bool locked = n != NULL && uv_mutex_init(&n->lead_lock) == 0;
+    if (locked) n->rsm = rsm_new(ops, fsm, 0);
+    if (!locked || n->rsm == NULL) {
         if (ops->close != NULL) ops->close(fsm);
+        if (locked) uv_mutex_destroy(&n->lead_lock);
         free(n);
         return fault_set(fault, KELP_E_NO_MEMORY, "node", "out of memory");
     }
@@ -509,6 +513,7 @@ void node_free(struct node *n)
     files_close(n);
     driver_free(n->driver);
     rsm_free(n->rsm); /* and the user's machine */
+    uv_mutex_destroy(&n->lead_lock);
     free(n);
 }
 

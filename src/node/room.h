@@ -7,6 +7,7 @@
  *   status.c    RAFT STATUS as lines and as JSON        metrics.c  a page for Prometheus
  *   crash.c     what an assertion leaves behind         inbox.c    requests from any thread
  *   logwork.c   what is done to the store
+ *   lead.c      who leads, for any thread
  *   kelp_node.c the public API: the node on a thread of its own
  *
  *   owner of the loop: sockets, driver, state machine; it saves by itself between two turns, or
@@ -132,6 +133,12 @@ struct node {
     size_t address_count;
     bool addresses_due; /* the leader passes the table on */
 
+    uv_mutex_t lead_lock; /* for what follows: anybody may read it */
+    struct kelp_leadership lead;
+    /* after each run of the driver, on the loop; returns when to be called again. NULL: nobody */
+    kelp_ns (*turned)(void *ctx, kelp_ns now);
+    void *turned_ctx;
+
     struct node_histograms histograms;
     uint64_t events[KELP_EVENT_COUNT];
     struct event_said said[KELP_EVENT_COUNT];
@@ -162,6 +169,10 @@ void watch_note(void *ctx, int level, const char *line); /* on the loop */
 void watch_store_note(void *ctx, int level,
                       const char *line); /* from whatever thread the log is on */
 
+/* lead.c */
+void lead_told(void *ctx, enum kelp_lead_event event, const struct kelp_leadership *now);
+void lead_now(struct node *n, struct kelp_leadership *out); /* any thread */
+
 /* crash.c */
 void crash_register(struct node *n);
 void crash_forget(struct node *n);
@@ -170,12 +181,31 @@ void crash_forget(struct node *n);
 
 struct inbox;
 
-enum inbox_kind { INBOX_PROPOSE = 1, INBOX_READ = 2, INBOX_STATUS = 3 };
+enum inbox_kind {
+    INBOX_PROPOSE = 1,
+    INBOX_READ = 2,
+    INBOX_STATUS = 3,
+    INBOX_CHANGE = 4,   /* a wire_change, encoded; empty: it was malformed */
+    INBOX_TRANSFER = 5, /* to target */
+    INBOX_CANCEL = 6,   /* transfers with this token; done is not called */
+    INBOX_AWAIT = 7,    /* until what is so */
+};
+
+struct inbox_request {
+    enum inbox_kind kind;
+    struct kelp_bytes bytes; /* copied */
+    uint64_t token;
+    kelp_done_fn done;
+    void *ctx;
+    kelp_ns timeout;      /* CHANGE, AWAIT: from now on */
+    kelp_id target;       /* TRANSFER */
+    enum kelp_await what; /* AWAIT */
+    uint64_t sequence;    /* AWAIT */
+};
 
 struct inbox *inbox_new(struct node *n, uint64_t bytes_max);
-/* Bytes are copied. done is called once, on the loop's thread. */
-void inbox_put(struct inbox *i, enum inbox_kind kind, struct kelp_bytes bytes, uint64_t token,
-               kelp_done_fn done, void *ctx);
+/* done is called once, on the loop's thread. */
+void inbox_put(struct inbox *i, const struct inbox_request *request);
 void inbox_stop(
     struct inbox *i); /* any thread: the node stops, then on_stop was called on the loop */
 void inbox_free(struct inbox *i); /* the loop has ended */

@@ -67,6 +67,7 @@ enum checker_rule {
     X(N06, ElectedByQuorum)                                                                        \
     X(N07, ReadConfirmed)                                                                          \
     X(N08, AppliedDurable)                                                                         \
+    X(N09, LeadershipTold)                                                                         \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \

@@ -294,6 +294,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->random_ctx = n;
     o->event = node_event;
     o->note = node_note;
+    o->lead = herald_told;
     o->watch_ctx = n;
 }
 
@@ -335,6 +336,7 @@ static bool driver_start(struct node *n, const struct store_found *found, struct
         }
     }
     driver_boot_fill(n, found, &boot, entry1_len);
+    herald_begins(n);
     struct driver_ports ports = {&saver_ops, n, &sim_net_peers_ops, n, &machine_port, n};
     n->driver = driver_new(options, &ports, &boot, node_clock(n), fault);
     free(options);

@@ -253,6 +253,7 @@ void watch_node(struct node *n)
     else
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
     churn_watch(n, core);
+    herald_look(n, &view);
     checker_views(w->checker, n->slot, &view);
     if (!view.transferring)
         n->handing_since = 0;

@@ -152,12 +152,14 @@ struct node {
     uint8_t slot;
     kelp_id id;
     enum node_state state;
-    uint64_t life;         /* starts so far */
-    kelp_ns handing_since; /* its clock, 0: it does not hand over */
-    uint64_t parted;       /* the last life in which it told a voter to stand because it faulted */
-    bool outside;          /* of the core that must live after healing: stays as broken as it is */
-    bool closed;           /* no client comes to it any more */
-    bool opening;          /* its store is open, the rest of it not yet: down for everybody else */
+    uint64_t life;               /* starts so far */
+    kelp_ns handing_since;       /* its clock, 0: it does not hand over */
+    struct kelp_leadership told; /* of who leads, in this life */
+    kelp_term elected_told;
+    uint64_t parted; /* the last life in which it told a voter to stand because it faulted */
+    bool outside;    /* of the core that must live after healing: stays as broken as it is */
+    bool closed;     /* no client comes to it any more */
+    bool opening;    /* its store is open, the rest of it not yet: down for everybody else */
     struct harm harm;
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
@@ -463,6 +465,11 @@ void record_answer(struct world *w, const struct request *q, enum kelp_outcome o
                    struct kelp_bytes result);
 bool record_judge(struct world *w); /* at the end: is the history linearizable? */
 void record_free(struct record *r);
+
+/* herald.c: what nodes tell of who leads */
+void herald_begins(struct node *n); /* a new life */
+void herald_told(void *ctx, enum kelp_lead_event event, const struct kelp_leadership *now);
+void herald_look(struct node *n, const struct kelp_view *view); /* after each of its runs */
 
 /* churn.c */
 void churn_happens(struct world *w);                            /* somebody asks for a change */

@@ -45,10 +45,19 @@ static const char *change_wrong(const struct wire_change *c)
     return NULL;
 }
 
+bool wire_change_sound(const struct wire_change *c)
+{
+    if (c->count < 1 || c->count > KELP_MEMBERS_MAX) return false;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const char *address = c->edits[i].address.text;
+        if (address[0] != '\0' && !wire_address_check(address)) return false;
+    }
+    return change_wrong(c) == NULL;
+}
+
 size_t wire_change_encode(const struct wire_change *c, uint8_t *out)
 {
-    ASSERT(c->count >= 1 && c->count <= KELP_MEMBERS_MAX);
-    ASSERT(change_wrong(c) == NULL);
+    ASSERT(wire_change_sound(c));
     struct writer w = part_begin(out, WIRE_CHANGE_BYTES_MAX);
     write_u32(&w, c->flags);
     write_u64(&w, c->if_index);

@@ -23,6 +23,9 @@ struct wire_change {
 
 #define WIRE_CHANGE_BYTES_MAX (18u + KELP_MEMBERS_MAX * (10u + WIRE_ADDRESS_MAX))
 
+/* wire_change_sound - has it the form that may be encoded? */
+bool wire_change_sound(const struct wire_change *c);
+
 /* wire_change_encode - write at most WIRE_CHANGE_BYTES_MAX bytes; returns how many. */
 size_t wire_change_encode(const struct wire_change *c, uint8_t *out);
 

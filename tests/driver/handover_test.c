@@ -326,6 +326,45 @@ static void who_is_stopping_is_not_told_to_lead(void **state)
     lab_free(lab);
 }
 
+static void a_transfer_is_cancelled_wherever_it_is(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 52);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
+    kelp_id third = other_than(leader, target);
+    struct lab_client *here = lab_client(lab, leader), *there = lab_client(lab, third);
+    lab_node(lab, target)->hold_disk = true; /* it never has everything */
+    (void)lab_write(here, 1, 5000);
+    lab_await(here, 1);
+    (void)lab_transfer(there, target, 5000);
+    (void)lab_transfer(there, target, 5000); /* waits behind it */
+    lab_run(lab, 10);
+    struct driver *d = lab_node(lab, third)->driver;
+    driver_transfer_cancel(d, lab->now, there->line, 9); /* nobody asked */
+    driver_transfer_cancel(d, lab->now, there->line, 2);
+    driver_transfer_cancel(d, lab->now, there->line, 1);
+    lab_await(there, 2);
+    assert_int_equal(there->told[0].outcome, KELP_UNKNOWN); /* the leader goes on with it */
+    assert_int_equal(there->told[0].reason, KELP_R_CANCELLED);
+    assert_int_equal(there->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(there->told[1].reason, KELP_R_CANCELLED);
+    lab_run(lab, 3000);
+    (void)lab_transfer(here, target, 5000);
+    lab_run(lab, 10);
+    d = lab_node(lab, leader)->driver;
+    driver_transfer_cancel(d, lab->now, here->line, 2);
+    lab_await(here, 2);
+    assert_int_equal(here->told[1].outcome, KELP_REFUSED); /* nobody was told */
+    assert_int_equal(here->told[1].reason, KELP_R_CANCELLED);
+    lab_run(lab, 3000);
+    assert_int_equal(there->told_count, 2);
+    assert_int_equal(here->told_count, 2);
+    lab_client_free(here);
+    lab_client_free(there);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +378,7 @@ int main(void)
         cmocka_unit_test(who_cannot_hand_over_stops_all_the_same),
         cmocka_unit_test(leadership_does_not_go_to_who_is_stopping),
         cmocka_unit_test(who_is_stopping_is_not_told_to_lead),
+        cmocka_unit_test(a_transfer_is_cancelled_wherever_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
