@@ -21,6 +21,7 @@ enum kelp_edit_verb {
     KELP_EDIT_REMOVE = 4,  /* it leaves; its id is never given again */
     KELP_EDIT_MOVE = 5,    /* its address changes */
     KELP_EDIT_SET = 6,     /* this role, whatever it is now: new, another or the same */
+    KELP_EDIT_STOP = 7,    /* in a plan, and alone: its process stops, it stays a member */
 };
 
 struct kelp_edit {
@@ -33,7 +34,7 @@ struct kelp_edit {
 
 enum kelp_change_flag {
     KELP_CHANGE_NOWAIT = 1, /* refused at once if it may not begin now */
-    KELP_CHANGE_FORCE = 2,  /* even if fewer voters would answer than a quorum */
+    KELP_CHANGE_FORCE = 2,  /* even if fewer voters would answer than a quorum; see plan.h */
     KELP_CHANGE_WHOLE = 4, /* the edits name the whole configuration: whoever is not named leaves */
 };
 

@@ -25,6 +25,7 @@
 
 #include "kelp/change.h"
 #include "kelp/event.h"
+#include "kelp/plan.h"
 #include "kelp/types.h"
 
 struct kelp_core; /* opaque; lives in the caller's memory */
@@ -470,6 +471,16 @@ KELP_API kelp_term kelp_log_term(const struct kelp_core *core, kelp_index index)
 KELP_API void kelp_core_config(const struct kelp_core *core, struct kelp_config *latest,
                                struct kelp_config *committed);
 
+/* kelp_core_plan - what a change would do if this leader were asked for it now, or what it would do
+ * to stop a member (KELP_EDIT_STOP, the only edit). Nothing is changed.
+ * takes    core    not NULL
+ *          change  borrowed; a member that would be new counts as one that answers
+ *          plan    filled where KELP_R_NONE is returned, also where the change would be refused
+ * returns  KELP_R_NONE, or why nothing can be said: NOT_LEADER, NO_COMMIT_YET, TRANSFERRING, PENDING
+ * thread   one at a time per core   cost  O(members squared)   source  [§4.1, §4.3] */
+KELP_API enum kelp_reason kelp_core_plan(const struct kelp_core *core,
+                                         const struct kelp_change *change, struct kelp_plan *plan);
+
 /* kelp_check - every invariant of one core, and what may have changed since the last call.
  * takes    core    not NULL
  *          fault   filled with the broken rule
@@ -518,6 +529,12 @@ KELP_API size_t kelp_describe_answer(const struct kelp_answer *answer, char *out
  * takes    config, out, size
  * thread   any   cost  O(members)   source  - */
 KELP_API size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t size);
+
+/* kelp_describe_plan - a plan: "step @5 voters 3 live 3 spare 1 -> 2 live 2 spare 0, 1 leads, then 1
+ * EVEN".
+ * takes    plan, out, size
+ * thread   any   cost  O(1)   source  - */
+KELP_API size_t kelp_describe_plan(const struct kelp_plan *plan, char *out, size_t size);
 
 /* kelp_describe_event - an event: "ROLE_LEADER 2@2".
  * takes    event, out, size

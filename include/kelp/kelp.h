@@ -11,6 +11,7 @@
 #include "kelp/history.h"
 #include "kelp/lead.h"
 #include "kelp/node.h"
+#include "kelp/plan.h"
 #include "kelp/sim.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"

@@ -159,7 +159,9 @@ enum kelp_outcome {
     X(35, ADDRESS_USED, "another member has that address", "give each member its own")             \
     X(36, NOT_REACHED, "the new node has not shown itself to this one",                            \
       "start it so that it reaches this cluster")                                                  \
-    X(37, BAD_CHANGE, "the change names nobody, or a member twice", "name each member once")
+    X(37, BAD_CHANGE, "the change names nobody, or a member twice", "name each member once")       \
+    X(38, VOTER_SILENT, "a voter to be does not answer, and two or three voters cannot spare one", \
+      "start it first, or use FORCE")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "kelp/event.h"
+#include "kelp/plan.h"
 #include "kelp/types.h"
 
 const char *kelp_strerror(enum kelp_error error)
@@ -83,6 +84,39 @@ const char *kelp_outcome_name(enum kelp_outcome outcome)
     case KELP_UNKNOWN: return "UNKNOWN";
     }
     return "?";
+}
+
+const char *kelp_plan_way_name(enum kelp_plan_way way)
+{
+    switch (way) {
+    case KELP_PLAN_NOTHING: return "nothing";
+    case KELP_PLAN_STEP: return "step";
+    case KELP_PLAN_JOINT: return "joint";
+    case KELP_PLAN_STOP: return "stop";
+    }
+    return "unknown";
+}
+
+const char *kelp_plan_warning_name(enum kelp_plan_warning warning)
+{
+    switch (warning) {
+#define X(bit, name, words)                                                                        \
+    case KELP_PLAN_W_##name: return #name;
+        KELP_PLAN_WARNINGS(X)
+#undef X
+    }
+    return "UNKNOWN_WARNING";
+}
+
+const char *kelp_plan_warning_words(enum kelp_plan_warning warning)
+{
+    switch (warning) {
+#define X(bit, name, words)                                                                        \
+    case KELP_PLAN_W_##name: return words;
+        KELP_PLAN_WARNINGS(X)
+#undef X
+    }
+    return "unknown warning";
 }
 
 struct event_row {

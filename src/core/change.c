@@ -30,6 +30,7 @@
 
 #include "core/core.h"
 #include "core/edit.h"
+#include "core/plan.h"
 
 #define CATCH_UP_ROUNDS 10u
 
@@ -346,20 +347,39 @@ static void give_up(struct kelp_core *r, struct change *change, const struct pee
 
 /* ---- the gate is open ---- */
 
-/* Would a quorum of the target answer? Who is not there yet must show it before it votes. */
-static bool quorum_answers(const struct kelp_core *r, const struct kelp_config *target)
+/* What plan.c judges by. match: room for every member. */
+static struct plan_facts facts_of(const struct kelp_core *r, kelp_index *match)
 {
-    uint32_t count = 0, answering = 0;
-    for (uint32_t slot = 0; slot < target->count; slot++) {
-        if (target->members[slot].role != KELP_VOTER) continue;
-        uint32_t now = config_slot(&r->config, target->members[slot].id);
-        bool silent = now != CONFIG_NO_SLOT && now != r->self_slot &&
-                      r->config.members[now].role == KELP_VOTER &&
-                      r->now > r->peers[now].contact + r->options.election_min;
-        count++;
-        answering += !silent;
+    struct plan_facts facts = {.now = &r->config,
+                               .members_max = r->options.limits.members_max,
+                               .leader = r->options.self,
+                               .match = match};
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        bool self = slot == r->self_slot;
+        bool heard = self || r->now <= peer->contact + r->options.election_min;
+        if (heard) facts.answers |= 1u << slot;
+        if (transfer_able(r, slot)) facts.able |= 1u << slot;
+        match[slot] = self ? r->durable : peer->progress.match;
     }
-    return answering > count / 2;
+    return facts;
+}
+
+enum kelp_reason kelp_core_plan(const struct kelp_core *r, const struct kelp_change *change,
+                                struct kelp_plan *plan)
+{
+    kelp_index match[KELP_MEMBERS_MAX];
+    bool stop = change->count == 1 && change->edits[0].verb == KELP_EDIT_STOP;
+    enum kelp_reason gate = r->shutdown ? KELP_R_SHUTDOWN : change_gate(r);
+    if (r->faulted) gate = KELP_R_FAULTED;
+    if (stop && gate == KELP_R_PENDING) gate = KELP_R_NONE; /* both majorities are looked at */
+    if (gate != KELP_R_NONE) return gate;
+    struct plan_facts facts = facts_of(r, match);
+    if (stop)
+        plan_stop(&facts, change->edits[0].id, change->flags, plan);
+    else
+        plan_change(&facts, change, plan);
+    return KELP_R_NONE;
 }
 
 static bool votes_in(const struct kelp_config *config, kelp_id id)
@@ -389,25 +409,22 @@ static void begin(struct kelp_core *r, struct change *change)
 {
     struct kelp_config target, staged;
     struct kelp_change asked = asked_of(change);
+    struct kelp_plan plan;
+    kelp_index match[KELP_MEMBERS_MAX];
     change->pos = kelp_pos_of(r->config.index, log_term(&r->log, r->config.index).v);
-    enum kelp_reason reason =
-        edit_refusal(&r->config, &asked, r->options.limits.members_max, &change->member);
-    if (reason == KELP_R_NONE) {
-        edit_target(&r->config, &asked, &target);
-        if (edit_same(&r->config, &target) && !edit_moves(&asked)) { /* asked once more */
-            change->round = ++r->round;
-            r->dirty |= DIRTY_READ;
-            return;
-        }
-        if ((change->flags & KELP_CHANGE_FORCE) == 0 && !quorum_answers(r, &target))
-            reason = KELP_R_QUORUM_AT_RISK;
-    }
-    if (change->if_index != 0 && change->if_index != r->config.index)
-        reason = KELP_R_CONFIG_CHANGED;
-    if (reason != KELP_R_NONE) {
-        resolve(r, change, KELP_REFUSED, reason);
+    struct plan_facts facts = facts_of(r, match);
+    plan_change(&facts, &asked, &plan);
+    change->member = plan.member;
+    if (plan.refused) {
+        resolve(r, change, KELP_REFUSED, plan.reason);
         return;
     }
+    if (plan.way == KELP_PLAN_NOTHING) { /* asked once more */
+        change->round = ++r->round;
+        r->dirty |= DIRTY_READ;
+        return;
+    }
+    edit_target(&r->config, &asked, &target);
     if (!change->handed && !votes_in(&target, r->options.self)) {
         change->handed = true; /* once: if nobody takes over, it goes on here */
         r->leave_due = true;

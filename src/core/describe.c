@@ -226,6 +226,30 @@ size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t 
     return l.len;
 }
 
+static void say_side(struct line *l, const struct kelp_plan_side *side)
+{
+    say(l, "%u live %u%s spare %u", (unsigned)side->voters, (unsigned)side->live,
+        side->works ? "" : "!", (unsigned)side->spare);
+}
+
+size_t kelp_describe_plan(const struct kelp_plan *plan, char *out, size_t size)
+{
+    struct line l = line_of(out, size);
+    say(&l, "%s @%llu voters ", kelp_plan_way_name((enum kelp_plan_way)plan->way), u(plan->index));
+    say_side(&l, &plan->before);
+    say(&l, " -> ");
+    say_side(&l, &plan->after);
+    say(&l, ", %llu leads, then %llu", u(plan->leader), u(plan->leader_next));
+    for (uint32_t bit = 1; bit != 0 && bit <= plan->warnings; bit *= 2) {
+        if ((plan->warnings & bit) != 0)
+            say(&l, " %s", kelp_plan_warning_name((enum kelp_plan_warning)bit));
+    }
+    if (plan->reason == KELP_R_NONE) return l.len;
+    say(&l, ", %s %s", plan->refused ? "refused" : "forced", kelp_reason_name(plan->reason));
+    if (plan->member != 0) say(&l, " %llu", u(plan->member));
+    return l.len;
+}
+
 size_t kelp_describe_event(const struct kelp_event *event, char *out, size_t size)
 {
     struct line l = line_of(out, size);

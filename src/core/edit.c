@@ -24,7 +24,8 @@ static uint8_t role_wanted(const struct kelp_edit *edit)
     case KELP_EDIT_PROMOTE: return KELP_VOTER;
     case KELP_EDIT_DEMOTE: return KELP_LEARNER;
     case KELP_EDIT_REMOVE:
-    case KELP_EDIT_MOVE: return KELP_NONE;
+    case KELP_EDIT_MOVE:
+    case KELP_EDIT_STOP: return KELP_NONE;
     }
     return KELP_NONE;
 }

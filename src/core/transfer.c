@@ -49,7 +49,7 @@ static bool disk_works(const struct kelp_core *r, const struct peer *peer)
     return peer->saved_at != 0 && r->now - peer->saved_at <= r->options.stall_limit;
 }
 
-static bool could_lead(const struct kelp_core *r, uint32_t slot)
+bool transfer_able(const struct kelp_core *r, uint32_t slot)
 {
     const struct peer *peer = &r->peers[slot];
     if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
@@ -63,7 +63,7 @@ static kelp_id best(struct kelp_core *r)
     const struct peer *found = NULL;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct peer *peer = &r->peers[slot];
-        if (!could_lead(r, slot)) continue;
+        if (!transfer_able(r, slot)) continue;
         if (r->transfer.stall && !disk_works(r, peer)) continue;
         if (r->transfer.leave && !change_keeps_vote(r, peer->id)) continue;
         if (found == NULL || peer->progress.match > found->progress.match) found = peer;

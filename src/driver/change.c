@@ -42,8 +42,8 @@ static const struct wire_edit *edit_of(const struct wire_change *change, kelp_id
     return NULL;
 }
 
-static const struct wire_address *address_after(const struct driver *d,
-                                                const struct wire_change *named, kelp_id id)
+const struct wire_address *address_after(const struct driver *d, const struct wire_change *named,
+                                         kelp_id id)
 {
     const struct wire_edit *edit = named != NULL ? edit_of(named, id) : NULL;
     if (edit != NULL && edit->address.text[0] != '\0') return &edit->address;
@@ -106,14 +106,17 @@ static uint64_t shown(struct driver *d, kelp_id id)
 static enum kelp_reason edits_make(struct driver *d, const struct wire_change *change,
                                    struct kelp_edit *edits, kelp_id *member, kelp_id *missing)
 {
-    *missing = 0;
+    enum kelp_reason reason = KELP_R_NONE;
+    *missing = *member = 0;
     for (uint32_t i = 0; i < change->count; i++) {
         const struct wire_edit *named = &change->edits[i];
         const struct wire_address *now = address_in(newest(d), named->id);
         edits[i] = (struct kelp_edit){.id = named->id, .verb = named->verb, .role = named->role};
         if (named->address.text[0] == '\0') continue;
-        *member = named->id;
-        if (address_taken(d, change, named)) return KELP_R_ADDRESS_USED;
+        if (reason == KELP_R_NONE && address_taken(d, change, named)) {
+            reason = KELP_R_ADDRESS_USED;
+            *member = named->id;
+        }
         if (now != NULL) {
             edits[i].moved = strcmp(now->text, named->address.text) != 0;
             continue;
@@ -123,13 +126,12 @@ static enum kelp_reason edits_make(struct driver *d, const struct wire_change *c
         edits[i].incarnation = comes ? shown(d, named->id) : 0;
         if (comes && edits[i].incarnation == 0 && *missing == 0) *missing = named->id;
     }
-    *member = 0;
-    return KELP_R_NONE;
+    return reason;
 }
 
 /* ---- its way ---- */
 
-static void refuse(struct driver *d, struct request *r, enum kelp_reason reason, kelp_id member)
+void change_refuse(struct driver *d, struct request *r, enum kelp_reason reason, kelp_id member)
 {
     r->member = member;
     r->pos.index = newest(d)->config.index;
@@ -149,6 +151,19 @@ enum kelp_reason change_waits_for(struct driver *d, struct request *r)
 }
 
 void change_start(struct driver *d, struct request *r)
+{
+    struct wire_change named;
+    if (!r->plan) {
+        change_wait(d, r);
+        return;
+    }
+    enum kelp_error error =
+        wire_change_decode(bytes_of(r->bytes + r->user_len, r->len), &named, NULL);
+    ASSERT(error == KELP_OK); /* looked at when it came */
+    plan_start(d, r, &named);
+}
+
+void change_wait(struct driver *d, struct request *r)
 {
     r->state = REQUEST_CHANGING;
     r->reach_until = 0;
@@ -191,7 +206,7 @@ static void hand_over(struct driver *d, struct request *r, const struct wire_cha
 }
 
 /* Leadership went before it had begun: it goes where requests go now. */
-static void go_elsewhere(struct driver *d, struct request *r)
+void change_elsewhere(struct driver *d, struct request *r)
 {
     if (r->line != NULL)
         request_requeue(d, r);
@@ -227,7 +242,7 @@ bool changes_run(struct driver *d)
     if (r == NULL || d->change_open != 0 || d->closing || d->fault_due) return false;
     if (d->core == NULL || d->state != DRIVER_RUNNING) return false;
     if (!leads(d)) {
-        go_elsewhere(d, r);
+        change_elsewhere(d, r);
         return true;
     }
     if (!core_has_room(d)) return false;
@@ -236,16 +251,21 @@ bool changes_run(struct driver *d)
     enum kelp_error error =
         wire_change_decode(bytes_of(r->bytes + r->user_len, r->len), change, NULL);
     ASSERT(error == KELP_OK); /* looked at when it came */
-    bool waits = (change->flags & KELP_CHANGE_NOWAIT) == 0;
+    bool waits = !r->plan && (change->flags & KELP_CHANGE_NOWAIT) == 0;
     if (waits && driver_look(d)->change_gate != KELP_R_NONE) return false;
     kelp_id member = 0, missing = 0;
     enum kelp_reason reason = edits_make(d, change, edits, &member, &missing);
-    if (reason != KELP_R_NONE) {
-        refuse(d, r, reason, member);
-    } else if (missing != 0 && reach(d, r, missing)) {
-        return false;
-    } else if (missing != 0) {
-        refuse(d, r, KELP_R_NOT_REACHED, missing);
+    if (reason == KELP_R_NONE && missing != 0) {
+        if (reach(d, r, missing)) return false;
+        reason = KELP_R_NOT_REACHED;
+        member = missing;
+    }
+    if (r->plan) {
+        struct wire_change planned = *change;
+        change->count = 0;
+        plan_answer(d, r, &planned, edits, reason, member);
+    } else if (reason != KELP_R_NONE) {
+        change_refuse(d, r, reason, member);
     } else {
         struct wire_change handed = *change;
         hand_over(d, r, &handed, edits);

@@ -189,6 +189,11 @@ bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64
 bool driver_change(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                    const struct wire_change *change, struct kelp_bytes user, kelp_ns deadline,
                    bool forward);
+/* driver_plan - what that change would do; or, of KELP_EDIT_STOP alone, what stopping a member
+ * would. Ordered like a read. DONE: result is a wire_plan. */
+bool driver_plan(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                 const struct wire_change *change, struct kelp_bytes user, kelp_ns deadline,
+                 bool forward);
 /* driver_transfer - hand leadership over to a member, 0: to the best voter. DONE: a leader of a
  * later term was heard, outcome->leader; it takes its place in the line like any request. false:
  * out of memory, nothing was submitted and no outcome follows. */

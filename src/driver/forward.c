@@ -38,9 +38,11 @@ static enum kelp_error frame_send(struct driver *d, enum wire_kind kind, kelp_id
 
 /* ---- the follower ---- */
 
-static uint8_t kind_of(enum request_kind kind)
+static uint8_t kind_of(const struct request *r)
 {
-    switch (kind) {
+    if (r->change) return WIRE_FORWARD_CHANGE;
+    if (r->plan) return WIRE_FORWARD_PLAN;
+    switch (r->kind) {
     case REQUEST_WRITE: return WIRE_FORWARD_WRITE;
     case REQUEST_READ: return WIRE_FORWARD_READ;
     case REQUEST_TRANSFER: return WIRE_FORWARD_TRANSFER;
@@ -54,7 +56,7 @@ bool forward_send(struct driver *d, struct request *r)
     uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
     if (fixed == NULL) return false;
     struct wire_forward f = {
-        .kind = r->change ? WIRE_FORWARD_CHANGE : kind_of(r->kind),
+        .kind = kind_of(r),
         .term = kelp_term_of(d->route.term),
         .incarnation = d->options.incarnation,
         .start_count = d->options.start_count,
@@ -199,7 +201,7 @@ static void guest_hold(struct driver *d, struct request *r, const struct wire_fo
 
 static void guest_begin(struct driver *d, struct request *r, const struct wire_forward *f)
 {
-    if (r->change) {
+    if (r->change || r->plan) {
         guest_change(d, r, f);
     } else if (r->kind == REQUEST_WRITE) {
         if (writes_wait(driver_look(d)) || !TAILQ_EMPTY(&d->guests))
@@ -220,6 +222,7 @@ static enum request_kind kind_asked(const struct wire_forward *f)
     switch ((enum wire_forward_kind)f->kind) {
     case WIRE_FORWARD_CHANGE: /* ordered like a write */
     case WIRE_FORWARD_WRITE: return REQUEST_WRITE;
+    case WIRE_FORWARD_PLAN: /* and this like a read */
     case WIRE_FORWARD_READ: return REQUEST_READ;
     case WIRE_FORWARD_TRANSFER: return REQUEST_TRANSFER;
     }
@@ -239,6 +242,7 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     struct request *r = request_take(d, NULL, kind_asked(&f));
     r->token = f.number;
     r->change = f.kind == WIRE_FORWARD_CHANGE;
+    r->plan = f.kind == WIRE_FORWARD_PLAN;
     r->order = ++d->guest_order;
     r->route.term = f.term.v;
     r->origin = from;

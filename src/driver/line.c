@@ -493,7 +493,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         line_opened(d, r);
     } else if (!core_has_room(d)) {
         return false; /* takes come first, then the line is pumped again */
-    } else if (r->change) {
+    } else if (r->change || r->plan) {
         request_dequeue(d, r);
         line_opened(d, r);
         change_start(d, r);

@@ -7,6 +7,7 @@
  *   query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
+ *   plan.c     what one would do
  *   handover.c leadership goes to another    birth.c    founding, starting Raft
  *   found.c    the rules of founding, pure      lead.c     who leads, as a level and as events
  *   cache.c    the log's tail as bytes       status.c   looking at it
@@ -102,6 +103,7 @@ struct request {
     enum request_state state;
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
+    bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
     struct route route;  /* FORWARDED: which connection carries it; HELD: in which term */
     kelp_id origin;      /* a peer's: who asked, and on which connection */
@@ -450,7 +452,14 @@ void request_hold(struct driver *d, struct request *r, struct kelp_bytes user,
 
 /* change.c */
 void config_made(struct driver *d, const struct kelp_made *made); /* its bytes, into the cache */
-void change_start(struct driver *d, struct request *r);           /* out of the queue: CHANGING */
+void change_start(struct driver *d, struct request *r);           /* out of the queue: a change, or
+                                                                     a plan of one */
+void change_wait(struct driver *d, struct request *r);            /* CHANGING */
+void change_refuse(struct driver *d, struct request *r, enum kelp_reason reason, kelp_id member);
+void change_elsewhere(struct driver *d, struct request *r); /* to whoever leads now */
+/* address_after - the address of a member once a change is made; NULL: it has none. */
+const struct wire_address *address_after(const struct driver *d, const struct wire_change *named,
+                                         kelp_id id);
 void change_leave(struct driver *d, struct request *r);
 bool changes_run(struct driver *d); /* true: something was done */
 void change_answered(struct driver *d, const struct kelp_answer *answer);
@@ -460,6 +469,11 @@ size_t change_candidates(const struct driver *d, struct driver_member out[KELP_M
 
 /* lead.c */
 void lead_refresh(struct driver *d); /* the view may be another: tell what is new */
+/* plan.c */
+void plan_start(struct driver *d, struct request *r, const struct wire_change *named);
+/* plan_answer - judged, and told. reason: what the core cannot know against it, about member. */
+void plan_answer(struct driver *d, struct request *r, const struct wire_change *named,
+                 const struct kelp_edit *edits, enum kelp_reason reason, kelp_id member);
 
 /* query.c */
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);

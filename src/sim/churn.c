@@ -204,7 +204,8 @@ static bool edit_holds(const struct wire_edit *edit, const struct kelp_config *c
     case KELP_EDIT_PROMOTE: return role_in(config, edit->id) == KELP_VOTER;
     case KELP_EDIT_DEMOTE: return role_in(config, edit->id) == KELP_LEARNER;
     case KELP_EDIT_REMOVE: return role_in(config, edit->id) == KELP_NONE;
-    case KELP_EDIT_MOVE: return role_in(config, edit->id) != KELP_NONE;
+    case KELP_EDIT_MOVE:
+    case KELP_EDIT_STOP: return role_in(config, edit->id) != KELP_NONE;
     }
     return false;
 }

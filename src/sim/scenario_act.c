@@ -501,7 +501,8 @@ bool act_command(struct scenario *s, const char *word)
                     {"config", show_config},    {"recent", show_recent},
                     {"inputs", show_inputs},    {"takes", act_takes},
                     {"take", act_take},         {"try", try_command},
-                    {"change", change_command}, {"transfer", act_transfer}};
+                    {"change", change_command}, {"transfer", act_transfer},
+                    {"plan", plan_command}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

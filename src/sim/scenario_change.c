@@ -5,9 +5,14 @@
  *                                 remove 4, move 4, and several of them
  *   change 1 7 set 1v,4v,5L       the whole configuration
  *   ... if 5 nowait force within 2s
+ *   plan 1 remove 2 force         what it would do, in a line; plan 1 stop 2: what a stop would
+ *   ... is may                    and what must come of it: may, or the reason
  *
  * A configuration that a leader makes shares a node in every decision with the one before it, and
  * that one is committed; a change that is called done is what the committed configuration says. */
+#include <stdio.h>
+#include <string.h>
+
 #include "core/config.h"
 #include "sim/quorums.h"
 #include "sim/scenario_room.h"
@@ -40,7 +45,8 @@ static bool edit_word(struct scenario *s, struct token *token)
         enum kelp_edit_verb verb;
     } verbs[] = {{"add", KELP_EDIT_ADD},       {"promote", KELP_EDIT_PROMOTE},
                  {"demote", KELP_EDIT_DEMOTE}, {"remove", KELP_EDIT_REMOVE},
-                 {"move", KELP_EDIT_MOVE},     {"set", KELP_EDIT_SET}};
+                 {"move", KELP_EDIT_MOVE},     {"set", KELP_EDIT_SET},
+                 {"stop", KELP_EDIT_STOP}};
     for (size_t i = 0; i < COUNT_OF(verbs); i++) {
         if (!words_take(s, verbs[i].word)) continue;
         edits_add(s, token, verbs[i].verb, words_next(s));
@@ -79,6 +85,40 @@ void change_command(struct scenario *s)
     world_pump(s, node);
 }
 
+void plan_command(struct scenario *s)
+{
+    const struct node *node = words_node_up(s);
+    struct token *named = scenario_memory(s, sizeof *named);
+    struct kelp_change what = {.edits = named->edits};
+    struct kelp_plan plan;
+    char line[SCENARIO_LINE_MAX];
+    const char *wanted = NULL;
+    while (words_left(s)) {
+        if (edit_word(s, named)) continue;
+        if (words_take(s, "if"))
+            what.if_index = words_number(s);
+        else if (words_take(s, "force"))
+            what.flags |= KELP_CHANGE_FORCE;
+        else if (words_take(s, "is"))
+            wanted = words_next(s);
+        else
+            words_end(s);
+    }
+    if (named->whole) what.flags |= KELP_CHANGE_WHOLE;
+    what.count = named->edit_count;
+    enum kelp_reason gate = kelp_core_plan(node->core, &what, &plan);
+    if (gate == KELP_R_NONE)
+        (void)kelp_describe_plan(&plan, line, sizeof line);
+    else
+        (void)snprintf(line, sizeof line, "nothing: %s", kelp_reason_name(gate));
+    scenario_note(s, "%llu plan %s", u(node->id), line);
+    bool may = gate == KELP_R_NONE && !plan.refused;
+    const char *have = kelp_reason_name(gate != KELP_R_NONE ? gate : plan.reason);
+    if (may) have = "may";
+    if (wanted != NULL && strcmp(wanted, have) != 0)
+        scenario_failed(s, "the plan says %s, not %s", have, wanted);
+}
+
 /* ---- what must hold ---- */
 
 void change_made(struct scenario *s, const struct node *node, const struct kelp_made *made,
@@ -115,7 +155,8 @@ static uint8_t role_wanted(const struct kelp_edit *edit, uint8_t role)
     case KELP_EDIT_PROMOTE: return KELP_VOTER;
     case KELP_EDIT_DEMOTE: return KELP_LEARNER;
     case KELP_EDIT_REMOVE: return KELP_NONE;
-    case KELP_EDIT_MOVE: return role;
+    case KELP_EDIT_MOVE:
+    case KELP_EDIT_STOP: return role;
     }
     return role;
 }

@@ -221,6 +221,7 @@ struct token *act_token(struct scenario *s, struct node *node, uint64_t number,
 
 /* ---- scenario_change.c ---- */
 void change_command(struct scenario *s);
+void plan_command(struct scenario *s);
 /* change_made - a configuration that a core made: what must hold of it, kept with its entry. */
 void change_made(struct scenario *s, const struct node *node, const struct kelp_made *made,
                  struct entry *entry);

@@ -8,7 +8,7 @@
  *       14     4  count     edits, 1..32
  *       18        the edits, each
  *              8  id        not 0
- *              1  verb      enum kelp_edit_verb
+ *              1  verb      enum kelp_edit_verb; 7, a stop, only in a plan and alone
  *              1  role      1 voter, 2 learner where the verb names one, else 0
  *            1+n  address   a text as in wire.c; empty where the verb takes none
  *
@@ -25,7 +25,7 @@
 static const char *edit_wrong(const struct wire_edit *e)
 {
     if (e->id == 0 || e->id > WIRE_NUMBER_MAX) return "a member's id is out of range";
-    if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_SET) return "a verb is not known";
+    if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_STOP) return "a verb is not known";
     bool comes = e->verb == KELP_EDIT_ADD || e->verb == KELP_EDIT_SET;
     bool addressed = comes || e->verb == KELP_EDIT_MOVE;
     if (comes ? e->role != KELP_VOTER && e->role != KELP_LEARNER : e->role != KELP_NONE)
@@ -41,6 +41,7 @@ static const char *change_wrong(const struct wire_change *c)
     for (uint32_t i = 0; i < c->count; i++) {
         const char *wrong = edit_wrong(&c->edits[i]);
         if (wrong != NULL) return wrong;
+        if (c->edits[i].verb == KELP_EDIT_STOP && c->count > 1) return "a stop is not alone";
     }
     return NULL;
 }

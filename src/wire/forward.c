@@ -27,7 +27,7 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_CHANGE;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_PLAN;
 }
 
 /* NULL, or the rule that is broken. */

@@ -10,6 +10,7 @@ enum wire_forward_kind {
     WIRE_FORWARD_READ = 2,
     WIRE_FORWARD_TRANSFER = 3, /* command: the target's id, 8 bytes; 0: the best */
     WIRE_FORWARD_CHANGE = 4,   /* of the membership; its command is a wire_change */
+    WIRE_FORWARD_PLAN = 5,     /* of a change; its command is one, its result a wire_plan */
 };
 
 struct wire_forward {

@@ -179,6 +179,22 @@ static void an_event_in_one_line(void **state)
     SAYS(kelp_describe_event, &event, "VOTE_REFUSED_VOTED peer 3 2");
 }
 
+static void a_plan_in_one_line(void **state)
+{
+    (void)state;
+    struct kelp_plan plan = {.index = 5, .leader = 1, .leader_next = 2, .way = KELP_PLAN_JOINT};
+    plan.before = (struct kelp_plan_side){3, 2, 3, 1, 1, true};
+    plan.after = (struct kelp_plan_side){4, 3, 2, 0, 1, false};
+    SAYS(kelp_describe_plan, &plan,
+         "joint @5 voters 3 live 3 spare 1 -> 4 live 2! spare 0, 1 leads, then 2");
+    plan.warnings = KELP_PLAN_W_EVEN | KELP_PLAN_W_SILENT;
+    plan.reason = KELP_R_QUORUM_AT_RISK;
+    plan.member = 3;
+    SAYS(kelp_describe_plan, &plan,
+         "joint @5 voters 3 live 3 spare 1 -> 4 live 2! spare 0, 1 leads, then 2 EVEN SILENT, "
+         "forced QUORUM_AT_RISK 3");
+}
+
 static void a_line_that_does_not_fit_is_cut_and_says_how_long_it_is(void **state)
 {
     (void)state;
@@ -208,6 +224,8 @@ static void unknown_values_are_described_without_harm(void **state)
     struct kelp_config c = voters(2);
     c.members[0].role = 255;
     assert_true(kelp_describe_config(&c, line, sizeof line) > 0);
+    struct kelp_plan plan = {.way = 99, .warnings = UINT32_MAX};
+    assert_true(kelp_describe_plan(&plan, line, sizeof line) > 0);
 }
 
 int main(void)
@@ -221,6 +239,7 @@ int main(void)
         cmocka_unit_test(an_answer_in_one_line),
         cmocka_unit_test(a_configuration_in_one_line),
         cmocka_unit_test(an_event_in_one_line),
+        cmocka_unit_test(a_plan_in_one_line),
         cmocka_unit_test(a_line_that_does_not_fit_is_cut_and_says_how_long_it_is),
         cmocka_unit_test(unknown_values_are_described_without_harm),
     };

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "driver/lab.h"
+#include "wire/plan.h"
 
 /* Nodes 1..founders are a cluster with a leader; the others are up and wait. */
 static struct lab *cluster(size_t founders, size_t all, uint64_t seed)
@@ -316,6 +318,114 @@ static void changes_through_a_bad_network_have_one_outcome_each(void **state)
     }
 }
 
+/* Asked of a node, awaited, read back. */
+static struct kelp_plan planned(struct lab *lab, kelp_id node, const struct wire_change *change)
+{
+    struct lab_client *c = lab_client(lab, node);
+    struct kelp_plan plan;
+    (void)lab_plan(c, change, 20000);
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(wire_plan_decode(bytes_of(c->last, c->last_len), &plan, NULL), KELP_OK);
+    assert_int_equal(plan.index, c->told[0].pos.index);
+    lab_client_free(c);
+    return plan;
+}
+
+static void a_plan_changes_nothing_and_then_the_change_does_what_it_said(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 30);
+    kelp_id leader = lab_leader(lab), follower = leader % 3 + 1;
+    struct wire_change change = add(4);
+    struct kelp_plan plan = planned(lab, follower, &change); /* forwarded like a read */
+    assert_false(plan.refused);
+    assert_int_equal(plan.leader, leader);
+    assert_int_equal(plan.before.voters, 3);
+    assert_int_equal(plan.after.voters, 4);
+    assert_int_equal(plan.way, KELP_PLAN_STEP);
+    assert_int_equal(plan.warnings, KELP_PLAN_W_EVEN);
+    lab_run(lab, 1000);
+    assert_int_equal(config_of(lab, leader)->config.index, 1);
+    change.if_index = plan.index;
+    assert_outcome(asked(lab, follower, &change), KELP_DONE, KELP_R_NONE);
+    assert_int_equal(config_of(lab, lab_leader(lab))->config.count, plan.count);
+    lab_free(lab);
+}
+
+static void a_plan_is_refused_for_what_the_change_would_be(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 31);
+    kelp_id leader = lab_leader(lab), gone = leader % 3 + 1, other = gone % 3 + 1;
+    struct wire_change taken = change_of(KELP_EDIT_ADD, 4, "node2:7101"), four = add(4);
+    struct kelp_plan plan = planned(lab, leader, &taken);
+    assert_int_equal(plan.reason, KELP_R_ADDRESS_USED);
+    assert_true(plan.refused);
+    lab_crash(lab, 4);
+    lab_crash(lab, gone);
+    lab_run(lab, 3000);
+    plan = planned(lab, leader, &four); /* dialled, and waited for, as the change would */
+    assert_int_equal(plan.reason, KELP_R_NOT_REACHED);
+    assert_int_equal(plan.member, 4);
+    struct wire_change remove = change_of(KELP_EDIT_REMOVE, other, NULL);
+    plan = planned(lab, leader, &remove);
+    assert_int_equal(plan.reason, KELP_R_QUORUM_AT_RISK);
+    assert_true(plan.refused && plan.forcible);
+    assert_outcome(asked(lab, leader, &remove), KELP_REFUSED, KELP_R_QUORUM_AT_RISK);
+    lab_free(lab);
+}
+
+static void whether_a_node_may_stop_is_told_while_another_change_waits(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 32);
+    kelp_id leader = lab_leader(lab);
+    lab_crash(lab, 4);
+    lab_run(lab, 100);
+    struct wire_change four = add(4), stop = change_of(KELP_EDIT_STOP, leader, NULL);
+    struct wire_change remove = change_of(KELP_EDIT_REMOVE, leader, NULL);
+    struct lab_client *c = lab_client(lab, leader), *second = lab_client(lab, leader);
+    (void)lab_change(c, &four, 20000); /* waits for 4 */
+    lab_run(lab, 100);
+    (void)lab_plan(second, &remove, 20000);
+    lab_await(second, 1);
+    assert_outcome(second->told[0], KELP_REFUSED, KELP_R_PENDING);
+    struct kelp_plan plan = planned(lab, leader % 3 + 1, &stop);
+    assert_int_equal(c->told_count, 0);
+    assert_int_equal(plan.way, KELP_PLAN_STOP);
+    assert_false(plan.refused);
+    assert_int_not_equal(plan.leader_next, leader);
+    assert_int_not_equal(plan.leader_next, 0);
+    lab_client_free(second);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void plans_through_a_bad_network_are_told_once_and_are_never_uncertain(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 40; seed < 44; seed++) {
+        struct lab *lab = cluster(3, 3, seed);
+        struct lab_client *c = lab_client(lab, 2);
+        lab->loss = 30;
+        lab->twice = 30;
+        for (kelp_id id = 1; id <= 8; id++) {
+            struct wire_change stop = change_of(KELP_EDIT_STOP, id % 3 + 1, NULL);
+            if (id == 4) lab_crash(lab, lab_leader(lab) != 2 ? lab_leader(lab) : 1);
+            (void)lab_plan(c, &stop, 25000);
+            lab_run(lab, 200);
+        }
+        lab_await(c, 8);
+        for (size_t i = 0; i < c->told_count; i++)
+            assert_true(c->told[i].outcome == KELP_DONE || c->told[i].outcome == KELP_REFUSED);
+        assert_int_equal(c->told_count, 8);
+        assert_int_equal(config_of(lab, 2)->config.index, 1);
+        lab_client_free(c);
+        lab_free(lab);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +439,10 @@ int main(void)
         cmocka_unit_test(a_leader_that_removes_itself_answers_first),
         cmocka_unit_test(a_leader_that_takes_its_own_vote_leaves_nothing_uncertain),
         cmocka_unit_test(changes_through_a_bad_network_have_one_outcome_each),
+        cmocka_unit_test(a_plan_changes_nothing_and_then_the_change_does_what_it_said),
+        cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),
+        cmocka_unit_test(whether_a_node_may_stop_is_told_while_another_change_waits),
+        cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,8 @@ struct lab_client {
     uint64_t tokens;
     struct lab_told told[LAB_VALUES];
     size_t told_count;
+    uint8_t last[512]; /* the result of the last DONE, if it fits */
+    size_t last_len;
 };
 
 struct lab_client *lab_client(struct lab *lab, kelp_id node);
@@ -137,6 +139,7 @@ uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
+uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
 /* a question that is answered after so many pieces, with the state it began with */
 uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms);

@@ -22,6 +22,8 @@ static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
                            .leader = o->leader,
                            .member = o->member,
                            .result_len = o->result.len};
+    c->last_len = o->result.len <= sizeof c->last ? o->result.len : 0;
+    if (c->last_len > 0) memcpy(c->last, o->result.data, c->last_len);
     if (o->result.len >= 8) t->result[0] = load_u64(o->result.data);
     if (o->result.len >= 16) t->result[1] = load_u64(o->result.data + 8);
 }
@@ -75,6 +77,14 @@ uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint
     struct driver *d = lab_node(c->lab, c->node)->driver;
     assert_true(driver_change(d, c->lab->now, c->line, ++c->tokens, change, bytes_of(NULL, 0),
                               deadline_of(c->lab, timeout_ms), true));
+    return c->tokens;
+}
+
+uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(driver_plan(d, c->lab->now, c->line, ++c->tokens, change, bytes_of(NULL, 0),
+                            deadline_of(c->lab, timeout_ms), true));
     return c->tokens;
 }
 
