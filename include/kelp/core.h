@@ -476,7 +476,8 @@ KELP_API void kelp_core_config(const struct kelp_core *core, struct kelp_config 
  * takes    core    not NULL
  *          change  borrowed; a member that would be new counts as one that answers
  *          plan    filled where KELP_R_NONE is returned, also where the change would be refused
- * returns  KELP_R_NONE, or why nothing can be said: NOT_LEADER, NO_COMMIT_YET, TRANSFERRING, PENDING
+ * returns  KELP_R_NONE, or why nothing can be said: NOT_LEADER, NO_COMMIT_YET, TRANSFERRING,
+ *          PENDING, FAULTED, SHUTDOWN
  * thread   one at a time per core   cost  O(members squared)   source  [§4.1, §4.3] */
 KELP_API enum kelp_reason kelp_core_plan(const struct kelp_core *core,
                                          const struct kelp_change *change, struct kelp_plan *plan);
@@ -530,8 +531,8 @@ KELP_API size_t kelp_describe_answer(const struct kelp_answer *answer, char *out
  * thread   any   cost  O(members)   source  - */
 KELP_API size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t size);
 
-/* kelp_describe_plan - a plan: "step @5 voters 3 live 3 spare 1 -> 2 live 2 spare 0, 1 leads, then 1
- * EVEN".
+/* kelp_describe_plan - a plan: "step @5 voters 3 live 3 spare 1 -> 2 live 2 spare 0, 1 leads, then
+ * 1 EVEN".
  * takes    plan, out, size
  * thread   any   cost  O(1)   source  - */
 KELP_API size_t kelp_describe_plan(const struct kelp_plan *plan, char *out, size_t size);

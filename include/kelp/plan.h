@@ -81,11 +81,16 @@ struct kelp_plan {
  * thread   any   cost  O(1)   source  - */
 KELP_API const char *kelp_plan_way_name(enum kelp_plan_way way);
 
-/* kelp_plan_warning_name, kelp_plan_warning_words - of one bit of a plan's warnings.
- * takes    warning any value; the name of an unknown one is "UNKNOWN_WARNING"
+/* kelp_plan_warning_name - the stable upper-case name of one bit of a plan's warnings.
+ * takes    warning any value; an unknown one gets "UNKNOWN_WARNING"
  * returns  static text, never NULL
  * thread   any   cost  O(1)   source  - */
 KELP_API const char *kelp_plan_warning_name(enum kelp_plan_warning warning);
+
+/* kelp_plan_warning_words - the same bit as a clause for people.
+ * takes    warning any value
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
 KELP_API const char *kelp_plan_warning_words(enum kelp_plan_warning warning);
 
 #endif

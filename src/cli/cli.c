@@ -38,7 +38,7 @@ static const struct verb verbs[] = {
      transfer_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
-    {"members", "[list] | add|promote|demote|remove|move|replace|set ...",
+    {"members", "[list] | add|promote|demote|remove|move|replace|set ... | plan ...",
      "who is in the cluster, and changing it",
      "\n  list                                 the leader's view; only it knows how the others do\n"
      "  add ID HOST:PORT [voter|learner]     the node waits there, started without --bootstrap\n"
@@ -47,6 +47,8 @@ static const struct verb verbs[] = {
      "  replace OLD NEW HOST:PORT            one goes, another comes, in one change\n"
      "  move ID HOST:PORT                    its peer address is another one now\n"
      "  set ID=HOST:PORT[/learner] ...       the whole list; whoever is not in it leaves\n"
+     "  plan VERB ...                        what that would do; nothing is changed\n"
+     "  plan stop ID                         may that node be stopped now? Exits 1 if not\n"
      "\nBehind each change: `if INDEX` (made of that configuration or not at all), `nowait` (not\n"
      "after another one), `force` (even if too few voters would answer). Waits until the new "
      "roles\n"

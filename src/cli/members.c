@@ -49,6 +49,36 @@ static int list_show(const struct verb *verb, const redisReply *reply, bool json
     return print_json(verb, object);
 }
 
+/* The line, the members' lines and the sentences of a plan; the exit status says the verdict. */
+static int plan_show(const struct verb *verb, const redisReply *reply, bool json)
+{
+    bool sound = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0;
+    for (size_t i = 0; sound && i < reply->elements; i++)
+        sound = reply->element[i]->type == REDIS_REPLY_STRING;
+    if (!sound) return cli_error(verb, CLI_FAILED, "the answer makes no sense");
+    json_t *object = pairs_json(reply->element[0]->str);
+    json_t *members = json_array(), *words = json_array();
+    const char *may = json_string_value(json_object_get(object, "may"));
+    int status = may != NULL && strcmp(may, "yes") == 0 ? CLI_DONE : CLI_FAILED;
+    for (size_t i = 1; i < reply->elements; i++) {
+        const char *line = reply->element[i]->str;
+        bool member = strncmp(line, "id:", 3) == 0;
+        if (member)
+            (void)json_array_append_new(members, pairs_json(line));
+        else
+            (void)json_array_append_new(words, json_string(line));
+        if (!member && !json) (void)puts(line);
+    }
+    (void)json_object_set_new(object, "members", members);
+    (void)json_object_set_new(object, "words", words);
+    if (!json) {
+        json_decref(object);
+        return status;
+    }
+    int printed = print_json(verb, object);
+    return printed != CLI_DONE ? printed : status;
+}
+
 /* Connect to whoever leads; to the first that answers if nobody says who does. */
 static bool connect_leader(struct client *c, const char *at)
 {
@@ -91,8 +121,8 @@ static redisReply *ask(const struct verb *verb, const char *at, int argc, char *
 
 int members_verb(const struct verb *verb, int argc, char **argv)
 {
-    static const char *const verbs[] = {"list",   "add",  "promote", "demote",
-                                        "remove", "move", "replace", "set"};
+    static const char *const verbs[] = {"list", "add",     "promote", "demote", "remove",
+                                        "move", "replace", "set",     "plan"};
     const char *at = NULL;
     bool json = false, known = argc < 2;
     int status = CLI_DONE;
@@ -108,12 +138,15 @@ int members_verb(const struct verb *verb, int argc, char **argv)
         known = known || strcmp(argv[1], verbs[i]) == 0;
     bool list = argc < 2 || strcmp(argv[1], "list") == 0;
     if (!known && argc > 1)
-        return cli_error(verb, CLI_USAGE,
-                         "\"%s\" is none of list, add, promote, demote, remove, move, replace, set",
-                         argv[1]);
+        return cli_error(
+            verb, CLI_USAGE,
+            "\"%s\" is none of list, add, promote, demote, remove, move, replace, set, plan",
+            argv[1]);
     redisReply *reply = ask(verb, at, argc, argv, list);
     if (reply == NULL) return CLI_FAILED;
-    if (list)
+    if (argc > 1 && strcmp(argv[1], "plan") == 0)
+        status = plan_show(verb, reply, json);
+    else if (list)
         status = list_show(verb, reply, json);
     else if (json)
         status = print_json(verb, pairs_json(reply->str));

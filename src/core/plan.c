@@ -63,16 +63,16 @@ static struct half half_of(const struct kelp_config *config, slot_set live, bool
 
 static struct kelp_plan_side side_of(const struct kelp_config *config, slot_set live)
 {
-    struct half new = half_of(config, live, false);
-    struct half old = config->joint ? half_of(config, live, true) : new;
-    uint32_t quorum_new = new.voters / 2 + 1, quorum_old = old.voters / 2 + 1, live_voters = 0;
+    struct half fresh = half_of(config, live, false);
+    struct half old = config->joint ? half_of(config, live, true) : fresh;
+    uint32_t quorum_fresh = fresh.voters / 2 + 1, quorum_old = old.voters / 2 + 1, live_voters = 0;
     for (uint32_t slot = 0; slot < config->count; slot++)
         live_voters += config_votes(config, slot) && has(live, slot);
-    bool works = new.live >= quorum_new &&old.live >= quorum_old;
-    uint64_t spare = works ? min_u64(new.live - quorum_new, old.live - quorum_old) : 0;
-    uint64_t tolerates = min_u64(new.voters - quorum_new, old.voters - quorum_old);
+    bool works = fresh.live >= quorum_fresh && old.live >= quorum_old;
+    uint64_t spare = works ? min_u64(fresh.live - quorum_fresh, old.live - quorum_old) : 0;
+    uint64_t tolerates = min_u64(fresh.voters - quorum_fresh, old.voters - quorum_old);
     return (struct kelp_plan_side){.voters = (uint8_t)config_voter_count(config),
-                                   .quorum = (uint8_t)max_u64(quorum_new, quorum_old),
+                                   .quorum = (uint8_t)max_u64(quorum_fresh, quorum_old),
                                    .live = (uint8_t)live_voters,
                                    .spare = (uint8_t)spare,
                                    .tolerates = (uint8_t)tolerates,

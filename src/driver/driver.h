@@ -194,6 +194,8 @@ bool driver_change(struct driver *d, kelp_ns now, struct driver_line *line, uint
 bool driver_plan(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                  const struct wire_change *change, struct kelp_bytes user, kelp_ns deadline,
                  bool forward);
+/* driver_plan_read - that result as a plan. false: it is none that this version can read. */
+bool driver_plan_read(struct kelp_bytes result, struct kelp_plan *out);
 /* driver_transfer - hand leadership over to a member, 0: to the best voter. DONE: a leader of a
  * later term was heard, outcome->leader; it takes its place in the line like any request. false:
  * out of memory, nothing was submitted and no outcome follows. */

@@ -108,3 +108,8 @@ bool driver_plan(struct driver *d, kelp_ns now, struct driver_line *line, uint64
     request_hold(d, r, user, bytes_of(bytes, wire_change_encode(change, bytes)));
     return true;
 }
+
+bool driver_plan_read(struct kelp_bytes result, struct kelp_plan *out)
+{
+    return wire_plan_decode(result, out, NULL) == KELP_OK;
+}

@@ -14,6 +14,7 @@
 #include "server/commands.h"
 #include "server/log.h"
 #include "server/outcome.h"
+#include "server/plan.h"
 #include "server/server.h"
 #include "server/slot.h"
 
@@ -136,12 +137,14 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
     if (o->outcome == KELP_DONE) {
         if (r->transfer)
             outcome_transferred(&c->out, o->leader);
+        else if (r->plan)
+            plan_reply(&c->out, o->result);
         else
             (void)buf_append(&c->out, o->result);
         return;
     }
     struct outcome_place place = {.slot = r->slot, .member = o->member};
-    if (r->change && o->outcome == KELP_REFUSED) place.index = o->pos.index;
+    if ((r->change || r->plan) && o->outcome == KELP_REFUSED) place.index = o->pos.index;
     if (s->settings.on_follower == ON_FOLLOWER_MOVED)
         place.leader = server_client_address(s, o->leader);
     if (o->reason == KELP_R_LOADING) place.loaded_percent = loaded_percent(s);
@@ -214,7 +217,8 @@ void client_submit(struct client *c, const struct kv_command *command,
     all->submitted = true;
 }
 
-void client_change(struct client *c, const struct wire_change *change, struct buf *reply)
+void client_change(struct client *c, const struct wire_change *change, enum change_wish wish,
+                   struct buf *reply)
 {
     struct server *s = c->server;
     struct clients *all = &s->clients;
@@ -222,14 +226,18 @@ void client_change(struct client *c, const struct wire_change *change, struct bu
     kelp_ns deadline = all->now + s->settings.change_timeout_ms * 1000000u;
     struct outcome_place nowhere = {0};
     struct kelp_bytes nobody = {0};
-    if (!open_reserve(c) || !driver_change(node_driver(s->node), all->now, c->line,
-                                           c->token_last + 1, change, nobody, deadline, !moved)) {
+    bool (*ask)(struct driver *, kelp_ns, struct driver_line *, uint64_t,
+                const struct wire_change *, struct kelp_bytes, kelp_ns, bool) =
+        wish == CHANGE_PLAN ? driver_plan : driver_change;
+    if (!open_reserve(c) || !ask(node_driver(s->node), all->now, c->line, c->token_last + 1, change,
+                                 nobody, deadline, !moved)) {
         outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
         return;
     }
     c->token_last++;
     open_push(c, sizeof *change, 0);
-    open_at(c, c->open_count - 1)->change = true;
+    open_at(c, c->open_count - 1)->change = wish == CHANGE_MAKE;
+    open_at(c, c->open_count - 1)->plan = wish == CHANGE_PLAN;
     all->submitted = true;
 }
 

@@ -31,6 +31,7 @@ struct open_request {
     uint32_t after; /* bytes of held answers that follow this one's */
     uint16_t slot;
     bool change;   /* of the membership: done with a status line */
+    bool plan;     /* of a change: done with a plan */
     bool transfer; /* its answer is made here, not by the machine */
 };
 
@@ -109,8 +110,11 @@ void clients_free(struct server *s);   /* after the loop has ended */
 void client_submit(struct client *c, const struct kv_command *command,
                    const struct kelp_bytes *argv, size_t argc, struct buf *reply);
 
-/* client_change - the same with a change of the membership. */
-void client_change(struct client *c, const struct wire_change *change, struct buf *reply);
+/* client_change - the same with a change of the membership, or with the question what it would
+ * do. */
+enum change_wish { CHANGE_MAKE, CHANGE_PLAN };
+void client_change(struct client *c, const struct wire_change *change, enum change_wish wish,
+                   struct buf *reply);
 /* client_transfer - ask the driver to hand leadership over, to 0: the best voter. Refusals go to
  * reply at once. */
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);

@@ -68,6 +68,7 @@ void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
 void run_raft_members(const struct call *call); /* members.c */
 void run_raft_change(const struct call *call);
+void run_raft_plan(const struct call *call);
 void run_raft_transfer(const struct call *call);
 void run_config_get(const struct call *call); /* connection.c */
 void run_config_set(const struct call *call);

@@ -200,13 +200,16 @@ enum MHD_Result http_change_start(struct http_request *r, const char *verb,
     struct kelp_bytes nobody = {0};
     bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
     kelp_ns now = node_now(s->node), deadline = now + s->settings.change_timeout_ms * 1000000u;
-    r->change = true;
+    r->plan = strcmp(verb, "plan") == 0;
+    r->change = !r->plan;
     buf_init(&r->key, KV_KEY_BYTES_MAX);
     if (buf_append(&r->key, bytes_of(verb, strlen(verb))) != KELP_OK) return MHD_NO;
     if (s->stage != SERVER_RUNNING) return refused(r, KELP_R_SHUTDOWN);
     if (r->line == NULL) r->line = driver_line_open(d, request_done, r);
-    if (r->line == NULL || !driver_change(d, now, r->line, 1, change, nobody, deadline, forward))
-        return refused(r, KELP_R_BUSY);
+    bool asked = r->line != NULL &&
+                 (r->plan ? driver_plan(d, now, r->line, 1, change, nobody, deadline, forward)
+                          : driver_change(d, now, r->line, 1, change, nobody, deadline, forward));
+    if (!asked) return refused(r, KELP_R_BUSY);
     node_poke(s->node);
     return wait_for_it(r);
 }
@@ -284,6 +287,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
     if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
+    if (strcmp(url, "/v1/raft/plan") == 0) return http_plan(r, method);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strncmp(url, raft, sizeof raft - 1) != 0 ||
             strcmp(url + sizeof raft - 1, verbs[i]) != 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http_members.c - GET /v1/members and POST /v1/raft/VERB: the membership over HTTP.
+/* http_members.c - GET /v1/members, POST /v1/raft/VERB and /v1/raft/plan: the membership over HTTP.
  *
  * The arguments of a verb come as JSON and become the words that RESP takes, so that there is one
  * reader of them:
  *
  *   {"id": 4, "address": "host:port", "role": "voter", "if": 7, "force": true, "nowait": true}
+ *   plan: {"verb": "remove", "id": 3}, or {"verb": "stop", ..}, also as GET /v1/raft/plan?verb=..
  *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]} */
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,6 +16,7 @@
 #include "base/decimal.h"
 #include "server/http_room.h"
 #include "server/members.h"
+#include "server/plan.h"
 #include "server/server.h"
 
 #define WORDS_MAX (KELP_MEMBERS_MAX + 8u)
@@ -144,22 +146,119 @@ static bool body_parse(const struct http_request *r, const char *verb, struct wo
     return right && !w->wrong;
 }
 
-enum MHD_Result http_change(struct http_request *r, const char *verb)
+/* owns w. way: the verb, or plan: what the verb would do. */
+static enum MHD_Result words_start(struct http_request *r, const char *way, struct words *w)
 {
-    struct words *w = calloc(1, sizeof *w);
     struct kelp_bytes words[WORDS_MAX];
     struct wire_change change;
     char wrong[MEMBERS_WRONG_MAX];
+    for (size_t i = 0; i < w->count; i++)
+        words[i] = bytes_of(w->text[i], strlen(w->text[i]));
+    bool right = members_parse(words, w->count, &change, wrong);
+    free(w);
+    if (!right) return http_answer_error(r, 400, "BAD_REQUEST", wrong, "");
+    return http_change_start(r, way, &change);
+}
+
+enum MHD_Result http_change(struct http_request *r, const char *verb)
+{
+    struct words *w = calloc(1, sizeof *w);
     if (w == NULL) return http_answer_error(r, 500, "NO_MEMORY", "out of memory", "");
     if (!body_parse(r, verb, w)) {
         free(w);
         return http_answer_error(r, 400, "BAD_REQUEST", "the body is no JSON object of arguments",
                                  "such as {\"id\": 4, \"address\": \"host:port\"}");
     }
-    for (size_t i = 0; i < w->count; i++)
-        words[i] = bytes_of(w->text[i], strlen(w->text[i]));
-    bool right = members_parse(words, w->count, &change, wrong);
-    free(w);
-    if (!right) return http_answer_error(r, 400, "BAD_REQUEST", wrong, "");
-    return http_change_start(r, verb, &change);
+    return words_start(r, verb, w);
+}
+
+/* ---- /v1/raft/plan -------------------------------------------------------------------------- */
+
+/* ?verb=remove&id=3&force=true as the object that a body would be; ids stay text. */
+static enum MHD_Result argument_add(void *object, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    (void)kind;
+    bool flag = value != NULL && strcmp(value, "true") == 0;
+    if (strcmp(name, "members") == 0) {
+        json_t *members = json_array();
+        for (const char *at = value != NULL ? value : ""; *at != '\0';) {
+            size_t len = strcspn(at, ",");
+            (void)json_array_append_new(members, json_stringn(at, len));
+            at += len;
+            at += *at == ',';
+        }
+        (void)json_object_set_new(object, name, members);
+    } else {
+        (void)json_object_set_new(object, name,
+                                  flag ? json_true() : json_string(value != NULL ? value : ""));
+    }
+    return MHD_YES;
+}
+
+static bool plan_parse(const struct http_request *r, bool get, struct words *w)
+{
+    json_error_t error;
+    json_t *arguments = json_object();
+    if (get) {
+        (void)MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, argument_add,
+                                        arguments);
+    } else {
+        json_decref(arguments);
+        arguments =
+            json_loadb((const char *)r->body.data, r->body.len, JSON_REJECT_DUPLICATES, &error);
+    }
+    const char *verb = json_string_value(json_object_get(arguments, "verb"));
+    bool right = verb != NULL;
+    if (right) words_make(w, verb, arguments);
+    json_decref(arguments);
+    return right && !w->wrong;
+}
+
+enum MHD_Result http_plan(struct http_request *r, const char *method)
+{
+    bool get = strcmp(method, "GET") == 0;
+    if (!get && strcmp(method, "POST") != 0) return http_answer_method(r, "GET, POST");
+    struct words *w = calloc(1, sizeof *w);
+    if (w == NULL) return http_answer_error(r, 500, "NO_MEMORY", "out of memory", "");
+    if (!plan_parse(r, get, w)) {
+        free(w);
+        return http_answer_error(r, 400, "BAD_REQUEST", "the arguments of a plan are wrong",
+                                 "such as {\"verb\": \"remove\", \"id\": 3}, or ?verb=stop&id=2");
+    }
+    return words_start(r, "plan", w);
+}
+
+static json_t *plan_json(const struct kelp_plan *plan, char *text)
+{
+    char line[PLAN_LINE_MAX];
+    (void)plan_line(plan, line, sizeof line);
+    json_t *object = line_json(line), *members = json_array(), *words = json_array();
+    for (uint32_t i = 0; i < plan->count; i++) {
+        (void)plan_member_line(&plan->members[i], line, sizeof line);
+        (void)json_array_append_new(members, line_json(line));
+    }
+    (void)plan_words(plan, text, PLAN_TEXT_MAX);
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, "\n");
+        (void)json_array_append_new(words, json_stringn(at, len));
+        at += len + 1;
+    }
+    (void)json_object_set_new(object, "members", members);
+    (void)json_object_set_new(object, "words", words);
+    return object;
+}
+
+enum MHD_Result http_answer_plan(struct http_request *r)
+{
+    struct kelp_plan plan;
+    char *text = malloc(PLAN_TEXT_MAX);
+    if (text == NULL || r->result.error != KELP_OK ||
+        !driver_plan_read(buf_bytes(&r->result), &plan)) {
+        free(text);
+        return http_answer_error(r, 500, "NO_PLAN", "the leader's plan cannot be read", "");
+    }
+    json_t *object = plan_json(&plan, text);
+    free(text);
+    return http_answer_json(r, 200, object);
 }

@@ -43,6 +43,7 @@ struct http_request {
     bool transfer; /* POST /v1/raft/transfer; else about a key */
     uint8_t code;  /* of the machine's command */
     bool change;   /* of the membership; key is its verb then */
+    bool plan;     /* of a change */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -63,7 +64,11 @@ enum MHD_Result http_answer_done(struct http_request *r); /* HTTP_DONE */
 enum MHD_Result http_page_members(struct http_request *r); /* http_members.c */
 /* http_change - POST /v1/raft/VERB, a change of the membership. */
 enum MHD_Result http_change(struct http_request *r, const char *verb);
-/* http_change_start - hand it to the driver; answered when it is done. */
+/* http_plan - GET or POST /v1/raft/plan; http_answer_plan - its answer. */
+enum MHD_Result http_plan(struct http_request *r, const char *method);
+enum MHD_Result http_answer_plan(struct http_request *r);
+/* http_change_start - hand it, or the question what it would do (verb "plan"), to the driver;
+ * answered when that is done. */
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
                                   const struct wire_change *change);
 enum MHD_Result http_answer_transfer(struct http_request *r); /* HTTP_DONE */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET.
+/* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET, PLAN.
  *
  *   ADD id host:port [VOTER|LEARNER]     PROMOTE id   DEMOTE id   REMOVE id   MOVE id host:port
  *   REPLACE old new host:port            SET id=host:port[/role] ...
  *   each with [IF index] [FORCE] [NOWAIT] behind it
+ *   PLAN and any of these, or PLAN STOP id: what it would do
  *
  * Words become a change here and nothing is judged but their form; what it means is judged by the
  * leader. MEMBERS says what the node that is asked has in its log; how the others are doing only
@@ -132,6 +133,11 @@ static bool parse_remove(struct words *w, struct wire_change *out)
     return id_next(w, &edit_new(out, KELP_EDIT_REMOVE)->id);
 }
 
+static bool parse_stop(struct words *w, struct wire_change *out)
+{
+    return id_next(w, &edit_new(out, KELP_EDIT_STOP)->id);
+}
+
 static bool parse_move(struct words *w, struct wire_change *out)
 {
     struct wire_edit *edit = edit_new(out, KELP_EDIT_MOVE);
@@ -203,7 +209,7 @@ bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_cha
         bool (*parse)(struct words *w, struct wire_change *out);
     } verbs[] = {{"add", parse_add},       {"promote", parse_promote}, {"demote", parse_demote},
                  {"remove", parse_remove}, {"move", parse_move},       {"replace", parse_replace},
-                 {"set", parse_set}};
+                 {"set", parse_set},       {"stop", parse_stop}};
     struct words w = {.at = words, .count = count, .wrong = words_wrong};
     memset(out, 0, sizeof *out);
     for (size_t i = 0; count > 0 && i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -216,10 +222,10 @@ bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_cha
 
 /* ---- MEMBERS ------------------------------------------------------------------------------- */
 
-static const char *role_name(const struct kelp_member *member)
+const char *members_role_name(uint8_t role)
 {
-    switch ((enum kelp_member_role)member->role) {
-    case KELP_NONE: return "leaving";
+    switch ((enum kelp_member_role)role) {
+    case KELP_NONE: return "none";
     case KELP_VOTER: return "voter";
     case KELP_LEARNER: return "learner";
     case KELP_WITNESS: return "witness";
@@ -245,7 +251,8 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
     const struct kelp_view *view = &status->view;
     int len =
         snprintf(out, size, "id:%" PRIu64 " role:%s address:%s incarnation:%016" PRIx64, member->id,
-                 role_name(member), status->latest.peer[slot].text, member->incarnation);
+                 member->role == KELP_NONE ? "leaving" : members_role_name(member->role),
+                 status->latest.peer[slot].text, member->incarnation);
     size_t at = len > 0 ? (size_t)len : 0;
     bool leads = status->state == DRIVER_RUNNING && view->role == KELP_LEADER;
     for (uint32_t i = 0; leads && at < size && i < view->peer_count; i++) {
@@ -298,5 +305,15 @@ void run_raft_change(const struct call *call)
     if (!members_parse(call->argv + 1, call->argc - 1, &change, words))
         (void)resp_error(call->reply, "ERR %s", words);
     else
-        client_change(call->client, &change, call->reply);
+        client_change(call->client, &change, CHANGE_MAKE, call->reply);
+}
+
+void run_raft_plan(const struct call *call)
+{
+    struct wire_change change;
+    char words[MEMBERS_WRONG_MAX];
+    if (!members_parse(call->argv + 2, call->argc - 2, &change, words))
+        (void)resp_error(call->reply, "ERR %s", words);
+    else
+        client_change(call->client, &change, CHANGE_PLAN, call->reply);
 }

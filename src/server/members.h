@@ -7,10 +7,14 @@
 
 #define MEMBERS_WRONG_MAX 200u
 
-/* members_parse - VERB and its words, "add 4 host:port voter if 7 nowait", as a change. false:
+/* members_parse - VERB and its words, "add 4 host:port voter if 7 nowait", as a change; "stop 2" is
+ * for a plan only. false:
  * wrong says what is wrong with it and what would be right. */
 bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_change *out,
                    char wrong[MEMBERS_WRONG_MAX]);
+
+/* members_role_name - voter, learner, .. none. */
+const char *members_role_name(uint8_t role);
 
 /* members_line - one member in a line of name:value pairs; returns its length. status as the node
  * has it; slot is of its newest configuration. */

@@ -177,6 +177,7 @@ enum MHD_Result http_answer_done(struct http_request *r)
 {
     struct kelp_bytes reply = buf_bytes(&r->result), value;
     if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
+    if (r->plan) return http_answer_plan(r);
     if (r->change)
         return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)),
                          NULL);

@@ -53,6 +53,7 @@ static void a_change_in_words_can_be_sent(void **state)
     accepted("add 4 host:7101");
     accepted("ADD 4 host:7101 learner if 7 force nowait");
     accepted("set 1=a:1 2=b:2/learner");
+    accepted("stop 2"); /* of a plan */
     accepted("replace 1 4 host:7101");
     accepted("remove 4611686018427387904 if 4611686018427387904");
 }
