@@ -456,6 +456,13 @@ KELP_API bool kelp_take(struct kelp_core *core, kelp_ns now, struct kelp_work *w
  * thread   one at a time per core   cost  O(members)   source  - */
 KELP_API void kelp_view(const struct kelp_core *core, struct kelp_view *view);
 
+/* kelp_contact - since when what this node knows may be out of date, for reads with a stated bound.
+ * takes    core    not NULL
+ * returns  when a leader last heard from a quorum, itself included, or another node from a leader;
+ *          0: never
+ * thread   one at a time per core   cost  O(members)   source  [§6.2] */
+KELP_API kelp_ns kelp_contact(const struct kelp_core *core);
+
 /* kelp_log_term - the term of an entry the core still knows.
  * takes    core    not NULL
  *          index   any

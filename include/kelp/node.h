@@ -60,10 +60,13 @@ struct kelp_node_options {
 struct kelp_result {
     enum kelp_outcome outcome;
     enum kelp_reason reason;
-    struct kelp_pos pos;     /* where the command stands, when known */
-    kelp_id leader;          /* a hint, 0 if not known */
-    struct kelp_bytes bytes; /* DONE: the state machine's reply; borrowed during the call */
-    kelp_id member;          /* a change refused because of a member: which; 0: of none */
+    /* where the command stands, when known; a read: its answer shows nothing above this index, so
+     * that another one which names it as at_least never shows less */
+    struct kelp_pos pos;
+    struct kelp_read_ages ages; /* a STALE read's, also when it is refused for them */
+    kelp_id leader;             /* a hint, 0 if not known */
+    struct kelp_bytes bytes;    /* DONE: the state machine's reply; borrowed during the call */
+    kelp_id member;             /* a change refused because of a member: which; 0: of none */
 };
 
 /* kelp_node_options_default - options for a node with default timers and limits.
@@ -155,6 +158,33 @@ KELP_API enum kelp_error kelp_node_change_call(struct kelp_node *node,
                                                const struct kelp_member_change *change,
                                                struct kelp_result *result);
 
+/* kelp_read_at - kelp_read at a level: what the answer may miss is said by how.
+ * takes    node     not NULL
+ *          question bytes, copied
+ *          how      borrowed; see types.h. at_least makes a read of any level see a write: name the
+ *                   index of its result
+ *          token, done, ctx   as kelp_propose; DONE or REFUSED: NO_LEASE, STALE_BEYOND (result->ages
+ *                   says by how much), LOADING (STALE, ANY while the log is replayed), TIMEOUT
+ * thread   any   cost  O(bytes)   source  [§6.4, §6.4.1] */
+KELP_API void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
+                           const struct kelp_read_how *how, uint64_t token, kelp_done_fn done,
+                           void *ctx);
+
+/* kelp_verify_leader - does this node lead, after all that was answered before this call?
+ * takes    node     not NULL
+ *          token, done, ctx   as kelp_propose; DONE: a quorum confirmed it since; REFUSED:
+ *                   NOT_LEADER (result->leader is a hint), NO_LEADER, TIMEOUT
+ * thread   any   cost  one round, shared with reads   source  [§6.4] */
+KELP_API void kelp_verify_leader(struct kelp_node *node, uint64_t token, kelp_done_fn done,
+                                 void *ctx);
+
+/* kelp_barrier - wait until everything that was proposed before is applied on this node.
+ * takes    node     not NULL
+ *          token, done, ctx   as kelp_propose; DONE: an entry that was appended after this call is
+ *                   applied here; REFUSED: it has no effect, whether it was appended or not
+ * thread   any   cost  one entry in the log   source  [§6.4] */
+KELP_API void kelp_barrier(struct kelp_node *node, uint64_t token, kelp_done_fn done, void *ctx);
+
 /* kelp_call - kelp_propose that waits.
  * takes    node, command  as kelp_propose
  *          out     room for the reply, cut to out_size
@@ -169,6 +199,12 @@ KELP_API enum kelp_error kelp_call(struct kelp_node *node, struct kelp_bytes com
  * [§6.4] */
 KELP_API enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes question, uint8_t *out,
                                   size_t out_size, struct kelp_result *result);
+
+/* kelp_ask_at - kelp_read_at that waits; as kelp_call. thread any but the node's own  cost waits
+ * source [§6.4] */
+KELP_API enum kelp_error kelp_ask_at(struct kelp_node *node, struct kelp_bytes question,
+                                     const struct kelp_read_how *how, uint8_t *out, size_t out_size,
+                                     struct kelp_result *result);
 
 /* kelp_node_status - the lines of RAFT STATUS: "name:value", one a line.
  * takes    node    not NULL

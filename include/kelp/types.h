@@ -169,6 +169,31 @@ enum kelp_reason {
 #undef KELP_REASON_ENUM
 };
 
+/* ---- reads: what an answer is allowed to miss ------------------------------------------- */
+
+enum kelp_read_level {
+    /* sees every write that was answered before it was asked, on any node [§6.4] */
+    KELP_READ_LINEARIZABLE = 0,
+    KELP_READ_LEASE = 1, /* the same, without asking anybody while the leader holds a lease */
+    KELP_READ_STALE = 2, /* what is applied here, unless it is older than stale_max */
+    KELP_READ_ANY = 3,   /* whatever is applied here */
+    KELP_READ_LOG = 4,   /* linearizable through an entry in the log: no clock, no round */
+};
+
+/* How one read is to be answered; all zero: linearizable. */
+struct kelp_read_how {
+    enum kelp_read_level level;
+    bool may_round;      /* LEASE: without a lease ask a quorum; else it is refused NO_LEASE */
+    kelp_ns stale_max;   /* STALE: neither age below may exceed it, or it is refused STALE_BEYOND */
+    kelp_index at_least; /* wait until so much is applied where it is answered; 0: no matter */
+};
+
+/* How old the state is that a STALE read saw, or was refused for. KELP_NEVER: not known. */
+struct kelp_read_ages {
+    kelp_ns contact; /* since this node heard of the leader; a leader: since it heard of a quorum */
+    kelp_ns applied; /* since the leader made the first entry known to be missing here; 0: none */
+};
+
 /* ---- errors: what the world did --------------------------------------------------------- */
 
 #define KELP_ERRORS(X)                                                                             \
@@ -243,6 +268,12 @@ KELP_API const char *kelp_role_name(enum kelp_role role);
  * returns  static text, never NULL
  * thread   any   cost  O(1)   source  - */
 KELP_API const char *kelp_space_name(enum kelp_space space);
+
+/* kelp_read_level_name - linearizable, lease, stale, any or log, as RAFT READ takes it.
+ * takes    level   any value; an unknown one gets "unknown"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_read_level_name(enum kelp_read_level level);
 
 /* kelp_outcome_name - DONE, REFUSED, LOST or UNKNOWN.
  * takes    outcome any value

@@ -75,6 +75,18 @@ const char *kelp_space_name(enum kelp_space space)
     return "unknown";
 }
 
+const char *kelp_read_level_name(enum kelp_read_level level)
+{
+    switch (level) {
+    case KELP_READ_LINEARIZABLE: return "linearizable";
+    case KELP_READ_LEASE: return "lease";
+    case KELP_READ_STALE: return "stale";
+    case KELP_READ_ANY: return "any";
+    case KELP_READ_LOG: return "log";
+    }
+    return "unknown";
+}
+
 const char *kelp_outcome_name(enum kelp_outcome outcome)
 {
     switch (outcome) {

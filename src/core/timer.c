@@ -15,6 +15,11 @@ static kelp_ns quorum_contact(const struct kelp_core *r)
     return quorum_value(&r->config, values);
 }
 
+kelp_ns kelp_contact(const struct kelp_core *core)
+{
+    return core->role == KELP_LEADER ? quorum_contact(core) : core->leader_contact;
+}
+
 static bool checks_quorum(const struct kelp_core *r)
 {
     return (r->options.off & KELP_CHECK_QUORUM) == 0;

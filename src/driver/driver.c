@@ -187,7 +187,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->askers);
     TAILQ_INIT(&d->reads);
     d->core_deadline = d->retry_at = d->idle_at = d->reach_at = d->hand_on_at = KELP_NEVER;
-    d->leaderless_since = now;
+    d->leaderless_since = d->clock_heard = now;
     d->clock_last = boot->time_ns;
     d->apply_next = 1;
     /* so that no answer to an earlier start of this node, however late, fits a forward of this one
@@ -264,6 +264,7 @@ static void run_rounds(struct driver *d, kelp_ns *expire)
         any = handover_pump(d) || any;
         any = lines_pump(d) || any;
         any = changes_run(d) || any;
+        any = reads_release(d) || any;
         any = queries_run(d) || any;
         if (!any && !applied) {
             applied = true;

@@ -88,6 +88,8 @@ struct driver_options {
     /* 64 MiB: requests of this node's clients waiting or forwarded, all together */
     uint64_t forward_bytes_max;
     uint64_t line_requests_max; /* 16384 open requests of one line */
+    /* this node's machine answers no reads: they go to the leader with their questions */
+    bool reads_elsewhere;
     /* 256 MiB (0): answers of all lines that are made and not taken; beyond it only lines that
      * have none are served, and beyond twice of it no read is */
     uint64_t answer_bytes_max;
@@ -124,16 +126,17 @@ struct driver_boot {
 
 /* A line is one client connection: its requests take effect, and are answered, in the order given;
  * a read sees every
- * write before it and none after it. Writes that follow each other are proposed together. */
+ * write before it (but STALE and ANY only what of it is applied here) and none after it. Writes that follow each other are proposed together. */
 struct driver_line;
 
 struct driver_outcome {
     enum kelp_outcome outcome;
     enum kelp_reason reason;
-    struct kelp_pos pos;
-    kelp_id leader;           /* a hint, 0 if not known */
-    kelp_id member;           /* a change refused for a member: which, 0: for none */
-    struct kelp_bytes result; /* DONE: the machine's reply, borrowed during the call */
+    struct kelp_pos pos;        /* a read: nothing above its index was seen, term 0 */
+    struct kelp_read_ages ages; /* a STALE read's */
+    kelp_id leader;             /* a hint, 0 if not known */
+    kelp_id member;             /* a change refused for a member: which, 0: for none */
+    struct kelp_bytes result;   /* DONE: the machine's reply, borrowed during the call */
 };
 
 typedef void (*driver_done_fn)(void *ctx, uint64_t token, const struct driver_outcome *outcome);
@@ -177,11 +180,21 @@ uint8_t *driver_reserve(struct driver *d, size_t len, enum kelp_reason *reason);
 void driver_write(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                   size_t len, struct kelp_bytes user, kelp_ns deadline, bool forward);
 
-/* driver_read - submit a question; copied. false: out of memory, nothing was submitted and no
- * outcome follows. */
+struct driver_question {
+    struct kelp_bytes bytes; /* for the machine */
+    bool bare; /* none: DONE says that it could be answered, by which index and in which order */
+    struct kelp_bytes user;
+    struct kelp_read_how how;
+    kelp_ns deadline;
+    bool forward; /* may the leader be asked? else NOT_LEADER where it does not lead */
+};
+
+/* driver_read - submit a question; copied. Answered by this node's own machine, whatever the level,
+ * unless it is far behind. DONE or REFUSED. false: out of memory, nothing was submitted and no
+ * outcome follows. A bare one that is not forwarded asks whether this node leads; a bare one through
+ * the log is a barrier. */
 bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
-                 struct kelp_bytes question, struct kelp_bytes user, kelp_ns deadline,
-                 bool forward);
+                 const struct driver_question *question);
 
 /* driver_change - submit a change of the membership; copied. Ordered like a write. DONE: the
  * configuration that says so stands at pos. false: out of memory, nothing was submitted and no

@@ -50,6 +50,17 @@ static uint8_t kind_of(const struct request *r)
     UNREACHABLE();
 }
 
+/* What of a read the leader is told. One that our machine would answer is not less for a leader. */
+static void forward_level(struct wire_forward *f, const struct request *r)
+{
+    bool here = r->how.level == KELP_READ_STALE || r->how.level == KELP_READ_ANY;
+    f->level = (uint8_t)(here ? KELP_READ_LINEARIZABLE : r->how.level);
+    f->may_round = r->how.level == KELP_READ_LEASE && r->how.may_round;
+    if (r->whole) return;
+    f->kind = WIRE_FORWARD_INDEX;
+    f->command = bytes_of(NULL, 0); /* it stays here */
+}
+
 bool forward_send(struct driver *d, struct request *r)
 {
     ASSERT(d->route.connection != 0 && r->bytes != NULL);
@@ -65,6 +76,7 @@ bool forward_send(struct driver *d, struct request *r)
         .user = bytes_of(r->bytes, r->user_len),
         .command = bytes_of(r->bytes + r->user_len, r->len),
     };
+    if (r->kind == REQUEST_READ) forward_level(&f, r);
     size_t len = wire_forward_encode(&f, fixed);
     struct peer *p = peer_find(d, d->route.node);
     enum kelp_error error = frame_send(d, WIRE_FORWARD, d->route.node, d->route.connection,
@@ -80,11 +92,75 @@ bool forward_send(struct driver *d, struct request *r)
     return true;
 }
 
+void forward_opened(struct driver *d, struct request *r)
+{
+    request_dequeue(d, r);
+    r->state = REQUEST_FORWARDED;
+    d->forwarded_count++;
+    number_add(d, r);
+    timer_add(d, r);
+    line_opened(d, r);
+}
+
+/* Not sent before this one came, and by the same rules: its answer is an answer for this one. */
+bool forward_join(struct driver *d, struct request *r)
+{
+    if (d->gather_number == 0 || d->gather_level != (uint8_t)r->how.level ||
+        d->gather_may_round != r->how.may_round)
+        return false;
+    r->number = d->gather_number;
+    r->route = d->route;
+    forward_opened(d, r);
+    return true;
+}
+
 /* Whoever asked for a large value will ask for more of them; small ones are believed slowly. */
 static void expect_answers(struct driver_line *line, size_t len)
 {
     uint64_t now = line->answer_bytes;
     line->answer_bytes = len >= now ? len : now - (now - len) / 8;
+}
+
+/* One of those that the answer is for. */
+static void request_told(struct driver *d, struct request *r, const struct wire_forward_answer *a)
+{
+    enum kelp_outcome outcome = (enum kelp_outcome)a->outcome;
+    enum kelp_reason reason = (enum kelp_reason)a->reason;
+    r->pos = a->pos;
+    r->leader = a->leader;
+    r->member = a->member;
+    if (outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER)) {
+        d->refused = r->route; /* and it never leads in that term again */
+        d->route_stale = true;
+        request_requeue(d, r);
+        return;
+    }
+    bool index = r->kind == REQUEST_READ && !r->whole;
+    if (index && outcome == KELP_DONE) {
+        number_remove(d, r);
+        d->forwarded_count--;
+        read_indexed(d, r, a->pos.index);
+        return;
+    }
+    /* another's deadline, which asked for it */
+    if (index && reason == KELP_R_TIMEOUT && r->deadline > d->now) {
+        request_requeue(d, r);
+        return;
+    }
+    if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->pos.index < r->how.at_least) {
+        request_close(d, r, KELP_REFUSED, KELP_R_BEHIND); /* nor did the leader apply as much */
+        return;
+    }
+    if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->line != NULL) {
+        expect_answers(r->line, a->result.len);
+        if (!answer_fits(d, r, a->result.len)) {
+            d->reads_again++;
+            request_requeue(d, r);
+            return;
+        }
+    }
+    if (outcome == KELP_DONE) request_result(d, r, a->result);
+    request_close(d, r, outcome, reason);
 }
 
 enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connection,
@@ -93,32 +169,12 @@ enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connec
     struct wire_forward_answer a;
     enum kelp_error error = wire_forward_answer_decode(body, &a, fault);
     if (error != KELP_OK) return error;
-    struct request *r = number_find(d, a.number);
-    if (r == NULL || r->route.node != from || r->route.connection != connection) return KELP_OK;
-    enum kelp_outcome outcome = (enum kelp_outcome)a.outcome;
-    enum kelp_reason reason = (enum kelp_reason)a.reason;
-    r->pos = a.pos;
-    r->leader = a.leader;
-    r->member = a.member;
-    if (outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER)) {
-        d->refused = r->route; /* and it never leads in that term again */
-        d->route_stale = true;
-        request_requeue(d, r);
-        return KELP_OK;
-    }
-    if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->line != NULL) {
-        expect_answers(r->line, a.result.len);
-        if (!answer_fits(d, r, a.result.len)) {
-            d->reads_again++;
-            request_requeue(d, r);
-            return KELP_OK;
-        }
-    }
-    if (outcome == KELP_DONE) request_result(d, r, a.result);
-    request_close(d, r, outcome, reason);
+    struct request *r;
+    while ((r = number_find(d, a.number)) != NULL && r->route.node == from &&
+           r->route.connection == connection)
+        request_told(d, r, &a); /* and then it has the number no more */
     return KELP_OK;
 }
-
 void forward_lost(struct driver *d, kelp_id peer, uint64_t connection)
 {
     for (size_t i = 0; i < BUCKETS && d->forwarded_count > 0; i++) {
@@ -211,7 +267,11 @@ static void guest_begin(struct driver *d, struct request *r, const struct wire_f
     } else if (!request_keep(d, r, f->user, f->command)) {
         guest_decline(d, r, KELP_R_BUSY);
     } else if (r->kind == REQUEST_READ) {
-        request_ask(d, r);
+        bool log = r->how.level == KELP_READ_LOG;
+        if (log && (writes_wait(driver_look(d)) || !TAILQ_EMPTY(&d->guests)))
+            handover_hold(d, r);
+        else
+            read_begin(d, r);
     } else {
         handover_start(d, r);
     }
@@ -223,6 +283,7 @@ static enum request_kind kind_asked(const struct wire_forward *f)
     case WIRE_FORWARD_CHANGE: /* ordered like a write */
     case WIRE_FORWARD_WRITE: return REQUEST_WRITE;
     case WIRE_FORWARD_PLAN: /* and this like a read */
+    case WIRE_FORWARD_INDEX:
     case WIRE_FORWARD_READ: return REQUEST_READ;
     case WIRE_FORWARD_TRANSFER: return REQUEST_TRANSFER;
     }
@@ -243,6 +304,9 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     r->token = f.number;
     r->change = f.kind == WIRE_FORWARD_CHANGE;
     r->plan = f.kind == WIRE_FORWARD_PLAN;
+    r->bare = f.kind == WIRE_FORWARD_INDEX;
+    r->how.level = (enum kelp_read_level)f.level;
+    r->how.may_round = f.may_round;
     r->order = ++d->guest_order;
     r->route.term = f.term.v;
     r->origin = from;

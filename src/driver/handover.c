@@ -17,7 +17,8 @@
  * says in its answers that it is leaving, so that leadership is not handed to it,
  * and stays until nobody needs it: peers that have not heard of the new leader still forward to it,
  * and on a connection that is gone they could not know what became of that.
- * Invariants: HELD requests are a peer's writes, ascending by order, and were never proposed. */
+ * Invariants: HELD requests are a peer's writes and reads through the log, ascending by order, and
+ * were never proposed. */
 #include <string.h>
 
 #include "base/endian.h"
@@ -40,7 +41,7 @@ void handover_refresh(struct driver *d)
 
 void handover_hold(struct driver *d, struct request *r)
 {
-    ASSERT(r->line == NULL && r->kind == REQUEST_WRITE && r->bytes != NULL);
+    ASSERT(r->line == NULL && r->kind != REQUEST_TRANSFER && r->bytes != NULL);
     struct request *after = TAILQ_LAST(&d->guests, request_list);
     while (after != NULL && after->order > r->order)
         after = TAILQ_PREV(after, request_list, link);
@@ -61,6 +62,12 @@ static void held_declined(struct driver *d, struct request *r)
 
 static void held_proposed(struct driver *d, struct request *r)
 {
+    if (r->kind == REQUEST_READ) {
+        TAILQ_REMOVE(&d->guests, r, link);
+        timer_remove(d, r);
+        read_propose(d, r);
+        return;
+    }
     struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .payload = {NULL, r->len}};
     e.extension = bytes_of(r->bytes, r->user_len);
     if (r->user_len > 0) e.flags = WIRE_ENTRY_EXTENDED;

@@ -96,23 +96,25 @@ void line_ready(struct driver *d, struct driver_line *line)
     TAILQ_INSERT_TAIL(&d->ready, line, ready_link);
 }
 
-static bool line_may_start(const struct driver *d, const struct driver_line *line,
-                           const struct request *r)
+bool line_may_start(const struct driver *d, const struct driver_line *line, const struct request *r)
 {
     if (line->full) return false;
-    if (d->holds && r->kind == REQUEST_WRITE && d->route.node == d->options.core.self) return false;
+    bool proposes =
+        r->kind == REQUEST_WRITE || (r->kind == REQUEST_READ && r->how.level == KELP_READ_LOG);
+    if (d->holds && proposes && d->route.node == d->options.core.self) return false;
     if (line->open_writes + line->open_reads == 0) return true;
-    if (!route_equal(line->route, d->route)) return false;
+    if (!route_equal(line->route, read_local(d, r) ? read_route(d) : d->route)) return false;
     if (r->order < line->order_started) return false; /* was refused; a later one is still open */
     if (r->kind == REQUEST_TRANSFER) return false;
-    return r->kind == REQUEST_WRITE ? line->open_reads == 0 : line->open_writes == 0;
+    return r->kind == REQUEST_WRITE ? line->open_reads == 0 : read_beside(d, line, r);
 }
 
-static void line_opened(struct driver *d, struct request *r)
+void line_opened(struct driver *d, struct request *r)
 {
     struct driver_line *line = r->line;
     if (line == NULL) return;
-    line->route = d->route;
+    line->route = read_local(d, r) ? read_route(d) : d->route;
+    if (r->kind == REQUEST_READ) read_opened(d, line, r);
     line->order_started = max_u64(line->order_started, r->order);
     if (r->kind != REQUEST_READ) line->open_writes++; /* beside a transfer neither starts */
     if (r->kind != REQUEST_WRITE) line->open_reads++;
@@ -158,6 +160,7 @@ static void request_leave(struct driver *d, struct request *r)
         d->forwarded_count--;
         break;
     case REQUEST_QUERYING: query_remove(d, r); break;
+    case REQUEST_AWAITING: awaiting_remove(d, r); break;
     case REQUEST_CHANGING: change_leave(d, r); break;
     case REQUEST_HELD: TAILQ_REMOVE(&d->guests, r, link); break;
     case REQUEST_PROPOSED:
@@ -178,6 +181,8 @@ static void request_leave(struct driver *d, struct request *r)
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
                    enum kelp_reason reason)
 {
+    /* without an effect there is nothing that may happen */
+    if (r->kind == REQUEST_READ && outcome != KELP_DONE) outcome = KELP_REFUSED;
     if (outcome == KELP_DONE &&
         r->result_lost) { /* it happened, but nobody can say with what result */
         outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;
@@ -199,12 +204,17 @@ void request_close(struct driver *d, struct request *r, enum kelp_outcome outcom
 /* A read that is asked again will see a later state than reads behind it that were answered
  * already; told in order, time would run backwards for their client. A read has no effect, so these
  * are asked again too. */
-static void reads_behind_again(struct driver *d, struct request *first)
+void reads_behind_again(struct driver *d, struct request *first)
 {
     for (struct request *r = TAILQ_NEXT(first, link); r != NULL; r = TAILQ_NEXT(r, link)) {
         /* a write in between was refused, or this read would not have been started */
-        if (r->kind != REQUEST_READ || r->state != REQUEST_CLOSED) continue;
-        if (r->outcome != KELP_DONE) continue;
+        if (r->kind != REQUEST_READ) continue;
+        if (r->state == REQUEST_AWAITING || r->state == REQUEST_QUERYING) {
+            request_leave(d, r); /* it knows an index that may be too old */
+            request_queue(d, r);
+            continue;
+        }
+        if (r->state != REQUEST_CLOSED || r->outcome != KELP_DONE) continue;
         request_result_drop(d, r);
         request_hold_again(d, r);
         request_queue(d, r);
@@ -227,18 +237,20 @@ void request_propose(struct driver *d, struct request *r, struct wire_entry *e, 
     input.propose.deadline = r->deadline;
     input.propose.bytes = (uint32_t)size;
     e->payload.data = wire_entry_payload(e, room);
-    bool asks = d->ports.machine->frees != NULL && driver_look(d)->space != KELP_SPACE_OK;
+    bool asks = r->kind == REQUEST_WRITE && d->ports.machine->frees != NULL &&
+                driver_look(d)->space != KELP_SPACE_OK;
     if (asks && d->ports.machine->frees(d->ports.machine_ctx, e->payload))
         input.propose.flags = KELP_PROPOSE_FREES;
     struct kelp_taken taken = driver_step(d, &input);
     if (taken.first != 0) {
-        e->type = KELP_ENTRY_COMMAND;
         e->pos = (struct kelp_pos){.term = taken.term, .index = taken.first};
         e->time_ns = clock_stamp(d);
         wire_entry_encode(e, room);
         cache_commit(d->cache, taken.first, size);
-        request_let_go(d, r);
-        request_drop_bytes(r); /* never refused from here on */
+        if (r->kind == REQUEST_WRITE) {
+            request_let_go(d, r);
+            request_drop_bytes(r); /* never refused from here on */
+        }
     } else if (r->bytes == NULL) {
         /* The core will say why. Was it leadership, then the command goes elsewhere or waits;
          * without memory it is refused. A peer's keeps its extension in the user's place. */
@@ -263,7 +275,10 @@ void request_ask(struct driver *d, struct request *r)
 static bool leadership_missing(const struct request *r, enum kelp_outcome outcome,
                                enum kelp_reason reason)
 {
-    if (r->kind == REQUEST_READ && reason == KELP_R_LEADERSHIP_LOST) return true;
+    if (r->kind == REQUEST_READ &&
+        (reason == KELP_R_LEADERSHIP_LOST || reason == KELP_R_OVERWRITTEN ||
+         reason == KELP_R_SNAPSHOT_PASSED))
+        return true;
     return outcome == KELP_REFUSED && (reason == KELP_R_NOT_LEADER || reason == KELP_R_NO_LEADER);
 }
 
@@ -289,7 +304,7 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
         return;
     }
     bool handing_over =
-        answer->reason == KELP_R_TRANSFERRING && r->kind == REQUEST_WRITE && !r->change;
+        answer->reason == KELP_R_TRANSFERRING && !r->change && r->kind != REQUEST_TRANSFER;
     if (handing_over && r->bytes != NULL && r->line != NULL) {
         request_requeue(d, r);
     } else if (handing_over && r->bytes != NULL) {
@@ -305,8 +320,7 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
         if (d->apply_reading || d->apply_open != 0 || d->options.core.apply_durable_only)
             timer_add(d, r);
     } else {
-        r->state = REQUEST_QUERYING;
-        query_add(d, r);
+        read_answered(d, r, answer);
     }
 }
 
@@ -395,18 +409,6 @@ void driver_write(struct driver *d, kelp_ns now, struct driver_line *line, uint6
     cache_abandon(d->cache);
 }
 
-bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
-                 struct kelp_bytes question, struct kelp_bytes user, kelp_ns deadline, bool forward)
-{
-    d->now = max_u64(d->now, now);
-    d->reserved = NULL;
-    if (!request_reserve(d)) return false;
-    struct request *r = line_append(d, line, REQUEST_READ, token, deadline);
-    r->forward = forward;
-    request_hold(d, r, user, question);
-    return true;
-}
-
 bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                      kelp_id target, struct kelp_bytes user, kelp_ns deadline, bool forward)
 {
@@ -437,7 +439,7 @@ static enum kelp_reason standstill(const struct driver *d)
 }
 
 /* Out of the queue; its next state says where it went. */
-static void request_dequeue(struct driver *d, struct request *r)
+void request_dequeue(struct driver *d, struct request *r)
 {
     ASSERT(r->state == REQUEST_QUEUED);
     request_leave(d, r);
@@ -456,17 +458,6 @@ static void propose_kept(struct driver *d, struct request *r)
     request_propose(d, r, &e, room);
 }
 
-/* How large the answer to a forwarded read will be is not known before it comes, so as many are
- * asked for as should fit. */
-static bool read_may_go(struct driver *d, const struct driver_line *line)
-{
-    if (!answer_may_come(d, line)) {
-        d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS); /* others take theirs */
-        return false;
-    }
-    return line->open_reads == 0 || (line->open_reads + 1) * line->answer_bytes <= LINE_READS;
-}
-
 /* One queued request of a line; false: it has to wait. */
 static bool request_start(struct driver *d, struct driver_line *line, struct request *r)
 {
@@ -475,6 +466,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         request_close(d, r, KELP_REFUSED, standing);
         return true;
     }
+    if (read_local(d, r)) return read_start(d, line, r);
     kelp_id self = d->options.core.self;
     if (!r->forward && d->leader_hint != 0 && d->leader_hint != self) {
         r->leader = d->leader_hint;
@@ -482,15 +474,11 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         return true;
     }
     if (d->route.node == 0 || d->route_stale || !line_may_start(d, line, r)) return false;
+    bool planned_here = r->plan && d->route.node == self;
+    if (r->kind == REQUEST_READ && !planned_here) return read_start(d, line, r);
     if (d->route.node != self) {
-        if (r->kind == REQUEST_READ && !read_may_go(d, line)) return false;
         if (!forward_send(d, r)) return false;
-        request_dequeue(d, r);
-        r->state = REQUEST_FORWARDED;
-        d->forwarded_count++;
-        number_add(d, r);
-        timer_add(d, r);
-        line_opened(d, r);
+        forward_opened(d, r);
     } else if (!core_has_room(d)) {
         return false; /* takes come first, then the line is pumped again */
     } else if (r->change || r->plan) {
@@ -499,9 +487,6 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         change_start(d, r);
     } else if (r->kind == REQUEST_WRITE) {
         propose_kept(d, r);
-    } else if (r->kind == REQUEST_READ) {
-        request_dequeue(d, r);
-        request_ask(d, r);
     } else {
         request_dequeue(d, r);
         handover_start(d, r);
@@ -514,6 +499,7 @@ bool lines_pump(struct driver *d)
 {
     bool any = false;
     struct driver_line *line;
+    d->gather_number = 0; /* those that are started now came before what is sent now */
     TAILQ_FOREACH(line, &d->ready, ready_link)
     {
         while (line->next != NULL && d->pump_left > 0 && request_start(d, line, line->next)) {
@@ -550,6 +536,7 @@ static void line_deliver(struct driver *d, struct driver_line *line)
         outcome_count(d, r);
         struct driver_outcome outcome = {
             .outcome = r->outcome, .reason = r->reason, .pos = r->pos, .leader = r->leader};
+        outcome.ages = r->ages;
         outcome.member = r->member;
         if (r->outcome == KELP_DONE) outcome.result = bytes_of(r->result, r->result_len);
         ASSERT(line->made >= r->result_len && d->made_bytes >= r->result_len);
@@ -619,6 +606,10 @@ kelp_ns lines_expire(struct driver *d)
     {
         struct request *r = line->next;
         for (; r != NULL; r = line->next) {
+            if (read_local(d, r)) { /* it needs no leader, only that what is before it ends */
+                d->expire_at = min_u64(d->expire_at, add_sat(d->now, patience));
+                break;
+            }
             kelp_ns end = add_sat(max_u64(r->since, d->leaderless_since), patience);
             d->expire_at = min_u64(d->expire_at, end > d->now ? end : d->expire_at);
             if (end > d->now) break;
@@ -639,12 +630,13 @@ void lines_end(struct driver *d, enum kelp_reason reason)
         case REQUEST_CHANGING:
         case REQUEST_HELD:
         case REQUEST_READING:
+        case REQUEST_AWAITING:
         case REQUEST_QUERYING: request_close(d, r, KELP_REFUSED, reason); break;
         case REQUEST_PROPOSED:
         case REQUEST_HANDING:
         case REQUEST_APPLYING: request_close(d, r, KELP_UNKNOWN, reason); break;
         case REQUEST_FORWARDED:
-            request_close(d, r, r->kind == REQUEST_READ ? KELP_REFUSED : KELP_UNKNOWN, reason);
+            request_close(d, r, KELP_UNKNOWN, reason); /* a read: refused */
             break;
         }
     }

@@ -12,10 +12,17 @@
 
 #include "driver/room.h"
 
+static void clock_grown(struct driver *d, uint64_t time_ns)
+{
+    if (time_ns <= d->clock_last) return;
+    d->clock_last = time_ns;
+    d->clock_heard = d->now;
+}
+
 uint64_t clock_stamp(struct driver *d)
 {
     uint64_t running = d->clock_base + (d->now - d->clock_from);
-    d->clock_last = max_u64(d->clock_last, running);
+    clock_grown(d, running);
     return d->clock_last;
 }
 
@@ -24,8 +31,7 @@ void clock_adopt(struct driver *d, struct kelp_bytes encoded)
 {
     struct wire_entry e;
     size_t used;
-    if (wire_entry_open(encoded, &e, &used, NULL) == KELP_OK)
-        d->clock_last = max_u64(d->clock_last, e.time_ns);
+    if (wire_entry_open(encoded, &e, &used, NULL) == KELP_OK) clock_grown(d, e.time_ns);
 }
 
 static void perform_made(struct driver *d, const struct kelp_made *made)

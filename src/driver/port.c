@@ -123,6 +123,7 @@ static enum kelp_error message_arrived(struct driver *d, kelp_id from,
     }
     struct kelp_input input = {.type = KELP_IN_MESSAGE, .message = &m};
     struct kelp_taken taken = driver_step(d, &input);
+    heard_leader(d, &m);
     if (taken.first != 0) entries_keep(d, entries, &m, &taken);
     d->route_stale = true;
     return KELP_OK;
@@ -301,6 +302,7 @@ void driver_query_result(struct driver *d, uint64_t token, struct kelp_bytes res
     struct request *r = request_of(d, token);
     if (r == NULL || r->state != REQUEST_QUERYING) return;
     request_result(d, r, result);
+    r->pos = kelp_pos_of(read_seen(d), 0);
     request_close(d, r, KELP_DONE, KELP_R_NONE);
 }
 

@@ -129,6 +129,10 @@ static bool query_serve(struct driver *d, struct request *r)
         request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
         return true;
     }
+    if (!read_fresh(d, r)) {
+        request_close(d, r, KELP_REFUSED, KELP_R_STALE_BEYOND);
+        return true;
+    }
     switch (machine_ask(d, r, walk_may_begin(d))) {
     case KELP_QUERY_DONE:
         d->query_left = sub_sat(d->query_left, QUERY_COST + r->result_len);

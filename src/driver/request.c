@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* request.c - requests as things: a pool, their timers, and two maps to find them by.
+/* request.c - requests as things: a pool, two heaps that say who is due, by time or by index, and
+ * two maps to find them by.
  *
  * A request's handle is its slot and a generation, so that a late report about an earlier one
  * finds nobody. Slots are made in chunks and never given back: a node that once had many requests
  * will have them again.
  * Invariants: a request is in the map of indexes exactly while APPLYING, in that of numbers
- * while FORWARDED, and has a timer while QUEUED, FORWARDED or CHANGING with a
- * deadline. */
+ * while FORWARDED, in the heap of indexes while AWAITING, and has a timer while QUEUED, FORWARDED,
+ * AWAITING or CHANGING with a deadline. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,18 +45,22 @@ void pool_free(struct request_pool *pool)
         free(pool->chunks[i]);
     }
     free(pool->chunks);
-    free(pool->timers);
+    for (size_t i = 0; i < HEAPS; i++)
+        free(pool->heaps[i].at);
     free(pool->indexes);
     free(pool->numbers);
 }
 
-static bool timers_grow(struct request_pool *pool, size_t count)
+static bool heaps_grow(struct request_pool *pool, size_t count)
 {
-    if (count < pool->timer_room) return true;
-    struct request **timers = realloc(pool->timers, (count + 1) * sizeof(struct request *));
-    if (timers == NULL) return false;
-    pool->timers = timers;
-    pool->timer_room = count + 1;
+    for (size_t i = 0; i < HEAPS; i++) {
+        struct request_heap *heap = &pool->heaps[i];
+        if (count < heap->room) continue;
+        struct request **at = realloc(heap->at, (count + 1) * sizeof(struct request *));
+        if (at == NULL) return false;
+        heap->at = at;
+        heap->room = count + 1;
+    }
     return true;
 }
 
@@ -64,7 +69,7 @@ bool request_reserve(struct driver *d)
     struct request_pool *pool = &d->requests;
     if (!TAILQ_EMPTY(&pool->free)) return true;
     size_t count = pool->chunk_count * REQUESTS_A_CHUNK;
-    if (!timers_grow(pool, count + REQUESTS_A_CHUNK)) return false;
+    if (!heaps_grow(pool, count + REQUESTS_A_CHUNK)) return false;
     if (pool->chunk_count == pool->chunk_room) {
         size_t room = pool->chunk_room > 0 ? pool->chunk_room * 2 : 16;
         struct request **chunks = realloc(pool->chunks, room * sizeof(struct request *));
@@ -86,7 +91,7 @@ struct request *request_take(struct driver *d, struct driver_line *line, enum re
 {
     struct request *r = TAILQ_FIRST(&d->requests.free);
     ASSERT(r != NULL);
-    ASSERT(r->state == REQUEST_FREE && r->timer == 0);
+    ASSERT(r->state == REQUEST_FREE && r->places[HEAP_TIMERS] == 0);
     TAILQ_REMOVE(&d->requests.free, r, link);
     uint64_t handle = r->handle;
     memset(r, 0,
@@ -100,7 +105,7 @@ struct request *request_take(struct driver *d, struct driver_line *line, enum re
 
 void request_recycle(struct driver *d, struct request *r)
 {
-    ASSERT(r->state == REQUEST_CLOSED && r->timer == 0);
+    ASSERT(r->state == REQUEST_CLOSED && r->places[HEAP_TIMERS] == 0);
     TAILQ_INSERT_TAIL(&d->requests.dead, r, link);
 }
 
@@ -185,69 +190,105 @@ void request_result(struct driver *d, struct request *r, struct kelp_bytes resul
     d->made_bytes += result.len;
 }
 
-/* ---- timers: a binary heap by deadline, then by handle, so that the order is the same
+/* ---- two binary heaps; ties by place in the line and by handle, so that the order is the same
  * everywhere - */
 
-static bool timer_before(const struct request *a, const struct request *b)
+static bool heap_before(enum heap_of which, const struct request *a, const struct request *b)
 {
-    return a->deadline != b->deadline ? a->deadline < b->deadline : a->handle < b->handle;
+    uint64_t x = which == HEAP_TIMERS ? a->deadline : a->pos.index;
+    uint64_t y = which == HEAP_TIMERS ? b->deadline : b->pos.index;
+    if (x != y) return x < y;
+    if (which == HEAP_AWAITING && a->order != b->order) return a->order < b->order;
+    return a->handle < b->handle;
 }
 
-static void timer_put(struct request_pool *pool, size_t at, struct request *r)
+static void heap_put(struct request_heap *heap, enum heap_of which, size_t at, struct request *r)
 {
-    pool->timers[at] = r;
-    r->timer = at;
+    heap->at[at] = r;
+    r->places[which] = at;
 }
 
-static void timer_up(struct request_pool *pool, size_t at, struct request *r)
+static void heap_up(struct request_heap *heap, enum heap_of which, size_t at, struct request *r)
 {
-    while (at > 1 && timer_before(r, pool->timers[at / 2])) {
-        timer_put(pool, at, pool->timers[at / 2]);
+    while (at > 1 && heap_before(which, r, heap->at[at / 2])) {
+        heap_put(heap, which, at, heap->at[at / 2]);
         at /= 2;
     }
-    timer_put(pool, at, r);
+    heap_put(heap, which, at, r);
 }
 
-static void timer_down(struct request_pool *pool, size_t at, struct request *r)
+static void heap_down(struct request_heap *heap, enum heap_of which, size_t at, struct request *r)
 {
     for (;;) {
         size_t child = at * 2;
-        if (child > pool->timer_count) break;
-        if (child < pool->timer_count && timer_before(pool->timers[child + 1], pool->timers[child]))
+        if (child > heap->count) break;
+        if (child < heap->count && heap_before(which, heap->at[child + 1], heap->at[child]))
             child++;
-        if (!timer_before(pool->timers[child], r)) break;
-        timer_put(pool, at, pool->timers[child]);
+        if (!heap_before(which, heap->at[child], r)) break;
+        heap_put(heap, which, at, heap->at[child]);
         at = child;
     }
-    timer_put(pool, at, r);
+    heap_put(heap, which, at, r);
+}
+
+static void heap_add(struct driver *d, enum heap_of which, struct request *r)
+{
+    struct request_heap *heap = &d->requests.heaps[which];
+    ASSERT(r->places[which] == 0);
+    ASSERT(heap->count + 1 < heap->room); /* there is a place for every slot */
+    heap->count++;
+    heap_up(heap, which, heap->count, r);
+}
+
+static void heap_remove(struct driver *d, enum heap_of which, struct request *r)
+{
+    struct request_heap *heap = &d->requests.heaps[which];
+    size_t at = r->places[which];
+    if (at == 0) return;
+    struct request *last = heap->at[heap->count--];
+    r->places[which] = 0;
+    if (last == r) return;
+    if (at > 1 && heap_before(which, last, heap->at[at / 2]))
+        heap_up(heap, which, at, last);
+    else
+        heap_down(heap, which, at, last);
+}
+
+static struct request *heap_first(const struct driver *d, enum heap_of which)
+{
+    const struct request_heap *heap = &d->requests.heaps[which];
+    return heap->count > 0 ? heap->at[1] : NULL;
 }
 
 void timer_add(struct driver *d, struct request *r)
 {
-    struct request_pool *pool = &d->requests;
-    if (r->timer != 0 || r->deadline == KELP_NEVER) return;
-    ASSERT(pool->timer_count + 1 < pool->timer_room); /* there is a place for every slot */
-    pool->timer_count++;
-    timer_up(pool, pool->timer_count, r);
+    if (r->places[HEAP_TIMERS] != 0 || r->deadline == KELP_NEVER) return;
+    heap_add(d, HEAP_TIMERS, r);
 }
 
 void timer_remove(struct driver *d, struct request *r)
 {
-    struct request_pool *pool = &d->requests;
-    if (r->timer == 0) return;
-    size_t at = r->timer;
-    struct request *last = pool->timers[pool->timer_count--];
-    r->timer = 0;
-    if (last == r) return;
-    if (at > 1 && timer_before(last, pool->timers[at / 2]))
-        timer_up(pool, at, last);
-    else
-        timer_down(pool, at, last);
+    heap_remove(d, HEAP_TIMERS, r);
 }
 
 struct request *timer_first(struct driver *d)
 {
-    return d->requests.timer_count > 0 ? d->requests.timers[1] : NULL;
+    return heap_first(d, HEAP_TIMERS);
+}
+
+void awaiting_add(struct driver *d, struct request *r)
+{
+    heap_add(d, HEAP_AWAITING, r);
+}
+
+void awaiting_remove(struct driver *d, struct request *r)
+{
+    heap_remove(d, HEAP_AWAITING, r);
+}
+
+struct request *awaiting_first(const struct driver *d)
+{
+    return heap_first(d, HEAP_AWAITING);
 }
 
 /* ---- maps ---- */

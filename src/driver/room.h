@@ -4,7 +4,7 @@
  *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
  *   port.c     what comes in                 peer.c     messages out, reads of the log for them
  *   request.c  pool, timers, maps            apply.c    entries to the machine, snapshots
- *   query.c    reads to the machine in turns
+ *   read.c     levels of reads           query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
  *   plan.c     what one would do
@@ -50,9 +50,13 @@
 /* ---- requests ---- */
 
 /* led here:  QUEUED --core takes it--> PROPOSED --DONE--> APPLYING --applied--> CLOSED   a write
- *            QUEUED --core--> READING --DONE--> QUERYING --reply--> CLOSED               a read
+ *            QUEUED --core--> READING --DONE--> AWAITING --applied--> QUERYING --reply--> CLOSED
+ *                                                                                       a read
+ *            QUEUED --core--> PROPOSED --DONE--> AWAITING --> QUERYING --> CLOSED        .. by the log
+ * anywhere:  QUEUED --> AWAITING --> QUERYING --> CLOSED                                 .. of what is here
  *            QUEUED --> CHANGING --handed to the core--> PROPOSED --answer--> CLOSED    a change
  * elsewhere: QUEUED --sent--> FORWARDED --answer, deadline, connection lost--> CLOSED
+ *            QUEUED --sent--> FORWARDED --index--> AWAITING --> QUERYING --> CLOSED      a read
  * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
  * a transfer of leadership: QUEUED --core--> HANDING --outcome--> CLOSED, or FORWARDED
  * a peer's write while leadership is handed over: HELD --over--> PROPOSED, or CLOSED
@@ -68,8 +72,13 @@ enum request_state {
     REQUEST_CHANGING, /* a change: waits for its turn, or for a new member to show itself */
     REQUEST_HANDING,
     REQUEST_HELD,
+    REQUEST_AWAITING, /* a read: until so much is applied here */
     REQUEST_CLOSED,
 };
+
+/* by deadline; AWAITING by the index that must be applied, those of one line in their order */
+enum heap_of { HEAP_TIMERS = 0, HEAP_AWAITING = 1 };
+#define HEAPS 2u
 
 enum request_kind { REQUEST_WRITE = 1, REQUEST_READ = 2, REQUEST_TRANSFER = 3 };
 
@@ -98,15 +107,19 @@ struct request {
     uint64_t order;              /* place in its line */
     uint64_t number;             /* of the forward that carries it */
     kelp_ns since, deadline;
-    size_t timer; /* place in the heap of timers, 0: none */
+    size_t places[HEAPS]; /* in each heap, 0: in none */
     enum request_kind kind;
     enum request_state state;
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
-    struct route route;  /* FORWARDED: which connection carries it; HELD: in which term */
-    kelp_id origin;      /* a peer's: who asked, and on which connection */
+    bool bare;           /* a read without a question: answered with the index alone */
+    bool whole;          /* a read that is, or was last, forwarded with its question */
+    struct kelp_read_how how;
+    struct kelp_read_ages ages;
+    struct route route; /* FORWARDED: which connection carries it; HELD: in which term */
+    kelp_id origin;     /* a peer's: who asked, and on which connection */
     uint64_t origin_connection;
     /* bytes_inline or owned: user, then command or question; NULL: a write built in the cache */
     uint8_t *bytes;
@@ -143,7 +156,12 @@ struct driver_line {
     struct request *next;         /* the first QUEUED one */
     uint64_t order, order_started;
     uint64_t count, queued, open_writes, open_reads;
-    struct route route; /* of the open ones */
+    struct route route;              /* of the open ones */
+    enum kelp_read_level read_level; /* of the open reads .. */
+    bool read_whole;                 /* .. are they forwarded with their questions? */
+    bool read_alone;                 /* .. waits for an index that it named: nothing beside it */
+    /* the newest read that was told its index, and by the answer to which question */
+    uint64_t order_indexed, number_indexed;
     driver_done_fn done;
     void *ctx;
     struct asker asker;
@@ -168,13 +186,17 @@ TAILQ_HEAD(line_list, driver_line);
 #define ANSWER_EXPECTED  (LINE_READS / 8)      /* before there was one */
 #define ANSWERS_STANDARD (256u * 1024 * 1024)
 
+struct request_heap { /* binary, from 1 */
+    struct request **at;
+    size_t count, room;
+};
+
 struct request_pool {
     struct request **chunks;
     size_t chunk_count, chunk_room;
     struct request_list free;
     struct request_list dead; /* closed, but a send may still borrow their bytes: until flush */
-    struct request **timers;  /* a binary heap by deadline, from 1 */
-    size_t timer_count, timer_room;
+    struct request_heap heaps[HEAPS];
     struct request **indexes, **numbers; /* BUCKETS each */
     uint64_t index_count;
 };
@@ -263,6 +285,7 @@ struct driver {
     uint64_t clock_last,
         clock_base;           /* cluster clock: last stamp; what it was when we began to lead */
     kelp_ns clock_from;       /* ... at this moment */
+    kelp_ns clock_heard;      /* when clock_last last grew */
     bool tail_due, tail_open; /* the log's last stamp must be read before the core runs */
 
     struct wire_config
@@ -313,6 +336,10 @@ struct driver {
     bool route_stale;
     kelp_ns leaderless_since, expire_at, retry_at;
     uint64_t forward_number;
+    uint64_t gather_number; /* the question for an index that reads may still join, 0: none */
+    uint8_t gather_level;
+    bool gather_may_round;
+    kelp_index heard_commit; /* the highest that a leader told, whatever this node holds */
     uint32_t pump_left;
     struct asker_list askers; /* the first is next */
     size_t asker_count;
@@ -412,6 +439,9 @@ void request_result_drop(struct driver *d, struct request *r);
 void timer_add(struct driver *d, struct request *r);
 void timer_remove(struct driver *d, struct request *r);
 struct request *timer_first(struct driver *d);
+void awaiting_add(struct driver *d, struct request *r); /* until pos.index is applied */
+void awaiting_remove(struct driver *d, struct request *r);
+struct request *awaiting_first(const struct driver *d);
 void index_add(struct driver *d, struct request *r);
 void index_remove(struct driver *d, struct request *r);
 void applying_timers(struct driver *d); /* whatever waits to be applied ends at its deadline */
@@ -435,6 +465,12 @@ void line_ready(struct driver *d, struct driver_line *line);
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
                    enum kelp_reason reason);
 void request_requeue(struct driver *d, struct request *r);
+/* A read that is asked again, or was told its index late: those behind it are asked again too. */
+void reads_behind_again(struct driver *d, struct request *first);
+void line_opened(struct driver *d, struct request *r);
+void request_dequeue(struct driver *d, struct request *r); /* its next state says where it went */
+bool line_may_start(const struct driver *d, const struct driver_line *line,
+                    const struct request *r);
 /* The command of e stands in room, reserved in the log cache; e has its lengths. */
 void request_propose(struct driver *d, struct request *r, struct wire_entry *e, uint8_t *room);
 void request_ask(struct driver *d, struct request *r); /* a read, of our own core */
@@ -475,6 +511,22 @@ void plan_start(struct driver *d, struct request *r, const struct wire_change *n
 void plan_answer(struct driver *d, struct request *r, const struct wire_change *named,
                  const struct kelp_edit *edits, enum kelp_reason reason, kelp_id member);
 
+/* read.c */
+bool read_local(const struct driver *d, const struct request *r); /* answered by what is here */
+struct route read_route(const struct driver *d);                  /* .. of those */
+bool read_beside(const struct driver *d, const struct driver_line *line, const struct request *r);
+void read_opened(const struct driver *d, struct driver_line *line, const struct request *r);
+bool read_start(struct driver *d, struct driver_line *line, struct request *r); /* false: waits */
+void read_begin(struct driver *d, struct request *r);   /* of our own core: out of the queue */
+void read_propose(struct driver *d, struct request *r); /* through the log */
+void read_answered(struct driver *d, struct request *r, const struct kelp_answer *answer);
+void read_indexed(struct driver *d, struct request *r, kelp_index index); /* by the leader */
+bool reads_release(struct driver *d); /* what is applied far enough; true: something was done */
+/* Is what is here fresh enough for it? Fills r->ages. */
+bool read_fresh(struct driver *d, struct request *r);
+kelp_index read_seen(const struct driver *d); /* no answer made now shows more than this */
+void heard_leader(struct driver *d, const struct kelp_message *m); /* what it committed */
+
 /* query.c */
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);
 void query_add(struct driver *d, struct request *r);    /* QUERYING, for its turn */
@@ -488,7 +540,9 @@ bool answer_may_come(const struct driver *d, const struct driver_line *line);
 bool answer_fits(const struct driver *d, const struct request *r, size_t len);
 
 /* forward.c */
-bool forward_send(struct driver *d, struct request *r); /* false: not sent, try later */
+bool forward_send(struct driver *d, struct request *r);   /* false: not sent, try later */
+bool forward_join(struct driver *d, struct request *r);   /* a question that goes already */
+void forward_opened(struct driver *d, struct request *r); /* QUEUED before: FORWARDED */
 enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connection,
                                 struct kelp_bytes body, struct kelp_fault *fault);
 enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connection,

@@ -6,8 +6,9 @@
  * What is asked from within done is on the loop already and goes to the driver at once: a user who
  * answers each outcome with the next request pays for no system call and no second copy.
  *
- * Several lines, because a line answers in order: a read must see what was answered before it was
- * asked, and no more is promised between threads. Who awaits a leader stands in a list here, which
+ * Several lines, the reads of each level in one, because a line answers in order: a read must see
+ * what was answered before it was asked, and no more is promised between threads. A read that waits
+ * for an index has its own for as long. Who awaits a leader stands in a list here, which
  * is looked at after each of the driver's runs. Bytes that wait are bounded; what is above is
  * refused, on the loop like everything. */
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include "node/room.h"
 
 #define STATUS_BYTES (32u * 1024)
+#define LEVELS       (KELP_READ_LOG + 1u)
 
 struct letter {
     STAILQ_ENTRY(letter) link;
@@ -30,6 +32,7 @@ struct letter {
     kelp_ns deadline;              /* CHANGE, AWAIT */
     uint8_t *bytes;                /* until the driver has them */
     size_t len;
+    struct driver_line *line; /* its own, of a read that names an index; NULL: a shared one */
 };
 
 STAILQ_HEAD(letter_list, letter);
@@ -37,7 +40,8 @@ TAILQ_HEAD(open_list, letter);
 
 struct inbox {
     struct node *node;
-    struct driver_line *writes, *reads, *changes, *transfers;
+    struct driver_line *writes, *changes, *transfers;
+    struct driver_line *reads[LEVELS];  /* by level, so that none waits for another */
     struct open_list handing, awaiting; /* the loop's, like what follows */
     uv_async_t async;
     bool stopping;
@@ -79,10 +83,12 @@ static void on_outcome(void *ctx, uint64_t token, const struct driver_outcome *o
         .reason = outcome->reason,
         .pos = outcome->pos,
         .leader = outcome->leader,
+        .ages = outcome->ages,
         .bytes = outcome->result,
         .member = outcome->member,
     };
     if (l->asked.kind == INBOX_TRANSFER) TAILQ_REMOVE(&i->handing, l, open_link);
+    if (l->line != NULL) driver_line_close(i->node->driver, l->line);
     letter_answer(i, l, &result);
 }
 
@@ -107,8 +113,20 @@ static bool ask(struct inbox *i, struct letter *l, struct kelp_bytes question,
     struct node *n = i->node;
     kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
     *reason = KELP_R_BUSY;
-    return driver_read(n->driver, now, i->reads, (uint64_t)(uintptr_t)l, question,
-                       bytes_of(NULL, 0), deadline, n->options.forward);
+    struct driver_line *line = i->reads[l->asked.how.level];
+    if (l->asked.how.at_least != 0) { /* for as long as that takes */
+        l->line = driver_line_open(n->driver, on_outcome, i);
+        if (l->line == NULL) return false;
+        line = l->line;
+    }
+    struct driver_question q = {.bytes = question,
+                                .bare = l->asked.kind != INBOX_READ,
+                                .how = l->asked.how,
+                                .deadline = deadline,
+                                .forward = n->options.forward && l->asked.kind != INBOX_VERIFY};
+    bool asked = driver_read(n->driver, now, line, (uint64_t)(uintptr_t)l, &q);
+    if (!asked && l->line != NULL) driver_line_close(n->driver, l->line);
+    return asked;
 }
 
 static void tell_status(struct inbox *i, struct letter *l)
@@ -211,6 +229,8 @@ static void letter_open(struct inbox *i, struct letter *l)
     if (!i->stopping && !l->refused) {
         switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
+        case INBOX_VERIFY:
+        case INBOX_BARRIER:
         case INBOX_READ: taken = ask(i, l, bytes, &reason); break;
         case INBOX_STATUS: tell_status(i, l); return;
         case INBOX_CHANGE: taken = change(i, l, bytes, &reason); break;
@@ -338,11 +358,13 @@ struct inbox *inbox_new(struct node *n, uint64_t bytes_max)
     TAILQ_INIT(&i->handing);
     TAILQ_INIT(&i->awaiting);
     i->writes = driver_line_open(n->driver, on_outcome, i);
-    i->reads = driver_line_open(n->driver, on_outcome, i);
     i->changes = driver_line_open(n->driver, on_outcome, i);
     i->transfers = driver_line_open(n->driver, on_outcome, i);
-    bool lines =
-        i->writes != NULL && i->reads != NULL && i->changes != NULL && i->transfers != NULL;
+    bool lines = i->writes != NULL && i->changes != NULL && i->transfers != NULL;
+    for (size_t level = 0; level < LEVELS; level++) {
+        i->reads[level] = driver_line_open(n->driver, on_outcome, i);
+        lines = lines && i->reads[level] != NULL;
+    }
     if (!lines || uv_mutex_init(&i->lock) != 0) {
         free(i); /* the lines go with the driver */
         return NULL;

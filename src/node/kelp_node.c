@@ -117,6 +117,34 @@ void kelp_read(struct kelp_node *node, struct kelp_bytes question, uint64_t toke
     inbox_put(node->inbox, &request);
 }
 
+void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
+                  const struct kelp_read_how *how, uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_READ,
+                                    .bytes = question,
+                                    .how = *how,
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_verify_leader(struct kelp_node *node, uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_VERIFY, .token = token, .done = done, .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_barrier(struct kelp_node *node, uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_BARRIER,
+                                    .how = {.level = KELP_READ_LOG},
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
 /* ---- members and leadership ------------------------------------------------------------------ */
 
 /* As bytes; 0: it has no form that could be asked for. */
@@ -256,6 +284,15 @@ enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes question, uin
                          size_t out_size, struct kelp_result *result)
 {
     struct inbox_request request = {.kind = INBOX_READ, .bytes = question};
+    size_t len;
+    return wait_for(node, request, out, out_size, result, &len);
+}
+
+enum kelp_error kelp_ask_at(struct kelp_node *node, struct kelp_bytes question,
+                            const struct kelp_read_how *how, uint8_t *out, size_t out_size,
+                            struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_READ, .bytes = question, .how = *how};
     size_t len;
     return wait_for(node, request, out, out_size, result, &len);
 }

@@ -189,6 +189,8 @@ enum inbox_kind {
     INBOX_TRANSFER = 5, /* to target */
     INBOX_CANCEL = 6,   /* transfers with this token; done is not called */
     INBOX_AWAIT = 7,    /* until what is so */
+    INBOX_VERIFY = 8,   /* does this node lead? */
+    INBOX_BARRIER = 9,
 };
 
 struct inbox_request {
@@ -197,10 +199,11 @@ struct inbox_request {
     uint64_t token;
     kelp_done_fn done;
     void *ctx;
-    kelp_ns timeout;      /* CHANGE, AWAIT: from now on */
-    kelp_id target;       /* TRANSFER */
-    enum kelp_await what; /* AWAIT */
-    uint64_t sequence;    /* AWAIT */
+    kelp_ns timeout;          /* CHANGE, AWAIT: from now on */
+    kelp_id target;           /* TRANSFER */
+    enum kelp_await what;     /* AWAIT */
+    uint64_t sequence;        /* AWAIT */
+    struct kelp_read_how how; /* READ, BARRIER */
 };
 
 struct inbox *inbox_new(struct node *n, uint64_t bytes_max);

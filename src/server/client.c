@@ -204,8 +204,10 @@ void client_submit(struct client *c, const struct kv_command *command,
         bool asked = buf_reserve(&all->question, len) == KELP_OK;
         if (asked) {
             kv_command_encode(command, argv, argc, all->question.data);
-            asked = driver_read(d, all->now, c->line, c->token_last + 1,
-                                bytes_of(all->question.data, len), nobody, deadline, !moved);
+            struct driver_question q = {.bytes = bytes_of(all->question.data, len),
+                                        .deadline = deadline,
+                                        .forward = !moved};
+            asked = driver_read(d, all->now, c->line, c->token_last + 1, &q);
         }
         if (!asked) {
             outcome_reply(reply, KELP_REFUSED, reason, &nowhere);

@@ -144,8 +144,9 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
         bool asked = buf_reserve(&question, len) == KELP_OK;
         if (asked) {
             kv_command_encode(command, argv, argc, question.data);
-            asked = driver_read(d, now, r->line, 1, bytes_of(question.data, len), nobody, deadline,
-                                forward);
+            struct driver_question q = {
+                .bytes = bytes_of(question.data, len), .deadline = deadline, .forward = forward};
+            asked = driver_read(d, now, r->line, 1, &q);
         }
         buf_close(&question);
         if (!asked) return false;

@@ -440,8 +440,10 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     }
     c->open[q->place] = *q;
     c->count++;
+    struct driver_question question = {
+        .bytes = bytes, .user = user, .deadline = q->deadline, .forward = forward};
     if (q->read)
-        driver_read(n->driver, now, c->line, q->token, bytes, user, q->deadline, forward);
+        driver_read(n->driver, now, c->line, q->token, &question);
     else
         driver_write(n->driver, now, c->line, q->token, bytes.len, user, q->deadline, forward);
     return true;

@@ -12,10 +12,13 @@
  *       24     8  start count                      16     8  leader, 0: not known
  *       32     8  number, 1..                      24     8  index, at most 2^62
  *       40     8  timeout, ns                      32     8  term, at most 2^62
- *       48     u  user
- *              x  extension, at most 65536       40     8  member, only if there is one
- *                 command, to the end of the      48        result, to the end of the body
- *                 body, at most 8 MiB; a transfer's: the target's id
+ *       48     1  read level, and                  40     8  member, only if there is one
+ *       49     1  1: a lease may be a round        48        result, to the end of the body
+ *                 .. both only if not linearizable
+ *       50     u  user
+ *              x  extension, at most 65536
+ *                 command, to the end of the
+ *                 body, at most 8 MiB; a transfer's: the target's id; an index's: none
  *
  * The fixed parts are self-sized; what follows them is borrowed from the frame. A reason that this
  * version does not know is passed on as its number: the outcome alone decides what a client may
@@ -27,7 +30,21 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_PLAN;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_INDEX;
+}
+
+/* What only the node that is asked can answer is not sent on. */
+static bool level_fits(const struct wire_forward *f)
+{
+    bool reads = f->kind == WIRE_FORWARD_READ || f->kind == WIRE_FORWARD_INDEX;
+    switch ((enum kelp_read_level)f->level) {
+    case KELP_READ_LINEARIZABLE: return !f->may_round;
+    case KELP_READ_LEASE: return reads;
+    case KELP_READ_LOG: return reads && !f->may_round;
+    case KELP_READ_STALE:
+    case KELP_READ_ANY: return false;
+    }
+    return false;
 }
 
 /* NULL, or the rule that is broken. */
@@ -39,6 +56,9 @@ static const char *forward_wrong(const struct wire_forward *f)
     if (f->command.len > WIRE_ENTRY_PAYLOAD_MAX) return "a forward's command is too long";
     if (f->kind == WIRE_FORWARD_TRANSFER && f->command.len != WIRE_FORWARD_TRANSFER_BYTES)
         return "a transfer's target is not 8 bytes";
+    if (f->kind == WIRE_FORWARD_INDEX && f->command.len > 0)
+        return "a question for an index has a command";
+    if (!level_fits(f)) return "the read level of a forward is out of range";
     return NULL;
 }
 
@@ -56,6 +76,10 @@ size_t wire_forward_encode(const struct wire_forward *f, uint8_t *out)
     write_u64(&w, f->start_count);
     write_u64(&w, f->number);
     write_u64(&w, f->timeout_ns);
+    if (f->level != 0) {
+        write_u8(&w, f->level);
+        write_u8(&w, f->may_round ? 1 : 0);
+    }
     return part_end(&w);
 }
 
@@ -72,6 +96,10 @@ enum kelp_error wire_forward_decode(struct kelp_bytes in, struct wire_forward *o
     out->start_count = read_u64(&r);
     out->number = read_u64(&r);
     out->timeout_ns = read_u64(&r);
+    if (reader_left(&r) >= 2) { /* only if it is not linearizable */
+        out->level = read_u8(&r);
+        out->may_round = read_u8(&r) != 0;
+    }
     if (r.failed) return wire_malformed(fault, "a forward is shorter than its head");
     if (!kind_known(out->kind)) {
         return fault_set(fault, KELP_E_VERSION, NULL, "a forward of kind %u is not known",

@@ -11,6 +11,8 @@ enum wire_forward_kind {
     WIRE_FORWARD_TRANSFER = 3, /* command: the target's id, 8 bytes; 0: the best */
     WIRE_FORWARD_CHANGE = 4,   /* of the membership; its command is a wire_change */
     WIRE_FORWARD_PLAN = 5,     /* of a change; its command is one, its result a wire_plan */
+    /* which index must be applied before a read may be answered? Without a command */
+    WIRE_FORWARD_INDEX = 6,
 };
 
 struct wire_forward {
@@ -20,6 +22,8 @@ struct wire_forward {
     uint64_t start_count;        /* the sender's, from its vote file */
     uint64_t number;             /* ascending per incarnation and start */
     uint64_t timeout_ns;         /* how long the sender will wait */
+    uint8_t level;               /* READ, INDEX: enum kelp_read_level; not STALE, not ANY */
+    bool may_round;              /* .. LEASE: without one ask a quorum */
     struct kelp_bytes user;      /* whose rights count, at most 255 bytes, may be empty */
     struct kelp_bytes extension; /* for writes: travels into the entry */
     struct kelp_bytes command;

@@ -315,6 +315,7 @@ static void answers_that_wait_are_bounded_and_go_without_their_results(void **st
     (void)state;
     struct lab *lab = lab_new(3, 14);
     lab->forward_bytes_max = 20;
+    lab->reads_elsewhere = true; /* answers with results: of whole reads */
     struct scene *s = scene_of(lab);
     struct lab_client *reader = lab_client(lab, s->follower);
     struct lab_node *leader = lab_node(lab, s->leader);

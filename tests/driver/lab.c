@@ -598,6 +598,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .cache_bytes_max = lab->cache_bytes_max,
         .forward_bytes_max = lab->forward_bytes_max,
         .answer_bytes_max = lab->answer_bytes_max,
+        .reads_elsewhere = lab->reads_elsewhere,
         .line_requests_max = lab->line_requests_max,
         .snapshot_every_entries = lab->snapshot_every,
         .wall_unix_ms = 1700000000000,

@@ -80,7 +80,8 @@ struct lab {
     uint64_t connections;
     uint64_t loss, twice; /* of 1000 frames */
     uint64_t snapshot_every, told_count;
-    bool durable_only; /* machines are fed what is durable on their node */
+    bool reads_elsewhere; /* machines of followers answer no reads */
+    bool durable_only;    /* machines are fed what is durable on their node */
     uint64_t cache_bytes_max, forward_bytes_max, line_requests_max, answer_bytes_max;
     struct kelp_limits limits;
     /* sees every frame before it is queued; false drops it; may be NULL */
@@ -120,6 +121,7 @@ struct lab_told {
     uint64_t result[2];
     size_t result_len;
     kelp_id member;
+    struct kelp_read_ages ages;
 };
 
 struct lab_client {
@@ -141,6 +143,10 @@ uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_m
 uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
+uint64_t lab_read_how(struct lab_client *c, struct kelp_read_how how, uint64_t timeout_ms);
+/* without a question; not forwarded: does its node lead? */
+uint64_t lab_ask_bare(struct lab_client *c, struct kelp_read_how how, bool forward,
+                      uint64_t timeout_ms);
 /* a question that is answered after so many pieces, with the state it began with */
 uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms);
 /* a question whose answer has so many bytes, 16 or more */

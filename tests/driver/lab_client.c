@@ -21,6 +21,7 @@ static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
                            .pos = o->pos,
                            .leader = o->leader,
                            .member = o->member,
+                           .ages = o->ages,
                            .result_len = o->result.len};
     c->last_len = o->result.len <= sizeof c->last ? o->result.len : 0;
     if (c->last_len > 0) memcpy(c->last, o->result.data, c->last_len);
@@ -91,14 +92,36 @@ uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64
 static uint64_t read_from(struct lab_client *c, struct kelp_bytes question, uint64_t timeout_ms)
 {
     struct driver *d = lab_node(c->lab, c->node)->driver;
-    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, question, bytes_of(NULL, 0),
-                            deadline_of(c->lab, timeout_ms), true));
+    struct driver_question q = {
+        .bytes = question, .deadline = deadline_of(c->lab, timeout_ms), .forward = true};
+    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, &q));
     return c->tokens;
 }
 
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms)
 {
     return read_from(c, bytes_of("?", 1), timeout_ms);
+}
+
+uint64_t lab_read_how(struct lab_client *c, struct kelp_read_how how, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    struct driver_question q = {.bytes = bytes_of("?", 1),
+                                .how = how,
+                                .deadline = deadline_of(c->lab, timeout_ms),
+                                .forward = true};
+    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, &q));
+    return c->tokens;
+}
+
+uint64_t lab_ask_bare(struct lab_client *c, struct kelp_read_how how, bool forward,
+                      uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    struct driver_question q = {
+        .bare = true, .how = how, .deadline = deadline_of(c->lab, timeout_ms), .forward = forward};
+    assert_true(driver_read(d, c->lab->now, c->line, ++c->tokens, &q));
+    return c->tokens;
 }
 
 uint64_t lab_read_long(struct lab_client *c, uint64_t pieces, uint64_t timeout_ms)

@@ -16,6 +16,7 @@
 static struct lab *three(uint64_t seed, uint64_t answer_bytes_max)
 {
     struct lab *lab = lab_new(3, seed);
+    lab->reads_elsewhere = true; /* forwarded with their questions */
     lab->answer_bytes_max = answer_bytes_max;
     lab_start_all(lab);
     (void)lab_await_leader(lab);
@@ -76,8 +77,10 @@ static void deaf_read(struct deaf *c, struct lab *lab, uint64_t bytes, uint64_t 
 {
     uint8_t question[8];
     put_u64(question, bytes);
-    assert_true(driver_read(c->driver, lab->now, c->line, ++c->tokens, bytes_of(question, 8),
-                            bytes_of(NULL, 0), lab->now + timeout_ms * LAB_MS, true));
+    struct driver_question q = {.bytes = bytes_of(question, 8),
+                                .deadline = lab->now + timeout_ms * LAB_MS,
+                                .forward = true};
+    assert_true(driver_read(c->driver, lab->now, c->line, ++c->tokens, &q));
 }
 
 static void a_small_read_waits_for_one_turn_of_each_busy_line(void **state)
@@ -309,6 +312,7 @@ static void a_peer_without_room_on_its_connection_is_passed_over(void **state)
 {
     (void)state;
     struct lab *lab = lab_new(3, 9);
+    lab->reads_elsewhere = true;
     lab->forward_bytes_max = 8 * MIB; /* of answers that may wait for room */
     lab_start_all(lab);
     kelp_id leader = lab_await_leader(lab);

@@ -159,11 +159,38 @@ static void fields_of_a_newer_sender_are_skipped(void **state)
     struct wire_forward f = sample(), out;
     size_t len = encode(&f);
     memmove(body + 58, body + 48, len - 48);
-    memset(body + 48, 0xab, 10);
+    memset(body + 48, 0, 2); /* the level, which this version knows */
+    memset(body + 50, 0xab, 8);
     put_u16(body, 58);
     assert_int_equal(wire_forward_decode(bytes_of(body, len + 10), &out, NULL), KELP_OK);
     assert_true(bytes_equal(out.user, f.user));
     assert_true(bytes_equal(out.command, f.command));
+}
+
+static void the_level_of_a_read_travels_and_must_make_sense(void **state)
+{
+    (void)state;
+    struct wire_forward f = sample(), out;
+    f.kind = WIRE_FORWARD_INDEX;
+    f.command = bytes_of(NULL, 0);
+    f.level = KELP_READ_LEASE;
+    f.may_round = true;
+    size_t len = encode(&f);
+    assert_int_equal(wire_forward_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.level, KELP_READ_LEASE);
+    assert_true(out.may_round);
+    assert_true(bytes_equal(out.user, f.user));
+    body[48] = KELP_READ_LOG; /* nothing but a lease may be a round */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
+    body[49] = 0;
+    assert_int_equal(decode(len), KELP_OK);
+    for (uint8_t level = KELP_READ_STALE; level < 8; level++) {
+        body[48] = level; /* what only the node itself can answer, or nobody knows */
+        assert_int_equal(decode(len), level == KELP_READ_LOG ? KELP_OK : KELP_E_MALFORMED);
+    }
+    body[48] = KELP_READ_LOG;
+    body[2] = WIRE_FORWARD_WRITE; /* a write has no level */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
 }
 
 static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
@@ -171,7 +198,7 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     (void)state;
     struct wire_forward f = sample();
     size_t len = encode(&f);
-    body[2] = WIRE_FORWARD_PLAN + 1;
+    body[2] = WIRE_FORWARD_INDEX + 1;
     assert_int_equal(decode(len), KELP_E_VERSION);
     struct wire_forward_answer a = sample_answer();
     len = encode_answer(&a);
@@ -269,6 +296,7 @@ int main(void)
         cmocka_unit_test(random_answers_survive_their_bytes),
         cmocka_unit_test(every_cut_of_a_head_is_malformed),
         cmocka_unit_test(fields_of_a_newer_sender_are_skipped),
+        cmocka_unit_test(the_level_of_a_read_travels_and_must_make_sense),
         cmocka_unit_test(an_unknown_kind_or_outcome_is_a_newer_version),
         cmocka_unit_test(a_transfer_names_its_target_in_eight_bytes),
         cmocka_unit_test(numbers_out_of_range_are_malformed),

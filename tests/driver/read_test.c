@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* read_test.c - what a read of each level may miss, on each node. [§6.4] */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "driver/lab.h"
+#include "driver/room.h"
+
+static const struct kelp_read_how LINEARIZABLE = {.level = KELP_READ_LINEARIZABLE};
+static const struct kelp_read_how LOG = {.level = KELP_READ_LOG};
+static const struct kelp_read_how ANY = {.level = KELP_READ_ANY};
+
+static struct kelp_read_how stale(uint64_t ms)
+{
+    return (struct kelp_read_how){.level = KELP_READ_STALE, .stale_max = ms * LAB_MS};
+}
+
+struct scene {
+    struct lab *lab;
+    kelp_id leader, follower;
+    struct lab_client *writer, *reader; /* on the leader, on the follower */
+};
+
+static struct scene scene_of(uint64_t seed)
+{
+    struct scene s = {.lab = lab_new(3, seed)};
+    lab_start_all(s.lab);
+    s.leader = lab_await_leader(s.lab);
+    s.follower = s.leader == 1 ? 2 : 1;
+    lab_run(s.lab, 300);
+    s.writer = lab_client(s.lab, s.leader);
+    s.reader = lab_client(s.lab, s.follower);
+    return s;
+}
+
+static void scene_free(struct scene *s)
+{
+    lab_client_free(s->writer);
+    lab_client_free(s->reader);
+    lab_free(s->lab);
+}
+
+static const struct lab_told *newest(const struct lab_client *c)
+{
+    return &c->told[c->told_count - 1];
+}
+
+/* Writes so many values; the result counts them. */
+static void write_some(struct scene *s, size_t count)
+{
+    size_t told = s->writer->told_count;
+    for (size_t i = 1; i <= count; i++)
+        (void)lab_write(s->writer, i, 5000);
+    lab_await(s->writer, told + count);
+    assert_int_equal(newest(s->writer)->outcome, KELP_DONE);
+}
+
+static uint64_t last_on(struct scene *s, kelp_id node)
+{
+    return lab_status(s->lab, node)->view.last;
+}
+
+static uint64_t questions; /* frames that carry a forward */
+
+static bool count_forwards(struct lab *lab, const struct lab_packet *packet, void *ctx)
+{
+    (void)lab;
+    (void)ctx;
+    struct wire_frame frame;
+    size_t used;
+    if (wire_frame_decode(bytes_of(packet->data, packet->len), SIZE_MAX, &frame, &used, NULL) ==
+        KELP_OK)
+        questions += frame.kind == WIRE_FORWARD;
+    return true;
+}
+
+static void a_follower_asks_for_the_index_and_answers_by_its_own_machine(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(1);
+    struct lab_node *f = lab_node(s.lab, s.follower);
+    f->hold_apply = true;
+    write_some(&s, 3);
+    (void)lab_read_how(s.reader, LINEARIZABLE, 5000);
+    lab_run(s.lab, 200);
+    assert_int_equal(s.reader->told_count, 0); /* the leader has it; this node has not [R4] */
+    lab_release_apply(f);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s.reader->told[0].result[0], 3);
+    assert_true(s.reader->told[0].pos.index >= newest(s.writer)->pos.index);
+    scene_free(&s);
+}
+
+static void reads_that_start_together_share_one_question(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(2);
+    struct lab_client *other = lab_client(s.lab, s.follower);
+    write_some(&s, 2);
+    lab_run(s.lab, 300);
+    questions = 0;
+    s.lab->watch = count_forwards;
+    for (int i = 0; i < 50; i++) {
+        (void)lab_read_how(s.reader, LINEARIZABLE, 5000);
+        (void)lab_read_how(other, LINEARIZABLE, 5000);
+    }
+    lab_await(s.reader, 50);
+    lab_await(other, 50);
+    assert_int_equal(newest(s.reader)->result[0], 2);
+    assert_int_equal(newest(other)->result[0], 2);
+    assert_int_equal(questions, 1);
+    lab_client_free(other);
+    scene_free(&s);
+}
+
+/* The one who asked has a short deadline; it is not that of those who joined. */
+static void who_joined_a_question_does_not_end_with_it(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(3);
+    struct lab_client *patient = lab_client(s.lab, s.follower);
+    for (kelp_id id = 1; id <= 3; id++) { /* no quorum answers the leader's round */
+        if (id != s.leader && id != s.follower) lab_node(s.lab, id)->cut = true;
+    }
+    lab_disconnect(s.lab, s.leader, s.follower);
+    lab_run(s.lab, 20);
+    (void)lab_read_how(s.reader, LINEARIZABLE, 30);
+    (void)lab_read_how(patient, LINEARIZABLE, 8000);
+    lab_await(s.reader, 1);
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(s.lab, id)->cut = false;
+    lab_await(patient, 1);
+    assert_int_equal(patient->told[0].outcome, KELP_DONE);
+    lab_client_free(patient);
+    scene_free(&s);
+}
+
+static void a_read_through_the_log_appends_one_barrier_and_sees_what_is_before_it(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(4);
+    write_some(&s, 2);
+    kelp_index last = last_on(&s, s.leader);
+    (void)lab_read_how(s.reader, LOG, 5000);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s.reader->told[0].result[0], 2);
+    assert_int_equal(last_on(&s, s.leader), last + 1);
+    assert_true(s.reader->told[0].pos.index >= last + 1);
+    (void)lab_read_how(s.writer, LOG, 5000); /* on the leader itself */
+    lab_await(s.writer, 3);
+    assert_int_equal(newest(s.writer)->result[0], 2);
+    assert_int_equal(last_on(&s, s.leader), last + 2);
+    scene_free(&s);
+}
+
+static void any_is_answered_without_a_leader_and_linearizable_is_not(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(5);
+    write_some(&s, 4);
+    lab_run(s.lab, 300);
+    for (kelp_id id = 1; id <= 3; id++) {
+        if (id != s.follower) lab_crash(s.lab, id);
+    }
+    lab_run(s.lab, 3000);
+    (void)lab_read_how(s.reader, ANY, 5000);
+    lab_run(s.lab, 5);
+    assert_int_equal(s.reader->told_count, 1);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s.reader->told[0].result[0], 4);
+    (void)lab_read_how(s.reader, LINEARIZABLE, 9000);
+    lab_await(s.reader, 2);
+    assert_int_equal(s.reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(s.reader->told[1].reason, KELP_R_NO_LEADER);
+    scene_free(&s);
+}
+
+static void a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(6);
+    write_some(&s, 1);
+    lab_run(s.lab, 300);
+    (void)lab_read_how(s.reader, stale(500), 5000);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(s.reader->told[0].result[0], 1);
+    lab_node(s.lab, s.follower)->cut = true; /* it hears nobody any more */
+    lab_run(s.lab, 700);
+    (void)lab_read_how(s.reader, stale(500), 5000);
+    (void)lab_read_how(s.reader, stale(60000), 5000);
+    lab_await(s.reader, 3);
+    assert_int_equal(s.reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(s.reader->told[1].reason, KELP_R_STALE_BEYOND);
+    assert_true(s.reader->told[1].ages.contact > 500 * LAB_MS);
+    assert_int_equal(s.reader->told[1].ages.applied, 0); /* all it heard of is applied */
+    assert_int_equal(s.reader->told[2].outcome, KELP_DONE);
+    scene_free(&s);
+}
+
+static void what_is_committed_and_not_applied_here_makes_a_stale_read_older(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(7);
+    struct lab_node *f = lab_node(s.lab, s.follower);
+    write_some(&s, 1);
+    lab_run(s.lab, 300);
+    f->hold_apply = true;
+    write_some(&s, 1);
+    lab_run(s.lab, 700); /* contact is fresh, the machine is not */
+    (void)lab_read_how(s.reader, stale(500), 5000);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].reason, KELP_R_STALE_BEYOND);
+    assert_true(s.reader->told[0].ages.contact <= 500 * LAB_MS);
+    assert_true(s.reader->told[0].ages.applied > 500 * LAB_MS);
+    lab_release_apply(f);
+    lab_run(s.lab, 5);
+    (void)lab_read_how(s.reader, stale(500), 5000);
+    lab_await(s.reader, 2);
+    assert_int_equal(s.reader->told[1].result[0], 2);
+    scene_free(&s);
+}
+
+/* A leader that nobody hears does not call its own state fresh. */
+static void a_leader_without_a_quorum_is_stale_too(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(8);
+    write_some(&s, 1);
+    lab_node(s.lab, s.leader)->cut = true;
+    lab_run(s.lab, 700);
+    (void)lab_read_how(s.writer, stale(300), 5000);
+    lab_await(s.writer, 2);
+    assert_int_equal(newest(s.writer)->reason, KELP_R_STALE_BEYOND);
+    assert_true(newest(s.writer)->ages.contact > 300 * LAB_MS);
+    scene_free(&s);
+}
+
+static void a_read_that_names_an_index_waits_for_it_or_for_its_deadline(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(9);
+    struct lab_node *f = lab_node(s.lab, s.follower);
+    write_some(&s, 1);
+    lab_run(s.lab, 300);
+    f->hold_apply = true;
+    write_some(&s, 1);
+    struct kelp_read_how own = {.level = KELP_READ_ANY, .at_least = newest(s.writer)->pos.index};
+    (void)lab_read_how(s.reader, own, 5000);
+    lab_run(s.lab, 200);
+    assert_int_equal(s.reader->told_count, 0);
+    lab_release_apply(f);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].result[0], 2); /* reads its writes */
+    own.at_least += 1000;
+    (void)lab_read_how(s.reader, own, 100);
+    (void)lab_read_how(s.reader, ANY, 5000); /* behind it: never older than what is before it */
+    lab_run(s.lab, 50);
+    assert_int_equal(s.reader->told_count, 1);
+    lab_await(s.reader, 3);
+    assert_int_equal(s.reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(s.reader->told[1].reason, KELP_R_TIMEOUT);
+    assert_int_equal(s.reader->told[2].outcome, KELP_DONE);
+    scene_free(&s);
+}
+
+static void a_lease_read_is_refused_without_one_unless_a_round_may_stand_in(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(10);
+    struct kelp_read_how lease = {.level = KELP_READ_LEASE};
+    struct lab_client *all[2] = {s.writer, s.reader};
+    for (size_t i = 0; i < 2; i++) {
+        lease.may_round = false;
+        (void)lab_read_how(all[i], lease, 5000);
+        lab_await(all[i], 1);
+        assert_int_equal(all[i]->told[0].outcome, KELP_REFUSED);
+        assert_int_equal(all[i]->told[0].reason, KELP_R_NO_LEASE);
+        lease.may_round = true;
+        (void)lab_read_how(all[i], lease, 5000);
+        lab_await(all[i], 2);
+        assert_int_equal(all[i]->told[1].outcome, KELP_DONE);
+    }
+    scene_free(&s);
+}
+
+static void who_leads_can_have_it_confirmed_and_others_name_the_leader(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(11);
+    (void)lab_ask_bare(s.writer, LINEARIZABLE, false, 5000);
+    (void)lab_ask_bare(s.reader, LINEARIZABLE, false, 5000);
+    lab_await(s.writer, 1);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.writer->told[0].outcome, KELP_DONE);
+    assert_int_equal(s.reader->told[0].reason, KELP_R_NOT_LEADER);
+    assert_int_equal(s.reader->told[0].leader, s.leader);
+    lab_node(s.lab, s.leader)->cut = true; /* it still believes to lead, for a while */
+    (void)lab_ask_bare(s.writer, LINEARIZABLE, false, 200);
+    lab_await(s.writer, 2);
+    assert_int_equal(s.writer->told[1].outcome, KELP_REFUSED);
+    scene_free(&s);
+}
+
+static void a_barrier_is_done_when_everything_before_it_is_applied_here(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(12);
+    struct lab_node *f = lab_node(s.lab, s.follower);
+    f->hold_apply = true;
+    write_some(&s, 3);
+    (void)lab_ask_bare(s.reader, LOG, true, 5000);
+    lab_run(s.lab, 300);
+    assert_int_equal(s.reader->told_count, 0);
+    lab_release_apply(f);
+    lab_await(s.reader, 1);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_true(s.reader->told[0].pos.index > newest(s.writer)->pos.index);
+    assert_true(f->driver->applied >= s.reader->told[0].pos.index);
+    scene_free(&s);
+}
+
+/* Levels mixed in one pipeline, on a follower: what each shows never falls. */
+static void a_line_never_sees_time_run_backwards_whatever_the_levels(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(13);
+    const struct kelp_read_how lease = {.level = KELP_READ_LEASE, .may_round = true};
+    const struct kelp_read_how all[5] = {LINEARIZABLE, ANY, LOG, stale(5000), lease};
+    for (uint64_t i = 0; i < 300; i++) {
+        (void)lab_write(s.writer, i + 1, 9000);
+        (void)lab_read_how(s.reader, all[i * 7 % 5], 9000);
+        if (i % 3 == 0) lab_run(s.lab, 1);
+    }
+    lab_await(s.reader, 300);
+    lab_await(s.writer, 300);
+    uint64_t seen = 0;
+    for (size_t i = 0; i < 300; i++) {
+        assert_int_equal(s.reader->told[i].outcome, KELP_DONE);
+        assert_true(s.reader->told[i].result[0] >= seen);
+        seen = s.reader->told[i].result[0];
+    }
+    assert_true(seen > 0);
+    scene_free(&s);
+}
+
+static void reads_through_the_log_wait_while_leadership_is_handed_over(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(14);
+    struct lab_client *mover = lab_client(s.lab, s.leader);
+    (void)lab_transfer(mover, s.follower, 5000);
+    for (int i = 0; i < 20; i++) {
+        (void)lab_read_how(s.writer, LOG, 9000);
+        (void)lab_read_how(s.reader, LOG, 9000);
+        lab_run(s.lab, 2);
+    }
+    lab_await(mover, 1);
+    lab_await(s.writer, 20);
+    lab_await(s.reader, 20);
+    assert_int_equal(mover->told[0].outcome, KELP_DONE);
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(s.writer->told[i].outcome, KELP_DONE);
+        assert_int_equal(s.reader->told[i].outcome, KELP_DONE);
+    }
+    lab_client_free(mover);
+    scene_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_follower_asks_for_the_index_and_answers_by_its_own_machine),
+        cmocka_unit_test(reads_that_start_together_share_one_question),
+        cmocka_unit_test(who_joined_a_question_does_not_end_with_it),
+        cmocka_unit_test(a_read_through_the_log_appends_one_barrier_and_sees_what_is_before_it),
+        cmocka_unit_test(any_is_answered_without_a_leader_and_linearizable_is_not),
+        cmocka_unit_test(a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said),
+        cmocka_unit_test(what_is_committed_and_not_applied_here_makes_a_stale_read_older),
+        cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
+        cmocka_unit_test(a_read_that_names_an_index_waits_for_it_or_for_its_deadline),
+        cmocka_unit_test(a_lease_read_is_refused_without_one_unless_a_round_may_stand_in),
+        cmocka_unit_test(who_leads_can_have_it_confirmed_and_others_name_the_leader),
+        cmocka_unit_test(a_barrier_is_done_when_everything_before_it_is_applied_here),
+        cmocka_unit_test(a_line_never_sees_time_run_backwards_whatever_the_levels),
+        cmocka_unit_test(reads_through_the_log_wait_while_leadership_is_handed_over),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
