@@ -12,7 +12,10 @@
 struct keys {
     const char *at;
     bool json;
+    const char *read; /* get: a level with what belongs to it; NULL: linearizable */
 };
+
+#define READ_WORDS_MAX 8u
 
 /* Parses the flags all these verbs have and the number of words they take. */
 static bool begin(const struct verb *verb, struct keys *k, int *argc, char **argv, int low,
@@ -22,8 +25,13 @@ static bool begin(const struct verb *verb, struct keys *k, int *argc, char **arg
     const struct flag flags[] = {
         client_flag(&k->at),
         {.name = "json", .kind = FLAG_SWITCH, .to.on = &k->json, .words = "the answer as JSON"},
+        {.name = "read",
+         .kind = FLAG_TEXT,
+         .to.text = &k->read,
+         .words = "'linearizable', 'lease [round]', 'stale MS', 'any' or 'log', [after INDEX]"},
     };
-    return flags_parse(verb, flags, COUNT_OF(flags), where, argc, argv, status) &&
+    size_t count = COUNT_OF(flags) - (verb->run == get_verb ? 0u : 1u);
+    return flags_parse(verb, flags, count, where, argc, argv, status) &&
            flags_words_check(verb, *argc, argv, low, high, status) &&
            client_check(verb, k->at, status);
 }
@@ -66,9 +74,19 @@ int get_verb(const struct verb *verb, int argc, char **argv)
     struct keys k;
     int status;
     if (!begin(verb, &k, &argc, argv, 1, 1, FLAGS_ANYWHERE, &status)) return status;
-    char command[] = "GET";
-    char *words[] = {command, argv[1]};
-    redisReply *reply = ask_well(verb, &k, 2, words, &status);
+    char raft[] = "RAFT", with[] = "WITH", command[] = "GET";
+    char *words[READ_WORDS_MAX + 4] = {raft, with};
+    char *level = strdup(k.read != NULL ? k.read : ""), *rest = NULL;
+    if (level == NULL) return cli_error(verb, CLI_FAILED, "out of memory");
+    size_t count = k.read != NULL ? 2 : 0;
+    /* the server judges the words */
+    for (char *at = strtok_r(level, " ", &rest); at != NULL && count < READ_WORDS_MAX;
+         at = strtok_r(NULL, " ", &rest))
+        words[count++] = at;
+    words[count++] = command;
+    words[count++] = argv[1];
+    redisReply *reply = ask_well(verb, &k, count, words, &status);
+    free(level);
     if (reply == NULL) return status;
     bool there = reply->type == REDIS_REPLY_STRING;
     struct kelp_bytes value = there ? bytes_of(reply->str, reply->len) : bytes_of(NULL, 0);

@@ -143,7 +143,7 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
             (void)buf_append(&c->out, o->result);
         return;
     }
-    struct outcome_place place = {.slot = r->slot, .member = o->member};
+    struct outcome_place place = {.slot = r->slot, .member = o->member, .ages = o->ages};
     if ((r->change || r->plan) && o->outcome == KELP_REFUSED) place.index = o->pos.index;
     if (s->settings.on_follower == ON_FOLLOWER_MOVED)
         place.leader = server_client_address(s, o->leader);
@@ -168,6 +168,7 @@ static void request_done(void *ctx, uint64_t token, const struct driver_outcome 
     ASSERT(token == c->token_last - c->open_count + 1); /* in the order of submission */
     struct open_request r = open_pop(c);
     window_update(c, o->result.len);
+    if (o->outcome == KELP_DONE) c->seen = max_u64(c->seen, o->pos.index);
     answer(c, o, &r);
     held_release(c, r.after);
     backlog_tell(c);
@@ -205,6 +206,7 @@ void client_submit(struct client *c, const struct kv_command *command,
         if (asked) {
             kv_command_encode(command, argv, argc, all->question.data);
             struct driver_question q = {.bytes = bytes_of(all->question.data, len),
+                                        .how = c->read,
                                         .deadline = deadline,
                                         .forward = !moved};
             asked = driver_read(d, all->now, c->line, c->token_last + 1, &q);

@@ -52,6 +52,8 @@ struct client {
     const char *last_command;
     char remote[CLIENT_ADDRESS_MAX], local[CLIENT_ADDRESS_MAX];
     uint64_t since_ms, active_ms; /* of the loop's clock */
+    struct kelp_read_how read;    /* of reads from now on */
+    kelp_index seen;              /* no answer showed anything above it */
 
     struct resp_parser parser;
     struct buf in;             /* bytes not parsed yet */

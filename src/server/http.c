@@ -25,6 +25,7 @@
 #include "kv/codec.h"
 #include "server/http_room.h"
 #include "server/log.h"
+#include "server/reads.h"
 #include "server/server.h"
 
 #define IDLE_SECONDS   10u
@@ -144,8 +145,10 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
         bool asked = buf_reserve(&question, len) == KELP_OK;
         if (asked) {
             kv_command_encode(command, argv, argc, question.data);
-            struct driver_question q = {
-                .bytes = bytes_of(question.data, len), .deadline = deadline, .forward = forward};
+            struct driver_question q = {.bytes = bytes_of(question.data, len),
+                                        .how = r->read,
+                                        .deadline = deadline,
+                                        .forward = forward};
             asked = driver_read(d, now, r->line, 1, &q);
         }
         buf_close(&question);
@@ -189,6 +192,10 @@ static enum MHD_Result wait_for_it(struct http_request *r)
 static enum MHD_Result key_start(struct http_request *r)
 {
     enum kelp_reason reason = KELP_R_NONE;
+    char wrong[READS_WRONG_MAX];
+    const char *level = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "X-Kelp-Read");
+    if (level != NULL && !reads_parse_text(level, &r->read, wrong))
+        return http_answer_error(r, 400, "ERR", "X-Kelp-Read is no read level", wrong);
     bool submitted = key_submit(r, kv_command_of_code(r->code), &reason);
     return submitted ? wait_for_it(r) : refused(r, reason);
 }

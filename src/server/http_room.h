@@ -40,10 +40,11 @@ struct http_request {
     struct visitor *visitor; /* NULL: there was no memory for it */
     struct driver_line *line;
     enum http_state state;
-    bool transfer; /* POST /v1/raft/transfer; else about a key */
-    uint8_t code;  /* of the machine's command */
-    bool change;   /* of the membership; key is its verb then */
-    bool plan;     /* of a change */
+    bool transfer;             /* POST /v1/raft/transfer; else about a key */
+    uint8_t code;              /* of the machine's command */
+    bool change;               /* of the membership; key is its verb then */
+    bool plan;                 /* of a change */
+    struct kelp_read_how read; /* X-Kelp-Read */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };

@@ -102,6 +102,20 @@ void outcome_transferred(struct buf *reply, kelp_id leader)
     (void)resp_simple(reply, text);
 }
 
+size_t outcome_age_text(kelp_ns age, char *out, size_t size)
+{
+    if (age == KELP_NEVER) return (size_t)snprintf(out, size, "never");
+    return (size_t)snprintf(out, size, "%" PRIu64, age / 1000000);
+}
+
+static void about_ages(const struct kelp_read_ages *ages, char *out, size_t size)
+{
+    char contact[24], applied[24];
+    (void)outcome_age_text(ages->contact, contact, sizeof contact);
+    (void)outcome_age_text(ages->applied, applied, sizeof applied);
+    (void)snprintf(out, size, " contact_ms=%s applied_ms=%s", contact, applied);
+}
+
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
                    const struct outcome_place *place)
 {
@@ -117,10 +131,12 @@ void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reaso
     case OUTCOME_ERR:
     case OUTCOME_UNCERTAIN: break;
     }
-    char about[64] = "";
+    char about[96] = "";
     bool config = reason == KELP_R_PENDING || reason == KELP_R_CONFIG_CHANGED;
     if (place->member != 0)
         (void)snprintf(about, sizeof about, " node=%" PRIu64, place->member);
+    else if (reason == KELP_R_STALE_BEYOND)
+        about_ages(&place->ages, about, sizeof about);
     else if (config && place->index != 0)
         (void)snprintf(about, sizeof about, " index=%" PRIu64, place->index);
     (void)resp_error(reply, "%s %s%s: %s; %s", outcome_word(code), kelp_reason_name(reason), about,

@@ -31,13 +31,17 @@ struct outcome_place {
     uint16_t slot;
     const char *leader; /* HOST:PORT of the leader to be told; NULL: none */
     unsigned loaded_percent;
-    uint64_t member; /* a change refused for a member: which, 0: for none */
-    uint64_t index;  /* PENDING, CONFIG_CHANGED: the configuration in force, 0: not known */
+    uint64_t member;            /* a change refused for a member: which, 0: for none */
+    struct kelp_read_ages ages; /* STALE_BEYOND */
+    uint64_t index; /* PENDING, CONFIG_CHANGED: the configuration in force, 0: not known */
 };
 
 /* outcome_reply - the error line. */
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
                    const struct outcome_place *place);
+
+/* outcome_age_text - milliseconds, or "never". */
+size_t outcome_age_text(kelp_ns age, char *out, size_t size);
 
 /* outcome_transferred - leadership was handed over: "+OK leader=3". */
 void outcome_transferred(struct buf *reply, kelp_id leader);

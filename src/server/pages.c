@@ -93,6 +93,11 @@ static void key_escape(struct kelp_bytes key, struct buf *out)
     }
 }
 
+static json_t *age_json(kelp_ns age)
+{
+    return age == KELP_NEVER ? json_null() : json_integer((json_int_t)(age / 1000000));
+}
+
 enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome)
 {
     struct server *s = r->http->server;
@@ -106,6 +111,10 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
                   kelp_reason_words(outcome->reason), "advice", kelp_reason_advice(outcome->reason),
                   "uncertain", code == OUTCOME_UNCERTAIN);
     if (outcome->member != 0) (void)json_object_set_new(body, "node", index_json(outcome->member));
+    if (outcome->reason == KELP_R_STALE_BEYOND) {
+        (void)json_object_set_new(body, "contact_ms", age_json(outcome->ages.contact));
+        (void)json_object_set_new(body, "applied_ms", age_json(outcome->ages.applied));
+    }
     const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
     if (code != OUTCOME_MOVED) return send_json(r, status, body, status == 503 ? retry : NULL);
     char leader[24];
