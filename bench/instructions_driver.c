@@ -402,13 +402,12 @@ static void submit(struct trio *t, const char *verb)
     uint8_t *room = set ? driver_reserve(d, len, &reason) : question;
     must(room != NULL && (set || len <= sizeof question), "no room for a command");
     kv_command_encode(command, argv, argc, room);
+    struct driver_question q = {.bytes = bytes_of(room, len), .deadline = t->now + TIMEOUT_NS};
     if (set)
         driver_write(d, t->now, t->line, ++t->tokens, len, bytes_of(NULL, 0), t->now + TIMEOUT_NS,
                      false);
     else
-        must(driver_read(d, t->now, t->line, ++t->tokens, bytes_of(room, len), bytes_of(NULL, 0),
-                         t->now + TIMEOUT_NS, false),
-             "no memory");
+        must(driver_read(d, t->now, t->line, ++t->tokens, &q), "no memory");
 }
 
 static void rounds(struct trio *t, const char *verb, uint64_t count, uint64_t in_flight)

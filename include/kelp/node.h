@@ -163,8 +163,9 @@ KELP_API enum kelp_error kelp_node_change_call(struct kelp_node *node,
  *          question bytes, copied
  *          how      borrowed; see types.h. at_least makes a read of any level see a write: name the
  *                   index of its result
- *          token, done, ctx   as kelp_propose; DONE or REFUSED: NO_LEASE, STALE_BEYOND (result->ages
- *                   says by how much), LOADING (STALE, ANY while the log is replayed), TIMEOUT
+ *          token, done, ctx   as kelp_propose; DONE or REFUSED: NO_LEASE, STALE_BEYOND
+ *                   (result->ages says by how much), LOADING (STALE, ANY while the log is
+ *                   replayed), TIMEOUT
  * thread   any   cost  O(bytes)   source  [§6.4, §6.4.1] */
 KELP_API void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
                            const struct kelp_read_how *how, uint64_t token, kelp_done_fn done,

@@ -31,8 +31,8 @@ static const struct verb verbs[] = {
      demo_verb},
     {"status", "[--watch] [--json]", "how the cluster is", "", status_verb},
     {"get", "KEY [--read LEVEL]", "read a key",
-     "\nExits 1 if there is no such key. LEVEL is one argument: what the answer may miss, and with\n"
-     "'after INDEX' what it must not. Without it: linearizable.\n",
+     "\nExits 1 if there is no such key. LEVEL is one argument: what the answer may miss, and\n"
+     "with 'after INDEX' what it must not. Without it: linearizable.\n",
      get_verb},
     {"set", "KEY VALUE", "write a key", "", set_verb},
     {"del", "KEY...", "delete keys", "\nPrints how many there were.\n", del_verb},

@@ -125,8 +125,8 @@ struct driver_boot {
 /* ---- requests ------------------------------------------------------------------------------- */
 
 /* A line is one client connection: its requests take effect, and are answered, in the order given;
- * a read sees every
- * write before it (but STALE and ANY only what of it is applied here) and none after it. Writes that follow each other are proposed together. */
+ * a read sees every write before it (STALE and ANY: what of it is applied here) and none after it.
+ * Writes that follow each other are proposed together. */
 struct driver_line;
 
 struct driver_outcome {
@@ -191,8 +191,8 @@ struct driver_question {
 
 /* driver_read - submit a question; copied. Answered by this node's own machine, whatever the level,
  * unless it is far behind. DONE or REFUSED. false: out of memory, nothing was submitted and no
- * outcome follows. A bare one that is not forwarded asks whether this node leads; a bare one through
- * the log is a barrier. */
+ * outcome follows. A bare one that is not forwarded asks whether this node leads; a bare one
+ * through the log is a barrier. */
 bool driver_read(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                  const struct driver_question *question);
 

@@ -17,8 +17,10 @@
  * than an earlier request of its line did: a write elsewhere is not yet applied here.
  *
  * Two ages bound a STALE read. Contact: since a follower heard its leader, or a leader a quorum.
- * Applied: what was committed when we last heard, and is not applied here, was stamped by the
- * leader; the first such stamp against the cluster clock, as far as we know it, is the age. */
+ * Applied: when all was last applied here that was known to be committed; or, if that is longer
+ * ago, the leader's stamp of the first entry missing here against the cluster clock, as far as we
+ * know it. Neither counts what a message took on its way, nor that a deposed leader may not know it
+ * for an election timeout. */
 #include "driver/room.h"
 
 #define BEHIND_MAX 16384u /* entries to be applied above which reads are sent on whole */
@@ -228,6 +230,10 @@ void heard_leader(struct driver *d, const struct kelp_message *m)
     if (m->type != KELP_MSG_APPEND && m->type != KELP_MSG_HEARTBEAT) return;
     /* of an earlier term too: what a leader called committed is committed for ever */
     d->heard_commit = max_u64(d->heard_commit, m->append.commit);
+    if (m->term.v < d->heard_term) return; /* it may have been long on its way */
+    d->heard_term = m->term.v;
+    d->heard_at = max_u64(1, d->now);
+    level_note(d);
 }
 
 /* The stamp of the first entry that is missing here; without its bytes that of the last one which
@@ -242,25 +248,44 @@ static uint64_t missing_since(const struct driver *d)
     return e.time_ns;
 }
 
-static kelp_ns applied_age(struct driver *d, const struct kelp_view *view)
+/* Is all applied here that was known to be committed when we last heard? A new leader does not know
+ * that before an entry of its own term is. [§6.4] */
+static bool is_level(struct driver *d)
 {
-    kelp_index known = view->commit;
-    if (view->role != KELP_LEADER) known = max_u64(known, d->heard_commit);
-    if (known <= d->applied) return 0;
-    bool stamps = view->role == KELP_LEADER && d->led_term == view->term.v;
+    const struct kelp_view *view = driver_look(d);
+    if (view->role == KELP_LEADER) return view->committed_own_term && d->applied >= view->commit;
+    return d->applied >= max_u64(view->commit, d->heard_commit);
+}
+
+void level_note(struct driver *d)
+{
+    bool level = d->heard_at != 0 && d->applied >= max_u64(d->heard_commit, d->replay_to);
+    if (level) d->level_at = max_u64(d->level_at, d->heard_at);
+}
+
+static kelp_ns applied_age(struct driver *d)
+{
+    const struct kelp_view *view = driver_look(d);
+    bool leads = view->role == KELP_LEADER;
+    if (is_level(d)) {
+        if (leads) d->level_at = d->now;
+        return 0;
+    }
+    bool stamps = leads && d->led_term == view->term.v;
+    uint64_t since = missing_since(d);
     uint64_t clock =
         stamps ? clock_stamp(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
-    uint64_t since = missing_since(d);
-    return since != 0 ? sub_sat(clock, since) : KELP_NEVER;
+    if (since == 0 || d->level_at == 0) return KELP_NEVER;
+    /* What comes late was stamped long ago; what we only heard of has no stamp here. */
+    return max_u64(sub_sat(clock, since), sub_sat(d->now, d->level_at));
 }
 
 bool read_fresh(struct driver *d, struct request *r)
 {
     if (r->how.level != KELP_READ_STALE || !read_local(d, r)) return true;
-    const struct kelp_view *view = driver_look(d);
     kelp_ns contact = kelp_contact(d->core);
     r->ages.contact = contact == 0 ? KELP_NEVER : sub_sat(d->now, contact);
-    r->ages.applied = applied_age(d, view);
+    r->ages.applied = applied_age(d);
     return r->ages.contact <= r->how.stale_max && r->ages.applied <= r->how.stale_max;
 }
 

@@ -50,13 +50,12 @@
 /* ---- requests ---- */
 
 /* led here:  QUEUED --core takes it--> PROPOSED --DONE--> APPLYING --applied--> CLOSED   a write
- *            QUEUED --core--> READING --DONE--> AWAITING --applied--> QUERYING --reply--> CLOSED
- *                                                                                       a read
- *            QUEUED --core--> PROPOSED --DONE--> AWAITING --> QUERYING --> CLOSED        .. by the log
- * anywhere:  QUEUED --> AWAITING --> QUERYING --> CLOSED                                 .. of what is here
+ *            QUEUED --core--> READING --DONE--> QUERYING --reply--> CLOSED               a read
+ *            QUEUED --core--> PROPOSED --DONE--> AWAITING --applied--> QUERYING --> ..  by the log
  *            QUEUED --> CHANGING --handed to the core--> PROPOSED --answer--> CLOSED    a change
  * elsewhere: QUEUED --sent--> FORWARDED --answer, deadline, connection lost--> CLOSED
  *            QUEUED --sent--> FORWARDED --index--> AWAITING --> QUERYING --> CLOSED      a read
+ * anywhere:  QUEUED --> AWAITING --> QUERYING --> CLOSED              a read of what is here
  * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
  * a transfer of leadership: QUEUED --core--> HANDING --outcome--> CLOSED, or FORWARDED
  * a peer's write while leadership is handed over: HELD --over--> PROPOSED, or CLOSED
@@ -339,6 +338,9 @@ struct driver {
     uint64_t gather_number; /* the question for an index that reads may still join, 0: none */
     uint8_t gather_level;
     bool gather_may_round;
+    uint64_t heard_term;
+    kelp_ns heard_at;        /* when a leader's message last came .. */
+    kelp_ns level_at;        /* .. and all that it told was applied; 0: never */
     kelp_index heard_commit; /* the highest that a leader told, whatever this node holds */
     uint32_t pump_left;
     struct asker_list askers; /* the first is next */
@@ -525,6 +527,7 @@ bool reads_release(struct driver *d); /* what is applied far enough; true: somet
 /* Is what is here fresh enough for it? Fills r->ages. */
 bool read_fresh(struct driver *d, struct request *r);
 kelp_index read_seen(const struct driver *d); /* no answer made now shows more than this */
+void level_note(struct driver *d);
 void heard_leader(struct driver *d, const struct kelp_message *m); /* what it committed */
 
 /* query.c */

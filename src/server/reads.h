@@ -7,8 +7,8 @@
 
 #define READS_WRONG_MAX 160u
 
-/* reads_parse - a level at the start of words; *used: how many words it took. false: wrong says what
- * is wrong and what would be right. */
+/* reads_parse - a level at the start of words; *used: how many words it took. false: wrong says
+ * what is wrong and what would be right. */
 bool reads_parse(const struct kelp_bytes *words, size_t count, size_t *used,
                  struct kelp_read_how *how, char *wrong);
 

@@ -4,7 +4,8 @@
  * DONE means committed, with the result of that position. A definite error (REFUSED, LOST) means
  * that it never happened and never will. A read returns what was committed and not yet replaced at
  * the moment it was asked, and never less than its own line has seen; a quorum followed some leader
- * after that moment, or nobody could know it. Commands carry unique values
+ * after that moment, or nobody could know it. A stale one may miss what is newer than its bound. A
+ * read that names an index sees all up to it. Commands carry unique values
  * and the order of commits is known, so this file performs the commands itself, in a few lines of
  * its own, and remembers for every value of every register and list from where to where it stood;
  * every answer can be looked up, no history is searched. */
@@ -204,13 +205,49 @@ static bool values_span(struct checker *c, const struct checker_request *q,
     return false;
 }
 
-static void read_done(struct checker *c, const struct checker_request *q, struct kelp_bytes result)
+/* What a read names it sees, and what it says of itself in its index holds for the next one. */
+static void token_kept(struct checker *c, const struct checker_request *q, struct span span,
+                       struct kelp_pos pos)
+{
+    if (span.next != 0 && span.next <= q->at_least)
+        checker_fail(c, RULE_S04, "a read of %u after %llu returns what was replaced at %llu",
+                     q->name, (ull)q->at_least, (ull)span.next);
+    if (pos.index != 0 && span.at > pos.index)
+        checker_fail(c, RULE_S04,
+                     "a read of %u shows %llu and says that it shows nothing above "
+                     "%llu",
+                     q->name, (ull)span.at, (ull)pos.index);
+}
+
+/* It may miss what is new, but not more than its bound says, nor what its like have seen before. */
+static void stale_done(struct checker *c, const struct checker_request *q, struct span span)
+{
+    if (span.next != 0 && span.next <= q->must_see)
+        checker_fail(c, RULE_I23,
+                     "a stale read of %u returns what was replaced at %llu; %llu was committed "
+                     "longer ago than it may miss",
+                     q->name, (ull)span.next, (ull)q->must_see);
+    if (span.next != 0 && span.next <= *q->stale_floor)
+        checker_fail(c, RULE_S01,
+                     "a stale read of %u returns what was replaced at %llu; one before it on its "
+                     "line has seen %llu",
+                     q->name, (ull)span.next, (ull)*q->stale_floor);
+    *q->stale_floor = max_u64(*q->stale_floor, span.at);
+}
+
+static void read_done(struct checker *c, const struct checker_request *q, struct kelp_pos pos,
+                      struct kelp_bytes result)
 {
     struct span span = {0, 0};
     if (!names_reserve(c, q->name, &q->more)) return;
     bool list = q->more.kind == MACHINE_APPEND && result.len >= 8;
     if (!(list ? list_span(c, q, result, &span) : values_span(c, q, result, &span))) return;
     uint64_t value = load_u64(result.data);
+    token_kept(c, q, span, pos);
+    if (q->stale) {
+        stale_done(c, q, span);
+        return;
+    }
     if (span.next != 0 && span.next <= q->commit_at_call)
         checker_fail(c, RULE_I22,
                      "a read of %u returns %llx of index %llu, replaced at %llu; %llu was "
@@ -239,8 +276,8 @@ void checker_answered(struct checker *c, const struct checker_request *q, enum k
                       struct kelp_pos pos, struct kelp_bytes result)
 {
     if (q->read) {
-        if (outcome == KELP_DONE) read_done(c, q, result);
-        if (outcome == KELP_DONE && !q->unled) read_confirmed(c, q);
+        if (outcome == KELP_DONE) read_done(c, q, pos, result);
+        if (outcome == KELP_DONE && !q->unled && !q->stale) read_confirmed(c, q);
         return;
     }
     struct write_record *write = checker_write(c, q->value);

@@ -38,6 +38,7 @@ enum checker_rule {
     X(I16, NoTruncCommitted)                                                                       \
     X(I17, MatchSound)                                                                             \
     X(I22, ReadFresh)                                                                              \
+    X(I23, StaleBounded)                                                                           \
     X(I24, NoDirtyRead)                                                                            \
     X(I25, OKHonest)                                                                               \
     X(I28, StateDeterminism)                                                                       \
@@ -71,6 +72,7 @@ enum checker_rule {
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
+    X(S04, TokenSeen)                                                                              \
     X(W01, Workload)                                                                               \
     X(W02, Memory)                                                                                 \
     X(W03, Model)
@@ -173,6 +175,10 @@ struct checker_request {
     uint64_t answers_at_call;  /* checker_answers() then */
     bool unled;                /* a read that was served without a leader, on purpose */
     kelp_index *floor;         /* of the line: what its earlier requests saw; moved on */
+    bool stale;                /* a read that may miss what is newer than the next, and moves .. */
+    kelp_index must_see;       /* .. what was committed so long ago that it is to be seen */
+    kelp_index *stale_floor;   /* .. this instead: what earlier ones of its kind saw */
+    kelp_index at_least;       /* a read that names an index sees all up to it; 0: none */
 };
 
 void checker_answered(struct checker *c, const struct checker_request *q, enum kelp_outcome outcome,

@@ -85,6 +85,7 @@ bool clients_make(struct world *w)
 void clients_unmake(struct world *w)
 {
     free(w->clients.outcomes);
+    free(w->clients.marks);
     record_free(&w->clients.record);
 }
 
@@ -186,6 +187,60 @@ static void outcome_learn(struct clients *all, const struct request *q, uint64_t
     }
 }
 
+/* ---- what a stale read must see ---- */
+
+static void commit_mark(struct world *w)
+{
+    struct clients *all = &w->clients;
+    kelp_index commit = checker_commit(w->checker);
+    if (all->mark_count > 0 && all->marks[all->mark_count - 1].commit == commit) return;
+    if (all->mark_count == all->mark_room) {
+        size_t room = max_u64(2 * all->mark_room, 1024);
+        struct commit_mark *marks = realloc(all->marks, room * sizeof *marks);
+        if (marks == NULL) {
+            checker_fail(w->checker, RULE_W02, "no memory for commits");
+            return;
+        }
+        all->marks = marks;
+        all->mark_room = room;
+    }
+    all->marks[all->mark_count++] = (struct commit_mark){w->now, commit};
+}
+
+static kelp_index committed_at(const struct clients *all, kelp_ns at)
+{
+    size_t low = 0, high = all->mark_count; /* the first one later than that */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (all->marks[middle].at <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 ? all->marks[low - 1].commit : 0;
+}
+
+/* A message may have been on its way, or with a node that stood still, for the longest time there
+ * is, and a leader that was deposed learns it an election timeout later. Neither does a node know:
+ * the bound is on what it heard. A clock that stood still knows nothing. */
+static kelp_index must_see(const struct world *w, const struct client *c, const struct request *q)
+{
+    const struct swarm *s = &w->swarm;
+    const struct node *n = &w->nodes[c->node];
+    if (q->how.level != KELP_READ_STALE || (s->off & KELP_CHECK_QUORUM) != 0) return 0;
+    kelp_ns bound = q->how.stale_max * 1000 / (1000 - s->clock_drift);
+    kelp_ns longest = bound + 2 * s->election_max + s->fault_long + s->delay_min + s->delay_range +
+                      s->delay_late + s->apply_range;
+    if (n->frozen_until != 0 || (n->frozen_last != 0 && n->frozen_last + longest > w->now))
+        return 0;
+    return committed_at(&w->clients, sub_sat(w->now, longest));
+}
+
+static bool may_miss(const struct request *q)
+{
+    return q->how.level == KELP_READ_STALE || q->how.level == KELP_READ_ANY;
+}
+
 static void outcome_judge(struct world *w, struct outcome *o)
 {
     struct clients *all = &w->clients;
@@ -204,10 +259,15 @@ static void outcome_judge(struct world *w, struct outcome *o)
                                     .commit_at_call = q->commit_at_call,
                                     .answers_at_call = q->answers_at_call,
                                     .unled = w->options.broken == KELP_SIM_BREAK_STALE_READ,
-                                    .floor = &c->floor};
+                                    .floor = &c->floor,
+                                    .stale = q->read && may_miss(q),
+                                    .must_see = must_see(w, c, q),
+                                    .stale_floor = &c->stale_floor,
+                                    .at_least = q->how.at_least};
     if (w->options.broken != KELP_SIM_BREAK_BLIND_READ)
         checker_answered(w->checker, &asked, o->outcome, o->pos, result);
-    record_answer(w, q, o->outcome, result);
+    if (!asked.stale) record_answer(w, q, o->outcome, result); /* those need not be linearizable */
+    if (o->outcome == KELP_DONE) c->token = max_u64(c->token, o->pos.index);
     if (o->outcome == KELP_UNKNOWN) c->processes[q->place] = ++all->processes;
     if (o->outcome == KELP_DONE && result.len >= 8) outcome_learn(all, q, load_u64(result.data));
 }
@@ -228,6 +288,7 @@ static void outcome_count(struct world *w, const struct outcome *o)
 void clients_judge(struct world *w)
 {
     struct clients *all = &w->clients;
+    commit_mark(w);
     for (size_t i = 0; i < all->outcome_count && !world_failed(w); i++) {
         outcome_breaks(w, &all->outcomes[i]);
         outcome_judge(w, &all->outcomes[i]);
@@ -331,7 +392,7 @@ static bool client_line(struct world *w, struct client *c)
     if (n->state != NODE_UP || n->closed) return false;
     c->node = n->slot;
     c->life = n->life;
-    c->floor = 0;
+    c->floor = c->stale_floor = 0;
     c->line = driver_line_open(n->driver, client_told, w);
     return c->line != NULL;
 }
@@ -370,6 +431,19 @@ static void request_draw(struct world *w, struct request *q)
     if (q->more.others == 0) q->more.kind = MACHINE_SET;
 }
 
+static void level_draw(struct world *w, const struct client *c, struct request *q)
+{
+    struct draw *draw = stream(w, STREAM_CLIENT);
+    if (!q->read || draw_below(draw, 100) >= w->swarm.level_percent) return;
+    static const enum kelp_read_level levels[8] = {
+        KELP_READ_LINEARIZABLE, KELP_READ_LEASE, KELP_READ_LEASE, KELP_READ_STALE,
+        KELP_READ_STALE,        KELP_READ_ANY,   KELP_READ_ANY,   KELP_READ_LOG};
+    q->how.level = levels[draw_below(draw, 8)];
+    q->how.may_round = q->how.level == KELP_READ_LEASE && draw_chance(draw, 3, 4);
+    if (q->how.level == KELP_READ_STALE) q->how.stale_max = draw_between(draw, 20, 3000) * MS;
+    if (draw_chance(draw, 1, 3)) q->how.at_least = c->token;
+}
+
 /* The bytes of the next request into out. */
 static size_t request_make(struct world *w, struct client *c, struct request *q, uint8_t *out)
 {
@@ -379,6 +453,7 @@ static size_t request_make(struct world *w, struct client *c, struct request *q,
         return w->options.workload->next(w->options.workload->ctx, c->number, q->token,
                                          draw_bytes(draw, 8), &q->read, out);
     request_draw(w, q);
+    level_draw(w, c, q);
     struct machine_request request = {q->name, q->value, q->more};
     size_t len = machine_encode(&request, out);
     if (q->read || w->swarm.filling == 0) return len;
@@ -400,6 +475,7 @@ static void stale_read(struct world *w, struct client *c, const struct request *
                        struct kelp_bytes question)
 {
     struct outcome o = {.client = c->number, .request = *q, .outcome = KELP_DONE};
+    o.request.how = (struct kelp_read_how){.level = KELP_READ_LINEARIZABLE}; /* it says it is */
     rsm_query(w->nodes[c->node].rsm, question, stale_reply, &o);
     outcome_judge(w, &o);
 }
@@ -441,7 +517,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     c->open[q->place] = *q;
     c->count++;
     struct driver_question question = {
-        .bytes = bytes, .user = user, .deadline = q->deadline, .forward = forward};
+        .bytes = bytes, .user = user, .how = q->how, .deadline = q->deadline, .forward = forward};
     if (q->read)
         driver_read(n->driver, now, c->line, q->token, &question);
     else

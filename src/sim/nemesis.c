@@ -283,6 +283,7 @@ void nemesis_mend(struct world *w, uint64_t what, unsigned node)
         if (number != n->life || n->frozen_until == 0) return;
         n->frozen_until = 0;
         node_clock_set(n, 0, n->clock_goes);
+        n->frozen_last = w->now;
         break;
     case MEND_ROOM: atlas_room_back(n); break;
     case MEND_POWER:

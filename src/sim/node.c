@@ -286,6 +286,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->cache_bytes_max = 64 * 1024;
     o->forward_bytes_max = 1024 * 1024;
     o->line_requests_max = 64;
+    o->reads_elsewhere = (w->swarm.elsewhere >> n->slot & 1u) != 0;
     o->snapshot_every_entries = w->swarm.snapshot_every;
     /* Its wall clock was set while it was down: to any moment of twenty years. */
     uint64_t set = hash_mix(w->options.wall_unix_ms, n->id << 32 | n->life);

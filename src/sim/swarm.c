@@ -216,6 +216,8 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     draw_mix(s, draw);
     draw_faults(s, draw);
     draw_churn(s, draw);
+    s->level_percent = draw_chance(draw, 3, 4) ? (uint32_t)draw_between(draw, 10, 70) : 0;
+    s->elsewhere = draw_chance(draw, 1, 6) ? (uint32_t)draw_below(draw, 1u << s->nodes) : 0;
 }
 
 void swarm_calm(struct swarm *s)

@@ -84,6 +84,8 @@ struct swarm {
     /* clients */
     uint32_t clients, pipeline, registers, read_percent, local_percent, filling;
     uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name */
+    uint32_t level_percent;         /* of the reads that are not plainly linearizable */
+    uint32_t elsewhere;             /* slots whose machines answer no reads */
     kelp_ns think;                  /* between two bursts, on average */
     kelp_ns deadline;
     /* faults */

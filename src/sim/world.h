@@ -167,6 +167,7 @@ struct node {
     kelp_ns wake, job_end, apply_end, paused_until, started, opens_at;
     kelp_ns pause_inside; /* it will stand still so long in the middle of its next run */
     kelp_ns frozen_until; /* its clock; 0: it goes */
+    kelp_ns frozen_last;  /* when it last went on after that */
     struct death death;
     /* parts */
     struct sim_disk *disk;
@@ -206,14 +207,17 @@ struct request {
     kelp_ns call, deadline;
     kelp_index commit_at_call;
     uint64_t answers_at_call;
+    struct kelp_read_how how;
 };
 
 struct client {
     uint32_t number;
     uint8_t node;
-    uint64_t life;            /* of the node when the line was opened */
-    struct driver_line *line; /* NULL: none */
-    kelp_index floor;
+    uint64_t life;                     /* of the node when the line was opened */
+    struct driver_line *line;          /* NULL: none */
+    kelp_index floor;                  /* what its line has seen .. */
+    kelp_index stale_floor;            /* .. by reads that may miss something */
+    kelp_index token;                  /* what it has seen anywhere */
     uint32_t tries;                    /* to find a node */
     struct request open[PIPELINE_MAX]; /* a ring, oldest first */
     uint32_t first, count;
@@ -246,6 +250,11 @@ struct record {
     size_t item_count, item_room;
 };
 
+struct commit_mark { /* so much was committed then */
+    kelp_ns at;
+    kelp_index commit;
+};
+
 struct clients {
     struct client clients[CLIENTS_MAX];
     uint64_t tokens;
@@ -258,6 +267,8 @@ struct clients {
     size_t outcome_count, outcome_room;
     struct record record;
     uint64_t done_after_heal;
+    struct commit_mark *marks; /* ascending */
+    size_t mark_count, mark_room;
 };
 
 /* What is demanded of the core, and when it was seen. KELP_NEVER: not yet. */

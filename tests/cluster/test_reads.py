@@ -9,6 +9,10 @@ def url(node, key):
     return f"http://127.0.0.1:{node.http_port}/v1/kv/{key}"
 
 
+def client(node):
+    return f"127.0.0.1:{node.client_port}"
+
+
 def refused(answer, words):
     assert isinstance(answer, Error), answer
     assert str(answer).startswith(words), answer
@@ -34,7 +38,8 @@ def test_every_level_on_every_node_sees_what_its_token_names(make_cluster):
             text = " ".join(level) + f" after {index}"
             got = requests.get(url(node, "k"), headers={"X-Kelp-Read": text}, timeout=10)
             assert got.content == b"1" and int(got.headers["X-Kelp-Index"]) >= index
-            assert cluster.kelp("get", "k", "--read", text, at=f"127.0.0.1:{node.client_port}").stdout == "1\n"
+            run = cluster.kelp("get", "k", "--read", text, at=client(node))
+            assert run.stdout == "1\n", run.stderr
 
 
 def test_a_connection_sees_its_own_writes_through_a_follower(make_cluster):
@@ -86,4 +91,4 @@ def test_a_lease_that_nobody_holds_is_refused_and_bad_words_are_named(make_clust
     node = cluster.nodes[1]
     got = requests.get(url(node, "k"), headers={"X-Kelp-Read": "any any"}, timeout=10)
     assert got.status_code == 400 and "one level" in got.json()["advice"]
-    assert cluster.kelp("get", "k", "--read", "never", at=f"127.0.0.1:{node.client_port}").returncode == 1
+    assert cluster.kelp("get", "k", "--read", "never", at=client(node)).returncode == 1

@@ -202,6 +202,77 @@ static void a_read_of_several_that_is_too_short_is_dirty(void **state)
     FIRES("I24 NoDirtyRead");
 }
 
+/* ---- reads that may miss what is new --------------------------------------------------------- */
+
+static kelp_index stale_floor;
+
+/* 101, 102 and 103 stand in register 1 one after the other. */
+static void three_commits(void)
+{
+    stale_floor = 0;
+    for (uint64_t value = 101; value <= 103; value++)
+        (void)commits(ASK(1, value, .kind = MACHINE_SET));
+}
+
+/* What it must see, what it names, above what it says that it shows nothing. */
+static void stale_told(kelp_index must_see, kelp_index at_least, kelp_index said, uint64_t value)
+{
+    uint8_t bytes[8];
+    kelp_index floor = 0;
+    put_u64(bytes, value);
+    struct checker_request q = {.name = 1,
+                                .read = true,
+                                .commit_at_call = last,
+                                .floor = &floor,
+                                .stale = true,
+                                .must_see = must_see,
+                                .stale_floor = &stale_floor,
+                                .at_least = at_least};
+    checker_answered(c, &q, KELP_DONE, kelp_pos_of(said, 0), (struct kelp_bytes){bytes, 8});
+}
+
+static void a_stale_read_within_its_bound_is_silent(void **state)
+{
+    (void)state;
+    three_commits();
+    stale_told(0, 0, 1, 101);
+    stale_told(2, 2, 2, 102);
+    SILENT();
+}
+
+static void a_stale_read_beyond_its_bound_fires_I23(void **state)
+{
+    (void)state;
+    three_commits();
+    stale_told(2, 0, 1, 101);
+    FIRES("I23 StaleBounded");
+}
+
+static void stale_reads_that_go_back_fire_S01(void **state)
+{
+    (void)state;
+    three_commits();
+    stale_told(0, 0, 2, 102);
+    stale_told(0, 0, 2, 101);
+    FIRES("S01 LineOrder");
+}
+
+static void a_read_without_what_it_names_fires_S04(void **state)
+{
+    (void)state;
+    three_commits();
+    stale_told(0, 2, 1, 101);
+    FIRES("S04 TokenSeen");
+}
+
+static void a_read_that_shows_more_than_it_says_fires_S04(void **state)
+{
+    (void)state;
+    three_commits();
+    stale_told(0, 0, 1, 102);
+    FIRES("S04 TokenSeen");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -216,6 +287,11 @@ int main(void)
         TEST(only_a_list_whose_place_was_taken_is_gone),
         TEST(several_registers_are_read_as_they_stood_together),
         TEST(a_read_of_several_that_is_too_short_is_dirty),
+        TEST(a_stale_read_within_its_bound_is_silent),
+        TEST(a_stale_read_beyond_its_bound_fires_I23),
+        TEST(stale_reads_that_go_back_fire_S01),
+        TEST(a_read_without_what_it_names_fires_S04),
+        TEST(a_read_that_shows_more_than_it_says_fires_S04),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
