@@ -377,6 +377,74 @@ static void a_burst_of_reads_through_a_follower_is_served(void **state)
     assert_int_equal(tally.done, 2000);
 }
 
+/* DONE here, or the reason why not. */
+static enum kelp_reason ask_at(unsigned id, struct kelp_read_how how, uint64_t *sum,
+                               struct kelp_result *result)
+{
+    uint8_t reply[8] = {0};
+    if (kelp_ask_at(members[id].node, bytes_of("?", 1), &how, reply, sizeof reply, result) ==
+        KELP_OK) {
+        *sum = load_u64(reply);
+        return KELP_R_NONE;
+    }
+    return result->reason;
+}
+
+static void on_reason(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)token;
+    atomic_store((atomic_int *)ctx, result->outcome == KELP_DONE ? 0 : (int)result->reason);
+}
+
+static void reads_of_every_level_see_what_they_name_on_every_node(void **state)
+{
+    (void)state;
+    three_open();
+    struct kelp_result wrote, read;
+    uint64_t sum = 0;
+    WAIT(add(1, 5, &wrote, &sum) == KELP_OK);
+    const struct kelp_read_how levels[] = {
+        {.level = KELP_READ_LINEARIZABLE},
+        {.level = KELP_READ_LEASE, .may_round = true},
+        {.level = KELP_READ_LOG},
+        {.level = KELP_READ_STALE, .stale_max = UINT64_C(60000000000)},
+        {.level = KELP_READ_ANY},
+    };
+    for (unsigned id = 1; id <= NODES; id++) {
+        for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+            struct kelp_read_how how = levels[i];
+            uint64_t seen = 0;
+            how.at_least = wrote.pos.index;
+            WAIT(ask_at(id, how, &seen, &read) == KELP_R_NONE);
+            assert_true(seen >= sum);
+            assert_true(read.pos.index >= wrote.pos.index);
+        }
+    }
+}
+
+static void who_leads_is_verified_and_a_barrier_ends_on_every_node(void **state)
+{
+    (void)state;
+    three_open();
+    WAIT(leader_of(1) != 0);
+    unsigned leader = leader_of(1), follower = leader % NODES + 1;
+    WAIT(leader_of(follower) == leader);
+    atomic_int told = -1;
+    kelp_verify_leader(members[leader].node, 1, on_reason, &told);
+    WAIT(told != -1);
+    assert_int_equal(told, 0);
+    told = -1;
+    kelp_verify_leader(members[follower].node, 1, on_reason, &told);
+    WAIT(told != -1);
+    assert_int_equal(told, KELP_R_NOT_LEADER);
+    told = -1;
+    uint64_t before = status_number(follower, "applied_index");
+    kelp_barrier(members[follower].node, 1, on_reason, &told);
+    WAIT(told != -1);
+    assert_int_equal(told, 0);
+    assert_true(status_number(follower, "applied_index") > before);
+}
+
 static void every_node_knows_the_leaders_client_address(void **state)
 {
     (void)state;
@@ -569,6 +637,8 @@ int main(void)
         ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
         THREE(three_nodes_carry_on_without_their_leader),
         THREE(a_burst_of_reads_through_a_follower_is_served),
+        THREE(reads_of_every_level_see_what_they_name_on_every_node),
+        THREE(who_leads_is_verified_and_a_barrier_ends_on_every_node),
         THREE(every_node_knows_the_leaders_client_address),
         THREE(a_wiped_directory_is_refused_by_the_cluster),
         THREE(followers_that_do_not_forward_name_the_leader),
