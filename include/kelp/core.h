@@ -76,6 +76,13 @@ struct kelp_options {
     /* a new voter is given up after so many rounds that each took an election timeout; 0: 10 */
     uint32_t catch_up_rounds;
     kelp_ns catch_up_idle; /* or after so long without progress; 0: 10 x election_max */
+    /* a voter that was not heard for so long is removed by the leader, one at a time, if as many
+     * voters stay as below and a quorum of those answers; 0: never. At least 10 x election_max */
+    kelp_ns remove_unseen;
+    uint32_t remove_voters_min; /* 0: 3 */
+    /* a new voter that has caught up must answer and be well for so long before its vote; 0: none
+     */
+    kelp_ns join_healthy;
     /* the state machine keeps its own data: apply only what is durable here */
     bool apply_durable_only;
     struct kelp_limits limits;

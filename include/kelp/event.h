@@ -137,6 +137,9 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(CHANGE_UNKNOWN, INFO, "a change's outcome is unknown")                                       \
     X(CATCH_UP_ROUND, INFO, "a new member finished a round, too slowly for the vote")              \
     X(CATCH_UP_DONE, INFO, "a new member has caught up")                                           \
+    X(CATCH_UP_WATCHED, INFO, "a new member has caught up, and must stay well for its vote")       \
+    X(CATCH_UP_UNWELL, INFO, "a new member that had caught up is not well, its time begins anew")  \
+    X(UNSEEN_REMOVED, WARN, "removes a voter that was not heard for too long")                     \
     X(CATCH_UP_SILENT, INFO, "a new member that had caught up is silent, and begins anew")         \
     X(CATCH_UP_GIVEN_UP, WARN, "a new member does not catch up, and stays a learner")              \
     X(STEP_DOWN_NOT_VOTER, INFO, "a leader that is no voter any more steps down")                  \

@@ -55,6 +55,9 @@ struct kelp_node_options {
     uint64_t answer_bytes_max; /* 256 MiB of answers to reads that are made and not taken */
     kelp_lead_fn lead;         /* each event of lead.h, once; NULL: nobody listens */
     void *lead_ctx;
+    /* once a committed configuration has removed this node it answers SHUTDOWN and takes no more
+     * part; false: it says so in its status and refuses what it cannot do */
+    bool stop_when_removed;
 };
 
 struct kelp_result {

@@ -33,6 +33,7 @@
 #include "core/plan.h"
 
 #define CATCH_UP_ROUNDS 10u
+#define VOTERS_MIN      3u /* that stay when one is removed for not being seen */
 
 static bool own_term_committed(const struct kelp_core *r)
 {
@@ -273,6 +274,21 @@ static uint32_t rounds_max(const struct kelp_core *r)
     return r->options.catch_up_rounds != 0 ? r->options.catch_up_rounds : CATCH_UP_ROUNDS;
 }
 
+/* It has caught up: is it well, too, and for how long? */
+static void watch_health(struct kelp_core *r, struct peer *peer)
+{
+    struct catch_up *c = &peer->catch_up;
+    bool well = peer->space == KELP_SPACE_OK && !peer->stalled && !peer->leaving;
+    if (well || r->options.join_healthy == 0) return;
+    if (c->began < r->now) EVENT(r, CATCH_UP_UNWELL, .peer = peer->id);
+    c->began = r->now;
+}
+
+static bool may_vote(const struct kelp_core *r, const struct catch_up *c)
+{
+    return c->ready && r->now >= add_sat(c->began, r->options.join_healthy);
+}
+
 /* One look at a member that is staging: did it finish a round, and is it to be given up? */
 static void catch_up(struct kelp_core *r, struct peer *peer)
 {
@@ -291,12 +307,17 @@ static void catch_up(struct kelp_core *r, struct peer *peer)
         c->moved = r->now;
         round_begin(r, peer);
     }
-    if (c->ready) return;
+    if (c->ready) {
+        watch_health(r, peer);
+        return;
+    }
     if (peer->progress.match >= c->target && peer->answered_id > c->asked) {
         c->rounds++;
         c->ready = r->now - c->began < r->options.election_min;
         if (c->ready) {
             EVENT(r, CATCH_UP_DONE, .peer = peer->id, .value = c->rounds);
+            c->began = r->now;
+            if (r->options.join_healthy != 0) EVENT(r, CATCH_UP_WATCHED, .peer = peer->id);
             return;
         }
         EVENT(r, CATCH_UP_ROUND, .peer = peer->id, .value = c->rounds);
@@ -321,7 +342,7 @@ static const struct peer *catch_up_all(struct kelp_core *r, bool *ready)
         struct peer *peer = &r->peers[slot];
         if (!staging(r, slot)) continue;
         catch_up(r, peer);
-        if (!peer->catch_up.ready) *ready = false;
+        if (!may_vote(r, &peer->catch_up)) *ready = false;
         if (peer->catch_up.failed && slow == NULL) slow = peer;
     }
     return slow;
@@ -469,6 +490,44 @@ static void staged_on(struct kelp_core *r)
     }
 }
 
+/* ---- what nobody asked for ---- */
+
+/* The voter that was not heard for the longest time, if that is too long; CONFIG_NO_SLOT: none. */
+static uint32_t unseen(const struct kelp_core *r)
+{
+    uint32_t found = CONFIG_NO_SLOT;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) continue;
+        kelp_ns heard = max_u64(peer->contact, r->role_since);
+        if (r->now <= add_sat(heard, r->options.remove_unseen)) continue;
+        if (found == CONFIG_NO_SLOT || peer->contact < r->peers[found].contact) found = slot;
+    }
+    return found;
+}
+
+/* One at a time, through the gate like any change, and only while that leaves a cluster that works:
+ * enough voters, of whom a quorum answers. */
+static void remove_unseen(struct kelp_core *r)
+{
+    if (r->options.remove_unseen == 0 || change_gate(r) != KELP_R_NONE) return;
+    if (change_at(r, CHANGE_WAITING) != NULL) return; /* somebody has another idea */
+    uint32_t slot = unseen(r);
+    if (slot == CONFIG_NO_SLOT) return;
+    uint32_t least = r->options.remove_voters_min != 0 ? r->options.remove_voters_min : VOTERS_MIN;
+    const struct kelp_edit gone = {.id = r->config.members[slot].id, .verb = KELP_EDIT_REMOVE};
+    const struct kelp_change change = {.count = 1, .edits = &gone};
+    kelp_index match[KELP_MEMBERS_MAX];
+    struct plan_facts facts = facts_of(r, match);
+    struct kelp_plan plan;
+    struct kelp_config target;
+    plan_change(&facts, &change, &plan);
+    edit_target(&r->config, &change, &target);
+    if (plan.refused || config_voter_count(&target) < least) return;
+    EVENT(r, UNSEEN_REMOVED, .peer = gone.id, .value = r->now - r->peers[slot].contact);
+    take_step(r, &target, NULL);
+}
+
 bool change_drive(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return false;
@@ -483,6 +542,7 @@ bool change_drive(struct kelp_core *r)
         while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL &&
                change->round == 0 && !r->leave_due)
             begin(r, change);
+        remove_unseen(r);
     }
     return r->log.last > last;
 }
@@ -560,6 +620,8 @@ kelp_ns change_deadline(const struct kelp_core *r)
         const struct catch_up *c = &r->peers[slot].catch_up;
         if (!staging(r, slot) || c->target == 0 || c->failed) continue;
         if (!c->ready) due = min_u64(due, c->moved + idle_limit(r));
+        if (c->ready && !may_vote(r, c))
+            due = min_u64(due, add_sat(c->began, r->options.join_healthy));
     }
     return due;
 }

@@ -91,11 +91,12 @@ struct look {
 
 /* A member that is staging: how it catches up. */
 struct catch_up {
-    kelp_index target;    /* this round ends when it has that; 0: none has begun */
-    uint64_t asked;       /* and has answered a message after this one */
-    kelp_ns began, moved; /* this round; when match grew, or a round ended */
-    kelp_index match;     /* as last looked at */
-    uint32_t rounds;      /* finished */
+    kelp_index target; /* this round ends when it has that; 0: none has begun */
+    uint64_t asked;    /* and has answered a message after this one */
+    kelp_ns began;    /* this round; ready: since then it is well, and may vote once that is long */
+    kelp_ns moved;    /* when match grew, or a round ended */
+    kelp_index match; /* as last looked at */
+    uint32_t rounds;  /* finished */
     bool ready, failed;
 };
 

@@ -122,12 +122,29 @@ static void leader_look(struct node *n)
     if (leader == n->options.id) n->addresses_due = true;
 }
 
+/* A removed node ends here, if that was asked for: what is open is answered, nothing more is sent,
+ * and whoever runs it closes it. */
+static void removed_look(struct node *n)
+{
+    if (!n->options.stop_when_removed || n->ended_removed) return;
+    if (n->status.state != DRIVER_RUNNING || !n->status.view.removed) return;
+    n->ended_removed = true;
+    node_log(n, KELP_WARN, "was removed from the cluster, and shuts down as it was told to");
+    driver_shutdown(n->driver, node_now(n));
+}
+
+bool node_ended_removed(const struct node *n)
+{
+    return n->ended_removed;
+}
+
 static void node_look(struct node *n)
 {
     n->look_due = false;
     driver_status(n->driver, &n->status);
     contacts_refresh(n);
     leader_look(n);
+    removed_look(n);
     switch (n->status.state) {
     case DRIVER_WAITING:
     case DRIVER_RUNNING: break;

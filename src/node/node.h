@@ -51,6 +51,9 @@ const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id
  * */
 int node_exit_status(const struct node *n, const char **words);
 
+/* node_ended_removed - it was removed, and stop_when_removed was set: time to stop it. */
+bool node_ended_removed(const struct node *n);
+
 struct node_status {
     struct driver_status driver;
     struct net_stats net;

@@ -124,6 +124,7 @@ struct node {
     struct driver_status status; /* as of the last look */
     bool look_due;               /* something rare happened: look again */
     int exit_status;
+    bool ended_removed; /* shut down because it was removed */
     kelp_id leader;
     kelp_ns leader_since;
 

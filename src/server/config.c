@@ -78,6 +78,15 @@ const struct setting settings_table[] = {
     NUMBER("disk-stall-ms", 0, "ms", "0", 0, 600000, disk_stall_ms,
            "A leader whose save takes so long hands over, twice as long: steps down; 0: "
            "election-ms, at least 1000"),
+    NUMBER("remove-unseen-s", 0, "s", "0", 0, 31536000, remove_unseen_s,
+           "A leader removes a voter not heard for so long, if enough stay and a quorum of those "
+           "answers; 0: never"),
+    NUMBER("remove-voters-min", 0, "voters", "3", 1, 32, remove_voters_min,
+           "So many voters stay when one is removed because it was not heard"),
+    NUMBER("join-healthy-ms", 0, "ms", "0", 0, 86400000, join_healthy_ms,
+           "A new voter that has caught up must be well for so long before its vote"),
+    CHOICE("when-removed", 0, "stay|stop", "stay", when_removed,
+           "What a node does that was removed: say so in its status, or stop with status 0"),
     CHOICE("pre-vote", 0, "off|on", "on", pre_vote,
            "Elections start with the question whether they could be won"),
     CHOICE("check-quorum", 0, "off|on", "on", check_quorum,
@@ -335,6 +344,9 @@ static bool numbers_check(const struct settings *s, char *error)
                        "election-ms", s->election_ms, error) &&
            order_check("election-ms", s->election_ms, s->election_ms + 1, "it and 1 more",
                        "election-max-ms", election_max, error) &&
+           (s->remove_unseen_s == 0 ||
+            order_check("election-max-ms", election_max, 10 * election_max, "ten times it",
+                        "remove-unseen-s in ms", 1000 * s->remove_unseen_s, error)) &&
            order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",
                        "uncommitted-bytes", s->uncommitted_bytes, error) &&
            order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",

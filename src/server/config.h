@@ -24,6 +24,8 @@ struct settings {
     uint64_t log_level, log_format, on_follower; /* places in the setting's words */
     uint64_t request_timeout_ms, change_timeout_ms, heartbeat_ms, election_ms, election_max_ms,
         disk_stall_ms;
+    uint64_t remove_unseen_s, remove_voters_min, join_healthy_ms;
+    uint64_t when_removed;                       /* 1: stop */
     uint64_t pre_vote, check_quorum, stickiness; /* 0: off */
     uint64_t entry_bytes_max, inflight_bytes, inflight_messages, uncommitted_bytes, unapplied_bytes;
     uint64_t cache_bytes, forward_bytes, segment_bytes;

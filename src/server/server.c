@@ -138,6 +138,7 @@ static void node_watch(struct server *s)
         s->faulted = true;
         log_line(KELP_ERROR, "faulted, answers status only: %s", words);
     }
+    if (node_ended_removed(s->node)) server_stop(s, EXIT_DONE);
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -269,6 +270,10 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.raft.election_min = t->election_ms * ms;
     o.raft.election_max = (t->election_max_ms != 0 ? t->election_max_ms : 2 * t->election_ms) * ms;
     o.raft.stall_limit = t->disk_stall_ms * ms;
+    o.raft.remove_unseen = t->remove_unseen_s * 1000 * ms;
+    o.raft.remove_voters_min = (uint32_t)t->remove_voters_min;
+    o.raft.join_healthy = t->join_healthy_ms * ms;
+    o.stop_when_removed = t->when_removed != 0;
     o.raft.off = (t->pre_vote != 0 ? 0u : (unsigned)KELP_PRE_VOTE) |
                  (t->check_quorum != 0 ? 0u : (unsigned)KELP_CHECK_QUORUM) |
                  (t->stickiness != 0 ? 0u : (unsigned)KELP_STICKINESS);

@@ -277,6 +277,9 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->core.off = w->swarm.off;
     o->core.apply_durable_only = w->swarm.apply_durable_only;
     o->core.trailing_entries = w->swarm.trailing_entries;
+    o->core.remove_unseen = w->swarm.remove_unseen;
+    o->core.remove_voters_min = w->swarm.remove_voters_min;
+    o->core.join_healthy = w->swarm.join_healthy;
     o->cluster = found->identity.cluster;
     o->epoch = found->identity.epoch;
     o->incarnation = found->identity.incarnation;

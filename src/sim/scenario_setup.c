@@ -151,6 +151,12 @@ void setup_option(struct scenario *s, struct node *node, const char *word)
         o->catch_up_rounds = (uint32_t)min_u64(words_number_of(s, value), UINT32_MAX);
     } else if (strcmp(key, "idle") == 0) {
         o->catch_up_idle = words_span_of(s, value);
+    } else if (strcmp(key, "unseen") == 0) {
+        o->remove_unseen = words_span_of(s, value);
+    } else if (strcmp(key, "voters-min") == 0) {
+        o->remove_voters_min = (uint32_t)min_u64(words_number_of(s, value), UINT32_MAX);
+    } else if (strcmp(key, "healthy") == 0) {
+        o->join_healthy = words_span_of(s, value);
     } else if (strcmp(key, "off") == 0) {
         o->off |= option_off(s, value);
     } else if (strcmp(key, "trailing") == 0) {

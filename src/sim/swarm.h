@@ -96,6 +96,8 @@ struct swarm {
     /* membership: these found the cluster, the others wait to be added. All nodes: it never
      * changes */
     uint32_t founders;
+    kelp_ns remove_unseen, join_healthy; /* 0: off; as in struct kelp_options */
+    uint32_t remove_voters_min;
 };
 
 /* swarm_draw - everything from one stream; nodes 0: drawn too. */

@@ -197,6 +197,33 @@ static void members_are_changed_through_any_node(void **state)
     assert_int_equal(result.reason, KELP_R_BAD_CHANGE);
 }
 
+static void a_removed_node_shuts_down_if_it_is_told_to(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    struct kelp_fault fault;
+    uint64_t sum;
+    for (unsigned id = 1; id <= NODES; id++) {
+        struct kelp_node_options o = options_of(id);
+        o.stop_when_removed = id == 3;
+        assert_int_equal(open_with(&members[id], &o, &fault), KELP_OK);
+    }
+    (void)add_surely(3, 2);
+    struct kelp_member_edit edit = {.id = 3, .verb = KELP_EDIT_REMOVE};
+    struct kelp_member_change change = {.count = 1, .edits = &edit, .timeout = PATIENCE};
+    if (kelp_node_change_call(members[1].node, &change, &result) != KELP_OK)
+        fail_msg("not done: %s", kelp_reason_name(result.reason));
+    WAIT(status_says(3, "\nrole:shutdown\n"));
+    assert_int_equal(add(3, 1, &result, &sum), KELP_E_BUSY);
+    assert_int_equal(result.outcome, KELP_REFUSED);
+    assert_int_equal(result.reason, KELP_R_SHUTDOWN);
+    edit.id = 2;
+    if (kelp_node_change_call(members[1].node, &change, &result) != KELP_OK)
+        fail_msg("not done: %s", kelp_reason_name(result.reason));
+    WAIT(status_says(2, "\nrole:removed\n")); /* it was not told to */
+    assert_true(ledger_holds(add_surely(1, 2)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +231,7 @@ int main(void)
         THREE(awaiting_ends_at_its_deadline_and_with_the_node),
         THREE(a_transfer_has_one_outcome_and_can_be_cancelled),
         THREE(members_are_changed_through_any_node),
+        THREE(a_removed_node_shuts_down_if_it_is_told_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

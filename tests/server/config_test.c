@@ -94,6 +94,23 @@ static void every_number_keeps_to_its_range(void **state)
     settings_close(&s);
 }
 
+static void a_voter_is_not_removed_sooner_than_ten_elections(void **state)
+{
+    (void)state;
+    struct settings s = sound();
+    char error[SETTINGS_ERROR_MAX];
+    set(&s, "election-ms", "1000");
+    set(&s, "remove-unseen-s", "19");
+    assert_false(settings_check(&s, error));
+    assert_non_null(strstr(error, "remove-unseen-s"));
+    assert_non_null(strstr(error, "19000"));
+    set(&s, "remove-unseen-s", "20");
+    assert_true(settings_check(&s, error));
+    set(&s, "remove-unseen-s", "0");
+    assert_true(settings_check(&s, error));
+    settings_close(&s);
+}
+
 static void a_refused_value_leaves_the_old_one(void **state)
 {
     (void)state;
@@ -228,6 +245,7 @@ int main(void)
         cmocka_unit_test(defaults_are_in_range_and_agree),
         cmocka_unit_test(every_value_is_written_as_it_can_be_read),
         cmocka_unit_test(every_number_keeps_to_its_range),
+        cmocka_unit_test(a_voter_is_not_removed_sooner_than_ten_elections),
         cmocka_unit_test(a_refused_value_leaves_the_old_one),
         cmocka_unit_test(keys_and_choices_may_be_in_any_case),
         cmocka_unit_test(a_copy_is_independent),
