@@ -77,7 +77,8 @@ struct kelp_options {
     uint32_t catch_up_rounds;
     kelp_ns catch_up_idle; /* or after so long without progress; 0: 10 x election_max */
     /* a voter that was not heard for so long is removed by the leader, one at a time, if as many
-     * voters stay as below and a quorum of those answers; 0: never. At least 10 x election_max */
+     * voters stay as below and a quorum of those answers; 0: never. Hours, if it is to be used;
+     * at least 2 x election_max */
     kelp_ns remove_unseen;
     uint32_t remove_voters_min; /* 0: 3 */
     /* a new voter that has caught up must answer and be well for so long before its vote; 0: none

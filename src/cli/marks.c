@@ -17,6 +17,7 @@ static const struct {
     {"VOTE_ANSWER_NOT_VOTER", "nobody asks who has no vote; scenario elect"},
     {"STRANGERS_FULL", "few come at once, in few runs; scenario limits"},
     {"CHANGE_WAITS", "a driver hands a change on when it may begin; scenario member"},
+    {"CATCH_UP_UNWELL", "disks have room where members change, and few hang; scenario member"},
     {"PROPOSE_TRANSFERRING", "a driver holds writes back meanwhile; scenario transfer"},
     /* what would be a bug: an invariant ends the run before, or nobody sends it */
     {"TWO_LEADERS", "ElectionSafety ends the run at the election; scenario elect"},

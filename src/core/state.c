@@ -99,8 +99,8 @@ static const char *options_wrong(const struct kelp_options *o)
         return "stall_limit is below election_min";
     if (o->stall_limit > UINT64_MAX / 64) return "stall_limit is absurd";
     if (o->catch_up_idle > UINT64_MAX / 64) return "catch_up_idle is absurd";
-    if (o->remove_unseen != 0 && o->remove_unseen < 10 * o->election_max)
-        return "remove_unseen is below 10 x election_max";
+    if (o->remove_unseen != 0 && o->remove_unseen < 2 * o->election_max)
+        return "remove_unseen is below 2 x election_max";
     if (o->remove_unseen > UINT64_MAX / 64) return "remove_unseen is absurd";
     if (o->join_healthy > UINT64_MAX / 64) return "join_healthy is absurd";
     if ((o->off & ~(uint32_t)(KELP_PRE_VOTE | KELP_CHECK_QUORUM | KELP_STICKINESS)) != 0)

@@ -197,7 +197,7 @@ static void draw_churn(struct swarm *s, struct draw *draw)
         s->weights[i] = 0;
     s->weights[FAULT_HANG] = 0;
     s->weights[FAULT_CHANGE] = 20;
-    if (draw_chance(draw, 1, 3)) s->remove_unseen = draw_between(draw, 10, 20) * s->election_max;
+    if (draw_chance(draw, 1, 3)) s->remove_unseen = draw_between(draw, 2, 8) * s->election_max;
     s->remove_voters_min = (uint32_t)draw_between(draw, 1, 3);
     if (draw_chance(draw, 1, 3)) s->join_healthy = draw_between(draw, 100, 3000) * MS;
     s->weight_sum = 0;
