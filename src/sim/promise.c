@@ -285,6 +285,8 @@ static void order_leaves(struct checker *c, unsigned node, const struct checker_
     if (!whole || required > node_last(leader))
         checker_fail(c, RULE_I35, "node %u hands over at %llu, its log ends at %llu", node + 1,
                      (ull)required, (ull)node_last(leader));
+    else if (target->term > sent->term) /* it went on, and may have lost it to a later leader */
+        return;
     else if (required > target->durable.last ||
              node_held(leader, required).chain != target->durable.held[required].chain)
         checker_fail(c, RULE_I35, "node %u hands over to node %u, which holds %llu, not %llu",

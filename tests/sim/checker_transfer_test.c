@@ -120,7 +120,7 @@ static void committed(kelp_index last)
 static void orders(unsigned node, unsigned to, kelp_index required, uint8_t flags)
 {
     struct checker_sent sent = {
-        .type = KELP_MSG_TIMEOUT_NOW, .flags = flags, .to = to, .match = required};
+        .type = KELP_MSG_TIMEOUT_NOW, .flags = flags, .to = to, .term = 1, .match = required};
     checker_sends(c, node, &sent);
 }
 
@@ -134,6 +134,20 @@ static void an_order_to_stand_for_a_log_that_is_not_durable_fires_I35(void **sta
     (void)appends(1, 2, 1, 7); /* not reported */
     orders(0, 1, 2, 0);
     FIRES("I35 TransferSafe");
+}
+
+static void an_order_repeated_to_who_went_on_in_a_later_term_is_silent(void **state)
+{
+    (void)state;
+    committed(1);
+    holds(0, 2, 1, 7);
+    holds(1, 2, 1, 7);
+    orders(0, 1, 2, 0);
+    votes(1, 2, 3);
+    struct kelp_save cut = {.flags = KELP_SAVE_TRUNCATE, .end = kelp_pos_of(1, 1)};
+    checker_saved(c, 1, saves(1, cut, NULL));
+    orders(0, 1, 2, 0); /* who sends it has not heard of that yet */
+    SILENT();
 }
 
 static void an_order_to_stand_below_the_end_of_the_log_fires_I35(void **state)
@@ -181,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RULE_TEST(an_order_to_stand_for_a_log_that_is_not_durable_fires_I35),
+        RULE_TEST(an_order_repeated_to_who_went_on_in_a_later_term_is_silent),
         RULE_TEST(an_order_to_stand_below_the_end_of_the_log_fires_I35),
         RULE_TEST(an_entry_taken_while_handing_over_fires_I35),
     };
