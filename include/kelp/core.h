@@ -71,7 +71,11 @@ struct kelp_options {
     kelp_ns election_max; /* 2000 ms; above election_min */
     /* a save unreported for longer stalls: max(election_min, 1 s); 0: that rule */
     kelp_ns stall_limit;
-    uint32_t off;              /* enum kelp_protection bits switched off; 0 in production */
+    /* a leader serves reads by lease for so long after a quorum heard of it; 0: never. At most
+     * kelp_lease_max(election_min, drift_ppm) */
+    kelp_ns lease;
+    uint32_t drift_ppm; /* no two members' clocks drift further apart, parts in a million; 1000 */
+    uint32_t off;       /* enum kelp_protection bits switched off; 0 in production */
     uint64_t trailing_entries; /* kept below the own snapshot when compacting; 4096 */
     /* a new voter is given up after so many rounds that each took an election timeout; 0: 10 */
     uint32_t catch_up_rounds;
@@ -114,6 +118,9 @@ struct kelp_boot {
     const struct kelp_config *config;
     /* the one before it if config is above commit, else NULL */
     const struct kelp_config *config_before;
+    /* it ran before: what it told a leader then still holds, so it gives no vote for one minimum
+     * election timeout */
+    bool ran_before;
 };
 
 /* ---- messages --------------------------------------------------------------------------- */
@@ -195,6 +202,13 @@ struct kelp_message {
     };
 };
 
+/* How a read makes sure that nobody else leads. [§6.4] */
+enum kelp_proof {
+    KELP_PROOF_ROUND = 0,  /* a quorum answers once more */
+    KELP_PROOF_LEASE = 1,  /* a quorum answered lately enough; else REFUSED NO_LEASE */
+    KELP_PROOF_EITHER = 2, /* the lease if there is one, else a round */
+};
+
 enum kelp_propose_flag {
     KELP_PROPOSE_FREES = 1, /* a deletion: goes on while writes are refused for want of room */
 };
@@ -225,6 +239,8 @@ enum kelp_input_type {
     KELP_IN_CHANGE = 18,
     /* peer: a member refuses this node, which a committed configuration removed */
     KELP_IN_REMOVED = 19,
+    /* shown: the cluster settings in a peer's handshake; told again when the members change */
+    KELP_IN_SHOWN = 27,
 };
 
 struct kelp_input {
@@ -240,7 +256,13 @@ struct kelp_input {
         struct {
             uint64_t token;
             kelp_ns deadline;
+            enum kelp_proof proof; /* the call's `now` was read after the request had come in */
         } read;
+        struct {
+            kelp_id peer;
+            kelp_ns election_min;
+            uint32_t drift_ppm;
+        } shown;
         struct {
             uint64_t token;
             kelp_ns deadline;               /* REFUSED if it has not begun by then, else UNKNOWN */
@@ -354,6 +376,17 @@ struct kelp_work {
 
 /* ---- what a core looks like from outside -------------------------------------------------- */
 
+/* Whether this node could serve a read by lease, or why not. */
+enum kelp_lease {
+    KELP_LEASE_HELD = 0,
+    KELP_LEASE_OFF = 1,        /* options.lease is 0 */
+    KELP_LEASE_NOT_LEADER = 2, /* or a leader that falls silent */
+    KELP_LEASE_NO_COMMIT = 3,  /* no entry of its own term is committed */
+    KELP_LEASE_HANDED = 4,     /* leadership is being handed over, or somebody was told to stand */
+    KELP_LEASE_DIFFERS = 5,    /* its own settings are not those of the configuration */
+    KELP_LEASE_LAPSED = 6,     /* no quorum of voters with those settings answered lately */
+};
+
 enum kelp_flow { KELP_PROBE = 0, KELP_STREAM = 1, KELP_NEEDS_SNAPSHOT = 2 };
 
 struct kelp_peer_view {
@@ -366,6 +399,7 @@ struct kelp_peer_view {
     kelp_ns contact; /* when it last answered, 0: not in this term */
     kelp_ns rtt;     /* last measured, 0: not yet */
     uint32_t rounds; /* staging: rounds it has finished */
+    bool alike;      /* its handshake showed this node's own election_min and drift_ppm */
 };
 
 struct kelp_view {
@@ -389,6 +423,9 @@ struct kelp_view {
     bool leaving;      /* leader: its newest configuration takes its vote; it takes no proposals */
     bool transferring; /* leader: takes no proposals, until this is over */
     kelp_id transfer_to; /* .. to whom, 0: not known yet */
+    enum kelp_lease lease;
+    kelp_ns lease_until;                 /* exclusive, on this node's clock; 0: there is none */
+    uint64_t lease_reads, lease_refused; /* served by lease; asked for it and did not get it */
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };
@@ -414,6 +451,20 @@ KELP_API struct kelp_limits kelp_limits_small(void);
  * thread   any   cost  O(1)   source  - */
 KELP_API enum kelp_error kelp_options_check(const struct kelp_options *options,
                                             struct kelp_fault *fault);
+
+/* kelp_lease_max - the longest lease that is safe: it must be over on a slow leader's clock before
+ * the fastest voter may give its vote again.
+ * takes    election_min  the cluster's minimum election timeout
+ *          drift_ppm     the bound on the drift between two clocks, parts in a million
+ * returns  election_min / (1 + drift), rounded down
+ * thread   any   cost  O(1)   source  [§6.4.1] */
+KELP_API kelp_ns kelp_lease_max(kelp_ns election_min, uint32_t drift_ppm);
+
+/* kelp_lease_name - held, off, not-leading, no-commit, handed-over, differs or lapsed.
+ * takes    lease   any value; an unknown one gets "unknown"
+ * returns  static text, never NULL
+ * thread   any   cost  O(1)   source  - */
+KELP_API const char *kelp_lease_name(enum kelp_lease lease);
 
 /* kelp_core_memory - how many bytes a core with these limits needs.
  * takes    limits  borrowed, within the ranges at struct kelp_limits

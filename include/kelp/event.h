@@ -27,6 +27,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(CAMPAIGN_NOT_VOTER, DEBUG, "does not campaign: not a voter")                                 \
     X(CAMPAIGN_HELD_STALLED, WARN, "does not campaign: its disk stalled")                          \
     X(CAMPAIGN_HELD_NO_SPACE, WARN, "does not campaign: its disk is full")                         \
+    X(CAMPAIGN_HELD_HEARD, INFO, "does not stand: it heard a leader too lately")                   \
     X(PROTECTION_OFF, WARN, "a protection is switched off by option")                              \
     /* votes */                                                                                    \
     X(VOTE_GRANTED, INFO, "granted its vote")                                                      \
@@ -37,6 +38,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(VOTE_REFUSED_VOTED, INFO, "refused a vote: voted for another in this term")                  \
     X(VOTE_REFUSED_STALE_LOG, INFO, "refused a vote: the candidate's log is behind")               \
     X(PRE_VOTE_GRANTED, DEBUG, "would grant its vote")                                             \
+    X(VOTE_WITHHELD, INFO, "gives no vote so soon after its start")                                \
     X(VOTE_ANSWER_STALE, DEBUG, "ignored an answer of another election")                           \
     X(VOTE_ANSWER_TWICE, DEBUG, "counted a repeated vote once")                                    \
     X(VOTE_ANSWER_NOT_VOTER, DEBUG, "ignored the vote of a non-voter")                             \
@@ -112,6 +114,9 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(READ_WAITS_OWN_TERM, DEBUG, "a read waits for the first commit of the term")                 \
     X(READ_ROUND, DEBUG, "asks a quorum whether it still leads")                                   \
     X(READ_RELEASED, DEBUG, "a read may be served")                                                \
+    X(READ_LEASED, DEBUG, "a read needs no round: the lease holds")                                \
+    X(READ_NO_LEASE, DEBUG, "refused a read: there is no lease")                                   \
+    X(READ_LEASE_TO_ROUND, DEBUG, "a read takes a round, since there is no lease")                 \
     X(READ_REFUSED, DEBUG, "refused a read")                                                       \
     /* stepping down */                                                                            \
     X(QUORUM_LOST, WARN, "a leader without a quorum steps down")                                   \
@@ -121,6 +126,8 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(SPACE_SHORT, WARN, "is short of disk room, or a quorum is: writes are refused")              \
     X(SPACE_BACK, INFO, "has disk room again")                                                     \
     X(FAULTED, ERROR, "the node is faulted")                                                       \
+    X(SETTINGS_DIFFER, WARN, "a voter has other cluster settings: no lease through it")            \
+    X(SETTINGS_WRITTEN, INFO, "the settings that every voter shows become the cluster's")          \
     X(CONFIG_ADOPTED, INFO, "uses a new configuration")                                            \
     X(CONFIG_REVERTED, WARN, "went back to the configuration before")                              \
     X(CONFIG_COMMITTED, INFO, "a configuration is committed")                                      \

@@ -46,8 +46,9 @@ enum kelp_sim_break {
     KELP_SIM_BREAK_MUTE = 11,         /* after 20 s nothing is ever replicated */
     KELP_SIM_BREAK_CHURN = 12,        /* after healing a node stands still now and then */
     KELP_SIM_BREAK_BLIND_READ = 13,   /* as STALE_READ, but only histories are looked at */
+    KELP_SIM_BREAK_DRIFT = 14,        /* clocks drift further apart than leases allow for */
 };
-#define KELP_SIM_BREAK_COUNT 14u
+#define KELP_SIM_BREAK_COUNT 15u
 
 /* One state machine for one node. make is called at each start of a node; the machine is closed
  * through ops->close when the node stops or crashes. */

@@ -66,6 +66,10 @@ struct kelp_config {
     kelp_id id_highest; /* the highest id ever given out; ids only grow */
     uint8_t count;      /* members in use */
     uint8_t joint;
+    /* cluster settings: the bound on the drift between two members' clocks, parts in a million, and
+     * the minimum election timeout, 0: not told. What a lease is worth follows from them */
+    uint32_t drift_ppm;
+    kelp_ns election_min;
     struct kelp_member members[KELP_MEMBERS_MAX]; /* ascending by id */
 };
 

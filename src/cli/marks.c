@@ -18,6 +18,9 @@ static const struct {
     {"STRANGERS_FULL", "few come at once, in few runs; scenario limits"},
     {"CHANGE_WAITS", "a driver hands a change on when it may begin; scenario member"},
     {"CATCH_UP_UNWELL", "disks have room where members change, and few hang; scenario member"},
+    {"SETTINGS_DIFFER", "all nodes of a run have the same settings; scenario lease"},
+    {"SETTINGS_WRITTEN", "all nodes of a run have the same settings; scenario lease"},
+    {"CAMPAIGN_HELD_HEARD", "only a founder is told to stand, before anybody leads; tests/core"},
     {"PROPOSE_TRANSFERRING", "a driver holds writes back meanwhile; scenario transfer"},
     /* what would be a bug: an invariant ends the run before, or nobody sends it */
     {"TWO_LEADERS", "ElectionSafety ends the run at the election; scenario elect"},

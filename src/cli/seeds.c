@@ -39,6 +39,7 @@ static const char *const breaks[KELP_SIM_BREAK_COUNT] = {
     [KELP_SIM_BREAK_APPLY] = "apply",
     [KELP_SIM_BREAK_FRAME] = "frame",
     [KELP_SIM_BREAK_BLIND_READ] = "blind-read",
+    [KELP_SIM_BREAK_DRIFT] = "drift",
 };
 
 struct kelp_sim_options sim_options(const struct sim_flags *f)

@@ -528,6 +528,16 @@ static void remove_unseen(struct kelp_core *r)
     take_step(r, &target, NULL);
 }
 
+/* Everybody who votes was started with other settings than the configuration has. */
+static void settings_write(struct kelp_core *r)
+{
+    struct kelp_config target = r->config;
+    target.election_min = r->options.election_min;
+    target.drift_ppm = r->options.drift_ppm;
+    append(r, &target, NULL);
+    EVENT(r, SETTINGS_WRITTEN, .pos = r->made.pos, .value = target.election_min);
+}
+
 bool change_drive(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return false;
@@ -543,6 +553,7 @@ bool change_drive(struct kelp_core *r)
                change->round == 0 && !r->leave_due)
             begin(r, change);
         remove_unseen(r);
+        if (change_gate(r) == KELP_R_NONE && lease_settings_new(r)) settings_write(r);
     }
     return r->log.last > last;
 }

@@ -30,7 +30,8 @@
 #define CHANGES_MAX           2u           /* of the membership: one under way, one that waits */
 #define MESSAGES_PER_PEER     5u           /* at most, in one take; and one to whom we hand over */
 #define RESEND_MAX            60000000000u /* ns; the longest wait before a window is called lost */
-#define STALL_MIN             1000000000u  /* ns; the least stall limit */
+#define SENDINGS_MAX          8u /* remembered for leases; an older answer proves nothing */
+#define STALL_MIN             1000000000u /* ns; the least stall limit */
 /* counting never gets there; beyond it a message is malformed */
 #define TERM_MAX (UINT64_MAX / 4)
 
@@ -150,6 +151,14 @@ struct peer {
     bool silent;
     bool stalled; /* its disk, as it last told */
     bool leaving; /* it is about to stop, as it last told */
+    bool alike;         /* its handshake showed our own cluster settings */
+    kelp_ns heard_sent; /* it answered, in this term, what left then; 0: nothing */
+};
+
+/* Whatever has this message id or a higher one left at that moment or later. */
+struct sending {
+    uint64_t id;
+    kelp_ns at;
 };
 
 struct stranger { /* an answer owed to a node outside the configuration */
@@ -235,6 +244,15 @@ struct kelp_core {
     uint64_t round_confirmed; /* a quorum answered it */
     bool reads_fresh;         /* the newest reads of the ring have no round yet */
     uint64_t message_id;
+
+    /* lease.c */
+    struct sending sendings[SENDINGS_MAX]; /* ring of this term's, ascending */
+    uint32_t sendings_head, sendings_count;
+    bool lease_waits; /* an open read of a lease has not been looked at, or not applied */
+    uint64_t lease_reads, lease_refused;
+    /* any role: a leader may count on what this node told it then or before, so it gives no vote
+     * for a minimum election timeout; 0: none does */
+    kelp_ns sticks_from;
 
     /* transfer.c */
     struct transfer transfer;
@@ -356,8 +374,22 @@ void space_forget(struct kelp_core *r); /* a leader's start */
 void space_settle(struct kelp_core *r);
 bool space_refuses(const struct kelp_core *r, uint32_t flags); /* enum kelp_propose_flag */
 
+/* ---- lease.c ---- */
+void lease_lead(struct kelp_core *r);    /* a leader's start */
+void lease_sending(struct kelp_core *r); /* messages leave now */
+void lease_answered(struct kelp_core *r, struct peer *peer, uint64_t id);
+void lease_shown(struct kelp_core *r, const struct kelp_input *input);
+enum kelp_lease lease_state(const struct kelp_core *r);
+kelp_ns lease_until(const struct kelp_core *r); /* 0: there is none */
+void lease_stick(struct kelp_core *r);          /* a leader was heard, or may have been */
+/* lease_sticks - may a leader still count on this node not to vote? */
+bool lease_sticks(const struct kelp_core *r);
+/* lease_settings_new - settings that every voter shows, and the configuration does not have. */
+bool lease_settings_new(const struct kelp_core *r);
+kelp_ns lease_election_min(const struct kelp_core *r); /* as this node must keep it */
+
 /* ---- read.c ---- */
-void read_asked(struct kelp_core *r, uint64_t token, kelp_ns deadline);
+void read_asked(struct kelp_core *r, const struct kelp_input *input);
 void read_stamp(struct kelp_core *r); /* reads of this wake-up share a round */
 void read_release(struct kelp_core *r);
 void read_end(struct kelp_core *r); /* leadership is over */

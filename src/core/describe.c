@@ -146,6 +146,7 @@ static void say_change(struct line *l, const struct kelp_input *input)
 
 size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t size)
 {
+    static const char *const proofs[] = {"", " by lease", " by lease or round", ""};
     struct line l = line_of(out, size);
     switch (input->type) {
     case KELP_IN_TICK: say(&l, "tick"); break;
@@ -154,7 +155,14 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
         say(&l, "propose token %llu %u bytes", u(input->propose.token), input->propose.bytes);
         if ((input->propose.flags & KELP_PROPOSE_FREES) != 0) say(&l, " frees");
         break;
-    case KELP_IN_READ: say(&l, "read token %llu", u(input->read.token)); break;
+    case KELP_IN_READ:
+        say(&l, "read token %llu%s", u(input->read.token),
+            proofs[(uint32_t)input->read.proof & 3u]);
+        break;
+    case KELP_IN_SHOWN:
+        say(&l, "%llu shows election_min %llu drift %llu", u(input->shown.peer),
+            u(input->shown.election_min), u(input->shown.drift_ppm));
+        break;
     case KELP_IN_SAVED: say(&l, "saved %llu", u(input->number)); break;
     case KELP_IN_APPLIED: say(&l, "applied %llu", u(input->index)); break;
     case KELP_IN_FOUND: say_found(&l, input, "found"); break;

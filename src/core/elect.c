@@ -36,6 +36,14 @@ static bool held_back(struct kelp_core *r)
     return full || stalled;
 }
 
+/* Its own vote is a vote too: only who was told to stand early gets here. */
+static void hold(struct kelp_core *r)
+{
+    EVENT(r, CAMPAIGN_HELD_HEARD);
+    role_step_down(r);
+    role_timer_reset(r);
+}
+
 void elect_timeout(struct kelp_core *r)
 {
     ASSERT(r->role != KELP_LEADER);
@@ -65,7 +73,9 @@ void elect_timeout(struct kelp_core *r)
         EVENT(r, ELECTION_TIMEOUT, .peer = r->leader);
     else
         EVENT(r, ELECTION_REPEAT);
-    if (off(r, KELP_PRE_VOTE))
+    if (off(r, KELP_PRE_VOTE) && lease_sticks(r))
+        hold(r);
+    else if (off(r, KELP_PRE_VOTE))
         role_candidate(r, CANDIDACY_OWN);
     else
         role_pre_candidate(r);
@@ -98,12 +108,18 @@ static void owe_vote(struct kelp_core *r, const struct kelp_message *m, bool gra
     debt->vote_id[kind] = m->id;
 }
 
-/* Does this node hear a leader it should stay with? */
+/* Does this node hear a leader it should stay with? A higher term does not end that: whoever
+ * brought it need not be a leader, and the one that was heard may count on us. (lease.c) */
 static bool sticks(const struct kelp_core *r)
 {
     if (off(r, KELP_STICKINESS)) return false;
-    if (r->role == KELP_LEADER) return true;
-    return r->leader != 0 && r->now < r->leader_contact + r->options.election_min;
+    return r->role == KELP_LEADER || lease_sticks(r);
+}
+
+/* It would be a new promise, not the repetition of what was decided before a restart. */
+static bool fresh(const struct kelp_core *r, const struct kelp_message *m)
+{
+    return m->vote.term.v > r->term.v || (m->vote.term.v == r->term.v && r->vote == 0);
 }
 
 static bool grants(struct kelp_core *r, const struct kelp_message *m)
@@ -145,7 +161,13 @@ void elect_asked(struct kelp_core *r, const struct kelp_message *m)
         owe_vote(r, m, false);
         return;
     }
-    if ((m->flags & KELP_MF_TRANSFER) == 0 && sticks(r)) {
+    bool waits = (m->flags & KELP_MF_TRANSFER) == 0 && sticks(r);
+    bool heard = r->leader_contact != 0 || r->role == KELP_LEADER;
+    if (waits && !heard && fresh(r, m)) {
+        EVENT(r, VOTE_WITHHELD, .peer = m->from);
+        return; /* it asks again, and may have the vote a little later */
+    }
+    if (waits && heard) {
         EVENT(r, VOTE_REFUSED_STICKY, .peer = m->from, .value = r->leader);
         owe_vote(r, m, false);
         return;
@@ -189,7 +211,9 @@ void elect_tally(struct kelp_core *r)
         if (ballot == BALLOT_REFUSED) refused |= 1u << slot;
     }
     if (quorum_has(&r->config, granted)) {
-        if (r->role == KELP_PRE_CANDIDATE)
+        if (r->role == KELP_PRE_CANDIDATE && lease_sticks(r))
+            hold(r);
+        else if (r->role == KELP_PRE_CANDIDATE)
             role_candidate(r, CANDIDACY_OWN);
         else
             role_leader(r);

@@ -175,9 +175,8 @@ static void peer_normalise(const struct kelp_core *r, struct peer *peer)
 
 static void clock_normalise(struct kelp_core *r)
 {
-    bool heard = r->leader != 0 && r->role == KELP_FOLLOWER &&
-                 r->now < r->leader_contact + r->options.election_min;
-    r->leader_contact = heard ? NORMAL_NOW : 0;
+    r->sticks_from = lease_sticks(r) ? NORMAL_NOW : 0;
+    r->leader_contact = r->sticks_from;
     r->now = NORMAL_NOW;
     r->role_since = NORMAL_NOW;
     r->prng.state = r->options.seed;

@@ -113,6 +113,7 @@ uint32_t output_messages(struct kelp_core *r)
     uint32_t count = 0;
     if (r->faulted) return parting(r);
     if (core_silent(r) || !term_saved(r)) return 0;
+    lease_sending(r);
     bool asks = r->role == KELP_PRE_CANDIDATE || r->role == KELP_CANDIDATE || r->enquires;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];

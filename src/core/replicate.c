@@ -240,6 +240,7 @@ void replicate_lead(struct kelp_core *r)
         peer->silent = peer->stalled = peer->leaving = false;
     }
     r->round = r->round_confirmed = 0;
+    lease_lead(r);
     r->noop_due = true;
 }
 
@@ -292,6 +293,7 @@ static void forgot_us(struct kelp_core *r, struct peer *peer, const struct kelp_
 static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_message *m)
 {
     peer->contact = r->now;
+    lease_answered(r, peer, m->id);
     peer->answered_id = max_u64(peer->answered_id, m->id);
     if (m->answer.durable > peer->durable) peer->saved_at = r->now;
     peer->stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;

@@ -14,6 +14,7 @@ struct request {
     struct kelp_pos pos;
     uint8_t outcome; /* enum kelp_outcome, 0: open */
     uint8_t reason;
+    bool leased; /* reads: no round is needed */
 };
 
 struct requests {

@@ -17,7 +17,7 @@
 void role_timer_reset(struct kelp_core *r)
 {
     kelp_ns span = r->options.election_max - r->options.election_min;
-    r->election_at = r->now + r->options.election_min + prng_below(&r->prng, span + 1);
+    r->election_at = r->now + lease_election_min(r) + prng_below(&r->prng, span + 1);
 }
 
 static void ballots_clear(struct kelp_core *r)
@@ -94,7 +94,8 @@ void role_follow(struct kelp_core *r, kelp_id leader)
     ASSERT(leader != 0 && leader != r->options.self);
     ASSERT(r->role != KELP_LEADER);
     if (r->role != KELP_FOLLOWER || r->leader != leader) follower(r, leader);
-    r->leader_contact = r->now;
+    r->leader_contact = max_u64(1, r->now);
+    lease_stick(r);
     role_timer_reset(r);
 }
 
@@ -119,6 +120,7 @@ void role_candidate(struct kelp_core *r, enum candidacy why)
     ASSERT(r->term.v < UINT64_MAX);
     leader_known(r, 0);
     r->term.v++;
+    r->sticks_from = 0; /* it stands because nobody counts on it, or its leader gave that up */
     r->vote = r->options.self; /* counted when its save is reported */
     role_set(r, KELP_CANDIDATE);
     r->by_transfer = why == CANDIDACY_TRANSFER;

@@ -9,7 +9,9 @@
 #include "base/fault.h"
 #include "core/core.h"
 
-#define MS 1000000u /* ns */
+#define MS            1000000u /* ns */
+#define DRIFT_PPM     1000u    /* generous for a crystal */
+#define DRIFT_PPM_MAX 1000000u
 
 /* ---- options ---- */
 
@@ -22,6 +24,7 @@ struct kelp_options kelp_options_default(kelp_id self, uint64_t seed)
         .heartbeat = 100u * MS,
         .election_min = 1000u * MS,
         .election_max = 2000u * MS,
+        .drift_ppm = DRIFT_PPM,
         .trailing_entries = 4096,
         .limits = {.members_max = KELP_MEMBERS_MAX,
                    .proposals_max = 8192,
@@ -46,7 +49,7 @@ struct kelp_limits kelp_limits_small(void)
     struct kelp_limits limits = kelp_options_default(1, 0).limits;
     limits.members_max = 5;
     limits.proposals_max = 16;
-    limits.reads_max = 16;
+    limits.reads_max = 12;
     limits.tail_entries_max = 32;
     limits.runs_max = 16;
     limits.window_messages_max = 8;
@@ -98,6 +101,9 @@ static const char *options_wrong(const struct kelp_options *o)
     if (o->stall_limit != 0 && o->stall_limit < o->election_min)
         return "stall_limit is below election_min";
     if (o->stall_limit > UINT64_MAX / 64) return "stall_limit is absurd";
+    if (o->drift_ppm > DRIFT_PPM_MAX) return "drift_ppm is above 1000000";
+    if (o->lease != 0 && (o->off & KELP_STICKINESS) != 0)
+        return "a lease relies on the stickiness that is switched off";
     if (o->catch_up_idle > UINT64_MAX / 64) return "catch_up_idle is absurd";
     if (o->remove_unseen != 0 && o->remove_unseen < 2 * o->election_max)
         return "remove_unseen is below 2 x election_max";
@@ -108,10 +114,23 @@ static const char *options_wrong(const struct kelp_options *o)
     return limits_wrong(&o->limits);
 }
 
+/* The arithmetic is shown: which of the three numbers is wrong only their owner knows. */
+static enum kelp_error lease_check(const struct kelp_options *o, struct kelp_fault *fault)
+{
+    kelp_ns max = kelp_lease_max(o->election_min, o->drift_ppm);
+    if (o->lease <= max) return KELP_OK;
+    return fault_set(
+        fault, KELP_E_ARGUMENT, "options",
+        "lease of %llu ns is above election_min / (1 + drift) = %llu / (1 + %u/1000000) "
+        "= %llu ns",
+        (unsigned long long)o->lease, (unsigned long long)o->election_min, (unsigned)o->drift_ppm,
+        (unsigned long long)max);
+}
+
 enum kelp_error kelp_options_check(const struct kelp_options *options, struct kelp_fault *fault)
 {
     const char *wrong = options_wrong(options);
-    if (wrong == NULL) return KELP_OK;
+    if (wrong == NULL) return lease_check(options, fault);
     return fault_set(fault, KELP_E_ARGUMENT, "options", "%s", wrong);
 }
 
@@ -217,6 +236,12 @@ static void boot_log(struct kelp_core *r, const struct kelp_boot *b)
     r->everyone = min_u64(b->everyone, b->last);
 }
 
+static bool votes_alone(const struct kelp_core *r, const struct kelp_config *config)
+{
+    return config_votes(config, config_slot(config, r->options.self)) &&
+           config_voter_count(config) == 1;
+}
+
 struct kelp_core *kelp_core_init(void *memory, const struct kelp_options *options,
                                  const struct kelp_boot *boot, kelp_ns now,
                                  struct kelp_fault *fault)
@@ -253,8 +278,11 @@ struct kelp_core *kelp_core_init(void *memory, const struct kelp_options *option
     peers_rebuild(r);
     r->role_since = now;
     role_timer_reset(r);
-    bool alone = config_votes(&r->config, r->self_slot) && config_voter_count(&r->config) == 1;
-    if (alone) r->election_at = now; /* nobody to wait for */
+    bool alone = votes_alone(r, &r->config) && votes_alone(r, member_committed(r));
+    if (alone)
+        r->election_at = now;                      /* nobody to wait for */
+    else if (boot->ran_before && boot->term.v > 0) /* in term 0 nobody leads */
+        lease_stick(r);
     for (uint32_t bit = 1; bit <= KELP_STICKINESS; bit *= 2) {
         if ((options->off & bit) != 0) EVENT(r, PROTECTION_OFF, .value = bit);
     }
@@ -408,6 +436,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .inflight_bytes = peer->progress.window_bytes,
                                    .contact = peer->contact,
                                    .rounds = peer->catch_up.rounds,
+                                   .alike = slot == r->self_slot || peer->alike,
                                    .rtt = peer->rtt};
 }
 
@@ -448,6 +477,10 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->transferring = transfer_open(r);
     view->leaving = change_leaves(r);
     view->transfer_to = view->transferring ? r->transfer.target : 0;
+    view->lease = lease_state(r);
+    view->lease_until = lease_until(r);
+    view->lease_reads = r->lease_reads;
+    view->lease_refused = r->lease_refused;
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);

@@ -152,7 +152,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_TICK: break;
     case KELP_IN_MESSAGE: return step_message(r, input->message);
     case KELP_IN_PROPOSE: return propose(r, input);
-    case KELP_IN_READ: read_asked(r, input->read.token, input->read.deadline); break;
+    case KELP_IN_READ: read_asked(r, input); break;
     case KELP_IN_SAVED: save_reported(r, input->number); break;
     case KELP_IN_APPLIED: applied(r, input->index); break;
     case KELP_IN_FOUND:
@@ -177,6 +177,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_CHANGE: change_asked(r, input); break;
     case KELP_IN_REMOVED: member_told_removed(r, input->peer); break;
     case KELP_IN_TRANSFER: transfer_asked(r, input); break;
+    case KELP_IN_SHOWN: lease_shown(r, input); break;
     }
     return none;
 }

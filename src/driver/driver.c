@@ -134,7 +134,7 @@ static bool found_make(struct driver *d, const struct driver_boot *boot)
                                 .listed_count = o->bootstrap_count,
                                 .election_min_ns = o->core.election_min,
                                 .created_unix_ms = o->wall_unix_ms,
-                                .drift_ppm = o->drift_ppm,
+                                .drift_ppm = o->core.drift_ppm,
                                 .random = o->random,
                                 .random_ctx = o->random_ctx,
                                 .config = boot->config,
@@ -289,7 +289,8 @@ static bool more_at_once(const struct driver *d)
     return (d->untaken && !d->tail_due && !d->tail_open) || !TAILQ_EMPTY(&d->ready) ||
            d->fault_due || d->query_more || d->save_reported > d->save_done ||
            d->applied_reported > d->applied || d->snapshot_done || d->pledged_reported ||
-           (d->space_due && d->core != NULL) || (may_apply && d->apply_next <= d->apply_to);
+           ((d->space_due || d->shown_due) && d->core != NULL) ||
+           (may_apply && d->apply_next <= d->apply_to);
 }
 
 kelp_ns driver_run(struct driver *d, kelp_ns now)

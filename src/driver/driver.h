@@ -97,7 +97,6 @@ struct driver_options {
     uint64_t snapshot_every_entries;
     uint64_t log_bytes_max; /* reserved */
     uint64_t wall_unix_ms;  /* only for "created" in entry 1 */
-    uint32_t drift_ppm;     /* cluster setting written into entry 1 */
     /* 64 random bits: cluster id, connection numbers; simulated in the simulator */
     uint64_t (*random)(void *ctx);
     void *random_ctx;

@@ -285,8 +285,8 @@ static void write_start(struct found *f)
     memset(c, 0, sizeof *c);
     c->config.index = 1;
     c->created_unix_ms = f->setup.created_unix_ms;
-    c->election_min_ns = f->setup.election_min_ns;
-    c->drift_ppm = f->setup.drift_ppm;
+    c->config.election_min = f->setup.election_min_ns;
+    c->config.drift_ppm = f->setup.drift_ppm;
     c->cluster = f->setup.cluster;
     for (size_t i = 0; i < f->setup.listed_count; i++) {
         bool self = f->setup.listed[i].id == f->setup.self;

@@ -266,6 +266,8 @@ void request_ask(struct driver *d, struct request *r)
     struct kelp_input input = {.type = KELP_IN_READ};
     input.read.token = r->handle;
     input.read.deadline = r->deadline;
+    if (r->how.level == KELP_READ_LEASE) /* d->now was read after the request had come in */
+        input.read.proof = r->how.may_round ? KELP_PROOF_EITHER : KELP_PROOF_LEASE;
     (void)driver_step(d, &input);
     r->state = REQUEST_READING;
     line_opened(d, r);

@@ -22,6 +22,7 @@ void config_push(struct driver *d, const struct wire_config *config)
     }
     d->configs[d->config_count++] = *config;
     found_adopt(d->found, config);
+    d->shown_due = true;    /* of who is a member now; the core forgets the others' */
     d->hand_on_at = d->now; /* it may have members that still wait for entry 1 */
 }
 
@@ -176,7 +177,10 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     if (p == NULL) return; /* its forwards are dropped, everything else works */
     p->connection[lane] = connection;
     p->incarnation = hello->incarnation;
+    p->election_min_ns = hello->election_min_ns;
+    p->drift_ppm = hello->drift_ppm;
     p->empty = hello->empty;
+    d->shown_due = true;
     if (p->empty) d->hand_on_at = min_u64(d->hand_on_at, add_sat(d->now, HAND_ON_NS));
     if (lane == KELP_LANE_SNAPSHOT) return;
     found_connected(d->found, d->now, peer, hello->empty, hello->incarnation);
@@ -373,6 +377,21 @@ static void fault_settle(struct driver *d)
     lines_end(d, KELP_R_FAULTED);
 }
 
+/* What peers showed in their handshakes is told to the core. */
+static void shown_settle(struct driver *d)
+{
+    d->shown_due = false;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *p = d->peers[i];
+        if (p->election_min_ns == 0) continue;
+        struct kelp_input input = {.type = KELP_IN_SHOWN};
+        input.shown.peer = p->id;
+        input.shown.election_min = p->election_min_ns;
+        input.shown.drift_ppm = p->drift_ppm;
+        (void)driver_step(d, &input);
+    }
+}
+
 bool ports_settle(struct driver *d)
 {
     bool any = reads_settle(d);
@@ -387,6 +406,10 @@ bool ports_settle(struct driver *d)
         input.health.health = (uint32_t)d->space;
         if (d->retiring != RETIRING_NO) input.health.health |= KELP_HEALTH_LEAVING;
         (void)driver_step(d, &input);
+        any = true;
+    }
+    if (d->shown_due && d->core != NULL) {
+        shown_settle(d);
         any = true;
     }
     if (d->pledged_reported) {

@@ -144,27 +144,14 @@ void read_propose(struct driver *d, struct request *r)
     request_propose(d, r, &e, room);
 }
 
-static void read_refuse(struct driver *d, struct request *r, enum kelp_reason reason)
-{
-    r->state = REQUEST_READING;
-    line_opened(d, r);
-    request_close(d, r, KELP_REFUSED, reason);
-}
-
 void read_begin(struct driver *d, struct request *r)
 {
     switch (r->how.level) {
     case KELP_READ_LEASE:
-        if (!r->how.may_round) {
-            read_refuse(d, r, KELP_R_NO_LEASE);
-            return;
-        }
-        request_ask(d, r);
-        return;
-    case KELP_READ_LOG: read_propose(d, r); return;
     case KELP_READ_LINEARIZABLE:
     case KELP_READ_STALE: /* the last two where the machine must not be asked: never by less */
     case KELP_READ_ANY: request_ask(d, r); return;
+    case KELP_READ_LOG: read_propose(d, r); return;
     }
 }
 

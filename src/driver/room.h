@@ -206,6 +206,8 @@ struct peer {
     kelp_id id;
     uint64_t connection[KELP_LANES]; /* 0: down */
     uint64_t incarnation;            /* as its last hello showed */
+    uint64_t election_min_ns;        /* the same; 0: none has come yet */
+    uint32_t drift_ppm;
     bool empty; /* its last hello said so, and no message of Raft has come since */
     uint64_t judged_incarnation, judged_start, judged_number; /* the highest forward judged */
     /* carries our forwards to it while it is open: on another one they could overtake each other,
@@ -307,6 +309,7 @@ struct driver {
     kelp_index snapshot_done_index;
     enum kelp_error snapshot_done_error;
     bool apply_reading, snapshot_done, pledged_reported, space_due;
+    bool shown_due; /* a peer showed its settings, or the members changed */
     uint32_t room_mib;
     enum kelp_space space;  /* as the store reported it last */
     kelp_ns snapshot_after; /* not before: the last one failed */

@@ -69,7 +69,7 @@ void driver_hello(const struct driver *d, struct wire_hello *out)
     out->election_min_ns = d->options.core.election_min;
     out->election_max_ns = d->options.core.election_max;
     out->heartbeat_ns = d->options.core.heartbeat;
-    out->drift_ppm = d->options.drift_ppm;
+    out->drift_ppm = d->options.core.drift_ppm;
 }
 
 void driver_judge(const struct driver *d, struct wire_judge *out)

@@ -172,6 +172,11 @@ static void request_metrics(struct buf *out, const struct driver_status *d)
     gauge(out, "proposals_open", "Proposals whose outcome is not known yet.",
           d->view.proposals_open);
     gauge(out, "reads_open", "Reads that wait for a quorum.", d->view.reads_open);
+    gauge(out, "lease_valid", "1 while this node could serve reads by its lease.",
+          d->view.lease == KELP_LEASE_HELD);
+    counter(out, "lease_reads_total", "Reads served by lease.", d->view.lease_reads);
+    counter(out, "lease_refused_total", "Reads that asked for the lease while there was none.",
+            d->view.lease_refused);
     gauge(out, "uncommitted_bytes", "Appended here and not committed.", d->view.uncommitted_bytes);
     gauge(out, "unapplied_bytes", "Committed and not applied.", d->view.unapplied_bytes);
     gauge(out, "apply_queue_entries", "Committed and not given to the state machine.",

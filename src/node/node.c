@@ -26,7 +26,6 @@
 #define TURN_NS       MILLISECOND /* then the sockets have theirs, whatever is due */
 #define DRAIN_NS      (300 * MILLISECOND)
 #define LINE_REQUESTS 16384u
-#define DRIFT_PPM     1000u /* generous for a crystal; no leases rely on it yet */
 #define SPARES_MAX    4u
 #define PIECE_BYTES   (1024u * 1024)
 
@@ -294,7 +293,6 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     bool disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
     o->snapshot_every_entries = disposable ? n->options.snapshot_every_entries : 0;
     o->wall_unix_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / MILLISECOND;
-    o->drift_ppm = DRIFT_PPM;
     o->random = node_random;
     o->random_ctx = n;
     o->event = watch_event;
@@ -317,6 +315,7 @@ static void driver_boot_fill(const struct store_found *found, struct driver_boot
         .runs = found->runs,
         .run_count = found->run_count,
         .runs_from = found->base.index + 1,
+        .ran_before = true, /* if there is a configuration to start from */
     };
     if (found->config.config.count > 0) boot->config = &found->config;
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;

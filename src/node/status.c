@@ -180,6 +180,15 @@ static void leader_fields(struct fields *f, struct node *n, const struct node_st
     number_field(f, "last_contact_ms", contact_ms);
 }
 
+static void lease_fields(struct fields *f, struct node *n, const struct node_status *s)
+{
+    const struct kelp_view *view = &s->driver.view;
+    text_field(f, "lease", "%s", kelp_lease_name(view->lease));
+    number_field(f, "lease_left_ms", sub_sat(view->lease_until, node_now(n)) / MILLISECOND);
+    number_field(f, "lease_reads", view->lease_reads);
+    number_field(f, "lease_refused", view->lease_refused);
+}
+
 static void log_fields(struct fields *f, const struct node *n, const struct node_status *s)
 {
     const struct kelp_view *view = &s->driver.view;
@@ -235,6 +244,7 @@ static void fields_fill(struct node *n, const struct node_status *s, struct fiel
     f->count = 0;
     identity_fields(f, s);
     leader_fields(f, n, s);
+    lease_fields(f, n, s);
     log_fields(f, n, s);
     config_fields(f, n, s);
     number_field(f, "disk_free_bytes", s->disk_free_bytes);

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/decimal.h"
+#include "kelp/core.h"
 #include "server/endpoint.h"
 
 #define KIB UINT64_C(1024)
@@ -87,6 +88,10 @@ const struct setting settings_table[] = {
            "A new voter that has caught up must be well for so long before its vote"),
     CHOICE("when-removed", 0, "stay|stop", "stay", when_removed,
            "What a node does that was removed: say so in its status, or stop with status 0"),
+    NUMBER("lease-ms", 0, "ms", "0", 0, 600000, lease_ms,
+           "A leader serves reads of level lease so long after a quorum heard it; 0: never"),
+    NUMBER("drift-ppm", 0, "ppm", "1000", 0, 1000000, drift_ppm,
+           "No two members' clocks drift further apart; leases rely on it"),
     CHOICE("pre-vote", 0, "off|on", "on", pre_vote,
            "Elections start with the question whether they could be won"),
     CHOICE("check-quorum", 0, "off|on", "on", check_quorum,
@@ -337,6 +342,27 @@ static bool order_check(const char *low_key, uint64_t low, uint64_t demands, con
     return false;
 }
 
+/* Over on the slowest clock before a voter with the fastest may vote again; the arithmetic is
+ * shown, since any of the three may be the wrong one. */
+static bool lease_check(const struct settings *s, char *error)
+{
+    const kelp_ns ms = 1000000;
+    kelp_ns max = kelp_lease_max(s->election_ms * ms, (uint32_t)s->drift_ppm);
+    if (s->lease_ms > 0 && s->stickiness == 0) {
+        (void)snprintf(error, SETTINGS_ERROR_MAX,
+                       "lease-ms %llu: a lease relies on stickiness, which is off",
+                       (unsigned long long)s->lease_ms);
+        return false;
+    }
+    if (s->lease_ms * ms <= max) return true;
+    (void)snprintf(error, SETTINGS_ERROR_MAX,
+                   "lease-ms %llu: must be at most election-ms / (1 + drift-ppm / 1000000) = "
+                   "%llu / (1 + %llu / 1000000) = %llu",
+                   (unsigned long long)s->lease_ms, (unsigned long long)s->election_ms,
+                   (unsigned long long)s->drift_ppm, (unsigned long long)(max / ms));
+    return false;
+}
+
 static bool numbers_check(const struct settings *s, char *error)
 {
     uint64_t election_max = s->election_max_ms != 0 ? s->election_max_ms : 2 * s->election_ms;
@@ -347,6 +373,7 @@ static bool numbers_check(const struct settings *s, char *error)
            (s->remove_unseen_s == 0 ||
             order_check("election-max-ms", election_max, 10 * election_max, "ten times it",
                         "remove-unseen-s in ms", 1000 * s->remove_unseen_s, error)) &&
+           lease_check(s, error) &&
            order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",
                        "uncommitted-bytes", s->uncommitted_bytes, error) &&
            order_check("entry-bytes-max", s->entry_bytes_max, 2 * s->entry_bytes_max, "twice it",

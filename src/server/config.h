@@ -23,7 +23,7 @@ struct settings {
     char *bootstrap, *join, *peer_at;
     uint64_t log_level, log_format, on_follower; /* places in the setting's words */
     uint64_t request_timeout_ms, change_timeout_ms, heartbeat_ms, election_ms, election_max_ms,
-        disk_stall_ms;
+        disk_stall_ms, lease_ms, drift_ppm;
     uint64_t remove_unseen_s, remove_voters_min, join_healthy_ms;
     uint64_t when_removed;                       /* 1: stop */
     uint64_t pre_vote, check_quorum, stickiness; /* 0: off */

@@ -274,6 +274,8 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.raft.remove_voters_min = (uint32_t)t->remove_voters_min;
     o.raft.join_healthy = t->join_healthy_ms * ms;
     o.stop_when_removed = t->when_removed != 0;
+    o.raft.lease = t->lease_ms * ms;
+    o.raft.drift_ppm = (uint32_t)t->drift_ppm;
     o.raft.off = (t->pre_vote != 0 ? 0u : (unsigned)KELP_PRE_VOTE) |
                  (t->check_quorum != 0 ? 0u : (unsigned)KELP_CHECK_QUORUM) |
                  (t->stickiness != 0 ? 0u : (unsigned)KELP_STICKINESS);

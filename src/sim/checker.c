@@ -65,6 +65,17 @@ void checker_leads(struct checker *c, unsigned node, uint64_t term)
     leader_complete(c, node, term);
 }
 
+void checker_leased(struct checker *c, unsigned node, uint64_t term, kelp_index index)
+{
+    if (c->leader_highest > term)
+        checker_fail(c, RULE_N10,
+                     "node %u serves a read by its lease of term %llu; term %llu is led", node + 1,
+                     (ull)term, (ull)c->leader_highest);
+    else if (c->commit_max > index)
+        checker_fail(c, RULE_N10, "node %u serves a read by its lease at %llu; committed is %llu",
+                     node + 1, (ull)index, (ull)c->commit_max);
+}
+
 /* ---- commits ---- */
 
 /* Indexes that nobody had committed before. */

@@ -69,6 +69,7 @@ enum checker_rule {
     X(N07, ReadConfirmed)                                                                          \
     X(N08, AppliedDurable)                                                                         \
     X(N09, LeadershipTold)                                                                         \
+    X(N10, LeaseSafe)                                                                              \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
@@ -123,6 +124,9 @@ const char *checker_message(const struct checker *c);
 
 /* ---- what nodes do; node is a slot, its id is slot + 1 ---- */
 
+/* A leader serves a read by its lease, with its commit index: nobody may lead a later term by then,
+ * and nothing else be committed. */
+void checker_leased(struct checker *c, unsigned node, uint64_t term, kelp_index index);
 void checker_leads(struct checker *c, unsigned node, uint64_t term);
 void checker_own_vote(struct checker *c, unsigned node, uint64_t term);
 void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent);

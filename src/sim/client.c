@@ -241,6 +241,12 @@ static bool may_miss(const struct request *q)
     return q->how.level == KELP_READ_STALE || q->how.level == KELP_READ_ANY;
 }
 
+/* Nobody needs to have been asked for it. */
+static bool leased(const struct world *w, const struct request *q)
+{
+    return w->swarm.lease != 0 && q->how.level == KELP_READ_LEASE;
+}
+
 static void outcome_judge(struct world *w, struct outcome *o)
 {
     struct clients *all = &w->clients;
@@ -258,7 +264,8 @@ static void outcome_judge(struct world *w, struct outcome *o)
                                     .read = q->read,
                                     .commit_at_call = q->commit_at_call,
                                     .answers_at_call = q->answers_at_call,
-                                    .unled = w->options.broken == KELP_SIM_BREAK_STALE_READ,
+                                    .unled = w->options.broken == KELP_SIM_BREAK_STALE_READ ||
+                                             leased(w, q),
                                     .floor = &c->floor,
                                     .stale = q->read && may_miss(q),
                                     .must_see = must_see(w, c, q),
@@ -407,11 +414,12 @@ static unsigned kind_pick(struct world *w)
     return MACHINE_SET;
 }
 
-static void request_draw(struct world *w, struct request *q)
+static void request_draw(struct world *w, const struct client *c, struct request *q)
 {
     struct draw *draw = stream(w, STREAM_CLIENT);
     unsigned kind = kind_pick(w);
     q->read = draw_below(draw, 100) >= 100 - w->swarm.read_percent; /* zeros write */
+    if (c->number < w->swarm.readers) q->read = true;
     const struct name_slot *slot = name_pick(w, kind, q->read);
     q->name = slot->name;
     q->value = q->read ? 0 : q->token;
@@ -434,6 +442,11 @@ static void request_draw(struct world *w, struct request *q)
 static void level_draw(struct world *w, const struct client *c, struct request *q)
 {
     struct draw *draw = stream(w, STREAM_CLIENT);
+    if (c->number < w->swarm.readers) {
+        q->how.level = KELP_READ_LEASE;
+        q->how.may_round = draw_chance(draw, 3, 4);
+        return;
+    }
     if (!q->read || draw_below(draw, 100) >= w->swarm.level_percent) return;
     static const enum kelp_read_level levels[8] = {
         KELP_READ_LINEARIZABLE, KELP_READ_LEASE, KELP_READ_LEASE, KELP_READ_STALE,
@@ -452,7 +465,7 @@ static size_t request_make(struct world *w, struct client *c, struct request *q,
     if (w->options.workload != NULL)
         return w->options.workload->next(w->options.workload->ctx, c->number, q->token,
                                          draw_bytes(draw, 8), &q->read, out);
-    request_draw(w, q);
+    request_draw(w, c, q);
     level_draw(w, c, q);
     struct machine_request request = {q->name, q->value, q->more};
     size_t len = machine_encode(&request, out);

@@ -208,6 +208,9 @@ bool node_make(struct world *w, unsigned slot)
     n->random.state = hash_mix(draw_bytes(draw, 8), n->id); /* never two nodes alike */
     n->clock_rate = n->clock_goes =
         1000 - w->swarm.clock_drift + draw_below(draw, 2 * w->swarm.clock_drift + 1);
+    if (w->swarm.clock_split)
+        n->clock_rate = n->clock_goes =
+            slot == 0 ? 1000 - w->swarm.clock_drift : 1000 + w->swarm.clock_drift;
     n->disk =
         sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), NODE_DISK_BYTES, w->swarm.tear_bytes);
     if (n->disk == NULL) return false;
@@ -275,6 +278,8 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->core.election_max = w->swarm.election_max;
     o->core.limits = w->swarm.limits;
     o->core.off = w->swarm.off;
+    o->core.lease = w->swarm.lease;
+    o->core.drift_ppm = w->swarm.drift_ppm;
     o->core.apply_durable_only = w->swarm.apply_durable_only;
     o->core.trailing_entries = w->swarm.trailing_entries;
     o->core.remove_unseen = w->swarm.remove_unseen;
@@ -317,6 +322,7 @@ static void driver_boot_fill(struct node *n, const struct store_found *found,
         .runs = found->runs,
         .run_count = found->run_count,
         .runs_from = found->base.index + 1,
+        .ran_before = true, /* if there is a configuration to start from */
     };
     if (found->config.config.count > 0) boot->config = &found->config;
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;

@@ -254,6 +254,7 @@ struct ask {
     struct node *node;
     uint32_t bytes, flags;
     kelp_ns deadline;
+    enum kelp_proof proof;
 };
 
 /* The options behind the tokens; the tokens are read again afterwards. */
@@ -272,6 +273,10 @@ static struct ask ask_of(struct scenario *s, size_t *first, size_t *end)
             ask.bytes = (uint32_t)min_u64(words_number(s), UINT32_MAX);
         else if (words_take(s, "frees"))
             ask.flags = KELP_PROPOSE_FREES;
+        else if (words_take(s, "lease"))
+            ask.proof = KELP_PROOF_LEASE;
+        else if (words_take(s, "either"))
+            ask.proof = KELP_PROOF_EITHER;
         else
             words_end(s);
     }
@@ -301,6 +306,7 @@ static void ask(struct scenario *s, bool read)
         if (read) {
             in.read.token = token;
             in.read.deadline = asked.deadline;
+            in.read.proof = asked.proof;
         } else {
             in.propose.token = token;
             in.propose.deadline = asked.deadline;
@@ -320,6 +326,23 @@ static void act_propose(struct scenario *s)
 static void act_read(struct scenario *s)
 {
     ask(s, true);
+}
+
+/* hello 2, hello *: what its handshake shows of its settings reaches everybody else */
+static void act_hello(struct scenario *s)
+{
+    uint32_t set = words_take(s, "*") ? UINT32_MAX : 1u << (words_node(s)->id - 1);
+    for (size_t from = 0; from < s->node_count; from++) {
+        const struct node *node = &s->nodes[from];
+        struct kelp_input in = {.type = KELP_IN_SHOWN};
+        in.shown.peer = node->id;
+        in.shown.election_min = node->options.election_min;
+        in.shown.drift_ppm = node->options.drift_ppm;
+        for (size_t to = 0; to < s->node_count; to++) {
+            bool told = (set >> from & 1u) != 0 && to != from && s->nodes[to].up;
+            if (told) input(s, &s->nodes[to], in);
+        }
+    }
 }
 
 /* transfer 1 7 [to 2] [within 2s] */
@@ -502,7 +525,8 @@ bool act_command(struct scenario *s, const char *word)
                     {"inputs", show_inputs},    {"takes", act_takes},
                     {"take", act_take},         {"try", try_command},
                     {"change", change_command}, {"transfer", act_transfer},
-                    {"plan", plan_command}};
+                    {"plan", plan_command},
+                    {"hello", act_hello}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

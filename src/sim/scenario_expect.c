@@ -4,6 +4,7 @@
  *   expect 3 leader                      follower, pre-candidate, candidate, faulted, healthy,
  *                                        removed, down
  *   expect 3 term 2                      vote, knows (the leader), commit, applied, durable, first
+ *   expect 1 lease held [until 950]      off, not-leading, no-commit, handed-over, differs, lapsed
  *   expect 3 last 7@2                    expect disk 3 last 7@2, term 2, vote 1, commit 7
  *   expect 3 saw VOTE_GRANTED [2]        in this block, at least once or exactly so often
  *   expect 3 no VOTE_GRANTED             not in this block;  never: not in the whole story
@@ -183,6 +184,14 @@ static void expect_role(struct scenario *s, const struct node *node, const struc
         scenario_failed(s, "node %llu is %s, not %s", u(node->id), have, want);
 }
 
+static void expect_lease(struct scenario *s, const struct node *node, const struct kelp_view *view)
+{
+    const char *want = words_next(s), *have = kelp_lease_name(view->lease);
+    if (strcmp(want, have) != 0)
+        scenario_failed(s, "the lease of %llu is %s, not %s", u(node->id), have, want);
+    if (words_take(s, "until")) expect_number(s, "its end in ms", view->lease_until / 1000000u);
+}
+
 static void expect_node(struct scenario *s)
 {
     const struct node *node = words_node(s);
@@ -216,6 +225,8 @@ static void expect_node(struct scenario *s)
     }
     if (words_take(s, "last"))
         expect_pos(s, "the last entry", view.last_pos);
+    else if (words_take(s, "lease"))
+        expect_lease(s, node, &view);
     else
         expect_role(s, node, &view);
 }

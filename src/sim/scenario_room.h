@@ -71,7 +71,7 @@ enum manual {
 
 struct node {
     kelp_id id;
-    bool up, manual[MANUAL_COUNT];
+    bool up, ran, manual[MANUAL_COUNT];
     struct kelp_options options;
     const struct kelp_config *members; /* before any configuration entry */
     struct kelp_core *core;
@@ -150,6 +150,8 @@ struct scenario {
 
     struct node nodes[SCENARIO_NODES_MAX];
     size_t node_count;
+    kelp_ns election_min; /* what configurations say: the cluster's settings; 0: nothing */
+    uint32_t drift_ppm;
     bool started, wiped;
     bool cut[SCENARIO_NODES_MAX + 1][SCENARIO_NODES_MAX + 1]; /* from, to */
 

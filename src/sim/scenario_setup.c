@@ -30,6 +30,15 @@ static void setup_nodes(struct scenario *s)
         node->disk.applied = UINT64_MAX; /* as much as is committed */
     }
     config->id_highest = count;
+    config->election_min = s->election_min;
+    config->drift_ppm = s->drift_ppm;
+}
+
+/* settings 1s 1000: of every configuration named behind it */
+static void setup_settings(struct scenario *s)
+{
+    s->election_min = words_span(s);
+    s->drift_ppm = (uint32_t)min_u64(words_number(s), UINT32_MAX);
 }
 
 static void setup_members(struct scenario *s)
@@ -147,6 +156,10 @@ void setup_option(struct scenario *s, struct node *node, const char *word)
         o->election_max = words_span_of(s, value);
     } else if (strcmp(key, "stall") == 0) {
         o->stall_limit = words_span_of(s, value);
+    } else if (strcmp(key, "lease") == 0) {
+        o->lease = words_span_of(s, value);
+    } else if (strcmp(key, "drift") == 0) {
+        o->drift_ppm = (uint32_t)min_u64(words_number_of(s, value), UINT32_MAX);
     } else if (strcmp(key, "rounds") == 0) {
         o->catch_up_rounds = (uint32_t)min_u64(words_number_of(s, value), UINT32_MAX);
     } else if (strcmp(key, "idle") == 0) {
@@ -190,7 +203,10 @@ static void setup_options(struct scenario *s)
 static const struct {
     const char *word;
     void (*run)(struct scenario *);
-} commands[] = {{"nodes", setup_nodes}, {"members", setup_members}, {"option", setup_options}};
+} commands[] = {{"nodes", setup_nodes},
+                {"members", setup_members},
+                {"option", setup_options},
+                {"settings", setup_settings}};
 
 bool setup_is(const struct scenario *s, const char *line)
 {

@@ -207,6 +207,8 @@ static uint8_t role_of(struct scenario *s, char letter, const char *word)
 struct kelp_config *words_config(struct scenario *s, const char *word)
 {
     struct kelp_config *config = scenario_memory(s, sizeof *config);
+    config->election_min = s->election_min;
+    config->drift_ppm = s->drift_ppm;
     for (const char *at = word; *at != '\0'; at += *at == ',') {
         if (config->count == KELP_MEMBERS_MAX) scenario_stop(s, "too many members");
         struct kelp_member *member = &config->members[config->count++];

@@ -106,6 +106,7 @@ void world_boot(struct scenario *s, const struct node *node, struct kelp_boot *b
                                .snapshot = disk->snapshot,
                                .everyone = disk->everyone,
                                .runs_from = disk->log.base.index + 1};
+    boot->ran_before = node->ran;
     boot->applied = max_u64(boot->applied, disk->log.base.index);
     boot->commit = max_u64(boot->commit, boot->applied);
     boot->runs = runs_of(s, &disk->log, &boot->run_count);
@@ -125,7 +126,7 @@ void world_start(struct scenario *s, struct node *node)
     void *memory = scenario_memory(s, kelp_core_memory(&node->options.limits));
     node->core = kelp_core_init(memory, &node->options, &boot, node->now, &fault);
     if (node->core == NULL) scenario_stop(s, "node %llu: %s", u(node->id), fault.what);
-    node->up = true;
+    node->up = node->ran = true;
     node->fault_told = false;
     node->save_count = node->lookup_count = 0;
     node->applied = node->apply_given = boot.applied;

@@ -69,6 +69,7 @@ static void streams_make(struct world *w, const struct sim_play *play)
 static bool world_make(struct world *w)
 {
     swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
+    if (w->options.broken == KELP_SIM_BREAK_DRIFT) swarm_drift(&w->swarm);
     for (unsigned kind = 0; w->options.mix != KELP_SIM_MIX_SEED && kind < MACHINE_KINDS; kind++)
         w->swarm.shares[kind] = kind + 1 == (unsigned)w->options.mix ? 100 : 0;
     w->node_count = w->report->nodes = w->swarm.nodes;

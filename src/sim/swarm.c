@@ -145,6 +145,16 @@ static void draw_mild(struct swarm *s, struct draw *draw)
     s->fault_long = s->stall_max = 2 * s->election_max;
 }
 
+static void weights_sum(struct swarm *s)
+{
+    s->weight_sum = 0;
+    for (unsigned i = 0; i < FAULT_COUNT; i++)
+        s->weight_sum += s->weights[i];
+    if (s->weight_sum > s->weights[FAULT_NONE]) return;
+    s->weights[FAULT_KILL] = 1; /* a run has some fault */
+    s->weight_sum++;
+}
+
 static void draw_faults(struct swarm *s, struct draw *draw)
 {
     static const uint32_t weights[FAULT_COUNT] = {
@@ -172,13 +182,7 @@ static void draw_faults(struct swarm *s, struct draw *draw)
         s->weights[i] = i == FAULT_NONE || draw_chance(draw, 2, 3) ? weights[i] : 0;
     for (unsigned i = 0; i < sizeof grave / sizeof grave[0]; i++)
         s->weights[grave[i][0]] = draw_chance(draw, grave[i][1], 16) ? grave[i][2] : 0;
-    s->weight_sum = 0;
-    for (unsigned i = 0; i < FAULT_COUNT; i++)
-        s->weight_sum += s->weights[i];
-    if (s->weight_sum == weights[FAULT_NONE]) {
-        s->weights[FAULT_KILL] = 1;
-        s->weight_sum++;
-    }
+    weights_sum(s);
     if (draw_chance(draw, 1, 12) && s->nodes >= 3) draw_mild(s, draw);
 }
 
@@ -200,9 +204,60 @@ static void draw_churn(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 3)) s->remove_unseen = draw_between(draw, 2, 8) * s->election_max;
     s->remove_voters_min = (uint32_t)draw_between(draw, 1, 3);
     if (draw_chance(draw, 1, 3)) s->join_healthy = draw_between(draw, 100, 3000) * MS;
-    s->weight_sum = 0;
+    weights_sum(s);
+}
+
+/* Whoever is quick to stand leads most, and its lease is over early: the slowest must be made to
+ * lead, and then be out of reach. */
+static void lead_and_vanish(struct swarm *s)
+{
+    s->weights[FAULT_TRANSFER] = 30;
+    s->weights[FAULT_ISOLATE] = 30;
+}
+
+/* A lease believes that no two clocks drift further apart than a bound: the fastest and the slowest
+ * of this run, or a little more. Clocks that jump or stand still keep no bound. */
+static void draw_lease(struct swarm *s, struct draw *draw)
+{
+    bool leases = draw_chance(draw, 1, 2), longest = draw_chance(draw, 1, 2);
+    bool split = draw_chance(draw, 1, 2);
+    uint64_t more = draw_below(draw, 1000), share = draw_between(draw, 20, 100);
+    uint64_t drift = s->clock_drift;
+    uint32_t readers = (uint32_t)draw_below(draw, 2);
+    s->drift_ppm = (uint32_t)(2 * drift * 1000000 / (1000 - drift) + 1 + more);
+    if (!leases || (s->off & KELP_STICKINESS) != 0) return;
+    kelp_ns most = kelp_lease_max(s->election_min, s->drift_ppm);
+    s->lease = longest ? most : most * share / 100;
+    s->readers = readers;
+    if (s->mild) {
+        bool clock = s->weights[FAULT_SUSPEND] + s->weights[FAULT_CLOCK_JUMP] +
+                         s->weights[FAULT_CLOCK_STOP] >
+                     0;
+        if (clock) s->lease = 0;
+        return;
+    }
+    s->weights[FAULT_SUSPEND] = s->weights[FAULT_CLOCK_JUMP] = s->weights[FAULT_CLOCK_STOP] = 0;
+    s->clock_split = split;
+    if (split) lead_and_vanish(s);
+    weights_sum(s);
+}
+
+void swarm_drift(struct swarm *s)
+{
+    s->off = 0;
+    s->clock_drift = 400;
+    s->clock_split = true;
+    s->drift_ppm = 0;
+    s->lease = s->election_min;
+    s->election_max = s->election_min + s->election_min / 8; /* somebody stands early */
+    s->readers = 2;
+    s->mild = false;
+    if (s->founders < s->nodes) s->snapshot_every = 16; /* as in runs without changes */
+    s->founders = s->nodes;
     for (unsigned i = 0; i < FAULT_COUNT; i++)
-        s->weight_sum += s->weights[i];
+        s->weights[i] = 0;
+    lead_and_vanish(s);
+    weights_sum(s);
 }
 
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
@@ -221,6 +276,7 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     draw_churn(s, draw);
     s->level_percent = draw_chance(draw, 3, 4) ? (uint32_t)draw_between(draw, 10, 70) : 0;
     s->elsewhere = draw_chance(draw, 1, 6) ? (uint32_t)draw_below(draw, 1u << s->nodes) : 0;
+    draw_lease(s, draw);
 }
 
 void swarm_calm(struct swarm *s)

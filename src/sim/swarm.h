@@ -64,7 +64,10 @@ struct swarm {
     uint64_t trailing_entries, snapshot_every;
     uint64_t segment_bytes, zero_piece_bytes;
     uint32_t spares;
-    uint32_t clock_drift;    /* at most so many thousandths */
+    uint32_t clock_drift; /* at most so many thousandths */
+    bool clock_split;     /* the first node's is the slowest, all others the fastest */
+    kelp_ns lease;        /* 0: no leases; they know how far clocks drift apart */
+    uint32_t drift_ppm;
     uint32_t off;            /* enum kelp_protection bits: what is safe without them must stay so */
     bool apply_durable_only; /* as for a machine that keeps its own data */
     kelp_ns apply_range; /* a batch takes up to so long to apply; 0: it is applied in the call */
@@ -86,7 +89,8 @@ struct swarm {
     uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name */
     uint32_t level_percent;         /* of the reads that are not plainly linearizable */
     uint32_t elsewhere;             /* slots whose machines answer no reads */
-    kelp_ns think;                  /* between two bursts, on average */
+    uint32_t readers; /* clients that only read: a write that cannot be answered keeps back reads */
+    kelp_ns think;    /* between two bursts, on average */
     kelp_ns deadline;
     /* faults */
     kelp_ns fault_every; /* on average */
@@ -102,6 +106,9 @@ struct swarm {
 
 /* swarm_draw - everything from one stream; nodes 0: drawn too. */
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes);
+
+/* swarm_drift - clocks drift further apart than leases allow for: a canary. */
+void swarm_drift(struct swarm *s);
 
 /* swarm_calm - the same cluster without faults, for healing. */
 void swarm_calm(struct swarm *s);

@@ -203,6 +203,9 @@ void sim_watch_event(struct node *n, const struct kelp_event *event)
         w->report->elections++;
         checker_leads(w->checker, n->slot, event->term.v);
     }
+    /* told late, by a node that stood still meanwhile, it says nothing about now */
+    if (event->type == KELP_EV_READ_LEASED && event->at == node_clock(n))
+        checker_leased(w->checker, n->slot, event->term.v, event->pos.index);
     if (event->type == KELP_EV_VOTE_OWN_COUNTED)
         checker_own_vote(w->checker, n->slot, event->term.v);
     trace_event(n, event);

@@ -60,11 +60,11 @@ void write_config(struct writer *w, const struct wire_config *c)
     write_u16(w, CONFIG_VERSION);
     write_u8(w, config->joint);
     write_u8(w, config->count);
-    write_u32(w, c->drift_ppm);
+    write_u32(w, config->drift_ppm);
     write_u64(w, config->id_highest);
     write_cluster(w, c->cluster);
     write_u64(w, c->created_unix_ms);
-    write_u64(w, c->election_min_ns);
+    write_u64(w, config->election_min);
     for (size_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *m = &config->members[slot];
         write_u64(w, m->id);
@@ -98,11 +98,11 @@ enum kelp_error wire_config_decode(struct kelp_bytes in, kelp_index index, struc
     config->index = index;
     config->joint = read_u8(&r);
     config->count = read_u8(&r);
-    out->drift_ppm = read_u32(&r);
+    config->drift_ppm = read_u32(&r);
     config->id_highest = read_u64(&r);
     out->cluster = read_cluster(&r);
     out->created_unix_ms = read_u64(&r);
-    out->election_min_ns = read_u64(&r);
+    config->election_min = read_u64(&r);
     if (config->count > KELP_MEMBERS_MAX)
         return wire_malformed(fault, "a configuration has more than 32 members");
     for (size_t slot = 0; slot < config->count; slot++) {

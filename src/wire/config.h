@@ -23,8 +23,6 @@ struct wire_config {
     struct kelp_config config;
     struct wire_address peer[KELP_MEMBERS_MAX]; /* by slot of config.members */
     uint64_t created_unix_ms;                   /* wall clock of the founder, for people only */
-    uint64_t election_min_ns;                   /* cluster setting: minimum election timeout */
-    uint32_t drift_ppm; /* cluster setting: bound on clock drift between members */
     struct kelp_cluster_id cluster;
 };
 

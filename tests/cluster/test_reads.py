@@ -92,3 +92,42 @@ def test_a_lease_that_nobody_holds_is_refused_and_bad_words_are_named(make_clust
     got = requests.get(url(node, "k"), headers={"X-Kelp-Read": "any any"}, timeout=10)
     assert got.status_code == 400 and "one level" in got.json()["advice"]
     assert cluster.kelp("get", "k", "--read", "never", at=client(node)).returncode == 1
+
+
+def lease(node):
+    status = node.status()
+    return status["lease"] if status else None
+
+
+def test_reads_by_lease_need_one_and_status_says_why_not(make_cluster):
+    cluster = make_cluster(3, lease_ms=200)
+    leader = cluster.wait_leader()
+    wait_for(lambda: lease(leader) == "held", "everybody has shown its settings")
+    for node in cluster.nodes.values():
+        with node.raw() as c:
+            assert c.call("RAFT", "READ", "lease") == "OK"
+            wait_for(lambda c=c: c.call("GET", "k") is None, "no error: the lease held")
+    assert leader.number("lease_reads") >= 3
+    assert leader.number("lease_left_ms") <= 200
+    for node in cluster.followers():
+        assert lease(node) == "not-leading"
+        node.kill()
+    wait_for(lambda: lease(leader) in ("lapsed", "not-leading"), "nobody answers any more")
+    with leader.raw() as c:
+        assert c.call("RAFT", "READ", "lease") == "OK"
+        answer = c.call("GET", "k")
+        assert isinstance(answer, Error), answer
+
+
+def test_an_election_timeout_is_shortened_when_every_node_has_it(make_cluster):
+    cluster = make_cluster(3, election_ms=600, lease_ms=200)
+    leader = cluster.wait_leader()
+    wait_for(lambda: lease(leader) == "held", "the configuration has the settings")
+    cluster.settings["election-ms"] = 400
+    for node in cluster.nodes.values():
+        node.stop()
+        node.start()
+        cluster.wait_leader()
+    leader = cluster.wait_leader()
+    wait_for(lambda: lease(cluster.wait_leader()) == "held", "it was written anew")
+    assert cluster.wait_leader().number("config_latest") > 1

@@ -50,7 +50,11 @@ struct log_text log_text(const char *base, const char *positions)
 
 struct kelp_config voters(uint32_t count)
 {
-    struct kelp_config config = {.count = (uint8_t)count, .id_highest = count};
+    struct kelp_options usual = kelp_options_default(1, 0);
+    struct kelp_config config = {.count = (uint8_t)count,
+                                 .id_highest = count,
+                                 .drift_ppm = usual.drift_ppm,
+                                 .election_min = usual.election_min};
     for (uint32_t slot = 0; slot < count; slot++)
         config.members[slot] = (struct kelp_member){.id = slot + 1, .role = KELP_VOTER};
     return config;
@@ -71,6 +75,8 @@ static struct kelp_options options_of(const struct spec *s)
     o.off = s->off;
     o.apply_durable_only = s->apply_durable_only;
     o.stall_limit = s->stall_limit;
+    o.lease = s->lease;
+    o.election_min = or_else(s->election_min, o.election_min);
     o.trailing_entries = s->trailing_none ? 0 : or_else(s->trailing, o.trailing_entries);
     l->members_max = 9;
     l->events_max = EVENTS_MAX; /* so that a test sees them all */
@@ -128,6 +134,7 @@ struct fixture *fixture_node(const struct spec *s)
         .runs_from = log.base.index + 1,
         .config = s->config != NULL ? s->config : &config,
         .config_before = s->config_before,
+        .ran_before = s->ran_before,
     };
     if (boot.term.v < or_else(s->term, 1)) boot.term.v = or_else(s->term, 1);
     struct kelp_fault fault = {0};

@@ -56,6 +56,8 @@ struct spec {
     bool trailing_none; /* trailing 0 */
     bool apply_durable_only;
     kelp_ns stall_limit;
+    kelp_ns lease, election_min; /* 0; 1 s */
+    bool ran_before;
 };
 
 struct fixture {

@@ -607,6 +607,8 @@ void lab_start(struct lab *lab, kelp_id id)
         .note = lab_note,
         .watch_ctx = n,
     };
+    o.core.lease = lab->lease;
+    if (lab->election_min != 0) o.core.election_min = lab->election_min;
     o.core.limits = lab->limits;
     o.core.apply_durable_only = lab->durable_only;
     if (lab->snapshot_every > 0) o.core.trailing_entries = 8;

@@ -81,6 +81,8 @@ struct lab {
     uint64_t loss, twice; /* of 1000 frames */
     uint64_t snapshot_every, told_count;
     bool reads_elsewhere; /* machines of followers answer no reads */
+    kelp_ns lease;        /* of nodes that are started from here on; 0: none */
+    kelp_ns election_min; /* the same; 0: the usual one */
     bool durable_only;    /* machines are fed what is durable on their node */
     uint64_t cache_bytes_max, forward_bytes_max, line_requests_max, answer_bytes_max;
     struct kelp_limits limits;

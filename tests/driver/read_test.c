@@ -24,9 +24,10 @@ struct scene {
     struct lab_client *writer, *reader; /* on the leader, on the follower */
 };
 
-static struct scene scene_of(uint64_t seed)
+static struct scene scene_with(uint64_t seed, kelp_ns lease)
 {
     struct scene s = {.lab = lab_new(3, seed)};
+    s.lab->lease = lease;
     lab_start_all(s.lab);
     s.leader = lab_await_leader(s.lab);
     s.follower = s.leader == 1 ? 2 : 1;
@@ -34,6 +35,11 @@ static struct scene scene_of(uint64_t seed)
     s.writer = lab_client(s.lab, s.leader);
     s.reader = lab_client(s.lab, s.follower);
     return s;
+}
+
+static struct scene scene_of(uint64_t seed)
+{
+    return scene_with(seed, 0);
 }
 
 static void scene_free(struct scene *s)
@@ -289,6 +295,53 @@ static void a_lease_read_is_refused_without_one_unless_a_round_may_stand_in(void
     scene_free(&s);
 }
 
+static enum kelp_lease lease_of(struct lab *lab, kelp_id node)
+{
+    return lab_status(lab, node)->view.lease;
+}
+
+/* The settings come with the handshakes; a read that was forwarded is answered by lease too. */
+static void a_lease_answers_reads_on_every_node(void **state)
+{
+    (void)state;
+    struct scene s = scene_with(21, 900 * LAB_MS);
+    const struct kelp_read_how lease = {.level = KELP_READ_LEASE};
+    assert_int_equal(lease_of(s.lab, s.leader), KELP_LEASE_HELD);
+    assert_int_equal(lease_of(s.lab, s.follower), KELP_LEASE_NOT_LEADER);
+    write_some(&s, 2);
+    uint64_t round = lab_status(s.lab, s.leader)->view.lease_reads;
+    (void)lab_read_how(s.writer, lease, 5000);
+    (void)lab_read_how(s.reader, lease, 5000);
+    lab_await(s.reader, 1);
+    assert_int_equal(newest(s.writer)->outcome, KELP_DONE);
+    assert_int_equal(newest(s.reader)->outcome, KELP_DONE);
+    assert_int_equal(newest(s.reader)->result[0], 2);
+    assert_int_equal(lab_status(s.lab, s.leader)->view.lease_reads, round + 2);
+    scene_free(&s);
+}
+
+/* A leader that hears nobody for longer than the lease asks the clock at each read. */
+static void a_leader_out_of_reach_refuses_reads_by_lease_once_it_has_lapsed(void **state)
+{
+    (void)state;
+    struct scene s = scene_with(22, 400 * LAB_MS);
+    const struct kelp_read_how lease = {.level = KELP_READ_LEASE};
+    lab_client_free(s.reader);
+    s.reader = NULL;
+    for (kelp_id id = 1; id <= 3; id++) {
+        if (id != s.leader) lab_crash(s.lab, id);
+    }
+    (void)lab_read_how(s.writer, lease, 5000);
+    lab_await(s.writer, 1);
+    assert_int_equal(newest(s.writer)->outcome, KELP_DONE);
+    lab_run(s.lab, 450);
+    (void)lab_read_how(s.writer, lease, 5000);
+    lab_await(s.writer, 2);
+    assert_int_equal(newest(s.writer)->reason, KELP_R_NO_LEASE);
+    s.reader = lab_client(s.lab, s.leader);
+    scene_free(&s);
+}
+
 static void who_leads_can_have_it_confirmed_and_others_name_the_leader(void **state)
 {
     (void)state;
@@ -385,6 +438,8 @@ int main(void)
         cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
         cmocka_unit_test(a_read_that_names_an_index_waits_for_it_or_for_its_deadline),
         cmocka_unit_test(a_lease_read_is_refused_without_one_unless_a_round_may_stand_in),
+        cmocka_unit_test(a_lease_answers_reads_on_every_node),
+        cmocka_unit_test(a_leader_out_of_reach_refuses_reads_by_lease_once_it_has_lapsed),
         cmocka_unit_test(who_leads_can_have_it_confirmed_and_others_name_the_leader),
         cmocka_unit_test(a_barrier_is_done_when_everything_before_it_is_applied_here),
         cmocka_unit_test(a_line_never_sees_time_run_backwards_whatever_the_levels),

@@ -190,6 +190,15 @@ static void the_longest_election_timeout_is_above_the_shortest(void **state)
     accepted("election-max-ms", "1001", "election-ms", "1000");
 }
 
+/* A person must see which of the three numbers is the wrong one. */
+static void a_lease_is_over_before_the_fastest_clock_lets_anybody_vote(void **state)
+{
+    (void)state;
+    refused("lease-ms", "1000", "lease-ms 1000", "1000 / (1 + 1000 / 1000000) = 999");
+    accepted("lease-ms", "999", "election-ms", "1000");
+    refused("lease-ms", "1000", "election-ms / (1 + drift-ppm / 1000000)", "= 999");
+}
+
 static void an_entry_fits_every_buffer_it_goes_through(void **state)
 {
     (void)state;
@@ -252,6 +261,7 @@ int main(void)
         cmocka_unit_test(a_server_needs_an_id_and_a_directory),
         cmocka_unit_test(two_heartbeats_fit_an_election_timeout),
         cmocka_unit_test(the_longest_election_timeout_is_above_the_shortest),
+        cmocka_unit_test(a_lease_is_over_before_the_fastest_clock_lets_anybody_vote),
         cmocka_unit_test(an_entry_fits_every_buffer_it_goes_through),
         cmocka_unit_test(one_client_may_not_have_more_open_than_all),
         cmocka_unit_test(a_wildcard_address_needs_an_advertised_one),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checker_transfer_test.c - the checker on leadership that is handed over: I35. [§3.10]
+/* checker_transfer_test.c - the checker on leadership that is handed over, I35, or leased, N10.
+ * [§3.10, §6.4.1]
  *
  * Three nodes. A node that "holds" entries saved them, had the save reported and shows them in its
  * state; checksums are made from position and value, so equal entries are equal everywhere. */
@@ -189,6 +190,27 @@ static void an_entry_taken_while_handing_over_fires_I35(void **state)
     FIRES("I35 TransferSafe");
 }
 
+static void a_lease_while_a_later_term_is_led_fires_N10(void **state)
+{
+    (void)state;
+    committed(1);
+    checker_leased(c, 0, 1, 1);
+    SILENT();
+    elected(1, 2, 2);
+    checker_leased(c, 0, 1, 1);
+    FIRES("N10 LeaseSafe");
+}
+
+static void a_lease_below_what_is_committed_fires_N10(void **state)
+{
+    (void)state;
+    committed(2);
+    checker_leased(c, 0, 1, 2);
+    SILENT();
+    checker_leased(c, 0, 1, 1);
+    FIRES("N10 LeaseSafe");
+}
+
 #define RULE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -198,6 +220,8 @@ int main(void)
         RULE_TEST(an_order_repeated_to_who_went_on_in_a_later_term_is_silent),
         RULE_TEST(an_order_to_stand_below_the_end_of_the_log_fires_I35),
         RULE_TEST(an_entry_taken_while_handing_over_fires_I35),
+        RULE_TEST(a_lease_while_a_later_term_is_led_fires_N10),
+        RULE_TEST(a_lease_below_what_is_committed_fires_N10),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,13 @@ static void a_machine_that_differs_is_caught_whatever_is_asked(void **state)
     caught_in_every_mix(KELP_SIM_BREAK_APPLY, "I24 I25 I28");
 }
 
+/* Clocks that keep the bound are in every other seed of all runs that must pass. */
+static void leases_under_clocks_beyond_the_bound_are_caught(void **state)
+{
+    (void)state;
+    caught(KELP_SIM_MIX_SEED, KELP_SIM_BREAK_DRIFT, "N10 I22");
+}
+
 static void a_mix_that_there_is_not_is_refused(void **state)
 {
     (void)state;
@@ -115,6 +122,7 @@ int main(void)
         cmocka_unit_test(a_false_refusal_is_caught_whatever_is_asked),
         cmocka_unit_test(saves_reported_too_early_are_caught_whatever_is_asked),
         cmocka_unit_test(a_machine_that_differs_is_caught_whatever_is_asked),
+        cmocka_unit_test(leases_under_clocks_beyond_the_bound_are_caught),
         cmocka_unit_test(a_mix_that_there_is_not_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,8 +89,8 @@ static inline void random_config(struct prng *p, struct wire_config *c)
     c->config.id_highest = id + prng_below(p, 5);
     c->config.index = random_number(p);
     c->created_unix_ms = random_u64(p);
-    c->election_min_ns = random_u64(p);
-    c->drift_ppm = (uint32_t)random_u64(p);
+    c->config.election_min = random_u64(p);
+    c->config.drift_ppm = (uint32_t)random_u64(p);
     c->cluster = random_cluster(p);
 }
 
@@ -108,8 +108,8 @@ static inline void sample_config(struct wire_config *c)
                        (unsigned)i + 1);
     }
     c->created_unix_ms = 1700000000000;
-    c->election_min_ns = 1000000000;
-    c->drift_ppm = 500;
+    c->config.election_min = 1000000000;
+    c->config.drift_ppm = 500;
     c->cluster = (struct kelp_cluster_id){.hi = 0x0102030405060708, .lo = 0x090a0b0c0d0e0f10};
 }
 
