@@ -28,7 +28,7 @@ struct kelp_edit {
     kelp_id id;
     uint64_t incarnation; /* of a new member; 0: not known */
     uint8_t verb;         /* enum kelp_edit_verb */
-    uint8_t role;         /* ADD, SET: KELP_VOTER or KELP_LEARNER */
+    uint8_t role;         /* ADD, SET: KELP_VOTER, KELP_LEARNER or KELP_WITNESS */
     bool moved;           /* ADD, SET, MOVE: its address is another one than before */
 };
 

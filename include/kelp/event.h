@@ -149,6 +149,10 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(UNSEEN_REMOVED, WARN, "removes a voter that was not heard for too long")                     \
     X(CATCH_UP_SILENT, INFO, "a new member that had caught up is silent, and begins anew")         \
     X(CATCH_UP_GIVEN_UP, WARN, "a new member does not catch up, and stays a learner")              \
+    X(WITNESS_NEEDED, WARN, "a voter is silent: counts a witness for commit")                      \
+    X(WITNESS_IN, WARN, "a witness is counted for commit by the configuration")                    \
+    X(WITNESS_OUT, INFO, "all voters are there: a witness is not counted for commit any more")     \
+    X(CAMPAIGN_WITNESS, DEBUG, "does not campaign: it is a witness")                               \
     X(STEP_DOWN_NOT_VOTER, INFO, "a leader that is no voter any more steps down")                  \
     X(REMOVED_TOLD, INFO, "tells a node that it was removed")                                      \
     X(REMOVED, WARN, "was removed from the cluster, and does not campaign any more")               \

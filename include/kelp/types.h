@@ -48,19 +48,27 @@ enum kelp_member_role {
     KELP_NONE = 0,    /* in a joint configuration: leaving, or not there before */
     KELP_VOTER = 1,   /* counted for elections and commit */
     KELP_LEARNER = 2, /* receives the log, never counted */
-    KELP_WITNESS = 3, /* votes and keeps positions only; not in this version */
+    KELP_WITNESS = 3, /* votes and keeps positions and configurations only; never leads */
     KELP_STAGING = 4, /* a learner that gets the vote by itself once it has caught up */
+};
+
+/* What a leader of a cluster with a witness notes in the configuration. */
+enum kelp_member_mark {
+    KELP_MARK_IN = 1,     /* a witness: counted for commit, since a voter is absent */
+    KELP_MARK_ABSENT = 2, /* a voter: was silent for an election timeout, has not caught up yet */
 };
 
 struct kelp_member {
     kelp_id id;
     uint64_t incarnation; /* 64 random bits made with the data directory; 0: not known */
     uint8_t role;         /* enum kelp_member_role, in the configuration itself */
-    uint8_t role_old;     /* KELP_VOTER: counts in the outgoing half of a joint configuration */
+    uint8_t role_old;     /* KELP_VOTER, KELP_WITNESS: counts in the outgoing half of a joint one */
+    uint8_t marks;        /* enum kelp_member_mark */
 };
 
 /* A configuration as a value. In a joint configuration (joint != 0) a decision needs a majority of
- * the members whose role is KELP_VOTER and a majority of those whose role_old is. [§4.3] */
+ * the members whose role is KELP_VOTER or KELP_WITNESS and a majority of those whose role_old is.
+ * [§4.3] In each half there are fewer witnesses than voters. */
 struct kelp_config {
     kelp_index index;   /* where it stands in the log; 0: given at boot from a snapshot */
     kelp_id id_highest; /* the highest id ever given out; ids only grow */
@@ -84,6 +92,7 @@ enum kelp_entry_type {
     KELP_ENTRY_CLOCK = 6,
     KELP_ENTRY_RESTORE = 7,
     KELP_ENTRY_VERSION = 8,
+    KELP_ENTRY_POSITION = 9, /* only its index, term and time: what a witness keeps of an entry */
 };
 
 /* ---- roles ------------------------------------------------------------------------------ */
@@ -165,7 +174,10 @@ enum kelp_outcome {
       "start it so that it reaches this cluster")                                                  \
     X(37, BAD_CHANGE, "the change names nobody, or a member twice", "name each member once")       \
     X(38, VOTER_SILENT, "a voter to be does not answer, and two or three voters cannot spare one", \
-      "start it first, or use FORCE")
+      "start it first, or use FORCE")                                                              \
+    X(39, WITNESS_STAYS, "a witness stays one, and nobody becomes one",                            \
+      "remove it and add a new node with a new id")                                                \
+    X(40, WITNESSES_MANY, "there would be as many witnesses as voters", "add a voter first")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

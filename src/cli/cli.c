@@ -44,12 +44,12 @@ static const struct verb verbs[] = {
     {"members", "[list] | add|promote|demote|remove|move|replace|set ... | plan ...",
      "who is in the cluster, and changing it",
      "\n  list                                 the leader's view; only it knows how the others do\n"
-     "  add ID HOST:PORT [voter|learner]     the node waits there, started without --bootstrap\n"
+     "  add ID HOST:PORT [voter|learner|witness]   the node is started without --bootstrap\n"
      "  promote ID, demote ID                a learner gets the vote, a voter loses it\n"
      "  remove ID                            for good: its id is never given again\n"
      "  replace OLD NEW HOST:PORT            one goes, another comes, in one change\n"
      "  move ID HOST:PORT                    its peer address is another one now\n"
-     "  set ID=HOST:PORT[/learner] ...       the whole list; whoever is not in it leaves\n"
+     "  set ID=HOST:PORT[/role] ...          the whole list; whoever is not in it leaves\n"
      "  plan VERB ...                        what that would do; nothing is changed\n"
      "  plan stop ID                         may that node be stopped now? Exits 1 if not\n"
      "\nBehind each change: `if INDEX` (made of that configuration or not at all), `nowait` (not\n"

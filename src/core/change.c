@@ -538,6 +538,15 @@ static void settings_write(struct kelp_core *r)
     EVENT(r, SETTINGS_WRITTEN, .pos = r->made.pos, .value = target.election_min);
 }
 
+/* Nobody asked for it: a voter is lost or there again, and the witnesses come in or go out. */
+static void mark(struct kelp_core *r)
+{
+    struct kelp_config target;
+    if (change_gate(r) != KELP_R_NONE || !witness_marks(r, &target)) return;
+    append(r, &target, NULL);
+    witness_told(r);
+}
+
 bool change_drive(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return false;
@@ -554,6 +563,7 @@ bool change_drive(struct kelp_core *r)
             begin(r, change);
         remove_unseen(r);
         if (change_gate(r) == KELP_R_NONE && lease_settings_new(r)) settings_write(r);
+        mark(r);
     }
     return r->log.last > last;
 }
@@ -617,6 +627,7 @@ bool change_settle(struct kelp_core *r)
 void change_lead(struct kelp_core *r)
 {
     staging_forget(r);
+    witness_lead(r);
 }
 
 kelp_ns change_deadline(const struct kelp_core *r)

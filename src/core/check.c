@@ -51,10 +51,12 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
         break;
     case KELP_CANDIDATE:
         rule(v, r->leader == 0, "a candidate knows a leader");
+        rule(v, !config_witness(&r->config, r->self_slot), "a witness stands for election");
         rule(v, r->vote == r->options.self, "a candidate did not vote for itself");
         break;
     case KELP_LEADER:
         rule(v, r->leader == r->options.self, "a leader does not know itself");
+        rule(v, !config_witness(&r->config, r->self_slot), "a witness leads");
         rule(v, r->vote == r->options.self, "a leader did not vote for itself");
         rule(v, term_saved(r) && r->saved_vote == r->vote, "a leader's vote is not durable");
         rule(v, r->noop_due || r->own_first != 0, "a leader has no entry of its own");

@@ -3,7 +3,8 @@
  *
  * A leader commits only an entry of its own term that a quorum holds durably, itself counted by its
  * own reported saves; everything below comes with it. A follower commits up to the least of the
- * leader's commit index and what it has verified against that leader. Invariants: commit only
+ * leader's commit index and what it has verified against that leader. A witness is counted only
+ * while a voter is absent, see witness.c. Invariants: commit only
  * grows; commit <= last; applied <= commit. */
 #include "core/core.h"
 
@@ -36,8 +37,11 @@ void commit_advance(struct kelp_core *r)
 {
     if (r->role != KELP_LEADER) return;
     UNSET uint64_t values[KELP_MEMBERS_MAX]; /* by slot, below config.count */
-    for (uint32_t slot = 0; slot < r->config.count; slot++)
-        values[slot] = durable_at(r, slot);
+    bool witness = witness_counts(r);
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        bool counts = witness || !config_witness(&r->config, slot);
+        values[slot] = counts ? durable_at(r, slot) : 0;
+    }
     kelp_index held = quorum_value(&r->config, values);
     if (held > r->commit) {
         if (log_term(&r->log, held).v == r->term.v) { /* commits only beneath ours [§3.6.2] */

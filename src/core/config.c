@@ -13,11 +13,26 @@ uint32_t config_slot(const struct kelp_config *config, kelp_id id)
     return CONFIG_NO_SLOT;
 }
 
-bool config_votes(const struct kelp_config *config, uint32_t slot)
+static bool has_role(const struct kelp_config *config, uint32_t slot, enum kelp_member_role role)
 {
     if (slot >= config->count) return false;
     const struct kelp_member *member = &config->members[slot];
-    return member->role == KELP_VOTER || (config->joint && member->role_old == KELP_VOTER);
+    return member->role == (uint8_t)role || (config->joint && member->role_old == (uint8_t)role);
+}
+
+bool config_leads(const struct kelp_config *config, uint32_t slot)
+{
+    return has_role(config, slot, KELP_VOTER);
+}
+
+bool config_witness(const struct kelp_config *config, uint32_t slot)
+{
+    return has_role(config, slot, KELP_WITNESS);
+}
+
+bool config_votes(const struct kelp_config *config, uint32_t slot)
+{
+    return config_leads(config, slot) || config_witness(config, slot);
 }
 
 bool config_removed(const struct kelp_config *config, kelp_id id)
@@ -34,19 +49,32 @@ uint32_t config_voter_count(const struct kelp_config *config)
     return count;
 }
 
+static bool marks_sound(const struct kelp_config *config, uint32_t slot)
+{
+    uint8_t marks = config->members[slot].marks;
+    if (config_witness(config, slot)) return (marks & ~(unsigned)KELP_MARK_IN) == 0;
+    if (config_leads(config, slot)) return (marks & ~(unsigned)KELP_MARK_ABSENT) == 0;
+    return marks == 0;
+}
+
 bool config_valid(const struct kelp_config *config, uint32_t max)
 {
-    uint32_t voters = 0, voters_old = 0;
+    uint32_t voters = 0, voters_old = 0, witnesses = 0, witnesses_old = 0;
     kelp_id before = 0;
     if (config->count == 0 || config->count > max || max > KELP_MEMBERS_MAX) return false;
     for (uint32_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
         if (member->id <= before || member->id > config->id_highest) return false;
         before = member->id;
-        if (member->role > KELP_LEARNER && member->role != KELP_STAGING) return false;
-        if (member->role_old > KELP_VOTER) return false;
+        if (member->role > KELP_STAGING) return false;
+        if (member->role_old == KELP_LEARNER || member->role_old > KELP_WITNESS) return false;
+        if (config_witness(config, slot) && config_leads(config, slot)) return false;
+        if (!marks_sound(config, slot)) return false;
         if (member->role == KELP_VOTER) voters++;
+        if (member->role == KELP_WITNESS) witnesses++;
         if (member->role_old == KELP_VOTER) voters_old++;
+        if (member->role_old == KELP_WITNESS) witnesses_old++;
     }
-    return voters > 0 && (config->joint ? voters_old > 0 : voters_old == 0);
+    if (config->joint ? witnesses_old >= voters_old : voters_old + witnesses_old > 0) return false;
+    return witnesses < voters;
 }

@@ -10,8 +10,14 @@
 /* config_slot - the slot of a member, CONFIG_NO_SLOT if it is none. */
 uint32_t config_slot(const struct kelp_config *config, kelp_id id);
 
-/* config_votes - counted in at least one half. */
+/* config_votes - counted in at least one half, with its data or as a witness. */
 bool config_votes(const struct kelp_config *config, uint32_t slot);
+
+/* config_leads - votes and has the data: may stand for election. */
+bool config_leads(const struct kelp_config *config, uint32_t slot);
+
+/* config_witness - is sent positions only. */
+bool config_witness(const struct kelp_config *config, uint32_t slot);
 
 /* config_removed - by this configuration the id was given out and is no member any more. Ids only
  * grow. */
@@ -20,8 +26,8 @@ bool config_removed(const struct kelp_config *config, kelp_id id);
 /* config_voter_count - members counted in at least one half. */
 uint32_t config_voter_count(const struct kelp_config *config);
 
-/* config_valid - ids ascending and not 0, at most max members, a voter in every half, the highest
- * id not below any. */
+/* config_valid - ids ascending and not 0, at most max members, in every half a voter and fewer
+ * witnesses than voters, the highest id not below any, marks only where they mean something. */
 bool config_valid(const struct kelp_config *config, uint32_t max);
 
 #endif

@@ -90,7 +90,7 @@ struct look {
     uint64_t bytes;
 };
 
-/* A member that is staging: how it catches up. */
+/* A member that is staging, or a voter that was absent: how it catches up. */
 struct catch_up {
     kelp_index target; /* this round ends when it has that; 0: none has begun */
     uint64_t asked;    /* and has answered a message after this one */
@@ -428,6 +428,17 @@ bool change_leaves(const struct kelp_core *r);
 bool change_keeps_vote(struct kelp_core *r, kelp_id id);
 enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
 kelp_ns change_deadline(const struct kelp_core *r);
+
+/* ---- witness.c ---- */
+bool witness_counts(const struct kelp_core *r); /* leader: for commit, now */
+/* witness_reach - how far entries go to a peer now: the end of the log, but for a witness. */
+kelp_index witness_reach(const struct kelp_core *r, const struct peer *peer);
+void witness_lead(struct kelp_core *r);                  /* a leader's start */
+void witness_silent(struct kelp_core *r, uint32_t slot); /* that peer fell silent */
+/* witness_marks - the configuration with the marks it should have; false: it has them. */
+bool witness_marks(struct kelp_core *r, struct kelp_config *target);
+/* witness_told - the configuration with new marks stands in the log */
+void witness_told(struct kelp_core *r);
 
 /* ---- output.c ---- */
 uint32_t output_messages(struct kelp_core *r);

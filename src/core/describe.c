@@ -228,7 +228,10 @@ size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t 
     for (uint32_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
         say(&l, "%s%llu%c", slot > 0 ? " " : "", u(member->id), letters[member->role & 7u]);
-        if (config->joint && member->role_old == KELP_VOTER) say(&l, "/v");
+        if (config->joint && member->role_old != KELP_NONE)
+            say(&l, "/%c", letters[member->role_old & 7u]);
+        if ((member->marks & KELP_MARK_IN) != 0) say(&l, "+");
+        if ((member->marks & KELP_MARK_ABSENT) != 0) say(&l, "!");
     }
     say(&l, " @%llu", u(config->index));
     return l.len;

@@ -39,7 +39,7 @@ static bool edit_sound(const struct kelp_edit *edit)
 {
     if (edit->id == 0 || edit->verb < KELP_EDIT_ADD || edit->verb > KELP_EDIT_SET) return false;
     if (!comes(edit)) return true;
-    return edit->role == KELP_VOTER || edit->role == KELP_LEARNER;
+    return edit->role == KELP_VOTER || edit->role == KELP_LEARNER || edit->role == KELP_WITNESS;
 }
 
 /* Each edit makes sense by itself, and no two are about one member. */
@@ -66,21 +66,29 @@ static enum kelp_reason newcomer_refusal(const struct kelp_config *now,
     return given ? KELP_R_ID_USED : KELP_R_NONE;
 }
 
+/* A witness has no data to become anything else, and what has data would have to lose it. */
+static bool crosses(const struct kelp_member *member, const struct kelp_edit *edit)
+{
+    if (edit->verb == KELP_EDIT_REMOVE || edit->verb == KELP_EDIT_MOVE) return false;
+    return (member->role == KELP_WITNESS) != (role_wanted(edit) == KELP_WITNESS);
+}
+
 static enum kelp_reason member_refusal(const struct kelp_member *member,
                                        const struct kelp_edit *edit)
 {
     bool other = edit->incarnation != 0 && member->incarnation != 0 &&
                  edit->incarnation != member->incarnation; /* its directory was emptied since */
+    if (crosses(member, edit)) return KELP_R_WITNESS_STAYS;
     if (edit->verb != KELP_EDIT_ADD) return other ? KELP_R_MEMBER_DIFFERS : KELP_R_NONE;
     bool same = member->role == edit->role && !edit->moved;
     return same && !other ? KELP_R_NONE : KELP_R_MEMBER_DIFFERS;
 }
 
-static uint32_t voters(const struct kelp_config *config)
+static uint32_t with_role(const struct kelp_config *config, enum kelp_member_role role)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < config->count; slot++)
-        count += config->members[slot].role == KELP_VOTER;
+        count += config->members[slot].role == (uint8_t)role;
     return count;
 }
 
@@ -114,7 +122,9 @@ enum kelp_reason edit_refusal(const struct kelp_config *now, const struct kelp_c
     if (members_at_once(now, change) > members_max) return KELP_R_TOO_MANY_MEMBERS;
     struct kelp_config target;
     edit_target(now, change, &target);
-    return voters(&target) > 0 ? KELP_R_NONE : KELP_R_LAST_VOTER;
+    uint32_t voters = with_role(&target, KELP_VOTER);
+    if (voters == 0) return KELP_R_LAST_VOTER;
+    return with_role(&target, KELP_WITNESS) < voters ? KELP_R_NONE : KELP_R_WITNESSES_MANY;
 }
 
 /* ---- steps ---- */
@@ -167,10 +177,13 @@ void edit_target(const struct kelp_config *now, const struct kelp_change *change
         const struct kelp_edit *edit = &change->edits[i];
         uint32_t slot = config_slot(target, edit->id);
         if (edit->verb == KELP_EDIT_MOVE) continue;
-        if (edit->verb != KELP_EDIT_REMOVE)
-            insert(target, edit->id, edit->incarnation)->role = role_wanted(edit);
-        else if (slot != CONFIG_NO_SLOT)
+        if (edit->verb != KELP_EDIT_REMOVE) {
+            struct kelp_member *member = insert(target, edit->id, edit->incarnation);
+            if (member->role != role_wanted(edit)) member->marks = 0;
+            member->role = role_wanted(edit);
+        } else if (slot != CONFIG_NO_SLOT) {
             drop(target, slot);
+        }
     }
 }
 
@@ -181,6 +194,7 @@ uint32_t edit_stage(const struct kelp_config *now, const struct kelp_config *tar
     *staged = *now;
     for (uint32_t slot = 0; slot < target->count; slot++) {
         const struct kelp_member *wanted = &target->members[slot];
+        if (wanted->role == KELP_WITNESS) continue; /* its vote comes with those of the target */
         struct kelp_member *member = insert(staged, wanted->id, wanted->incarnation);
         if (wanted->role == KELP_VOTER && member->role != KELP_VOTER) {
             member->role = KELP_STAGING;
@@ -199,6 +213,13 @@ void edit_unstage(struct kelp_config *config)
     }
 }
 
+static bool votes_in(const struct kelp_config *config, kelp_id id)
+{
+    uint32_t slot = config_slot(config, id);
+    uint8_t role = slot == CONFIG_NO_SLOT ? (uint8_t)KELP_NONE : config->members[slot].role;
+    return role == KELP_VOTER || role == KELP_WITNESS;
+}
+
 static uint8_t role_in(const struct kelp_config *config, kelp_id id)
 {
     uint32_t slot = config_slot(config, id);
@@ -209,12 +230,12 @@ uint32_t edit_voters_changed(const struct kelp_config *now, const struct kelp_co
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < now->count; slot++) {
-        if (now->members[slot].role != KELP_VOTER) continue;
-        count += role_in(target, now->members[slot].id) != KELP_VOTER;
+        kelp_id id = now->members[slot].id;
+        count += votes_in(now, id) && !votes_in(target, id);
     }
     for (uint32_t slot = 0; slot < target->count; slot++) {
-        if (target->members[slot].role != KELP_VOTER) continue;
-        count += role_in(now, target->members[slot].id) != KELP_VOTER;
+        kelp_id id = target->members[slot].id;
+        count += votes_in(target, id) && !votes_in(now, id);
     }
     return count;
 }
@@ -247,7 +268,8 @@ void edit_join(const struct kelp_config *now, const struct kelp_config *target,
     for (uint32_t slot = 0; slot < now->count; slot++) {
         const struct kelp_member *member = &now->members[slot];
         struct kelp_member *both = insert(joint, member->id, member->incarnation);
-        both->role_old = member->role == KELP_VOTER ? KELP_VOTER : KELP_NONE;
+        both->role_old = votes_in(now, member->id) ? member->role : (uint8_t)KELP_NONE;
+        if (config_votes(joint, config_slot(joint, member->id))) both->marks = member->marks;
     }
 }
 

@@ -8,9 +8,9 @@
  * older than the candidate's. Whether a node may stand is its own question: if it votes by its
  * newest configuration, or by the one before while the newest may still be taken back. It may be
  * the only one that holds an entry which takes its own vote away; then it is needed, without its
- * vote, until that entry is committed. [§4.2.2 fig 4.6] Who may not stand and hears no leader asks
- * for pre-votes all the same and counts no answer: it may have been removed, and the one message
- * that said so be lost.
+ * vote, until that entry is committed. [§4.2.2 fig 4.6] A witness never stands. Who may not stand
+ * and hears no leader asks for pre-votes all the same and counts no answer: it may have been
+ * removed, and the one message that said so be lost.
  *
  * A pre-vote travels under the sender's own saved term; the term it would lead is a field of its
  * own and is repeated in the answer, which is counted by that field alone, since the voter's own
@@ -53,7 +53,10 @@ void elect_timeout(struct kelp_core *r)
         return;
     }
     if (!member_may_stand(r)) {
-        EVENT(r, CAMPAIGN_NOT_VOTER);
+        if (config_witness(&r->config, r->self_slot))
+            EVENT(r, CAMPAIGN_WITNESS);
+        else
+            EVENT(r, CAMPAIGN_NOT_VOTER);
         r->enquires = true;
         role_timer_reset(r);
         return;
@@ -86,7 +89,7 @@ void elect_timeout(struct kelp_core *r)
 void elect_stand(struct kelp_core *r)
 {
     if (r->role != KELP_FOLLOWER) return;
-    if (!config_votes(&r->config, r->self_slot)) {
+    if (!config_leads(&r->config, r->self_slot)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
         return;
     }

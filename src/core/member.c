@@ -83,7 +83,7 @@ bool member_removed(const struct kelp_core *r)
 
 bool member_may_stand(const struct kelp_core *r)
 {
-    if (config_votes(&r->config, r->self_slot)) return true;
+    if (config_leads(&r->config, r->self_slot)) return true;
     const struct kelp_config *before = member_committed(r);
-    return before != &r->config && config_votes(before, config_slot(before, r->options.self));
+    return before != &r->config && config_leads(before, config_slot(before, r->options.self));
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quorum.c - who is enough. [§3.4, §4.3]
  *
- * A half is the members whose role (or role_old) is KELP_VOTER; learners and members that leave are
- * in neither. Only a joint configuration has a second half, and then both must agree. Members are
- * at most 32, so an insertion sort of one half's values is the fastest way to its median. */
+ * A half is the members whose role (or role_old) is KELP_VOTER or KELP_WITNESS; learners and
+ * members that leave are in neither. Whether a witness counts for commit is witness.c's. Only a
+ * joint configuration has a second half, and then both must agree. Members are at most 32, so an
+ * insertion sort of one half's values is the fastest way to its median. */
 #include "core/quorum.h"
 
 #include "base/assert.h"
@@ -14,7 +15,8 @@ enum half { HALF_NEW, HALF_OLD };
 static bool in_half(const struct kelp_config *config, uint32_t slot, enum half half)
 {
     const struct kelp_member *member = &config->members[slot];
-    return (half == HALF_NEW ? member->role : member->role_old) == KELP_VOTER;
+    uint8_t role = half == HALF_NEW ? member->role : member->role_old;
+    return role == KELP_VOTER || role == KELP_WITNESS;
 }
 
 static uint32_t half_count(const struct kelp_config *config, enum half half, slot_set set)

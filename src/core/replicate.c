@@ -147,6 +147,13 @@ static void append_rest(struct kelp_core *r, const struct kelp_message *m, kelp_
         member_appended(r, m->append.config);
 }
 
+/* Who keeps data must never take an entry for its position. */
+static bool position_sound(const struct kelp_core *r, const struct kelp_entry_info *entry)
+{
+    if (entry->type != KELP_ENTRY_POSITION || r->self_slot == CONFIG_NO_SLOT) return true;
+    return config_witness(&r->config, r->self_slot);
+}
+
 static bool append_sound(const struct kelp_core *r, const struct kelp_message *m)
 {
     kelp_index prev = m->append.prev.index;
@@ -157,6 +164,7 @@ static bool append_sound(const struct kelp_core *r, const struct kelp_message *m
     for (kelp_index i = 0; i < m->append.last - prev; i++) {
         uint64_t next = m->append.entries[i].term.v;
         if (next < term || next == 0 || next > r->term.v) return false;
+        if (!position_sound(r, &m->append.entries[i])) return false;
         term = next;
     }
     return true;
@@ -467,9 +475,9 @@ static bool position_before(struct kelp_core *r, struct peer *peer, struct kelp_
     return false;
 }
 
-/* How far one append from next reaches. */
-static kelp_index reach(const struct kelp_core *r, const struct peer *peer, struct kelp_pos prev,
-                        uint64_t bytes_max, uint64_t *bytes)
+/* How far one append from next reaches, of what the log holds. */
+static kelp_index reach_log(const struct kelp_core *r, const struct peer *peer,
+                            struct kelp_pos prev, uint64_t bytes_max, uint64_t *bytes)
 {
     kelp_index first = prev.index + 1;
     *bytes = 0;
@@ -486,13 +494,24 @@ static kelp_index reach(const struct kelp_core *r, const struct peer *peer, stru
     return prev.index;
 }
 
+/* .. of what this peer is to have. */
+static kelp_index reach(const struct kelp_core *r, const struct peer *peer, struct kelp_pos prev,
+                        uint64_t bytes_max, uint64_t *bytes)
+{
+    kelp_index last = reach_log(r, peer, prev, bytes_max, bytes);
+    kelp_index limit = max_u64(prev.index, witness_reach(r, peer));
+    if (last <= limit) return last;
+    if (log_sized(&r->log, prev.index + 1)) *bytes = log_bytes(&r->log, prev.index + 1, limit);
+    return limit;
+}
+
 bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message *out)
 {
     struct progress *p = &peer->progress;
     const struct kelp_limits *limits = &r->options.limits;
     if (p->flow == KELP_NEEDS_SNAPSHOT) return false;
     if (p->flow == KELP_STREAM) {
-        if (p->next > r->log.last) return false;
+        if (p->next > witness_reach(r, peer)) return false;
         if (!progress_room(p, limits->window_bytes_max)) return false;
         /* it drops the first, refuses those behind it, and all would go again at once */
         if (peer->space == KELP_SPACE_NONE && p->window_count > 0) return false;
@@ -539,6 +558,7 @@ void replicate_timers(struct kelp_core *r)
         if (!peer->silent && r->now > peer->contact + r->options.election_min) {
             peer->silent = true;
             EVENT(r, PEER_SILENT, .peer = peer->id);
+            witness_silent(r, slot);
         }
         if (peer->progress.flow == KELP_NEEDS_SNAPSHOT &&
             r->now >= add_sat(peer->probe_at, r->options.election_max)) {

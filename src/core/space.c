@@ -47,7 +47,9 @@ void space_settle(struct kelp_core *r)
     r->space = r->own_space;
     if (r->role == KELP_LEADER) {
         uint64_t values[KELP_MEMBERS_MAX] = {0};
+        bool witness = witness_counts(r);
         for (uint32_t slot = 0; slot < r->config.count; slot++) {
+            if (!witness && config_witness(&r->config, slot)) continue; /* as if it had none */
             bool self = slot == r->self_slot;
             values[slot] =
                 (uint64_t)(KELP_SPACE_NONE - (self ? r->own_space : r->peers[slot].space));

@@ -153,6 +153,15 @@ static void message_dropped(struct driver *d)
 static void message_put(struct driver *d, const struct kelp_message *m,
                         const struct kelp_bytes *entries, size_t count)
 {
+    struct kelp_bytes stripped;
+    if (count > 0 && strip_wanted(d, m->to)) {
+        if (!strip_entries(d, entries, count, &stripped)) {
+            message_dropped(d);
+            return;
+        }
+        entries = &stripped;
+        count = 1;
+    }
     struct kelp_bytes *parts = scratch_take(d, (count + 2) * sizeof *parts);
     uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD + WIRE_MESSAGE_MAX);
     if (parts == NULL || head == NULL) {

@@ -10,6 +10,7 @@
  *   plan.c     what one would do
  *   handover.c leadership goes to another    birth.c    founding, starting Raft
  *   found.c    the rules of founding, pure      lead.c     who leads, as a level and as events
+ *   strip.c    what a witness is sent
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
  * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
@@ -408,6 +409,12 @@ struct peer *peer_find(struct driver *d, kelp_id id);
 struct peer *peer_make(struct driver *d, kelp_id id);
 void peer_free(struct peer *p);
 void peer_send(struct driver *d, const struct kelp_message *m);
+
+/* strip.c */
+bool strip_wanted(const struct driver *d, kelp_id to); /* is it a witness? */
+/* strip_entries - positions and configurations, in scratch; false: no memory */
+bool strip_entries(struct driver *d, const struct kelp_bytes *parts, size_t count,
+                   struct kelp_bytes *out);
 void peer_read_ended(struct driver *d, struct log_read *read);
 void peer_forget_waiting(struct peer *peer);
 void lookup_start(struct driver *d, const struct kelp_lookup *lookup);

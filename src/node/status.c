@@ -213,7 +213,7 @@ static uint64_t tolerates(struct node *n, const struct kelp_view *view, uint64_t
     if (view->role != KELP_LEADER) return voters - majority;
     for (uint32_t i = 0; i < view->peer_count; i++) {
         const struct kelp_peer_view *p = &view->peers[i];
-        if (p->role != KELP_VOTER) continue;
+        if (p->role != KELP_VOTER && p->role != KELP_WITNESS) continue;
         bool recent = p->contact != 0 && sub_sat(now, p->contact) < n->options.raft.election_max;
         answering += p->id == view->self || recent;
     }
@@ -225,8 +225,9 @@ static void config_fields(struct fields *f, struct node *n, const struct node_st
     const struct kelp_config *c = &s->driver.latest.config;
     char voters[TEXT_MAX] = "";
     size_t at = 0;
-    uint64_t count = 0;
+    uint64_t count = 0, witnesses = 0;
     for (size_t i = 0; i < c->count; i++) {
+        witnesses += c->members[i].role == KELP_WITNESS;
         if (c->members[i].role != KELP_VOTER) continue;
         if (at < sizeof voters)
             at += (size_t)snprintf(voters + at, sizeof voters - at, "%s%" PRIu64,
@@ -236,7 +237,7 @@ static void config_fields(struct fields *f, struct node *n, const struct node_st
     number_field(f, "config_committed", s->driver.committed.config.index);
     number_field(f, "config_latest", c->index);
     text_field(f, "voters", "%s", voters);
-    number_field(f, "tolerates", tolerates(n, &s->driver.view, count));
+    number_field(f, "tolerates", tolerates(n, &s->driver.view, count + witnesses));
 }
 
 static void fields_fill(struct node *n, const struct node_status *s, struct fields *f)

@@ -85,7 +85,8 @@ static bool entry_known(const struct wire_entry *e)
     case KELP_ENTRY_COMMAND:
     case KELP_ENTRY_NOOP:
     case KELP_ENTRY_CONFIG:
-    case KELP_ENTRY_BARRIER: return true;
+    case KELP_ENTRY_BARRIER:
+    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_SESSION:
     case KELP_ENTRY_CLOCK:
     case KELP_ENTRY_RESTORE:

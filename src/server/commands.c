@@ -116,7 +116,7 @@ const struct server_command server_commands[] = {
     COMMAND("members", "raft", 2, COMMAND_IN_TURN, "cluster", "7.0.0", LOCAL, "slow", ANY,
             run_raft_members, "The members as this node's log has them"),
     COMMAND("add", "raft", -4, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",
-            run_raft_change, "Add a member: id host:port [voter|learner]"),
+            run_raft_change, "Add a member: id host:port [voter|learner|witness]"),
     COMMAND("promote", "raft", -3, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",
             run_raft_change, "Make a learner a voter, once it has caught up"),
     COMMAND("demote", "raft", -3, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",

@@ -88,9 +88,9 @@ static bool role_word(struct words *w, struct kelp_bytes word, uint8_t *out)
     else if (word_is(word, "learner"))
         *out = KELP_LEARNER;
     else if (word_is(word, "witness"))
-        return wrong(w, "a role that is not in this version", "voter or learner");
+        *out = KELP_WITNESS;
     else
-        return wrong(w, "no role", "voter or learner");
+        return wrong(w, "no role", "voter, learner or witness");
     return true;
 }
 
@@ -157,7 +157,7 @@ static bool parse_member(struct words *w, struct kelp_bytes word, struct wire_ch
 {
     const uint8_t *equals = memchr(word.data, '=', word.len), *end = word.data + word.len;
     if (out->count == KELP_MEMBERS_MAX) return wrong(w, "too many members at", "32 are allowed");
-    if (equals == NULL) return wrong(w, "no member", "ID=HOST:PORT or ID=HOST:PORT/learner");
+    if (equals == NULL) return wrong(w, "no member", "ID=HOST:PORT or ID=HOST:PORT/role");
     struct wire_edit *edit = edit_new(out, KELP_EDIT_SET);
     edit->role = KELP_VOTER;
     const uint8_t *slash = memchr(equals, '/', (size_t)(end - equals));
@@ -244,6 +244,12 @@ static const char *state_name(uint8_t flow)
     return "unknown";
 }
 
+static size_t text_put(char *out, size_t size, const char *words)
+{
+    int len = snprintf(out, size, "%s", words);
+    return len > 0 ? (size_t)len : 0;
+}
+
 size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now, char *out,
                     size_t size)
 {
@@ -254,6 +260,11 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
                  member->role == KELP_NONE ? "leaving" : members_role_name(member->role),
                  status->latest.peer[slot].text, member->incarnation);
     size_t at = len > 0 ? (size_t)len : 0;
+    if (member->role == KELP_WITNESS && at < size)
+        at += text_put(out + at, size - at,
+                       (member->marks & KELP_MARK_IN) != 0 ? " in:yes" : " in:no");
+    if ((member->marks & KELP_MARK_ABSENT) != 0 && at < size)
+        at += text_put(out + at, size - at, " absent:yes");
     bool leads = status->state == DRIVER_RUNNING && view->role == KELP_LEADER;
     for (uint32_t i = 0; leads && at < size && i < view->peer_count; i++) {
         const struct kelp_peer_view *p = &view->peers[i];

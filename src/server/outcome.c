@@ -30,7 +30,9 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_QUORUM_AT_RISK:
     case KELP_R_VOTER_SILENT:
     case KELP_R_ADDRESS_USED:
-    case KELP_R_BAD_CHANGE: return OUTCOME_ERR;
+    case KELP_R_BAD_CHANGE:
+    case KELP_R_WITNESS_STAYS:
+    case KELP_R_WITNESSES_MANY: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
     case KELP_R_PENDING:

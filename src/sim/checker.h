@@ -60,6 +60,7 @@ enum checker_rule {
     X(L12, ChangesSettle)                                                                          \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
+    X(M03, WitnessNeverLeads)                                                                      \
     X(N01, NodeCheck)                                                                              \
     X(N02, NoFaultWithoutCause)                                                                    \
     X(N03, FramesWellFormed)                                                                       \
@@ -87,6 +88,7 @@ struct checker;
 /* What the checker wants to know of one log entry. */
 struct checker_entry {
     uint64_t term, checksum;
+    bool position;  /* all that a witness keeps: the checksum is of no entry */
     uint64_t value; /* of a client's command: unique; 0: something else */
     uint32_t name;  /* the register, or one of them, or the list */
     struct machine_more more;
@@ -154,6 +156,8 @@ void checker_views(struct checker *c, unsigned node, const struct kelp_view *vie
 /* A node whose state machine keeps its own data applied entries up to index: a crash must not leave
  * it ahead of its log. */
 void checker_keeps(struct checker *c, unsigned node, kelp_index index);
+/* Has it entries without their data? */
+bool checker_witness(const struct checker *c, unsigned node);
 /* A node stands at index with these hashes. */
 void checker_applied(struct checker *c, unsigned node, kelp_index index, uint64_t chain,
                      uint64_t state);

@@ -51,6 +51,7 @@ struct checked_node {
     uint64_t start_count;
     struct kelp_config latest, committed; /* count 0: not told */
     uint64_t members_at; /* how many answers had been sent when they changed last */
+    bool positions;      /* its log holds, or held, entries without their data */
     bool running;        /* the view below is of this life of the node */
     struct kelp_view view;
 };
@@ -80,6 +81,7 @@ struct write_record {
 struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t key;    /* 0: free slot */
     uint64_t chain;  /* 0: not known yet */
+    uint64_t checksum;
     uint64_t value;
     uint32_t name;
     struct machine_more more;

@@ -245,7 +245,7 @@ static bool all_equal(const struct world *w)
         const struct node *n = &w->nodes[i];
         if (!in_core(n) || !churn_member(w, n)) continue;
         if (core_of(n) == NULL) return false;
-        if (!hears(w, leader, n)) continue;
+        if (!hears(w, leader, n) || checker_witness(w->checker, i)) continue;
         struct kelp_pos a = rsm_applied(leader->rsm), b = rsm_applied(n->rsm);
         if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
         if (rsm_state_hash(leader->rsm) != rsm_state_hash(n->rsm)) return false;

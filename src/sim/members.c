@@ -43,11 +43,19 @@ static bool decide(const struct checker *c, const struct kelp_config *config, co
     return quorums_decide(config, ids, count);
 }
 
+bool checker_witness(const struct checker *c, unsigned node)
+{
+    return c->nodes[node].positions;
+}
+
 /* Whatever the candidate counted: a quorum must have sent it this very vote, in this very term. */
 void checker_elected(struct checker *c, unsigned node, uint64_t term)
 {
     kelp_id ids[CHECKER_NODES_MAX];
     uint32_t count = 0;
+    if (c->nodes[node].positions)
+        checker_fail(c, RULE_M03, "node %u leads term %llu and has entries without their data",
+                     node + 1, (ull)term);
     for (unsigned i = 0; i < c->node_count; i++) {
         const struct checked_node *voter = &c->nodes[i];
         if (term < voter->vote_room && voter->votes[term] == node + 1) ids[count++] = i + 1;

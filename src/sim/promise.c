@@ -14,9 +14,21 @@
 
 typedef unsigned long long ull;
 
-static uint64_t chain_on(struct held before, const struct checker_entry *entry)
+/* A position stands for the entry that some log had there in its term. */
+static uint64_t chain_on(struct checker *c, unsigned node, struct held before, kelp_index index,
+                         const struct checker_entry *entry)
 {
-    return hash_mix(hash_mix(before.chain, entry->checksum), entry->term);
+    uint64_t checksum = entry->checksum;
+    if (entry->position) {
+        const struct known_entry *known = checker_known(c, index, entry->term);
+        c->nodes[node].positions = true;
+        if (known == NULL || known->chain == 0)
+            checker_fail(c, RULE_I07, "node %u holds position %llu@%llu, which no leader wrote",
+                         node + 1, (ull)index, (ull)entry->term);
+        else
+            checksum = known->checksum;
+    }
+    return hash_mix(hash_mix(before.chain, checksum), entry->term);
 }
 
 void checker_log_truncate(struct held_log *log, kelp_index last)
@@ -40,6 +52,7 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
     if (known == NULL) return;
     if (known->chain == 0) {
         known->chain = chain;
+        known->checksum = entry->checksum;
         known->value = entry->value;
         known->name = entry->name;
         known->more = entry->more;
@@ -76,7 +89,7 @@ static void save_appends(struct checker *c, unsigned node, const struct kelp_sav
         if (entry->term < n->memory.held[i - 1].term)
             checker_fail(c, RULE_I11, "node %u has %llu@%llu behind an entry of term %llu",
                          node + 1, (ull)i, (ull)entry->term, (ull)n->memory.held[i - 1].term);
-        struct held held = {chain_on(n->memory.held[i - 1], entry), entry->term};
+        struct held held = {chain_on(c, node, n->memory.held[i - 1], i, entry), entry->term};
         log_put(&n->memory, i, held);
         entry_known(c, node, i, entry, held.chain);
         if (checker_failed(c)) return;
@@ -111,7 +124,8 @@ void checker_ahead(struct checker *c, unsigned node, kelp_index first,
     for (size_t i = 0; i < count; i++) {
         kelp_index index = first + i;
         struct held before = i > 0 ? n->ahead.held[index - 1] : n->memory.held[index - 1];
-        log_put(&n->ahead, index, (struct held){chain_on(before, &entries[i]), entries[i].term});
+        uint64_t chain = chain_on(c, node, before, index, &entries[i]);
+        log_put(&n->ahead, index, (struct held){chain, entries[i].term});
         entry_known(c, node, index, &entries[i], n->ahead.held[index].chain);
     }
     n->ahead_first = first;
@@ -434,7 +448,8 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
     log->last = base;
     for (kelp_index i = base + 1; i <= found->last; i++) {
         const struct checker_entry *entry = &found->entries[i - base - 1];
-        log_put(log, i, (struct held){chain_on(log->held[i - 1], entry), entry->term});
+        uint64_t chain = chain_on(c, node, log->held[i - 1], i, entry);
+        log_put(log, i, (struct held){chain, entry->term});
     }
     int saves = log_explained(c, n, log);
     if (saves < 0)

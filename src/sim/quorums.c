@@ -11,6 +11,11 @@
 
 #define VOTERS_MAX 14u
 
+static bool counts(uint8_t role)
+{
+    return role == KELP_VOTER || role == KELP_WITNESS;
+}
+
 bool quorums_decide(const struct kelp_config *config, const kelp_id ids[], uint32_t count)
 {
     uint32_t all[2] = {0, 0}, there[2] = {0, 0};
@@ -19,10 +24,10 @@ bool quorums_decide(const struct kelp_config *config, const kelp_id ids[], uint3
         bool among = false;
         for (uint32_t i = 0; i < count; i++)
             among = among || ids[i] == member->id;
-        all[0] += member->role == KELP_VOTER;
-        all[1] += member->role_old == KELP_VOTER;
-        there[0] += among && member->role == KELP_VOTER;
-        there[1] += among && member->role_old == KELP_VOTER;
+        all[0] += counts(member->role);
+        all[1] += counts(member->role_old);
+        there[0] += among && counts(member->role);
+        there[1] += among && counts(member->role_old);
     }
     return 2 * there[0] > all[0] && (!config->joint || 2 * there[1] > all[1]);
 }
@@ -32,7 +37,7 @@ static uint32_t voters_add(const struct kelp_config *config, kelp_id ids[], uint
 {
     for (uint32_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
-        if (member->role != KELP_VOTER && member->role_old != KELP_VOTER) continue;
+        if (!counts(member->role) && !counts(member->role_old)) continue;
         uint32_t at = 0;
         while (at < count && ids[at] != member->id)
             at++;

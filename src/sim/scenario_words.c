@@ -202,7 +202,8 @@ static uint8_t role_of(struct scenario *s, char letter, const char *word)
                   word);
 }
 
-/* 1v,2v,3L: voters and learners; W: a witness, ?: no role at all, /v: was a voter before. @9 behind
+/* 1v,2v,3L: voters and learners; W: a witness, + if it is in; ! behind a voter that is absent; ?:
+ * no role at all; /v: was a voter before. @9 behind
  * the last: it says that it stands at 9. */
 struct kelp_config *words_config(struct scenario *s, const char *word)
 {
@@ -219,6 +220,8 @@ struct kelp_config *words_config(struct scenario *s, const char *word)
             config->joint = 1;
             at += 2;
         }
+        if (*at == '+' || *at == '!')
+            member->marks = *at++ == '+' ? KELP_MARK_IN : KELP_MARK_ABSENT;
         config->id_highest = max_u64(config->id_highest, member->id);
         if (*at == '@') {
             config->index = number_at(s, at + 1, &at);

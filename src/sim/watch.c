@@ -23,6 +23,7 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
 {
     struct machine_request request;
     *out = (struct checker_entry){.term = e->pos.term.v, .checksum = wire_entry_checksum(encoded)};
+    out->position = e->type == KELP_ENTRY_POSITION;
     if (e->type == KELP_ENTRY_COMMAND && machine_decode(e->payload, &request)) {
         out->value = request.value;
         out->name = request.name;
@@ -264,6 +265,7 @@ void watch_node(struct node *n)
         n->handing_since = max_u64(1, node_clock(n));
     if (checker_failed(w->checker)) return;
     if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);
+    if (checker_witness(w->checker, n->slot)) return; /* it applies nothing */
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),
                     rsm_state_hash(n->rsm));
 }

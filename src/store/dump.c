@@ -114,6 +114,7 @@ static const char *type_name(uint8_t type)
     case KELP_ENTRY_CLOCK: return "clock";
     case KELP_ENTRY_RESTORE: return "restore";
     case KELP_ENTRY_VERSION: return "version";
+    case KELP_ENTRY_POSITION: return "position";
     }
     return "unknown";
 }

@@ -28,7 +28,7 @@ static const char *edit_wrong(const struct wire_edit *e)
     if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_STOP) return "a verb is not known";
     bool comes = e->verb == KELP_EDIT_ADD || e->verb == KELP_EDIT_SET;
     bool addressed = comes || e->verb == KELP_EDIT_MOVE;
-    if (comes ? e->role != KELP_VOTER && e->role != KELP_LEARNER : e->role != KELP_NONE)
+    if (comes ? e->role < KELP_VOTER || e->role > KELP_WITNESS : e->role != KELP_NONE)
         return "a role does not belong to its verb";
     if ((e->address.text[0] != '\0') != addressed) return "an address does not belong to its verb";
     return NULL;

@@ -14,7 +14,8 @@
  *       48        the members, ascending by id, each
  *              8  id            not 0
  *              8  incarnation   0: not known
- *              1  role          enum kelp_member_role; 0 only where joint is 1
+ *              1  role          enum kelp_member_role in the four lowest bits, 0 only where joint
+ *                               is 1; enum kelp_member_mark in the others
  *              1  role_old      the same in the outgoing half; 0 where joint is 0
  *            1+n  peer address  a text as in wire.c
  *
@@ -41,6 +42,7 @@ static const char *config_wrong(const struct kelp_config *c)
         const struct kelp_member *m = &c->members[slot];
         if (m->id <= before) return "a configuration's ids do not ascend";
         if (m->role > KELP_STAGING || m->role_old > KELP_WITNESS) return "a role is not known";
+        if (m->marks > (KELP_MARK_IN | KELP_MARK_ABSENT)) return "a mark is not known";
         if (c->joint == 0 && (m->role == KELP_NONE || m->role_old != KELP_NONE))
             return "a simple configuration has a member of a joint one";
         before = m->id;
@@ -69,7 +71,7 @@ void write_config(struct writer *w, const struct wire_config *c)
         const struct kelp_member *m = &config->members[slot];
         write_u64(w, m->id);
         write_u64(w, m->incarnation);
-        write_u8(w, m->role);
+        write_u8(w, (uint8_t)(m->role | (unsigned)m->marks << 4));
         write_u8(w, m->role_old);
         write_address(w, &c->peer[slot]);
     }
@@ -109,7 +111,9 @@ enum kelp_error wire_config_decode(struct kelp_bytes in, kelp_index index, struc
         struct kelp_member *m = &config->members[slot];
         m->id = read_u64(&r);
         m->incarnation = read_u64(&r);
-        m->role = read_u8(&r);
+        uint8_t role = read_u8(&r);
+        m->role = role & 15u;
+        m->marks = (uint8_t)(role >> 4);
         m->role_old = read_u8(&r);
         read_address(&r, &out->peer[slot]);
     }

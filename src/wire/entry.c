@@ -45,7 +45,7 @@ _Static_assert(WIRE_ENTRY_MAX % 8 == 0, "entries are multiples of 8");
 
 static bool type_known(unsigned type)
 {
-    return type >= KELP_ENTRY_COMMAND && type <= KELP_ENTRY_VERSION;
+    return type >= KELP_ENTRY_COMMAND && type <= KELP_ENTRY_POSITION;
 }
 
 static size_t content_bytes(const struct wire_entry *e)

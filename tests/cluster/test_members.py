@@ -110,7 +110,8 @@ def test_a_change_may_be_asked_of_any_member_and_says_what_is_wrong(make_cluster
             (("ADD", 9, "127.0.0.1:1"), "TRYAGAIN NOT_REACHED node=9"),
             (("REMOVE", 4, "IF", index + 7), f"ERR CONFIG_CHANGED index={index}"),
             (("ADD", 5, "nowhere"), "ERR no address 'nowhere'"),
-            (("ADD", 5, four, "WITNESS"), "ERR a role that is not in this version"),
+            (("ADD", 5, four, "OBSERVER"), "ERR no role"),
+            (("SET", f"4={four}/witness"), "ERR WITNESS_STAYS node=4"),
             (("REMOVE", "x"), "ERR no id 'x'"),
             (("REMOVE", 4, "AT", "once"), "ERR makes no sense here: 'AT'")]:
         answer = change(follower, *words)

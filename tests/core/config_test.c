@@ -98,7 +98,15 @@ static void spoil_role(struct kelp_config *c)
 }
 static void spoil_witness(struct kelp_config *c)
 {
-    c->members[1].role = KELP_WITNESS;
+    c->members[1].role = KELP_WITNESS; /* as many as voters */
+}
+static void spoil_mark(struct kelp_config *c)
+{
+    c->members[1].marks = KELP_MARK_ABSENT; /* of a learner */
+}
+static void spoil_mark_in(struct kelp_config *c)
+{
+    c->members[0].marks = KELP_MARK_IN; /* of a voter */
 }
 static void spoil_old_role(struct kelp_config *c)
 {
@@ -130,7 +138,9 @@ static void a_configuration_that_makes_no_sense_is_invalid(void **state)
         {"ids out of order", spoil_order, false},
         {"an id above the highest", spoil_highest, false},
         {"an unknown role", spoil_role, false},
-        {"a role of a later version", spoil_witness, false},
+        {"as many witnesses as voters", spoil_witness, false},
+        {"a learner that is absent", spoil_mark, false},
+        {"a voter that is in", spoil_mark_in, false},
         {"an old role that is none", spoil_old_role, false},
         {"no voter", spoil_no_voter, false},
         {"no voter in the old half", spoil_no_old_voter, false},

@@ -72,7 +72,8 @@ static void each_verb_is_judged_by_what_is_there(void **state)
         {{.id = 3, .verb = 0}, KELP_R_BAD_CHANGE},
         {{.id = 3, .verb = KELP_EDIT_SET + 1}, KELP_R_BAD_CHANGE},
         {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_NONE}, KELP_R_BAD_CHANGE},
-        {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS}, KELP_R_BAD_CHANGE},
+        {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS}, KELP_R_NONE},
+        {{.id = 3, .verb = KELP_EDIT_SET, .role = KELP_WITNESS}, KELP_R_WITNESS_STAYS},
         {{.id = 6, .verb = KELP_EDIT_SET, .role = KELP_STAGING}, KELP_R_BAD_CHANGE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -87,7 +87,7 @@ static void a_field_out_of_its_range_is_malformed(void **state)
                 {18, 0},                      /* node 0 */
                 {26, 0},    {26, 7},          /* verbs */
                 {26, 4},                      /* a removal with a role and an address */
-                {27, 0},    {27, 3}, {27, 4}, /* roles */
+                {27, 0},    {27, 4}, {27, 5}, /* roles */
                 {29, ' '},                    /* no address */
                 {43, 1},                      /* a removal as an addition, without an address */
                 {44, 1}};                     /* a removal with a role */

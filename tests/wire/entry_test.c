@@ -28,7 +28,7 @@ static void random_entry(struct prng *p, struct wire_entry *e, size_t payload_ma
 {
     *e = (struct wire_entry){
         .pos = kelp_pos_of(random_number(p), random_number(p)),
-        .type = (uint8_t)prng_between(p, KELP_ENTRY_COMMAND, KELP_ENTRY_VERSION),
+        .type = (uint8_t)prng_between(p, KELP_ENTRY_COMMAND, KELP_ENTRY_POSITION),
         .flags = (uint32_t)prng_below(p, 4),
         .time_ns = random_u64(p),
     };
@@ -193,7 +193,7 @@ static void an_unknown_type_with_a_good_checksum_is_a_newer_version(void **state
 {
     (void)state;
     size_t len = encode_sample();
-    const unsigned types[] = {0, KELP_ENTRY_VERSION + 1, 255, 257, 65535};
+    const unsigned types[] = {0, KELP_ENTRY_POSITION + 1, 255, 257, 65535};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         put_u16(encoded + 4, (uint16_t)types[i]);
         assert_int_equal(decode(encoded, len), KELP_E_CORRUPT);
