@@ -28,6 +28,7 @@
 #define KELP_SIM_MARKS_MAX  256u
 #define KELP_SIM_LINE_MAX   256u
 #define KELP_SIM_FAULTS_MAX 64u
+#define KELP_SIM_KILLS_MAX  1000u
 
 /* Rules that a run may break on purpose. Each must be caught within a few seeds: this is how the
  * checkers themselves are tested. */
@@ -227,7 +228,11 @@ struct kelp_sim_options {
      * Needs machine. */
     const struct kelp_sim_machine *model;
     enum kelp_sim_mix mix; /* what the built-in clients ask for */
-    uint64_t until;        /* stop after so many events, with the story told; 0: play to the end */
+    /* 0..KELP_SIM_KILLS_MAX; above 0 another run: two nodes and a witness, nothing goes wrong but
+     * that the leader is killed so often, whenever the cluster is whole, and within three election
+     * timeouts somebody must lead (L13). nodes and hurt are not used. */
+    uint32_t kills;
+    uint64_t until; /* stop after so many events, with the story told; 0: play to the end */
 };
 
 struct kelp_sim_report {
@@ -247,7 +252,9 @@ struct kelp_sim_report {
     uint64_t halts;      /* nodes that stopped or refused to start because of them */
     uint64_t fault_kinds[KELP_SIM_FAULTS_MAX]; /* how often each kind of fault was drawn */
     uint64_t changes, changes_done;            /* of the membership: asked for, done */
-    uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
+    uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
+    kelp_ns heir_worst; /* the longest time until then */
+    uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
     bool leader_soon;      /* within three election timeouts */
@@ -289,7 +296,9 @@ KELP_API size_t kelp_sim_line(const struct kelp_sim_report *report, char *out, s
 struct kelp_sim_total {
     uint64_t seeds, failed, events, faults, requests, done, crashes, disk_harms, halts;
     uint64_t changes, changes_done; /* of the membership */
-    uint64_t cores, leaders_soon;   /* runs that had to live after healing; how many soon led */
+    uint64_t kills;
+    kelp_ns heir_worst;
+    uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */
     uint64_t fault_kinds[KELP_SIM_FAULTS_MAX];
     kelp_ns simulated;
     uint64_t marks[KELP_SIM_MARKS_MAX];

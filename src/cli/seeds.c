@@ -49,6 +49,7 @@ struct kelp_sim_options sim_options(const struct sim_flags *f)
     options.broken = f->breaks;
     options.choices = f->choices;
     options.until = f->until;
+    options.kills = (uint32_t)f->kills;
     return options;
 }
 
@@ -65,6 +66,8 @@ void sim_again(const struct sim_flags *f, uint64_t seed, const char *case_path, 
     if (hurt != defaults.hurt)
         at += (size_t)snprintf(out + at, size - at, " --hurt %llu",
                                (unsigned long long)(hurt / NS_OF_SECOND));
+    if (f->kills != 0 && at < size)
+        at += (size_t)snprintf(out + at, size - at, " --kills %llu", (unsigned long long)f->kills);
     if (f->breaks != KELP_SIM_BREAK_NOTHING && at < size)
         at += (size_t)snprintf(out + at, size - at, " --broken %s", breaks[f->breaks]);
     if (until != 0 && at < size)
@@ -192,6 +195,8 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->simulated += part->simulated;
     sum->disk_harms += part->disk_harms;
     sum->halts += part->halts;
+    sum->kills += part->kills;
+    sum->heir_worst = max_u64(sum->heir_worst, part->heir_worst);
     sum->changes += part->changes;
     sum->changes_done += part->changes_done;
     sum->cores += part->cores;
@@ -296,6 +301,10 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
     if (total->changes > 0)
         (void)printf("%llu of %llu changes of members were done\n",
                      (unsigned long long)total->changes_done, (unsigned long long)total->changes);
+    if (f->kills > 0)
+        (void)printf("%llu leaders killed, another one led after at most %llu ms\n",
+                     (unsigned long long)total->kills,
+                     (unsigned long long)(total->heir_worst / 1000000u));
     (void)kelp_sim_total_line(total, wall_ns, line, sizeof line);
     (void)puts(line);
     return CLI_DONE;
@@ -398,7 +407,8 @@ static int run_verb(const struct verb *verb, struct sim_flags *f)
     uint64_t began = sim_now_ns();
     bool all = play_all(verb, f, &total);
     uint64_t took = sim_now_ns() - began;
-    size_t unexplained = f->count >= SIM_MARKS_SEEDS && !f->json ? marks_print(&total) : 0;
+    size_t unexplained =
+        f->count >= SIM_MARKS_SEEDS && !f->json && f->kills == 0 ? marks_print(&total) : 0;
     if (f->count > 1 && print_total(verb, f, &total, took) != CLI_DONE) return CLI_FAILED;
     if (f->strict_marks && unexplained > 0)
         return cli_error(verb, CLI_FAILED, "--strict-marks: %zu events were never hit",
@@ -428,6 +438,8 @@ static const struct flag flags[] = {
      "run, shrink: the choices of a run, as shrink writes them"},
     {"hurt", FLAG_NUMBER, {.number = &given.hurt_s}, 1, 86400, "SECONDS",
      "simulated seconds of faults; 60"},
+    {"kills", FLAG_NUMBER, {.number = &given.kills}, 1, KELP_SIM_KILLS_MAX, "N",
+     "two nodes and a witness, whose leader is killed N times a seed"},
     {"broken", FLAG_TEXT, {.text = &given.broken}, 0, 0, "RULE",
      "break a rule on purpose: log-sync, vote-sync, stale-read ..."},
     {"trace", FLAG_SWITCH, {.on = &given.trace}, 0, 0, NULL,

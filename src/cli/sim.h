@@ -15,6 +15,7 @@ struct sim_flags {
     uint64_t first, count, jobs;      /* seeds first..first + count - 1 */
     uint64_t from, until;             /* events; until 0: the end */
     uint64_t hurt_s, seconds, soak_s; /* seconds; soak_s 0: for ever */
+    uint64_t kills;                   /* 0: not that run */
     const char *seed, *nodes, *case_path, *trace_json, *out, *broken, *hours;
     bool json, trace, all, no_shrink, strict_marks;
     struct kelp_bytes choices; /* of the case; owned, data NULL: none */

@@ -58,9 +58,10 @@ enum checker_rule {
     X(L10, UnliveOnlyWithCause)                                                                    \
     X(L11, NoStarvation)                                                                           \
     X(L12, ChangesSettle)                                                                          \
+    X(L13, HeirInTime)                                                                             \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
-    X(M03, WitnessNeverLeads)                                                                      \
+    X(M03, WitnessKeepsLittle)                                                                     \
     X(N01, NodeCheck)                                                                              \
     X(N02, NoFaultWithoutCause)                                                                    \
     X(N03, FramesWellFormed)                                                                       \

@@ -111,6 +111,7 @@ struct checker {
 };
 
 /* members.c */
+bool checker_knows_witness(const struct checker *c, unsigned node); /* itself: to be one */
 bool checker_confirmed(const struct checker *c, unsigned leader, uint64_t answers);
 void checker_elected(struct checker *c, unsigned node, uint64_t term);
 bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index index, uint64_t chain);

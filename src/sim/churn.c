@@ -2,8 +2,9 @@
 /* churn.c - somebody who asks for changes of the membership, and what must come of them.
  *
  * A change is drawn from what the asked node takes for the members: add, promote, demote, remove,
- * replace, move back and forth, or the whole list anew; of one voter and of several, now and then
- * with the index of its configuration, without waiting or with force. Ids are slots, so there are
+ * replace, move back and forth, or the whole list anew; of one voter and of several, witnesses
+ * among them, now and then with the index of its configuration, without waiting or with force. In
+ * some runs whoever comes first is a witness. Ids are slots, so there are
  * few, and who was removed never comes back. What is told is judged: DONE means that the committed
  * configuration says so (M02). After the faults every change comes to its end (L12). */
 #include <stdio.h>
@@ -83,13 +84,20 @@ bool churn_settled(const struct world *w, const struct node *leader)
 
 /* ---- asking ---- */
 
+static uint8_t role_draw(struct world *w)
+{
+    static const uint8_t roles[8] = {KELP_LEARNER, KELP_LEARNER, KELP_WITNESS, KELP_VOTER,
+                                     KELP_VOTER,   KELP_VOTER,   KELP_VOTER,   KELP_VOTER};
+    return roles[draw_below(nemesis_draw(w), 8)];
+}
+
 static struct wire_edit *edit_add(struct world *w, struct wire_change *change,
                                   enum kelp_edit_verb verb, kelp_id id)
 {
     struct wire_edit *edit = &change->edits[change->count++];
     *edit = (struct wire_edit){.id = id, .verb = (uint8_t)verb};
     bool comes = verb == KELP_EDIT_ADD || verb == KELP_EDIT_SET;
-    if (comes) edit->role = draw_chance(nemesis_draw(w), 1, 4) ? KELP_LEARNER : KELP_VOTER;
+    if (comes) edit->role = role_draw(w);
     if (comes || verb == KELP_EDIT_MOVE) edit->address = w->members[id - 1].peer;
     return edit;
 }
@@ -117,6 +125,10 @@ static void change_draw(struct world *w, const struct kelp_config *config,
     kelp_id next = config->id_highest + 1, some = member_draw(w, config);
     uint64_t kind = draw_below(nemesis_draw(w), 8);
     bool room = next <= w->node_count;
+    if (w->swarm.witness && room && next == w->swarm.founders + 1) {
+        edit_add(w, change, KELP_EDIT_ADD, next)->role = KELP_WITNESS;
+        return;
+    }
     if (kind <= 1 && room) {
         (void)edit_add(w, change, KELP_EDIT_ADD, next);
     } else if (kind == 2) {
@@ -156,25 +168,18 @@ static void ask_told(void *ctx, uint64_t token, const struct driver_outcome *tol
     checker_fail(w->checker, RULE_M02, "an answer to a change that nobody asked for");
 }
 
-void churn_happens(struct world *w)
+static struct churn_ask *ask_free(struct world *w)
 {
-    struct node *n = nemesis_node(w);
-    struct draw *draw = nemesis_draw(w);
     struct churn_ask *ask = NULL;
     for (unsigned i = 0; i < ASKS_MAX; i++) {
         if (w->churn.asks[i].token == 0) ask = &w->churn.asks[i];
     }
-    if (n->state != NODE_UP || driver_core(n->driver) == NULL || ask == NULL || node_paused(n))
-        return;
-    struct kelp_config config;
-    kelp_core_config(driver_core(n->driver), &config, NULL);
-    *ask = (struct churn_ask){.node = n->slot, .life = n->life};
-    change_draw(w, &config, &ask->change);
-    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_NOWAIT;
-    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_FORCE;
-    if (draw_chance(draw, 1, 6)) ask->change.if_index = config.index;
-    kelp_ns deadline = node_clock(n) + draw_between(draw, 100, 20000) * MS;
-    if (ask->change.count == 0) return;
+    return ask;
+}
+
+static void ask_send(struct node *n, struct churn_ask *ask, kelp_ns deadline)
+{
+    struct world *w = n->world;
     ask->line = driver_line_open(n->driver, ask_told, w);
     if (ask->line == NULL) return;
     ask->token = ++w->churn.tokens;
@@ -186,6 +191,37 @@ void churn_happens(struct world *w)
     }
     w->report->changes++;
     node_run(n);
+}
+
+void churn_adds_witness(struct node *n, kelp_id id)
+{
+    struct world *w = n->world;
+    struct churn_ask *ask = ask_free(w);
+    if (ask == NULL || driver_core(n->driver) == NULL) return;
+    *ask = (struct churn_ask){.node = n->slot, .life = n->life};
+    struct wire_edit *edit = &ask->change.edits[ask->change.count++];
+    *edit = (struct wire_edit){.id = id, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS};
+    edit->address = w->members[id - 1].peer;
+    ask_send(n, ask, node_clock(n) + 5000 * MS);
+}
+
+void churn_happens(struct world *w)
+{
+    struct node *n = nemesis_node(w);
+    struct draw *draw = nemesis_draw(w);
+    struct churn_ask *ask = ask_free(w);
+    if (n->state != NODE_UP || driver_core(n->driver) == NULL || ask == NULL || node_paused(n))
+        return;
+    struct kelp_config config;
+    kelp_core_config(driver_core(n->driver), &config, NULL);
+    *ask = (struct churn_ask){.node = n->slot, .life = n->life};
+    change_draw(w, &config, &ask->change);
+    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_NOWAIT;
+    if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_FORCE;
+    if (draw_chance(draw, 1, 6)) ask->change.if_index = config.index;
+    kelp_ns deadline = node_clock(n) + draw_between(draw, 100, 20000) * MS;
+    if (ask->change.count == 0) return;
+    ask_send(n, ask, deadline);
 }
 
 /* ---- what was told ---- */

@@ -4,9 +4,11 @@
  *
  * Of each node the checker knows the newest configuration of its log and the one before that may
  * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
- * vote in its term; neighbouring ones share a node in every decision. A checker that was never
+ * vote in its term; neighbouring ones share a node in every decision. A witness keeps no data, and
+ * whoever has entries without their data never leads (M03). A checker that was never
  * told a configuration takes all nodes for voters. */
 #include "base/min.h"
+#include "core/config.h"
 #include "sim/checker_room.h"
 #include "sim/quorums.h"
 
@@ -41,6 +43,12 @@ static bool decide(const struct checker *c, const struct kelp_config *config, co
 {
     if (config->count == 0) return count > c->node_count / 2;
     return quorums_decide(config, ids, count);
+}
+
+bool checker_knows_witness(const struct checker *c, unsigned node)
+{
+    const struct kelp_config *config = &c->nodes[node].latest;
+    return config_witness(config, config_slot(config, node + 1));
 }
 
 bool checker_witness(const struct checker *c, unsigned node)

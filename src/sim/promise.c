@@ -92,6 +92,9 @@ static void save_appends(struct checker *c, unsigned node, const struct kelp_sav
         struct held held = {chain_on(c, node, n->memory.held[i - 1], i, entry), entry->term};
         log_put(&n->memory, i, held);
         entry_known(c, node, i, entry, held.chain);
+        if (entry->value != 0 && checker_knows_witness(c, node))
+            checker_fail(c, RULE_M03, "node %u is a witness and keeps the data of %llu@%llu",
+                         node + 1, (ull)i, (ull)entry->term);
         if (checker_failed(c)) return;
         n->entries[n->entry_count++] = held;
     }

@@ -70,6 +70,7 @@ static bool world_make(struct world *w)
 {
     swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
     if (w->options.broken == KELP_SIM_BREAK_DRIFT) swarm_drift(&w->swarm);
+    if (w->options.kills > 0) heir_swarm(w);
     for (unsigned kind = 0; w->options.mix != KELP_SIM_MIX_SEED && kind < MACHINE_KINDS; kind++)
         w->swarm.shares[kind] = kind + 1 == (unsigned)w->options.mix ? 100 : 0;
     w->node_count = w->report->nodes = w->swarm.nodes;
@@ -133,6 +134,7 @@ static const char *options_wrong(const struct kelp_sim_options *o)
 {
     if (o->size != sizeof *o) return "size is not sizeof(struct kelp_sim_options)";
     if (o->nodes > KELP_SIM_NODES_MAX) return "nodes is above KELP_SIM_NODES_MAX";
+    if (o->kills > KELP_SIM_KILLS_MAX) return "kills is above KELP_SIM_KILLS_MAX";
     if (o->hurt == 0 || o->heal == 0) return "hurt and heal must be above 0";
     if ((unsigned)o->broken >= KELP_SIM_BREAK_COUNT)
         return "broken is not a rule that can be broken";
@@ -245,6 +247,8 @@ void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *re
     total->simulated += report->simulated;
     total->disk_harms += report->disk_harms;
     total->halts += report->halts;
+    total->kills += report->kills;
+    total->heir_worst = max_u64(total->heir_worst, report->heir_worst);
     total->changes += report->changes;
     total->changes_done += report->changes_done;
     total->cores += report->core > 0;

@@ -204,6 +204,11 @@ static void draw_churn(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 3)) s->remove_unseen = draw_between(draw, 2, 8) * s->election_max;
     s->remove_voters_min = (uint32_t)draw_between(draw, 1, 3);
     if (draw_chance(draw, 1, 3)) s->join_healthy = draw_between(draw, 100, 3000) * MS;
+    s->witness = draw_chance(draw, 1, 3);
+    if (s->witness) {
+        s->founders = (uint32_t)draw_between(draw, 2, s->nodes - 1);
+        s->weights[FAULT_CHANGE] = 6;
+    }
     weights_sum(s);
 }
 

@@ -102,6 +102,7 @@ struct swarm {
     uint32_t founders;
     kelp_ns remove_unseen, join_healthy; /* 0: off; as in struct kelp_options */
     uint32_t remove_voters_min;
+    bool witness; /* the first who is added is a witness, and then the membership changes seldom */
 };
 
 /* swarm_draw - everything from one stream; nodes 0: drawn too. */

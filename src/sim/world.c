@@ -164,6 +164,7 @@ static void world_step(struct world *w)
     }
     clients_judge(w);
     churn_judge(w);
+    heir_look(w);
     trace_settle(w);
 }
 

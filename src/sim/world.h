@@ -311,6 +311,13 @@ struct mover {
     kelp_ns deadline; /* of the node's clock */
 };
 
+/* heir.c: the leader of two nodes and a witness is killed again and again. */
+struct heir {
+    kelp_ns kill_at;   /* 0: not yet */
+    kelp_ns killed_at; /* 0: somebody leads */
+    uint64_t term;     /* that the last one led */
+};
+
 struct world {
     struct kelp_sim_options options;
     struct tracer *tracer; /* NULL: nobody reads the trace */
@@ -335,6 +342,7 @@ struct world {
     bool healing;
     struct demand demand;
     struct churn churn;
+    struct heir heir;
     kelp_index fed_commit; /* starvation: the last one seen, when, and the requests made by then */
     kelp_ns fed_at;
     uint64_t fed_requests;
@@ -484,6 +492,7 @@ void herald_look(struct node *n, const struct kelp_view *view); /* after each of
 
 /* churn.c */
 void churn_happens(struct world *w);                            /* somebody asks for a change */
+void churn_adds_witness(struct node *n, kelp_id id);            /* it is asked for one */
 void churn_watch(struct node *n, const struct kelp_core *core); /* after each of its runs */
 void churn_node_dies(struct node *n);
 void churn_judge(struct world *w); /* what was told during the last run */
@@ -494,6 +503,10 @@ bool churn_removed(const struct node *n); /* by the newest committed configurati
 /* The leader's configuration is committed and simple, nobody is staging, and whoever was removed
  * knows it. */
 bool churn_settled(const struct world *w, const struct node *leader);
+
+/* heir.c: options.kills */
+void heir_swarm(struct world *w); /* two nodes, a witness, and nothing else that is wrong */
+void heir_look(struct world *w);
 
 /* story.c */
 void story_tell(struct world *w);

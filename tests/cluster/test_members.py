@@ -192,3 +192,30 @@ def test_members_over_http(make_cluster):
 
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))
+
+
+def test_two_nodes_and_a_witness_go_on_without_either_of_them(make_cluster):
+    cluster = make_cluster(3, founders=2)
+    leader = cluster.wait_leader()
+    witness = cluster.nodes[3]
+    done(leader, "ADD", 3, peer(witness), "WITNESS")
+    assert roles(leader) == {1: "voter", 2: "voter", 3: "witness"}
+    assert members(leader)[1][3]["in"] == "no"
+    with leader.raw() as c:
+        assert c.call("SET", "before", "1") == "OK"
+    assert change(leader, "PROMOTE", 3).startswith("ERR WITNESS_STAYS node=3")
+    leader.kill()
+    other = cluster.nodes[3 - leader.id]
+    wait_for(lambda: other.status()["role"] == "leader", "the other one leads")
+    with other.raw(timeout=30) as c:
+        assert c.call("SET", "after", "2") == "OK"
+        assert c.call("GET", "before") == b"1"
+    wait_for(lambda: members(other)[1][3]["in"] == "yes", "the witness is in")
+    assert members(other)[1][leader.id]["absent"] == "yes"
+    leader.start()
+    wait_for(lambda: members(other)[1][3]["in"] == "no", "the witness is out")
+    assert "absent" not in members(other)[1][leader.id]
+    cluster_nodes = [leader, other]
+    wait_for(lambda: len({n.status()["applied_index"] for n in cluster_nodes}) == 1, "both are equal")
+    with witness.raw(timeout=30) as c:  # any node serves, by way of the leader
+        assert c.call("GET", "after") == b"2"

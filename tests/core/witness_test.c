@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* witness_test.c - what a witness is sent, when it counts, and what it may take. [§11.7.2] */
+#include "fixture.h"
+
+/* 1 and 2 have the data, 3 is a witness. */
+static struct kelp_config pair(void)
+{
+    struct kelp_config c = voters(3);
+    c.members[2].role = KELP_WITNESS;
+    return c;
+}
+
+static void positions(struct fixture *f, uint8_t type)
+{
+    struct kelp_entry_info info = {.term = kelp_term_of(1), .bytes = 40, .type = type};
+    struct kelp_message m = {.type = KELP_MSG_APPEND, .from = 2, .to = f->view.self, .id = 9};
+    m.term = f->view.term;
+    m.append.last = 1;
+    m.append.entries = &info;
+    receive(f, m);
+}
+
+static void who_keeps_data_takes_no_position(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    for (kelp_id self = 1; self <= 3; self += 2) {
+        struct fixture *f = node(.self = self, .config = &c);
+        positions(f, KELP_ENTRY_POSITION);
+        assert_int_equal(f->taken.first != 0, self == 3);
+        fixture_forget(f);
+        if (self == 1) {
+            positions(f, KELP_ENTRY_COMMAND);
+            assert_int_equal(f->taken.first, 1);
+        }
+        fixture_close(f);
+    }
+}
+
+/* 3 answers, 2 does not: with voters the entry would be committed. */
+static void the_match_of_a_witness_is_nothing_while_it_is_out(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    struct fixture *f = leader(.config = &c);
+    kelp_index last = f->view.last;
+    receive(f, answer_of(f, 3, last));
+    assert_int_equal(f->view.commit, 0);
+    receive(f, answer_of(f, 2, last));
+    assert_int_equal(f->view.commit, last);
+    fixture_close(f);
+}
+
+static void it_counts_once_a_voter_is_silent(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    struct fixture *f = leader(.config = &c);
+    kelp_index last = f->view.last;
+    for (int i = 0; i < 11; i++) {
+        pass(f, 100 * MS);
+        take(f);
+        receive(f, answer_of(f, 3, last));
+        if (i < 9) assert_int_equal(f->view.commit, 0);
+    }
+    MARK_HIT(f, PEER_SILENT);
+    MARK_HIT(f, WITNESS_NEEDED);
+    assert_int_equal(f->view.commit, last);
+    fixture_close(f);
+}
+
+/* By the configuration it is in, so nobody need be silent. */
+static void it_counts_while_the_configuration_says_so(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    c.members[1].marks = KELP_MARK_ABSENT;
+    c.members[2].marks = KELP_MARK_IN;
+    struct fixture *f = leader(.config = &c);
+    kelp_index last = f->view.last;
+    receive(f, answer_of(f, 3, last));
+    assert_int_equal(f->view.commit, last);
+    fixture_close(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_keeps_data_takes_no_position),
+        cmocka_unit_test(the_match_of_a_witness_is_nothing_while_it_is_out),
+        cmocka_unit_test(it_counts_once_a_voter_is_silent),
+        cmocka_unit_test(it_counts_while_the_configuration_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
