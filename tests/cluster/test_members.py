@@ -216,6 +216,6 @@ def test_two_nodes_and_a_witness_go_on_without_either_of_them(make_cluster):
     wait_for(lambda: members(other)[1][3]["in"] == "no", "the witness is out")
     assert "absent" not in members(other)[1][leader.id]
     cluster_nodes = [leader, other]
-    wait_for(lambda: len({n.status()["applied_index"] for n in cluster_nodes}) == 1, "both are equal")
+    wait_for(lambda: len({n.status()["applied_index"] for n in cluster_nodes}) == 1, "both equal")
     with witness.raw(timeout=30) as c:  # any node serves, by way of the leader
         assert c.call("GET", "after") == b"2"

@@ -168,10 +168,11 @@ static struct kelp_config any_config(struct prng *prng)
 {
     struct kelp_config c = {.id_highest = 9};
     for (kelp_id id = 1; id <= 7; id++) {
-        uint64_t kind = prng_below(prng, 4);
-        if (kind == 0) continue;
-        c.members[c.count++] =
-            (struct kelp_member){.id = id, .role = kind == 3 ? KELP_LEARNER : KELP_VOTER};
+        static const uint8_t roles[] = {KELP_NONE,  KELP_VOTER,   KELP_VOTER, KELP_LEARNER,
+                                        KELP_VOTER, KELP_WITNESS, KELP_VOTER, KELP_NONE};
+        uint8_t role = roles[prng_below(prng, 8)];
+        if (role == KELP_NONE) continue;
+        c.members[c.count++] = (struct kelp_member){.id = id, .role = role};
     }
     return c;
 }
@@ -182,7 +183,7 @@ static uint32_t any_edits(struct prng *prng, struct kelp_edit edits[4])
     for (uint32_t i = 0; i < count; i++)
         edits[i] = (struct kelp_edit){.id = 1 + prng_below(prng, 11),
                                       .verb = (uint8_t)(1 + prng_below(prng, 6)),
-                                      .role = (uint8_t)(1 + prng_below(prng, 2))};
+                                      .role = (uint8_t)(1 + prng_below(prng, 3))};
     return count;
 }
 

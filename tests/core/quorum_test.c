@@ -22,7 +22,7 @@ static uint32_t naive_half(const struct kelp_config *c, bool old, uint32_t out[K
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < c->count; slot++) {
         uint8_t role = old ? c->members[slot].role_old : c->members[slot].role;
-        if (role == KELP_VOTER) out[count++] = slot;
+        if (role == KELP_VOTER || role == KELP_WITNESS) out[count++] = slot;
     }
     return count;
 }
@@ -60,10 +60,11 @@ static uint64_t naive_value(const struct kelp_config *c, const uint64_t values[K
 static struct kelp_config numbered(uint32_t count, uint32_t number, bool joint)
 {
     struct kelp_config c = {.count = (uint8_t)count, .joint = joint, .id_highest = count};
-    for (uint32_t slot = 0; slot < count; slot++, number /= 6) {
+    static const uint8_t old[] = {KELP_NONE, KELP_VOTER, KELP_WITNESS};
+    for (uint32_t slot = 0; slot < count; slot++, number /= 12) {
         c.members[slot].id = slot + 1;
-        c.members[slot].role = (uint8_t)(number % 3); /* none, voter, learner */
-        c.members[slot].role_old = number % 6 >= 3 ? KELP_VOTER : KELP_NONE;
+        c.members[slot].role = (uint8_t)(number % 4); /* none, voter, learner, witness */
+        c.members[slot].role_old = old[number / 4 % 3];
     }
     return c;
 }
@@ -73,7 +74,7 @@ typedef void (*config_fn)(const struct kelp_config *config);
 static void each_config(uint32_t members_max, config_fn check)
 {
     uint32_t numbers = 1;
-    for (uint32_t count = 0; count <= members_max; count++, numbers *= 6) {
+    for (uint32_t count = 0; count <= members_max; count++, numbers *= 12) {
         for (uint32_t number = 0; number < numbers; number++) {
             for (int joint = 0; joint < 2; joint++) {
                 struct kelp_config c = numbered(count, number, joint != 0);
@@ -96,7 +97,7 @@ static void check_sets(const struct kelp_config *c)
 static void a_set_is_a_quorum_exactly_when_it_is_a_majority_of_every_half(void **state)
 {
     (void)state;
-    each_config(5, check_sets);
+    each_config(4, check_sets);
 }
 
 static void check_values(const struct kelp_config *c)
@@ -117,7 +118,7 @@ static void check_values(const struct kelp_config *c)
 static void a_value_is_the_largest_that_a_quorum_reaches(void **state)
 {
     (void)state;
-    each_config(4, check_values);
+    each_config(3, check_values);
 }
 
 static void large_configurations_agree_with_the_slow_way(void **state)
@@ -129,7 +130,7 @@ static void large_configurations_agree_with_the_slow_way(void **state)
         struct kelp_config c = numbered(count, 0, prng_chance(&prng, 1, 2));
         uint64_t values[KELP_MEMBERS_MAX] = {0};
         for (uint32_t slot = 0; slot < count; slot++) {
-            c.members[slot].role = (uint8_t)prng_below(&prng, 3);
+            c.members[slot].role = (uint8_t)prng_below(&prng, 4);
             c.members[slot].role_old = prng_chance(&prng, 1, 2) ? KELP_VOTER : KELP_NONE;
             values[slot] = prng_chance(&prng, 1, 8) ? UINT64_MAX : prng_below(&prng, 20);
         }
@@ -155,7 +156,21 @@ static void check_meeting(const struct kelp_config *c)
 static void two_quorums_share_a_member(void **state)
 {
     (void)state;
-    each_config(4, check_meeting);
+    each_config(3, check_meeting);
+}
+
+/* [§4.3, §11.7.2] */
+static void a_witness_counts_in_both_halves(void **state)
+{
+    (void)state;
+    struct kelp_config c = {.count = 3, .joint = 1, .id_highest = 3};
+    c.members[0] = (struct kelp_member){.id = 1, .role = KELP_VOTER, .role_old = KELP_VOTER};
+    c.members[1] = (struct kelp_member){.id = 2, .role = KELP_VOTER, .role_old = KELP_VOTER};
+    c.members[2] = (struct kelp_member){.id = 3, .role = KELP_WITNESS, .role_old = KELP_WITNESS};
+    assert_true(quorum_has(&c, 5)); /* 1 and 3 */
+    assert_false(quorum_has(&c, 4));
+    c.members[2].role_old = KELP_NONE;
+    assert_false(quorum_has(&c, 5)); /* of the old half there is 1 only */
 }
 
 static struct kelp_config plain(uint32_t count)
@@ -219,6 +234,7 @@ int main(void)
         cmocka_unit_test(a_value_is_the_largest_that_a_quorum_reaches),
         cmocka_unit_test(large_configurations_agree_with_the_slow_way),
         cmocka_unit_test(two_quorums_share_a_member),
+        cmocka_unit_test(a_witness_counts_in_both_halves),
         cmocka_unit_test(a_majority_of_n_voters_is_half_of_them_and_one),
         cmocka_unit_test(no_voters_decide_nothing),
         cmocka_unit_test(the_fourth_and_fifth_of_five_voters_move_the_value),

@@ -83,6 +83,27 @@ static void it_counts_while_the_configuration_says_so(void **state)
     fixture_close(f);
 }
 
+/* 2 is marked absent and answers. */
+static void a_voter_is_absent_until_it_has_what_was_there(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    c.members[1].marks = KELP_MARK_ABSENT;
+    c.members[2].marks = KELP_MARK_IN;
+    struct fixture *f = leader(.config = &c);
+    kelp_index last = f->view.last;
+    receive(f, answer_of(f, 3, last));
+    for (int i = 0; i < 5; i++) {
+        receive(f, answer_of(f, 2, last - 1));
+        take(f);
+    }
+    MARK_MISS(f, WITNESS_OUT);
+    receive(f, answer_of(f, 2, last));
+    take(f);
+    MARK_HIT(f, WITNESS_OUT);
+    fixture_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +111,7 @@ int main(void)
         cmocka_unit_test(the_match_of_a_witness_is_nothing_while_it_is_out),
         cmocka_unit_test(it_counts_once_a_voter_is_silent),
         cmocka_unit_test(it_counts_while_the_configuration_says_so),
+        cmocka_unit_test(a_voter_is_absent_until_it_has_what_was_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
