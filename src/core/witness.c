@@ -36,15 +36,23 @@
  * out. Until that one is committed, which needs the voter that came back to have everything W ever
  * got, W may be ahead of it.
  *
+ * So every run of such a cluster is one of plain Raft in which that voter's timer never fires and
+ * some commits come late; what is explored there (kelp sim explore) holds here.
+ *
  * What is sent. In: every position, at once. Out: committed ones only, when a configuration is
- * among them, or LAG of them have gathered: a log is kept for the member that has least, so a
- * witness may not fall behind without bound, and what it lacks when it is needed is a page or two.
+ * among them, or a quarter of the trailing entries have gathered: a log is kept for the member that
+ * has least, so a witness may not fall behind without bound, and what it lacks when it is needed is
+ * soon there.
  *
  * Invariants: a witness neither stands nor leads; what it acknowledges it has stored; a voter that
  * is not the leader is marked absent only after it was silent. */
 #include "core/core.h"
 
-#define LAG 1024u /* committed entries that a witness may lack while it is out */
+/* How many committed entries a witness may lack while it is out: no more than are kept anyway. */
+static uint64_t lag_max(const struct kelp_core *r)
+{
+    return r->options.trailing_entries / 4;
+}
 
 static bool data_voter(const struct kelp_core *r, uint32_t slot)
 {
@@ -78,7 +86,7 @@ kelp_index witness_reach(const struct kelp_core *r, const struct peer *peer)
     if (!config_witness(&r->config, slot) || witness_counts(r)) return r->log.last;
     kelp_index next = peer->progress.next;
     bool config = r->config.index >= next && r->config.index <= r->commit;
-    return config || r->commit >= add_sat(next, LAG) ? r->commit : next - 1;
+    return config || r->commit > add_sat(next, lag_max(r)) ? r->commit : next - 1;
 }
 
 void witness_silent(struct kelp_core *r, uint32_t slot)

@@ -4,7 +4,8 @@
  * The core says "entries 7..31 to node 3"; if 3 is a witness each of them but a configuration is
  * sent as an entry of type POSITION with the same index, term and time, and its own checksum. The
  * witness keeps those bytes like any others, so everything below it is the same code. Nothing of a
- * stripped entry ever comes back: a witness never leads, and hands nothing on. */
+ * stripped entry ever comes back: a witness never leads, and hands on entry 1 only, which is a
+ * configuration. */
 #include "driver/room.h"
 
 bool strip_wanted(const struct driver *d, kelp_id to)

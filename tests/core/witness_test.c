@@ -104,6 +104,33 @@ static void a_voter_is_absent_until_it_has_what_was_there(void **state)
     fixture_close(f);
 }
 
+/* trailing 40: ten entries may be missing, the eleventh brings all of them. */
+static void a_witness_that_is_out_falls_only_so_far_behind(void **state)
+{
+    (void)state;
+    struct kelp_config c = pair();
+    struct fixture *f = leader(.config = &c, .trailing = 40);
+    pass(f, 100 * MS); /* the probe is repeated */
+    take(f);
+    ack(f, 3, 0); /* an empty log */
+    ack(f, 2, f->view.last);
+    fixture_forget(f);
+    for (uint32_t i = 0; i < 11; i++) {
+        take(f);
+        assert_null(sent(f, KELP_MSG_APPEND, 3));
+        assert_true(client_writes(f, 100 + i, 50, KELP_NEVER));
+        save_all(f);
+        assert_null(sent(f, KELP_MSG_APPEND, 3));
+        receive(f, answer_of(f, 2, f->view.last));
+        assert_int_equal(f->view.commit, f->view.last);
+    }
+    take(f);
+    const struct kelp_message *m = sent(f, KELP_MSG_APPEND, 3);
+    assert_non_null(m);
+    assert_int_equal(m->append.last, f->view.commit);
+    fixture_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +139,7 @@ int main(void)
         cmocka_unit_test(it_counts_once_a_voter_is_silent),
         cmocka_unit_test(it_counts_while_the_configuration_says_so),
         cmocka_unit_test(a_voter_is_absent_until_it_has_what_was_there),
+        cmocka_unit_test(a_witness_that_is_out_falls_only_so_far_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
