@@ -90,6 +90,7 @@ struct checker;
 struct checker_entry {
     uint64_t term, checksum;
     bool position;  /* all that a witness keeps: the checksum is of no entry */
+    bool config;    /* which a witness keeps whole */
     uint64_t value; /* of a client's command: unique; 0: something else */
     uint32_t name;  /* the register, or one of them, or the list */
     struct machine_more more;

@@ -82,6 +82,7 @@ struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t key;    /* 0: free slot */
     uint64_t chain;  /* 0: not known yet */
     uint64_t checksum;
+    bool config;
     uint64_t value;
     uint32_t name;
     struct machine_more more;

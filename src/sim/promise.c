@@ -25,6 +25,9 @@ static uint64_t chain_on(struct checker *c, unsigned node, struct held before, k
         if (known == NULL || known->chain == 0)
             checker_fail(c, RULE_I07, "node %u holds position %llu@%llu, which no leader wrote",
                          node + 1, (ull)index, (ull)entry->term);
+        else if (known->config)
+            checker_fail(c, RULE_M03, "node %u keeps of configuration %llu@%llu the position only",
+                         node + 1, (ull)index, (ull)entry->term);
         else
             checksum = known->checksum;
     }
@@ -53,6 +56,7 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
     if (known->chain == 0) {
         known->chain = chain;
         known->checksum = entry->checksum;
+        known->config = entry->config;
         known->value = entry->value;
         known->name = entry->name;
         known->more = entry->more;

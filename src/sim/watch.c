@@ -24,6 +24,7 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
     struct machine_request request;
     *out = (struct checker_entry){.term = e->pos.term.v, .checksum = wire_entry_checksum(encoded)};
     out->position = e->type == KELP_ENTRY_POSITION;
+    out->config = e->type == KELP_ENTRY_CONFIG;
     if (e->type == KELP_ENTRY_COMMAND && machine_decode(e->payload, &request)) {
         out->value = request.value;
         out->name = request.name;
