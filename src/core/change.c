@@ -542,7 +542,7 @@ static void settings_write(struct kelp_core *r)
 static void mark(struct kelp_core *r)
 {
     struct kelp_config target;
-    if (change_gate(r) != KELP_R_NONE || !witness_marks(r, &target)) return;
+    if (!r->witnessed || change_gate(r) != KELP_R_NONE || !witness_marks(r, &target)) return;
     append(r, &target, NULL);
     witness_told(r);
 }

@@ -32,7 +32,10 @@ bool config_witness(const struct kelp_config *config, uint32_t slot)
 
 bool config_votes(const struct kelp_config *config, uint32_t slot)
 {
-    return config_leads(config, slot) || config_witness(config, slot);
+    if (slot >= config->count) return false; /* in one look: it is asked for every peer and take */
+    const struct kelp_member *member = &config->members[slot];
+    if (member->role == KELP_VOTER || member->role == KELP_WITNESS) return true;
+    return config->joint && (member->role_old == KELP_VOTER || member->role_old == KELP_WITNESS);
 }
 
 bool config_removed(const struct kelp_config *config, kelp_id id)

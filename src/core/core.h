@@ -225,6 +225,7 @@ struct kelp_core {
     struct kelp_config config_before; /* what a truncation of that one goes back to */
     bool config_has_before;
     uint32_t self_slot;                 /* in config; CONFIG_NO_SLOT: not a member */
+    bool witnessed;                     /* config has a witness, or a mark left of one */
     bool told_removed;                  /* by a member that knows the removal to be committed */
     struct change changes[CHANGES_MAX]; /* in order of arrival */
     uint32_t change_count;
@@ -430,6 +431,7 @@ enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could
 kelp_ns change_deadline(const struct kelp_core *r);
 
 /* ---- witness.c ---- */
+void witness_seek(struct kelp_core *r);         /* config is another one: is there any? */
 bool witness_counts(const struct kelp_core *r); /* leader: for commit, now */
 /* witness_reach - how far entries go to a peer now: the end of the log, but for a witness. */
 kelp_index witness_reach(const struct kelp_core *r, const struct peer *peer);

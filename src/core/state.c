@@ -340,6 +340,7 @@ void peers_rebuild(struct kelp_core *r)
     for (uint32_t at = r->config.count; at < max; at++)
         r->peers[at].id = 0;
     r->self_slot = config_slot(&r->config, r->options.self);
+    witness_seek(r);
 }
 
 struct peer *peer_of(struct kelp_core *r, kelp_id id)

@@ -75,13 +75,25 @@ static bool somebody_silent(const struct kelp_core *r)
     return false;
 }
 
+/* Most clusters have none, and every take asks. */
+void witness_seek(struct kelp_core *r)
+{
+    r->witnessed = false;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        bool witness = config_witness(&r->config, slot);
+        r->witnessed = r->witnessed || witness || r->config.members[slot].marks != 0;
+    }
+}
+
 bool witness_counts(const struct kelp_core *r)
 {
+    if (!r->witnessed) return true; /* there is nobody who would not */
     return marked(r, KELP_MARK_IN) || somebody_silent(r);
 }
 
 kelp_index witness_reach(const struct kelp_core *r, const struct peer *peer)
 {
+    if (!r->witnessed) return r->log.last;
     uint32_t slot = (uint32_t)(peer - r->peers);
     if (!config_witness(&r->config, slot) || witness_counts(r)) return r->log.last;
     kelp_index next = peer->progress.next;
