@@ -33,7 +33,7 @@ static bool has(slot_set set, uint32_t slot)
 /* A member of either half that has a vote in it. */
 static bool votes(uint8_t role)
 {
-    return role == KELP_VOTER;
+    return role == KELP_VOTER || role == KELP_WITNESS;
 }
 
 /* A voter that may lead. */
