@@ -124,7 +124,17 @@ enum kelp_reason edit_refusal(const struct kelp_config *now, const struct kelp_c
     edit_target(now, change, &target);
     uint32_t voters = with_role(&target, KELP_VOTER);
     if (voters == 0) return KELP_R_LAST_VOTER;
-    return with_role(&target, KELP_WITNESS) < voters ? KELP_R_NONE : KELP_R_WITNESSES_MANY;
+    if (with_role(&target, KELP_WITNESS) >= voters) return KELP_R_WITNESSES_MANY;
+    /* It is in no configuration while a new voter catches up, and who asked may be gone by then. */
+    struct kelp_config staged;
+    bool late = edit_stage(now, &target, &staged) > 0;
+    for (uint32_t slot = 0; late && slot < target.count; slot++) {
+        if (target.members[slot].role != KELP_WITNESS) continue;
+        *member = target.members[slot].id;
+        if (config_slot(now, *member) == CONFIG_NO_SLOT) return KELP_R_WITNESS_ALONE;
+    }
+    *member = 0;
+    return KELP_R_NONE;
 }
 
 /* ---- steps ---- */

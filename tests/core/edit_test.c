@@ -104,6 +104,11 @@ static void a_change_as_a_whole_is_judged_too(void **state)
     /* who comes is there before who goes has left */
     struct kelp_edit replace[2] = {{.id = 1, .verb = KELP_EDIT_REMOVE},
                                    {.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_VOTER}};
+    struct kelp_edit both[2] = {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_VOTER},
+                                {.id = 7, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS}};
+    change = of(both, 2);
+    assert_int_equal(edit_refusal(&now, &change, 8, &member), KELP_R_WITNESS_ALONE);
+    assert_int_equal(member, 7);
     change = of(replace, 2);
     assert_int_equal(edit_refusal(&now, &change, 4, &member), KELP_R_TOO_MANY_MEMBERS);
     assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NONE);
