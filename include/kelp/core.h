@@ -439,7 +439,7 @@ struct kelp_view {
  * thread   any   cost  O(1)   source  [§9.1] */
 KELP_API struct kelp_options kelp_options_default(kelp_id self, uint64_t seed);
 
-/* kelp_limits_small - limits for thousands of groups in one process: at most 16 KiB a core.
+/* kelp_limits_small - limits for thousands of groups in one process: at most 20 KiB a core.
  * returns  limits by value
  * thread   any   cost  O(1)   source  - */
 KELP_API struct kelp_limits kelp_limits_small(void);
@@ -468,7 +468,7 @@ KELP_API const char *kelp_lease_name(enum kelp_lease lease);
 
 /* kelp_core_memory - how many bytes a core with these limits needs.
  * takes    limits  borrowed, within the ranges at struct kelp_limits
- * returns  bytes; the default limits need at most 1 MiB, the small ones at most 16 KiB
+ * returns  bytes; the default limits need at most 1 MiB, the small ones at most 20 KiB
  * thread   any   cost  O(1)   source  - */
 KELP_API size_t kelp_core_memory(const struct kelp_limits *limits);
 

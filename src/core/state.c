@@ -49,7 +49,7 @@ struct kelp_limits kelp_limits_small(void)
     struct kelp_limits limits = kelp_options_default(1, 0).limits;
     limits.members_max = 5;
     limits.proposals_max = 16;
-    limits.reads_max = 12;
+    limits.reads_max = 16;
     limits.tail_entries_max = 32;
     limits.runs_max = 16;
     limits.window_messages_max = 8;

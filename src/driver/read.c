@@ -8,8 +8,8 @@
  *
  * Whoever was asked, the answer is an index; the read waits until that is applied here and is then
  * answered by our own machine. Reads that are started together share one question, which leaves
- * after all of them came. A node whose machine must not be asked, or is far behind its log, sends
- * linearizable reads on with their questions, as WHOLE ones.
+ * after all of them came. A node whose machine must not be asked, a witness, or one far behind its
+ * log, sends linearizable reads on with their questions, as WHOLE ones.
  *
  * Within a line time never runs backwards: reads that are open together are of one level and went
  * one way, so their indexes come in order; one that comes late takes those behind it along; and who
@@ -25,9 +25,20 @@
 
 #define BEHIND_MAX 16384u /* entries to be applied above which reads are sent on whole */
 
+/* A witness has no data, whatever it has applied. */
+static bool hollow(const struct driver *d)
+{
+    return d->hollow || strip_wanted(d, d->options.core.self);
+}
+
+static bool mute(const struct driver *d)
+{
+    return d->options.reads_elsewhere || hollow(d);
+}
+
 bool read_local(const struct driver *d, const struct request *r)
 {
-    if (r->kind != REQUEST_READ || r->plan || d->options.reads_elsewhere) return false;
+    if (r->kind != REQUEST_READ || r->plan || mute(d)) return false;
     switch (r->how.level) {
     case KELP_READ_STALE:
     case KELP_READ_ANY: return true;
@@ -48,7 +59,7 @@ static bool goes_whole(const struct driver *d, const struct request *r)
 {
     if (r->bare || d->route.node == d->options.core.self || read_local(d, r)) return false;
     if (r->plan) return true;
-    if (d->options.reads_elsewhere) return true;
+    if (mute(d)) return true;
     return d->applied < d->replay_to || d->apply_to - d->applied > BEHIND_MAX;
 }
 
@@ -84,6 +95,10 @@ static void release(struct driver *d, struct request *r)
 {
     if (r->bare) {
         request_close(d, r, KELP_DONE, KELP_R_NONE);
+        return;
+    }
+    if (hollow(d)) { /* which was not known when it was asked */
+        request_close(d, r, KELP_REFUSED, KELP_R_LOADING);
         return;
     }
     r->state = REQUEST_QUERYING;

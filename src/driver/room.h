@@ -270,6 +270,7 @@ struct driver {
     void *core_memory;
     struct kelp_view view; /* see driver_look */
     bool view_stale, untaken;
+    bool hollow; /* its machine was given positions without commands */
     uint32_t
         /* reads, and proposals not taken, since the last take: the core holds answers_max */
         unanswered;
