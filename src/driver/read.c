@@ -250,18 +250,25 @@ static uint64_t missing_since(const struct driver *d)
     return e.time_ns;
 }
 
-/* Is all applied here that was known to be committed when we last heard? A new leader does not know
- * that before an entry of its own term is. [§6.4] */
+/* Did who told us the commit index know it? A new leader does not before an entry of its own term
+ * is committed; until then it tells what it had heard itself, perhaps long ago. [§6.4] */
+static bool told_all(const struct driver *d)
+{
+    return kelp_log_term(d->core, d->heard_commit).v == d->heard_term;
+}
+
+/* Is all applied here that was known to be committed when we last heard? */
 static bool is_level(struct driver *d)
 {
     const struct kelp_view *view = driver_look(d);
     if (view->role == KELP_LEADER) return view->committed_own_term && d->applied >= view->commit;
-    return d->applied >= max_u64(view->commit, d->heard_commit);
+    return told_all(d) && d->applied >= max_u64(view->commit, d->heard_commit);
 }
 
 void level_note(struct driver *d)
 {
-    bool level = d->heard_at != 0 && d->applied >= max_u64(d->heard_commit, d->replay_to);
+    bool level =
+        d->heard_at != 0 && told_all(d) && d->applied >= max_u64(d->heard_commit, d->replay_to);
     if (level) d->level_at = max_u64(d->level_at, d->heard_at);
 }
 

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/min.h"
 #include "node/room.h"
 
 #define ROWS_A_FRAME 8u /* a frame on the control lane stays below its 4 KiB */
+#define GONE_NS      (1000 * MILLISECOND)
 
 /* ---- the peers port -------------------------------------------------------------------------- */
 
@@ -76,6 +78,15 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
         if (id == n->options.id || address->text[0] == '\0') continue;
         out[count++] = (struct contact){.id = id, .address = *address};
     }
+    /* a removal is not certain before it is committed */
+    const struct wire_config *committed = &n->status.committed;
+    for (size_t i = 0; i < committed->config.count && count < KELP_MEMBERS_MAX; i++) {
+        kelp_id id = committed->config.members[i].id;
+        const struct wire_address *address = address_override(n, id, &committed->peer[i]);
+        if (id == n->options.id || contact_among(out, count, id) || address->text[0] == '\0')
+            continue;
+        out[count++] = (struct contact){.id = id, .address = *address};
+    }
     /* whoever a change would add, and a leader that this node's log does not know yet */
     for (size_t i = 0; i < n->status.candidate_count && count < KELP_MEMBERS_MAX; i++)
         out[count++] = (struct contact){.id = n->status.candidates[i].id,
@@ -88,18 +99,32 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
     return count;
 }
 
+/* Whoever is not wanted any more is kept for a moment: the change that removed it may have come from
+ * there, and a connection that is closed at once takes the answer along. */
 void contacts_refresh(struct node *n)
 {
     struct contact wanted[KELP_MEMBERS_MAX];
     size_t count = contacts_wanted(n, wanted);
+    kelp_ns now = node_now(n);
+    n->contacts_at = KELP_NEVER;
     for (size_t i = 0; i < n->contact_count; i++) {
-        if (!contact_among(wanted, count, n->contacts[i].id)) net_forget(n->net, n->contacts[i].id);
+        struct contact old = n->contacts[i];
+        if (contact_among(wanted, count, old.id)) continue;
+        if (old.until == 0) old.until = now + GONE_NS;
+        if (now >= old.until || count == KELP_MEMBERS_MAX) {
+            net_forget(n->net, old.id);
+            continue;
+        }
+        wanted[count++] = old;
+        n->contacts_at = min_u64(n->contacts_at, old.until);
     }
     memcpy(n->contacts, wanted, count * sizeof *wanted);
     n->contact_count = count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (wanted[i].until != 0) continue;
         net_dial(n->net, wanted[i].id,
                  wanted[i].address.text); /* the same address: nothing happens */
+    }
 }
 
 /* ---- the table of addresses ------------------------------------------------------------------ */

@@ -201,7 +201,8 @@ static void node_run_due(struct node *n)
         CHECK_SLOW(driver_check(n->driver, &fault) == KELP_OK);
         now = node_now(n);
     }
-    if (n->look_due) node_look(n);
+    if (n->look_due || now >= n->contacts_at) node_look(n);
+    due = min_u64(due, n->contacts_at);
     if (n->addresses_due && n->leader == n->options.id) contacts_pass_on(n);
     if (n->turned != NULL) due = min_u64(due, n->turned(n->turned_ctx, now));
     if (n->phase == NODE_DRAINS) {
@@ -389,6 +390,7 @@ static void handles_begin(struct node *n)
     n->handles = 6; /* four of its own, the transport, the log */
     n->phase = NODE_RUNS;
     n->look_due = true;
+    n->contacts_at = KELP_NEVER;
 }
 
 static enum kelp_error parts_begin(struct node *n, const struct kelp_node_options *options,

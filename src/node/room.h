@@ -82,6 +82,7 @@ struct event_said { /* the last line about an event of a type */
 struct contact { /* a node we keep a connection to */
     kelp_id id;
     struct wire_address address;
+    kelp_ns until; /* it was removed, and may still be owed an answer; 0: it is wanted */
 };
 
 enum node_phase {
@@ -130,6 +131,7 @@ struct node {
 
     struct contact contacts[KELP_MEMBERS_MAX];
     size_t contact_count;
+    kelp_ns contacts_at; /* when one of them is given up; KELP_NEVER: no one */
     struct wire_member_addresses addresses[KELP_MEMBERS_MAX];
     size_t address_count;
     bool addresses_due; /* the leader passes the table on */

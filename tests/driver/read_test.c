@@ -247,6 +247,47 @@ static void a_leader_without_a_quorum_is_stale_too(void **state)
     scene_free(&s);
 }
 
+static bool no_entries(struct lab *lab, const struct lab_packet *packet, void *ctx)
+{
+    (void)lab;
+    (void)ctx;
+    return packet->lane != KELP_LANE_ENTRIES;
+}
+
+/* A new leader tells what it had heard itself. Until an entry of its own is committed that may be
+ * less than its predecessor committed, however often it is heard. */
+static void who_hears_a_leader_that_does_not_know_what_is_committed_grows_stale(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(10);
+    write_some(&s, 1);
+    lab_run(s.lab, 300);
+    lab_crash(s.lab, s.leader);
+    s.lab->watch = no_entries;
+    kelp_id leader = 0;
+    for (int i = 0; i < 200 && leader == 0; i++) {
+        lab_run(s.lab, 50);
+        for (kelp_id id = 1; id <= 3; id++)
+            if (id != s.leader && lab_status(s.lab, id)->view.role == KELP_LEADER) leader = id;
+    }
+    assert_int_not_equal(leader, 0);
+    lab_run(s.lab, 400); /* heartbeats go on */
+    kelp_id other = 6 - s.leader - leader;
+    struct lab_client *reader = lab_client(s.lab, other);
+    (void)lab_read_how(reader, stale(400), 5000);
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].reason, KELP_R_STALE_BEYOND);
+    assert_true(reader->told[0].ages.contact <= 400 * LAB_MS);
+    assert_true(reader->told[0].ages.applied > 400 * LAB_MS);
+    s.lab->watch = NULL;
+    lab_run(s.lab, 3000);
+    (void)lab_read_how(reader, stale(400), 5000);
+    lab_await(reader, 2);
+    assert_int_equal(reader->told[1].outcome, KELP_DONE);
+    lab_client_free(reader);
+    scene_free(&s);
+}
+
 static void a_read_that_names_an_index_waits_for_it_or_for_its_deadline(void **state)
 {
     (void)state;
@@ -436,6 +477,7 @@ int main(void)
         cmocka_unit_test(a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said),
         cmocka_unit_test(what_is_committed_and_not_applied_here_makes_a_stale_read_older),
         cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
+        cmocka_unit_test(who_hears_a_leader_that_does_not_know_what_is_committed_grows_stale),
         cmocka_unit_test(a_read_that_names_an_index_waits_for_it_or_for_its_deadline),
         cmocka_unit_test(a_lease_read_is_refused_without_one_unless_a_round_may_stand_in),
         cmocka_unit_test(a_lease_answers_reads_on_every_node),
