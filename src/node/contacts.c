@@ -99,8 +99,8 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
     return count;
 }
 
-/* Whoever is not wanted any more is kept for a moment: the change that removed it may have come from
- * there, and a connection that is closed at once takes the answer along. */
+/* Whoever is not wanted any more is kept for a moment: the change that removed it may have come
+ * from there, and a connection that is closed at once takes the answer along. */
 void contacts_refresh(struct node *n)
 {
     struct contact wanted[KELP_MEMBERS_MAX];
