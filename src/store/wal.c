@@ -29,7 +29,7 @@
 #define ZEROS_BYTES (256u * STORE_BLOCK) /* in one write call */
 #define CLAIM_BYTES (16u * STORE_BLOCK)  /* at least so much of a hole at once */
 
-static const uint8_t zeros[STORE_BLOCK];
+static const _Alignas(STORE_BLOCK) uint8_t zeros[STORE_BLOCK]; /* aligned: written uncopied */
 
 static struct wal_segment *tail_segment(struct wal *w)
 {

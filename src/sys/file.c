@@ -211,17 +211,42 @@ static void stage_fill(struct file *file, const struct rest *rest, size_t bytes)
     }
 }
 
+/* Parts that are whole aligned blocks already, as zeros are: they need no copy. */
+static int vector_aligned(const struct rest *rest, struct iovec *vector, size_t *bytes)
+{
+    int used = 0;
+    *bytes = 0;
+    if (rest->skip != 0) return 0;
+    for (size_t i = rest->part; i < rest->count && used < PARTS_AT_ONCE; i++) {
+        uintptr_t at = (uintptr_t)rest->parts[i].data; /* iovec has no const */
+        if (at % BLOCK != 0 || rest->parts[i].len % BLOCK != 0) break;
+        vector[used++] = (struct iovec){.iov_base = (void *)at, .iov_len = rest->parts[i].len};
+        *bytes += rest->parts[i].len;
+    }
+    return used;
+}
+
+static ssize_t direct_call(struct file *file, uint64_t offset, const struct rest *rest,
+                           uint64_t left, size_t *bytes)
+{
+    UNSET struct iovec vector[PARTS_AT_ONCE];
+    int used = vector_aligned(rest, vector, bytes);
+    if (used > 0) return pwritev(file->direct, vector, used, (off_t)offset);
+    *bytes = (size_t)min_u64(left, STAGE_MAX);
+    if (!stage_reserve(file, *bytes)) return 0;
+    stage_fill(file, rest, *bytes);
+    return pwrite(file->direct, file->stage, *bytes, (off_t)offset);
+}
+
 /* Writes whole blocks until a call does not do as it was told; what is left then goes through the
  * page cache, which finds out for itself what is wrong. */
 static void write_direct(struct file *file, uint64_t *offset, struct rest *rest, uint64_t left)
 {
     while (left > 0) {
-        size_t bytes = (size_t)min_u64(left, STAGE_MAX);
-        if (!stage_reserve(file, bytes)) return;
-        stage_fill(file, rest, bytes);
+        size_t bytes;
         ssize_t n;
         do {
-            n = pwrite(file->direct, file->stage, bytes, (off_t)*offset);
+            n = direct_call(file, *offset, rest, left, &bytes);
         } while (n < 0 && errno == EINTR);
         if (n < 0 && errno == EINVAL) direct_close(file); /* larger blocks, or not at all */
         if (n <= 0) return;
