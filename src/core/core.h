@@ -149,8 +149,8 @@ struct peer {
     kelp_ns saved_at; /* when durable last grew, 0: not in this term */
     enum kelp_space space;
     bool silent;
-    bool stalled; /* its disk, as it last told */
-    bool leaving; /* it is about to stop, as it last told */
+    bool stalled;       /* its disk, as it last told */
+    bool leaving;       /* it is about to stop, as it last told */
     bool alike;         /* its handshake showed our own cluster settings */
     kelp_ns heard_sent; /* it answered, in this term, what left then; 0: nothing */
 };

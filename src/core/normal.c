@@ -235,7 +235,7 @@ void core_normalise(struct kelp_core *r)
     shadow_normalise(&r->shadow);
     r->everyone = 0;
     r->held_back = 0;
-    if (r->role != KELP_LEADER) r->elected = kelp_term_of(0); /* told already */
+    if (r->role != KELP_LEADER) r->elected = kelp_term_of(0);      /* told already */
     ASSERT(r->transfer.state == TRANSFER_NONE && r->parting == 0); /* not in the scope */
     memset(&r->transfer, 0, sizeof r->transfer);
     r->truncate_to = kelp_pos_of(0, 0);

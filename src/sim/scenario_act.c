@@ -525,8 +525,7 @@ bool act_command(struct scenario *s, const char *word)
                     {"inputs", show_inputs},    {"takes", act_takes},
                     {"take", act_take},         {"try", try_command},
                     {"change", change_command}, {"transfer", act_transfer},
-                    {"plan", plan_command},
-                    {"hello", act_hello}};
+                    {"plan", plan_command},     {"hello", act_hello}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

@@ -123,7 +123,7 @@ static void a_configuration_this_node_cannot_use_stops_it(void **state)
     (void)state;
     struct kelp_config bad[4] = {at(4, 1), at(10, 1), at(4, 1), at(4, 1)};
     bad[0].members[1].role = KELP_STAGING + 1; /* of a later version */
-    bad[1].id_highest = 10;                /* more members than fit here */
+    bad[1].id_highest = 10;                    /* more members than fit here */
     for (uint32_t slot = 0; slot < 4; slot++)
         bad[2].members[slot].role = KELP_LEARNER;
     bad[3].members[2].id = 1;
