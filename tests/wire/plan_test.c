@@ -53,7 +53,9 @@ static void it_has_its_golden_bytes_and_comes_back(void **state)
     assert_int_equal(wire_plan_encode(&plan, body), sizeof golden);
     assert_memory_equal(body, golden, sizeof golden);
     assert_int_equal(wire_plan_decode(bytes_of(body, sizeof golden), &out, NULL), KELP_OK);
-    assert_memory_equal(&out, &plan, sizeof out);
+    memset(body, 0xff, sizeof body);
+    assert_int_equal(wire_plan_encode(&out, body), sizeof golden); /* its padding may be anything */
+    assert_memory_equal(body, golden, sizeof golden);
 }
 
 static void what_is_cut_or_followed_by_bytes_is_malformed(void **state)
