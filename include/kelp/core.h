@@ -145,8 +145,9 @@ enum kelp_message_flag {
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
 #define KELP_HEALTH_SPACE   3u
-#define KELP_HEALTH_STALL   4u /* its disk has not reported a save for the stall limit */
-#define KELP_HEALTH_LEAVING 8u /* it is about to stop: leadership does not go there */
+#define KELP_HEALTH_STALL   4u  /* its disk has not reported a save for the stall limit */
+#define KELP_HEALTH_LEAVING 8u  /* it is about to stop: leadership does not go there */
+#define KELP_HEALTH_DRAINED 16u /* leadership is not to go there */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -191,7 +192,7 @@ struct kelp_message {
             kelp_index durable;      /* for people and flow control */
             kelp_index applied;      /* for people */
             uint32_t room;           /* disk room, MiB; for people. 0: not told */
-            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE, _STALL, _LEAVING */
+            uint32_t health;         /* 0: ok; KELP_HEALTH_SPACE and the others */
         } answer;
         struct {
             /* the receiver stands only if its log ends here: verified against this leader, durable,
@@ -235,6 +236,10 @@ enum kelp_input_type {
     /* transfer: leadership goes to another voter. DONE: a leader of a later term was heard, the
      * answer names it; REFUSED: nobody was told to stand; UNKNOWN: who was told may still win */
     KELP_IN_TRANSFER = 17,
+    /* drain: on: leadership goes to another voter and does not come back, off: it may. DONE: this
+     * node does not lead, or may again; REFUSED: nothing is changed, nobody could take over;
+     * UNKNOWN: drained, and who was told may still win. Ends with the core: it is not saved */
+    KELP_IN_DRAIN = 30,
     /* change: of the membership; answered when the roles it asks for are committed */
     KELP_IN_CHANGE = 18,
     /* peer: a member refuses this node, which a committed configuration removed */
@@ -273,6 +278,11 @@ struct kelp_input {
             kelp_id target;   /* 0: the best voter */
             kelp_ns deadline; /* it ends after one minimum election timeout at the latest */
         } transfer;
+        struct {
+            uint64_t token;   /* as of a proposal */
+            kelp_ns deadline; /* as of a transfer */
+            bool on;
+        } drain;
         struct {
             uint64_t revision;
             struct kelp_pos pos; /* the position looked up */
@@ -400,6 +410,7 @@ struct kelp_peer_view {
     kelp_ns rtt;     /* last measured, 0: not yet */
     uint32_t rounds; /* staging: rounds it has finished */
     bool alike;      /* its handshake showed this node's own election_min and drift_ppm */
+    bool drained;    /* as it last told this leader */
 };
 
 struct kelp_view {
@@ -414,6 +425,7 @@ struct kelp_view {
     uint64_t uncommitted_bytes, unapplied_bytes;
     enum kelp_space space; /* what is refused by: its own room; a leader's: a quorum's too */
     enum kelp_space own_space;
+    bool drained;                    /* does not stand, and hands over what it leads */
     bool faulted, stalled, may_lead; /* may_lead: a voter of its own configuration */
     bool committed_own_term;         /* leader: reads and changes are possible */
     kelp_term elected;               /* the last term it was elected in since its start; 0: none */
@@ -492,7 +504,7 @@ KELP_API struct kelp_core *kelp_core_init(void *memory, const struct kelp_option
  * takes    core    not NULL
  *          now     the node's clock; below the last one counts as the last one
  *          input   borrowed during the call; take at least once every limits.answers_max PROPOSE,
- *                  READ, TRANSFER and CHANGE inputs
+ *                  READ, TRANSFER, DRAIN and CHANGE inputs
  * returns  what was taken into the log; the caller keeps those bytes before the next step
  * outcome  everything else comes out of kelp_take
  * errors   none: what the world sends is refused, counted and answered

@@ -16,6 +16,7 @@
 #include "kelp/core.h"
 #include "kelp/fsm.h"
 #include "kelp/lead.h"
+#include "kelp/plan.h"
 #include "kelp/types.h"
 
 struct kelp_node;
@@ -209,6 +210,33 @@ KELP_API enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes ques
 KELP_API enum kelp_error kelp_ask_at(struct kelp_node *node, struct kelp_bytes question,
                                      const struct kelp_read_how *how, uint8_t *out, size_t out_size,
                                      struct kelp_result *result);
+
+/* kelp_node_plan - what a change would do, or stopping a member (KELP_EDIT_STOP, the only edit),
+ * asked of the leader; waits.
+ * takes    node      not NULL
+ *          change    borrowed
+ *          plan      filled on KELP_OK, also where the change would be refused: plan->refused
+ *          result    filled; its bytes are empty
+ * errors   KELP_OK exactly when the outcome is DONE; KELP_E_BUSY otherwise, see result->reason
+ * thread   any but the node's own   cost  waits up to the request timeout   source  [§4.1] */
+KELP_API enum kelp_error kelp_node_plan(struct kelp_node *node,
+                                        const struct kelp_member_change *change,
+                                        struct kelp_plan *plan, struct kelp_result *result);
+
+/* kelp_node_drain - leadership leaves this node and does not come back until kelp_node_undrain, or
+ * the node is opened again; waits. It goes on voting and serving. Where nobody leads for four
+ * longest election timeouts it stands all the same, and hands over as soon as it can.
+ * takes    node      not NULL
+ *          result    filled; DONE: leader says who leads now, 0: nobody. REFUSED: nothing has
+ *                    changed, for example NO_CANDIDATE. UNKNOWN: drained, and it may lead a little
+ *                    longer
+ * errors   KELP_OK exactly when the outcome is DONE; KELP_E_BUSY otherwise
+ * thread   any but the node's own   cost  waits up to an election timeout   source  [§3.10] */
+KELP_API enum kelp_error kelp_node_drain(struct kelp_node *node, struct kelp_result *result);
+
+/* kelp_node_undrain - the node may lead again; as kelp_node_drain.
+ * thread   any but the node's own   cost  one visit to the node's thread   source  - */
+KELP_API enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_result *result);
 
 /* kelp_node_status - the lines of RAFT STATUS: "name:value", one a line.
  * takes    node    not NULL

@@ -252,6 +252,7 @@ struct kelp_sim_report {
     uint64_t halts;      /* nodes that stopped or refused to start because of them */
     uint64_t fault_kinds[KELP_SIM_FAULTS_MAX]; /* how often each kind of fault was drawn */
     uint64_t changes, changes_done;            /* of the membership: asked for, done */
+    uint64_t drains, plans;                    /* nodes drained; plans told */
     uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
     kelp_ns heir_worst; /* the longest time until then */
     uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */

@@ -178,7 +178,8 @@ enum kelp_outcome {
     X(39, WITNESS_STAYS, "a witness stays one, and nobody becomes one",                            \
       "remove it and add a new node with a new id")                                                \
     X(40, WITNESSES_MANY, "there would be as many witnesses as voters", "add a voter first")       \
-    X(41, WITNESS_ALONE, "a new witness does not come with a new voter", "add the voters first")
+    X(41, WITNESS_ALONE, "a new witness does not come with a new voter", "add the voters first")   \
+    X(50, DRAINED, "that node is drained", "undrain it first, or name another")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -39,6 +39,13 @@ static const struct verb verbs[] = {
     {"transfer", "[ID]", "move the leadership to node ID, or to the best",
      "\nPrints who leads now. Clients see no error: their writes wait and go to the new leader.\n",
      transfer_verb},
+    {"drain", "[ID]", "move the leadership away from a node, and keep it away",
+     "\nOf the node that --at names, or of node ID; before it is stopped, say. It goes on voting "
+     "and\n"
+     "serving. Ends with `kelp undrain`, or when the node is started again.\n",
+     drain_verb},
+    {"undrain", "[ID]", "let a drained node lead again", "\nThe end of `kelp drain`.\n",
+     drain_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
     {"members", "[list] | add|promote|demote|remove|move|replace|set ... | plan ...",
@@ -81,8 +88,8 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top",      "cli",     "watch",  "doctor", "why",    "drain", "undrain",
-    "snapshot", "recover", "reload", "config", "replay", "certs",
+    "top",     "cli",    "watch",  "doctor", "why",   "snapshot",
+    "recover", "reload", "config", "replay", "certs",
 };
 
 static void print_overview(FILE *out)

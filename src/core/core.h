@@ -53,6 +53,7 @@ struct transfer {
     enum transfer_state state;
     bool stall;                /* because of our own disk: to a voter whose disk works */
     bool leave;                /* because of a change that takes our vote: to one that stays */
+    bool drain;                /* asked for with a drain: if it is in vain, none */
     uint64_t token;            /* 0: nobody asked, nobody is answered */
     kelp_id wanted;            /* as asked for, 0: the best */
     kelp_id target;            /* 0: nobody yet */
@@ -151,6 +152,7 @@ struct peer {
     bool silent;
     bool stalled;       /* its disk, as it last told */
     bool leaving;       /* it is about to stop, as it last told */
+    bool drained;       /* leadership does not go there, as it last told */
     bool alike;         /* its handshake showed our own cluster settings */
     kelp_ns heard_sent; /* it answered, in this term, what left then; 0: nothing */
 };
@@ -199,6 +201,7 @@ struct kelp_core {
     kelp_id vote, leader;
     kelp_term elected; /* the last term whose election was won here, since the start; 0: none */
     kelp_ns role_since, leader_contact;
+    kelp_ns led_at;         /* when it last ceased to lead */
     kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
     enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */
     bool noop_due;    /* just became leader: the empty entry goes into the log at the next take */
@@ -219,6 +222,8 @@ struct kelp_core {
     uint32_t saves_head, saves_count;
     bool stalled, stall_long;
     kelp_ns campaign_after; /* a node whose disk stalled stands again from here on */
+    bool drained;           /* transfer.c: does not stand, hands over what it leads */
+    kelp_ns drained_at;     /* since when */
 
     struct log log;
     struct kelp_config config;        /* the newest in the log */
@@ -350,6 +355,7 @@ void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason);
 
 /* ---- transfer.c: the only writer of r->transfer ---- */
 void transfer_asked(struct kelp_core *r, const struct kelp_input *input);
+void drain_asked(struct kelp_core *r, const struct kelp_input *input);
 void transfer_cancel(struct kelp_core *r, uint64_t token);
 void transfer_timers(struct kelp_core *r);
 kelp_ns transfer_deadline(const struct kelp_core *r);

@@ -179,6 +179,9 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_CAMPAIGN: say(&l, "campaign"); break;
     case KELP_IN_CHANGE: say_change(&l, input); break;
     case KELP_IN_REMOVED: say(&l, "removed, says %llu", u(input->peer)); break;
+    case KELP_IN_DRAIN:
+        say(&l, "%s token %llu", input->drain.on ? "drain" : "undrain", u(input->drain.token));
+        break;
     case KELP_IN_TRANSFER:
         say(&l, "transfer token %llu", u(input->transfer.token));
         if (input->transfer.target != 0) say(&l, " to %llu", u(input->transfer.target));

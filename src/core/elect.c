@@ -17,6 +17,8 @@
  * term may be lower. */
 #include "core/core.h"
 
+#define LAST_RESORT 4u /* longest election timeouts without a leader */
+
 enum { PRE = 0, REAL = 1 };
 
 static bool off(const struct kelp_core *r, enum kelp_protection protection)
@@ -24,7 +26,20 @@ static bool off(const struct kelp_core *r, enum kelp_protection protection)
     return (r->options.off & (uint32_t)protection) != 0;
 }
 
-/* Its disk could not bear a leadership now. */
+/* Is it drained, and may somebody else still be elected? */
+static bool drained(struct kelp_core *r)
+{
+    kelp_ns since = max_u64(r->leader_contact, max_u64(r->led_at, r->drained_at));
+    if (!r->drained) return false;
+    if (r->now < since + LAST_RESORT * r->options.election_max) {
+        EVENT(r, CAMPAIGN_HELD_DRAINED);
+        return true;
+    }
+    EVENT(r, CAMPAIGN_LAST_RESORT, .value = r->now - since);
+    return false;
+}
+
+/* Its disk could not bear a leadership now, or it is to have none. */
 static bool held_back(struct kelp_core *r)
 {
     bool full = r->own_space == KELP_SPACE_NONE; /* its empty entry would find no room */
@@ -33,7 +48,7 @@ static bool held_back(struct kelp_core *r)
         EVENT(r, CAMPAIGN_HELD_NO_SPACE);
     else if (stalled)
         EVENT(r, CAMPAIGN_HELD_STALLED);
-    return full || stalled;
+    return full || stalled || drained(r);
 }
 
 /* Its own vote is a vote too: only who was told to stand early gets here. */

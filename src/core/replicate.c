@@ -245,7 +245,7 @@ void replicate_lead(struct kelp_core *r)
         peer->round_sent = peer->round_answered = 0;
         peer->rtt = 0;
         peer->saved_at = 0;
-        peer->silent = peer->stalled = peer->leaving = false;
+        peer->silent = peer->stalled = peer->leaving = peer->drained = false;
     }
     r->round = r->round_confirmed = 0;
     lease_lead(r);
@@ -306,6 +306,7 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
     if (m->answer.durable > peer->durable) peer->saved_at = r->now;
     peer->stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;
     peer->leaving = (m->answer.health & KELP_HEALTH_LEAVING) != 0;
+    peer->drained = (m->answer.health & KELP_HEALTH_DRAINED) != 0;
     peer->durable = m->answer.durable;
     peer->applied = m->answer.applied;
     space_answered(r, peer, m);

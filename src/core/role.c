@@ -60,6 +60,7 @@ static void role_set(struct kelp_core *r, enum kelp_role role)
     ASSERT(role != KELP_LEADER);
     r->noop_due = false;
     r->own_first = 0;
+    r->led_at = r->now;
     read_end(r);
     change_lead_end(r);
 }

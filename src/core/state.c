@@ -436,6 +436,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .inflight_messages = peer->progress.window_count,
                                    .inflight_bytes = peer->progress.window_bytes,
                                    .contact = peer->contact,
+                                   .drained = peer->drained,
                                    .rounds = peer->catch_up.rounds,
                                    .alike = slot == r->self_slot || peer->alike,
                                    .rtt = peer->rtt};
@@ -468,6 +469,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit);
     view->faulted = r->faulted;
     view->stalled = r->stalled;
+    view->drained = r->drained;
     view->may_lead = member_may_stand(r);
     view->committed_own_term =
         r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;

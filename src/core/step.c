@@ -178,6 +178,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_REMOVED: member_told_removed(r, input->peer); break;
     case KELP_IN_TRANSFER: transfer_asked(r, input); break;
     case KELP_IN_SHOWN: lease_shown(r, input); break;
+    case KELP_IN_DRAIN: drain_asked(r, input); break;
     }
     return none;
 }

@@ -23,6 +23,11 @@
  * pre-vote, and its requests carry a flag that voters who hear the leader look at. Nothing else of
  * an election changes: one vote a term, and only for a log that is not behind.
  *
+ * A node that is drained does not stand and does not obey, says so in its answers, and is not
+ * chosen; if it leads it hands over to whoever has what is committed, and tries again. It is not
+ * saved: a node that starts is drained no more. Where nobody else leads for four longest election
+ * timeouts, it stands all the same: its log may be the only one that can win.
+ *
  * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
  * So has one whose vote a committed configuration took, see change.c.
  *
@@ -54,7 +59,8 @@ bool transfer_able(const struct kelp_core *r, uint32_t slot)
     const struct peer *peer = &r->peers[slot];
     if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
     if (peer->silent || peer->progress.flow == KELP_NEEDS_SNAPSHOT) return false;
-    return peer->space == KELP_SPACE_OK && !peer->stalled && !peer->leaving;
+    if (peer->leaving || peer->drained) return false;
+    return peer->space == KELP_SPACE_OK && !peer->stalled;
 }
 
 /* The voter with the most of our log, 0: none could lead. */
@@ -78,6 +84,7 @@ static enum kelp_reason unfit(const struct kelp_core *r, kelp_id target)
     if (target == r->options.self) return KELP_R_SELF;
     if (slot == CONFIG_NO_SLOT) return KELP_R_UNKNOWN_MEMBER;
     if (r->config.members[slot].role != KELP_VOTER) return KELP_R_NOT_VOTER;
+    if (r->peers[slot].drained) return KELP_R_DRAINED;
     if (r->peers[slot].progress.flow == KELP_NEEDS_SNAPSHOT) return KELP_R_BEHIND;
     if (r->peers[slot].leaving) return KELP_R_SHUTDOWN;
     return r->peers[slot].space == KELP_SPACE_NONE ? KELP_R_NO_SPACE : KELP_R_NONE;
@@ -104,6 +111,19 @@ static void begin(struct kelp_core *r, uint64_t token, kelp_id wanted, kelp_ns d
     EVENT(r, TRANSFER_BEGUN, .peer = t->target, .value = token);
 }
 
+/* Nobody was told to stand: it leads and is drained as little as before, unless it lost leadership
+ * meanwhile, which is all that was wanted. */
+static enum kelp_outcome drain_in_vain(struct kelp_core *r, enum kelp_reason *reason)
+{
+    if (r->role != KELP_LEADER && !r->faulted && !r->shutdown) {
+        *reason = KELP_R_NONE;
+        return KELP_DONE;
+    }
+    EVENT(r, DRAIN_REFUSED, .value = (uint64_t)*reason);
+    r->drained = false;
+    return KELP_REFUSED;
+}
+
 static void end(struct kelp_core *r, enum kelp_outcome outcome, enum kelp_reason reason)
 {
     struct transfer *t = &r->transfer;
@@ -112,6 +132,7 @@ static void end(struct kelp_core *r, enum kelp_outcome outcome, enum kelp_reason
         EVENT(r, TRANSFER_DONE, .peer = r->leader, .value = t->token);
     else
         EVENT(r, TRANSFER_ABORTED, .peer = t->target, .value = (uint64_t)reason);
+    if (t->drain && outcome == KELP_REFUSED) outcome = drain_in_vain(r, &reason);
     t->answer = (struct kelp_answer){
         .token = t->token, .outcome = outcome, .reason = reason, .leader = r->leader};
     t->state = TRANSFER_OVER;
@@ -147,6 +168,42 @@ void transfer_asked(struct kelp_core *r, const struct kelp_input *input)
         return;
     }
     begin(r, token, target, input->transfer.deadline);
+}
+
+static void drain_set(struct kelp_core *r, bool on)
+{
+    if (r->drained == on) return;
+    r->drained = on;
+    r->drained_at = r->now;
+    if (on)
+        EVENT(r, DRAIN_BEGUN, .peer = r->leader);
+    else
+        EVENT(r, DRAIN_ENDED, .peer = r->leader);
+}
+
+void drain_asked(struct kelp_core *r, const struct kelp_input *input)
+{
+    uint64_t token = input->drain.token;
+    bool hands_over = input->drain.on && r->role == KELP_LEADER;
+    ASSERT(token != 0);
+    enum kelp_reason reason = hands_over ? refusal(r, 0) : KELP_R_NONE;
+    if (r->shutdown) reason = KELP_R_SHUTDOWN;
+    if (r->faulted) reason = KELP_R_FAULTED;
+    if (reason != KELP_R_NONE) {
+        EVENT(r, DRAIN_REFUSED, .value = (uint64_t)reason);
+        refuse(r, token, reason);
+        return;
+    }
+    bool begins = input->drain.on && !r->drained;
+    drain_set(r, input->drain.on);
+    if (hands_over) {
+        r->transfer.stall = false;
+        begin(r, token, 0, input->drain.deadline);
+        r->transfer.drain = begins;
+        return;
+    }
+    refuse(r, token, KELP_R_NONE); /* told at once, like a refusal */
+    r->refusals[r->refusal_count - 1].outcome = KELP_DONE;
 }
 
 void transfer_cancel(struct kelp_core *r, uint64_t token)
@@ -214,16 +271,29 @@ static void out_of_time(struct kelp_core *r)
         give_up(r, behind ? KELP_R_BEHIND : KELP_R_TIMEOUT);
 }
 
+/* A drained leader hands over to somebody who has nearly everything: writes wait meanwhile. */
+static bool drain_due(struct kelp_core *r)
+{
+    if (!r->drained || r->own_first == 0 || r->commit < r->own_first) return false;
+    r->transfer.stall = false;
+    kelp_id id = best(r);
+    const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
+    return peer != NULL && peer->progress.match >= r->commit;
+}
+
 void transfer_timers(struct kelp_core *r)
 {
     struct transfer *t = &r->transfer;
     if (begun(r) && r->now >= t->until) out_of_time(r);
-    bool stalled = r->role == KELP_LEADER && r->stalled && t->state == TRANSFER_NONE;
-    if (!stalled || r->now < t->again_at) return;
-    t->stall = true;
+    bool idle = r->role == KELP_LEADER && t->state == TRANSFER_NONE && r->now >= t->again_at;
+    if (!idle || (!r->stalled && !drain_due(r))) return;
+    t->stall = r->stalled;
     t->leave = false;
     if (best(r) == 0) return; /* asked again whenever something comes in */
-    EVENT(r, TRANSFER_FOR_STALL);
+    if (r->stalled)
+        EVENT(r, TRANSFER_FOR_STALL);
+    else
+        EVENT(r, TRANSFER_FOR_DRAIN);
     begin(r, 0, 0, KELP_NEVER);
 }
 

@@ -219,6 +219,15 @@ bool driver_transfer(struct driver *d, kelp_ns now, struct driver_line *line, ui
 void driver_transfer_cancel(struct driver *d, kelp_ns now, struct driver_line *line,
                             uint64_t token);
 
+/* driver_drain - this node is to have no leadership until it is undrained or starts again: if it
+ * leads it hands over first. Of this node only, never forwarded. DONE: it does not lead and does
+ * not stand, outcome->leader; or, undrained, it may again. REFUSED: nothing has changed. UNKNOWN:
+ * drained, and it may lead a little longer. false: out of memory, nothing was submitted and no
+ * outcome follows. */
+enum driver_drain_wish { DRIVER_DRAIN, DRIVER_UNDRAIN };
+bool driver_drain(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                  enum driver_drain_wish wish, kelp_ns deadline);
+
 /* driver_retire - this node will stop: if it leads it hands over, from the next driver_run on, and
  * goes on answering meanwhile.
  * driver_retired - nobody needs it any more: another leads, all members had a heartbeat's time to

@@ -8,6 +8,9 @@
  * order. Refusing them at once would not do: a forward refused in a term that goes on could be
  * overtaken by a later one of the same client.
  *
+ * A drain is a transfer whose node stays drained (core/transfer.c): it is its own core's and goes
+ * to no other node.
+ *
  * A node that will stop hands over first:
  *
  *      DUE --it leads--> ASKED --outcome--> ENDED     DUE --it does not lead--> ENDED
@@ -116,6 +119,40 @@ void driver_transfer_cancel(struct driver *d, kelp_ns now, struct driver_line *l
         bool elsewhere = r->state == REQUEST_FORWARDED;
         request_close(d, r, elsewhere ? KELP_UNKNOWN : KELP_REFUSED, KELP_R_CANCELLED);
     }
+}
+
+/* ---- drains ---- */
+
+bool driver_drain(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                  enum driver_drain_wish wish, kelp_ns deadline)
+{
+    uint8_t on = wish == DRIVER_DRAIN ? 1 : 0;
+    d->now = max_u64(d->now, now);
+    d->reserved = NULL;
+    if (!request_reserve(d)) return false;
+    struct request *r = line_append(d, line, REQUEST_TRANSFER, token, deadline);
+    r->drain = true;
+    request_hold(d, r, bytes_of(NULL, 0), bytes_of(&on, sizeof on));
+    return true;
+}
+
+bool drain_start(struct driver *d, struct request *r)
+{
+    ASSERT(r->len == 1);
+    if (d->core == NULL) {
+        request_close(d, r, KELP_REFUSED, KELP_R_NOT_STARTED);
+        return true;
+    }
+    if (r->line->open_writes + r->line->open_reads > 0 || !core_has_room(d)) return false;
+    struct kelp_input input = {.type = KELP_IN_DRAIN};
+    input.drain.token = r->handle;
+    input.drain.deadline = r->deadline;
+    input.drain.on = r->bytes[r->user_len] != 0;
+    request_start_here(d, r);
+    (void)driver_step(d, &input);
+    d->unanswered++;
+    r->state = REQUEST_HANDING;
+    return true;
 }
 
 /* ---- the own stop ---- */

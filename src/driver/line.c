@@ -447,6 +447,12 @@ void request_dequeue(struct driver *d, struct request *r)
     request_leave(d, r);
 }
 
+void request_start_here(struct driver *d, struct request *r)
+{
+    request_dequeue(d, r);
+    line_opened(d, r);
+}
+
 static void propose_kept(struct driver *d, struct request *r)
 {
     struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .payload = {NULL, r->len}};
@@ -468,6 +474,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         request_close(d, r, KELP_REFUSED, standing);
         return true;
     }
+    if (r->drain) return drain_start(d, r);
     if (read_local(d, r)) return read_start(d, line, r);
     kelp_id self = d->options.core.self;
     if (!r->forward && d->leader_hint != 0 && d->leader_hint != self) {

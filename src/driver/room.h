@@ -112,6 +112,7 @@ struct request {
     enum request_state state;
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
+    bool drain;          /* of this node: a transfer that goes nowhere else; see handover.c */
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
     bool bare;           /* a read without a question: answered with the index alone */
@@ -469,6 +470,7 @@ void handover_hold(struct driver *d, struct request *r);  /* a peer's write, kep
 bool handover_pump(struct driver *d);                     /* what was held; the own stop */
 kelp_ns handover_next(const struct driver *d);            /* when driver_retired may change */
 void handover_start(struct driver *d, struct request *r); /* a transfer, of our own core */
+bool drain_start(struct driver *d, struct request *r);    /* false: it has to wait */
 bool handover_answered(struct driver *d, const struct kelp_answer *answer); /* of the own stop */
 
 /* line.c */
@@ -491,7 +493,8 @@ void request_answered(struct driver *d, const struct kelp_answer *answer);
 bool lines_pump(struct driver *d);
 void lines_deliver(struct driver *d);
 kelp_ns lines_expire(struct driver *d);
-void lines_end(struct driver *d, enum kelp_reason reason); /* close what is still open */
+void request_start_here(struct driver *d, struct request *r); /* out of its line's queue */
+void lines_end(struct driver *d, enum kelp_reason reason);    /* close what is still open */
 
 /* What cannot start now is copied and queued. */
 struct request *line_append(struct driver *d, struct driver_line *line, enum request_kind kind,

@@ -129,6 +129,28 @@ static bool ask(struct inbox *i, struct letter *l, struct kelp_bytes question,
     return asked;
 }
 
+static bool plan(struct inbox *i, struct letter *l, struct kelp_bytes bytes,
+                 enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    struct wire_change change;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    *reason = KELP_R_BAD_CHANGE;
+    if (wire_change_decode(bytes, &change, NULL) != KELP_OK) return false;
+    *reason = KELP_R_BUSY;
+    return driver_plan(n->driver, now, i->reads[l->asked.how.level], (uint64_t)(uintptr_t)l,
+                       &change, bytes_of(NULL, 0), deadline, n->options.forward);
+}
+
+static bool drain(struct inbox *i, struct letter *l, enum driver_drain_wish wish,
+                  enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    *reason = KELP_R_BUSY;
+    return driver_drain(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, wish, deadline);
+}
+
 static void tell_status(struct inbox *i, struct letter *l)
 {
     struct kelp_result result = {.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
@@ -232,6 +254,9 @@ static void letter_open(struct inbox *i, struct letter *l)
         case INBOX_VERIFY:
         case INBOX_BARRIER:
         case INBOX_READ: taken = ask(i, l, bytes, &reason); break;
+        case INBOX_PLAN: taken = plan(i, l, bytes, &reason); break;
+        case INBOX_DRAIN: taken = drain(i, l, DRIVER_DRAIN, &reason); break;
+        case INBOX_UNDRAIN: taken = drain(i, l, DRIVER_UNDRAIN, &reason); break;
         case INBOX_STATUS: tell_status(i, l); return;
         case INBOX_CHANGE: taken = change(i, l, bytes, &reason); break;
         case INBOX_TRANSFER: taken = transfer(i, l, &reason); break;

@@ -11,6 +11,7 @@
 #include "base/unset.h"
 #include "node/room.h"
 #include "wire/change.h"
+#include "wire/plan.h"
 
 struct kelp_node {
     uv_loop_t loop;
@@ -324,6 +325,38 @@ enum kelp_error kelp_await_call(struct kelp_node *node, enum kelp_await what, ui
     enum kelp_error error = wait_for(node, request, NULL, 0, &result, &len);
     kelp_leadership(node, out);
     return error;
+}
+
+enum kelp_error kelp_node_plan(struct kelp_node *node, const struct kelp_member_change *change,
+                               struct kelp_plan *plan, struct kelp_result *result)
+{
+    UNSET uint8_t room[WIRE_CHANGE_BYTES_MAX]; /* as much as is encoded */
+    uint8_t answer[WIRE_PLAN_BYTES_MAX];
+    struct inbox_request request = change_request(node, change, room);
+    size_t len;
+    request.kind = INBOX_PLAN;
+    enum kelp_error error = wait_for(node, request, answer, sizeof answer, result, &len);
+    bool read = error == KELP_OK && wire_plan_decode(result->bytes, plan, NULL) == KELP_OK;
+    result->bytes = bytes_of(NULL, 0);
+    if (error == KELP_OK && !read) { /* of a leader that this version does not understand */
+        result->outcome = KELP_REFUSED;
+        error = KELP_E_BUSY;
+    }
+    return error;
+}
+
+enum kelp_error kelp_node_drain(struct kelp_node *node, struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_DRAIN};
+    size_t len;
+    return wait_for(node, request, NULL, 0, result, &len);
+}
+
+enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_UNDRAIN};
+    size_t len;
+    return wait_for(node, request, NULL, 0, result, &len);
 }
 
 size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)

@@ -71,6 +71,7 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
     head(out, "health", "gauge", "1 for the health this node has.");
     put(out, "kelp_health{health=\"%s\"} 1\n", s->health);
     gauge(out, "is_leader", "1 on the leader.", view->role == KELP_LEADER);
+    gauge(out, "drained", "1 while this node is not to lead.", view->drained);
     gauge(out, "leader_id", "The leader this node knows, 0 without one.", view->leader);
     gauge(out, "first_index", "First entry of the log.", view->first);
     gauge(out, "last_index", "Last entry of the log.", view->last);

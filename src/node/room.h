@@ -194,6 +194,9 @@ enum inbox_kind {
     INBOX_AWAIT = 7,    /* until what is so */
     INBOX_VERIFY = 8,   /* does this node lead? */
     INBOX_BARRIER = 9,
+    INBOX_PLAN = 10, /* as CHANGE */
+    INBOX_DRAIN = 11,
+    INBOX_UNDRAIN = 12,
 };
 
 struct inbox_request {

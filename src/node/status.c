@@ -159,6 +159,7 @@ static void identity_fields(struct fields *f, const struct node_status *s)
     text_field(f, "role", "%s", s->role);
     text_field(f, "health", "%s", s->health);
     text_field(f, "reason", "%s", s->reason);
+    text_field(f, "drained", "%s", s->driver.view.drained ? "yes" : "no");
 }
 
 static void leader_fields(struct fields *f, struct node *n, const struct node_status *s)

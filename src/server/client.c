@@ -245,24 +245,40 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
     all->submitted = true;
 }
 
-void client_transfer(struct client *c, kelp_id target, struct buf *reply)
+static void leadership_asked(struct client *c, bool asked, struct buf *reply)
 {
-    struct server *s = c->server;
-    struct clients *all = &s->clients;
-    bool forward = s->settings.on_follower == ON_FOLLOWER_FORWARD;
-    kelp_ns deadline = all->now + s->settings.request_timeout_ms * 1000000u;
-    struct kelp_bytes nobody = {0};
     struct outcome_place nowhere = {0};
-    if (!open_reserve(c) ||
-        !driver_transfer(node_driver(s->node), all->now, c->line, c->token_last + 1, target, nobody,
-                         deadline, forward)) {
+    if (!asked) {
         outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
         return;
     }
     c->token_last++;
-    open_push(c, sizeof target, 0);
+    open_push(c, sizeof(kelp_id), 0);
     open_at(c, c->open_count - 1)->transfer = true;
-    all->submitted = true;
+    c->server->clients.submitted = true;
+}
+
+void client_transfer(struct client *c, kelp_id target, struct buf *reply)
+{
+    const struct settings *t = &c->server->settings;
+    kelp_ns now = c->server->clients.now, deadline = now + t->request_timeout_ms * 1000000u;
+    struct kelp_bytes nobody = {0};
+    bool forward = t->on_follower == ON_FOLLOWER_FORWARD;
+    leadership_asked(c,
+                     open_reserve(c) &&
+                         driver_transfer(node_driver(c->server->node), now, c->line,
+                                         c->token_last + 1, target, nobody, deadline, forward),
+                     reply);
+}
+
+void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply)
+{
+    kelp_ns now = c->server->clients.now;
+    kelp_ns deadline = now + c->server->settings.request_timeout_ms * 1000000u;
+    leadership_asked(c,
+                     open_reserve(c) && driver_drain(node_driver(c->server->node), now, c->line,
+                                                     c->token_last + 1, wish, deadline),
+                     reply);
 }
 
 /* ---- from bytes to commands -------------------------------------------------------------- */

@@ -120,6 +120,8 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
 /* client_transfer - ask the driver to hand leadership over, to 0: the best voter. Refusals go to
  * reply at once. */
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);
+/* client_drain - the same about this node alone; see driver_drain. */
+void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
 
 /* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
  * of the page's choice in the body. Closes, without an answer, before the body is looked at. */

@@ -69,6 +69,7 @@ void run_raft_hash(const struct call *call);
 void run_raft_members(const struct call *call); /* members.c */
 void run_raft_change(const struct call *call);
 void run_raft_plan(const struct call *call);
+void run_raft_drain(const struct call *call);
 void run_raft_transfer(const struct call *call);
 void run_raft_read(const struct call *call); /* reads.c */
 void run_raft_with(const struct call *call);

@@ -245,6 +245,24 @@ static enum MHD_Result route_transfer(struct http_request *r, const char *method
     return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
 }
 
+static enum MHD_Result route_drain(struct http_request *r, const char *method,
+                                   enum driver_drain_wish wish)
+{
+    struct server *s = r->http->server;
+    struct driver *d = node_driver(s->node);
+    kelp_ns now = node_now(s->node), deadline = now + s->settings.request_timeout_ms * 1000000u;
+    if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
+    if (is_foreign_page(r))
+        return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this", "");
+    if (s->stage != SERVER_RUNNING) return refused(r, KELP_R_SHUTDOWN);
+    r->transfer = true;
+    r->line = driver_line_open(d, request_done, r);
+    if (r->line == NULL || !driver_drain(d, now, r->line, 1, wish, deadline))
+        return refused(r, KELP_R_BUSY);
+    node_poke(s->node);
+    return wait_for_it(r);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9') return c - '0';
@@ -295,6 +313,8 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
     if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
+    if (strcmp(url, "/v1/raft/drain") == 0) return route_drain(r, method, DRIVER_DRAIN);
+    if (strcmp(url, "/v1/raft/undrain") == 0) return route_drain(r, method, DRIVER_UNDRAIN);
     if (strcmp(url, "/v1/raft/plan") == 0) return http_plan(r, method);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strncmp(url, raft, sizeof raft - 1) != 0 ||

@@ -277,6 +277,10 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
                        self ? "leader" : state_name(p->flow), match,
                        view->last > match ? view->last - match : 0, contact);
         at += len > 0 ? (size_t)len : 0;
+        if (p->drained || (self && view->drained)) {
+            len = snprintf(out + at, size - at, " drained:yes");
+            at += len > 0 ? (size_t)len : 0;
+        }
         if (member->role == KELP_STAGING && at < size) {
             len = snprintf(out + at, size - at, " rounds:%" PRIu32, p->rounds);
             at += len > 0 ? (size_t)len : 0;
@@ -301,7 +305,10 @@ void run_raft_members(const struct call *call)
                    status->latest.config.joint != 0 ? " joint" : "");
     (void)resp_bulk_text(call->reply, line);
     for (size_t slot = 0; slot < status->latest.config.count; slot++) {
-        (void)members_line(status, slot, node_now(s->node), line, sizeof line);
+        size_t at = members_line(status, slot, node_now(s->node), line, sizeof line);
+        const char *client = server_client_address(s, status->latest.config.members[slot].id);
+        if (client != NULL && at < sizeof line)
+            (void)snprintf(line + at, sizeof line - at, " client:%s", client);
         (void)resp_bulk_text(call->reply, line);
     }
     free(status);
@@ -317,6 +324,12 @@ void run_raft_change(const struct call *call)
         (void)resp_error(call->reply, "ERR %s", words);
     else
         client_change(call->client, &change, CHANGE_MAKE, call->reply);
+}
+
+void run_raft_drain(const struct call *call)
+{
+    client_drain(call->client, word_is(call->argv[1], "drain") ? DRIVER_DRAIN : DRIVER_UNDRAIN,
+                 call->reply);
 }
 
 void run_raft_plan(const struct call *call)

@@ -29,6 +29,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_TOO_MANY_MEMBERS:
     case KELP_R_QUORUM_AT_RISK:
     case KELP_R_VOTER_SILENT:
+    case KELP_R_DRAINED:
     case KELP_R_ADDRESS_USED:
     case KELP_R_BAD_CHANGE:
     case KELP_R_WITNESS_STAYS:

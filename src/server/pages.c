@@ -254,6 +254,8 @@ static enum MHD_Result page_ready(struct http_request *r)
         reason = KELP_R_LOADING;
     else if (status.driver.view.leader == 0)
         reason = KELP_R_NO_LEADER;
+    else if (status.driver.view.drained)
+        reason = KELP_R_DRAINED;
     if (reason == KELP_R_NONE)
         return send_json(r, 200, json_pack("{s:b,s:s}", "ready", 1, "role", status.role), NULL);
     const char *words = status.reason[0] != '\0' ? status.reason : kelp_reason_words(reason);

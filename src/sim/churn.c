@@ -152,6 +152,35 @@ static void change_draw(struct world *w, const struct kelp_config *config,
     }
 }
 
+static bool plan_votes(uint8_t role)
+{
+    return role == KELP_VOTER || role == KELP_WITNESS;
+}
+
+/* Counted once more, by hand. */
+static void plan_judge(struct world *w, const struct churn_ask *ask, struct kelp_bytes result)
+{
+    struct kelp_plan plan;
+    uint32_t voters = 0, before = 0;
+    if (!driver_plan_read(result, &plan)) {
+        checker_fail(w->checker, RULE_M02, "a plan cannot be read");
+        return;
+    }
+    w->report->plans++;
+    for (uint32_t i = 0; i < plan.count; i++) {
+        voters += plan_votes(plan.members[i].after);
+        before += plan_votes(plan.members[i].before);
+    }
+    bool force = (ask->change.flags & KELP_CHANGE_FORCE) != 0;
+    bool counted = voters == plan.after.voters && before == plan.before.voters &&
+                   plan.after.quorum == voters / 2 + 1;
+    bool safe =
+        plan.refused || force || plan.way == KELP_PLAN_NOTHING || plan.after.live > voters / 2;
+    if (!counted || !safe || voters == 0)
+        checker_fail(w->checker, RULE_M02, "a plan of %u voters, %u live, is %s", voters,
+                     (unsigned)plan.after.live, counted ? "allowed" : "miscounted");
+}
+
 static void ask_told(void *ctx, uint64_t token, const struct driver_outcome *told)
 {
     struct world *w = ctx;
@@ -163,6 +192,9 @@ static void ask_told(void *ctx, uint64_t token, const struct driver_outcome *tol
         ask->outcome = told->outcome;
         ask->reason = told->reason;
         ask->pos = told->pos;
+        if (ask->plan && told->outcome == KELP_DONE) plan_judge(w, ask, told->result);
+        if (ask->plan && (told->outcome == KELP_UNKNOWN || told->outcome == KELP_LOST))
+            checker_fail(w->checker, RULE_M02, "a plan is %s", kelp_outcome_name(told->outcome));
         return;
     }
     checker_fail(w->checker, RULE_M02, "an answer to a change that nobody asked for");
@@ -183,13 +215,14 @@ static void ask_send(struct node *n, struct churn_ask *ask, kelp_ns deadline)
     ask->line = driver_line_open(n->driver, ask_told, w);
     if (ask->line == NULL) return;
     ask->token = ++w->churn.tokens;
-    if (!driver_change(n->driver, node_clock(n), ask->line, ask->token, &ask->change,
-                       (struct kelp_bytes){NULL, 0}, deadline, true)) {
+    if (!(ask->plan ? driver_plan : driver_change)(n->driver, node_clock(n), ask->line, ask->token,
+                                                   &ask->change, (struct kelp_bytes){NULL, 0},
+                                                   deadline, true)) {
         driver_line_close(n->driver, ask->line);
         ask->token = 0;
         return;
     }
-    w->report->changes++;
+    w->report->changes += !ask->plan;
     node_run(n);
 }
 
@@ -220,6 +253,7 @@ void churn_happens(struct world *w)
     if (draw_chance(draw, 1, 6)) ask->change.flags |= KELP_CHANGE_FORCE;
     if (draw_chance(draw, 1, 6)) ask->change.if_index = config.index;
     kelp_ns deadline = node_clock(n) + draw_between(draw, 100, 20000) * MS;
+    ask->plan = draw_chance(draw, 1, 5);
     if (ask->change.count == 0) return;
     ask_send(n, ask, deadline);
 }
@@ -268,11 +302,11 @@ static void ask_ends(struct world *w, struct churn_ask *ask)
 {
     struct node *n = &w->nodes[ask->node];
     char words[96];
-    w->report->changes_done += ask->outcome == KELP_DONE;
-    (void)snprintf(words, sizeof words, "change %s %s", kelp_outcome_name(ask->outcome),
-                   kelp_reason_name(ask->reason));
+    w->report->changes_done += ask->outcome == KELP_DONE && !ask->plan;
+    (void)snprintf(words, sizeof words, "%s %s %s", ask->plan ? "plan" : "change",
+                   kelp_outcome_name(ask->outcome), kelp_reason_name(ask->reason));
     trace_words(w, KELP_SIM_NOTE, ask->node, words);
-    if (ask->outcome == KELP_DONE) done_judge(w, ask);
+    if (ask->outcome == KELP_DONE && !ask->plan) done_judge(w, ask);
     if (n->life == ask->life && n->driver != NULL) driver_line_close(n->driver, ask->line);
     ask->token = 0;
 }

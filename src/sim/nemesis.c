@@ -293,6 +293,9 @@ void nemesis_mend(struct world *w, uint64_t what, unsigned node)
     case MEND_RETIRED:
         if (number == n->life) sim_node_stop(n, 300 * MS);
         break;
+    case MEND_DRAINED:
+        if (number == n->life) mover_undrains(n);
+        break;
     }
     world_trace(w, EVENT_MEND, node, what);
 }

@@ -345,6 +345,30 @@ static void act_hello(struct scenario *s)
     }
 }
 
+/* drain 1 7 [within 2s], undrain 1 8 */
+static void drain(struct scenario *s, bool on)
+{
+    struct node *node = words_node_up(s);
+    struct kelp_input in = {.type = KELP_IN_DRAIN};
+    in.drain.token = words_number(s);
+    in.drain.deadline = KELP_NEVER;
+    in.drain.on = on;
+    if (on && words_take(s, "within")) in.drain.deadline = node->now + words_span(s);
+    act_token(s, node, in.drain.token, TOKEN_DRAIN)->on = on;
+    world_step(s, node, &in, NULL);
+    world_pump(s, node);
+}
+
+static void act_drain(struct scenario *s)
+{
+    drain(s, true);
+}
+
+static void act_undrain(struct scenario *s)
+{
+    drain(s, false);
+}
+
 /* transfer 1 7 [to 2] [within 2s] */
 static void act_transfer(struct scenario *s)
 {
@@ -525,7 +549,8 @@ bool act_command(struct scenario *s, const char *word)
                     {"inputs", show_inputs},    {"takes", act_takes},
                     {"take", act_take},         {"try", try_command},
                     {"change", change_command}, {"transfer", act_transfer},
-                    {"plan", plan_command},     {"hello", act_hello}};
+                    {"plan", plan_command},     {"hello", act_hello},
+                    {"drain", act_drain},       {"undrain", act_undrain}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

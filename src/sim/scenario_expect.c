@@ -176,6 +176,11 @@ static void expect_role(struct scenario *s, const struct node *node, const struc
         if (!view->removed) scenario_failed(s, "node %llu is not removed", u(node->id));
         return;
     }
+    if (strcmp(want, "drained") == 0 || strcmp(want, "undrained") == 0) {
+        if (view->drained != (want[0] == 'd'))
+            scenario_failed(s, "node %llu is not %s", u(node->id), want);
+        return;
+    }
     bool known = strcmp(want, "down") == 0;
     for (int role = KELP_FOLLOWER; role <= KELP_LEADER; role++)
         known = known || strcmp(want, kelp_role_name((enum kelp_role)role)) == 0;

@@ -102,7 +102,7 @@ struct held { /* a message kept for later, under a name */
     const struct letter *letter;
 };
 
-enum token_kind { TOKEN_PROPOSAL, TOKEN_READ, TOKEN_TRANSFER, TOKEN_CHANGE };
+enum token_kind { TOKEN_PROPOSAL, TOKEN_READ, TOKEN_TRANSFER, TOKEN_CHANGE, TOKEN_DRAIN };
 
 struct token { /* a request of a client */
     uint64_t number;
@@ -116,6 +116,7 @@ struct token { /* a request of a client */
     struct kelp_edit edits[KELP_MEMBERS_MAX]; /* of a change */
     uint32_t edit_count;
     bool whole;
+    bool on; /* a drain, and not its end */
 };
 
 struct fact { /* what is committed at an index */

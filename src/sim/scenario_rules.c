@@ -234,6 +234,18 @@ static void rule_transfer(struct scenario *s, const struct node *node, const str
                       kelp_outcome_name(answer->outcome));
 }
 
+/* Done means that it does not lead and stays so, or that it may lead again. */
+static void rule_drain(struct scenario *s, const struct node *node, const struct token *token)
+{
+    struct kelp_view view;
+    kelp_view(node->core, &view);
+    bool so = token->on ? view.drained && view.role != KELP_LEADER : !view.drained;
+    enum kelp_outcome outcome = token->answer.outcome;
+    if (outcome == KELP_LOST || (outcome == KELP_DONE && !so))
+        scenario_stop(s, "INVARIANT drain %llu: %s is not true", u(token->number),
+                      kelp_outcome_name(outcome));
+}
+
 void rules_answer(struct scenario *s, const struct node *node, const struct kelp_answer *answer)
 {
     struct token *token = expect_token(s, answer->token);
@@ -248,5 +260,6 @@ void rules_answer(struct scenario *s, const struct node *node, const struct kelp
     case TOKEN_READ: rule_read(s, node, token); break;
     case TOKEN_CHANGE: change_rule(s, node, token); break;
     case TOKEN_TRANSFER: rule_transfer(s, node, token); break;
+    case TOKEN_DRAIN: rule_drain(s, node, token); break;
     }
 }

@@ -66,6 +66,7 @@ static void world_heals(struct world *w)
     world_trace(w, EVENT_HEAL, 0, 0);
     w->healing = true;
     demand_begin(w);
+    mover_heals(w);
 }
 
 static void world_event(struct world *w, struct sim_event event)

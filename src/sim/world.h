@@ -45,7 +45,15 @@ enum event_kind {
     EVENT_APPLIED    /* node: its state machine is done with a batch (traced only) */
 };
 
-enum mend { MEND_PARTITION = 0, MEND_STORM, MEND_CLOCK, MEND_ROOM, MEND_POWER, MEND_RETIRED };
+enum mend {
+    MEND_PARTITION = 0,
+    MEND_STORM,
+    MEND_CLOCK,
+    MEND_ROOM,
+    MEND_POWER,
+    MEND_RETIRED,
+    MEND_DRAINED
+};
 #define MEND_BITS 3u
 
 /* ---- network ---- */
@@ -293,7 +301,7 @@ struct churn {
         uint64_t life;
         struct driver_line *line;
         struct wire_change change;
-        bool told;
+        bool told, plan;
         enum kelp_outcome outcome;
         enum kelp_reason reason;
         struct kelp_pos pos;
@@ -309,6 +317,7 @@ struct mover {
     unsigned node;
     uint64_t life, token;
     kelp_ns deadline; /* of the node's clock */
+    bool drains;      /* and not a transfer */
 };
 
 /* heir.c: the leader of two nodes and a witness is killed again and again. */
@@ -442,6 +451,8 @@ void nemesis_dies_inside(struct node *n);
 
 /* mover.c: who moves the leadership */
 void mover_asks(struct world *w);
+void mover_undrains(struct node *n);
+void mover_heals(struct world *w);                   /* nobody is drained any more */
 void mover_retires(struct world *w, struct node *n); /* hands over, then stops in good order */
 void mover_look(struct world *w); /* is an answer overdue, does a leader hand over for ever? */
 bool mover_idle(struct world *w); /* nothing is open, and no leader hands over */

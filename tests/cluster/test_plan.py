@@ -109,5 +109,52 @@ def test_plans_on_the_command_line_and_over_http(make_cluster):
     assert http(other, "PUT", "/v1/raft/plan")[0] == 405
 
 
+def test_a_drained_leader_is_stopped_and_no_client_sees_an_error(make_cluster):
+    cluster = make_cluster(3, heartbeat_ms=100, election_ms=1000)
+    with Ledger(cluster) as ledger:
+        wait_for(lambda: ledger.count > 50, "the load runs")
+        for _ in range(3):
+            leader = cluster.wait_leader()
+            run = cluster.kelp("drain", str(leader.id))  # found by the members' list
+            assert run.returncode == 0 and run.stdout.startswith("drained: "), run
+            assert leader.status()["drained"] == "yes" and leader.status()["role"] == "follower"
+            after = cluster.wait_leader(other_than=leader)
+            with after.raw() as c:
+                answer = c.call("RAFT", "TRANSFER", leader.id)
+            assert isinstance(answer, Error) and "DRAINED" in answer, answer
+            status, page = http(leader, "GET", "/readyz")
+            assert status == 503 and page["error"] == "DRAINED", page
+            rows = pairs_of_members(after)
+            assert rows[leader.id]["drained"] == "yes" and "drained" not in rows[after.id]
+            count = ledger.count
+            wait_for(lambda before=count: ledger.count > before + 50, "writes go on")
+            status, page = http(leader, "POST", "/v1/raft/undrain")
+            assert status == 200, page
+            assert leader.status()["drained"] == "no"
+        leader = cluster.wait_leader()
+        status, page = http(leader, "POST", "/v1/raft/drain")
+        assert status == 200 and page["leader"] != leader.id, page
+    assert not ledger.refused and not ledger.uncertain, (ledger.refused, ledger.uncertain)
+    leader.stop()
+    leader.start()
+    wait_for(lambda: (leader.status() or {}).get("drained") == "no", "a start ends it")
+
+
+def pairs_of_members(node):
+    with node.raw() as c:
+        _, *lines = c.call("RAFT", "MEMBERS")
+    rows = [pairs(line.decode()) for line in lines]
+    return {int(row["id"]): row for row in rows}
+
+
+def test_the_only_node_is_not_drained(make_cluster):
+    cluster = make_cluster(1)
+    run = cluster.kelp("drain")
+    assert run.returncode == 1 and "NO_CANDIDATE" in run.stderr, run
+    assert cluster.nodes[1].status()["drained"] == "no"
+    run = cluster.kelp("undrain", "7")
+    assert run.returncode == 1 and "node 7 is no member" in run.stderr, run
+
+
 if __name__ == "__main__":
     raise SystemExit(pytest.main([__file__]))

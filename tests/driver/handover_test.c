@@ -365,6 +365,79 @@ static void a_transfer_is_cancelled_wherever_it_is(void **state)
     lab_free(lab);
 }
 
+/* What a drain is for: the node is stopped, and no client anywhere sees it. */
+static void a_drained_node_leads_no_more_and_its_clients_write_on(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct lab *lab = lab_new(3, seed);
+        struct lab_client *clients[3];
+        lab_start_all(lab);
+        kelp_id leader = lab_await_leader(lab);
+        for (kelp_id id = 1; id <= 3; id++)
+            clients[id - 1] = lab_client(lab, id);
+        struct lab_client *admin = lab_client(lab, leader);
+        for (uint64_t i = 0; i < VALUES; i++) {
+            for (kelp_id id = 1; id <= 3; id++)
+                (void)lab_write(clients[id - 1], id * 1000 + i, 5000);
+            if (i == VALUES / 3) (void)lab_drain(admin, DRIVER_DRAIN, 5000);
+            lab_run(lab, 1);
+        }
+        lab_await(admin, 1);
+        assert_int_equal(admin->told[0].outcome, KELP_DONE);
+        assert_int_not_equal(admin->told[0].leader, leader);
+        for (kelp_id id = 1; id <= 3; id++) {
+            lab_await(clients[id - 1], VALUES);
+            all_done_in_order(clients[id - 1], 0);
+        }
+        kelp_id next = lab_leader(lab);
+        assert_int_not_equal(next, leader);
+        assert_true(lab_status(lab, leader)->view.drained);
+        struct lab_client *c = lab_client(lab, next);
+        (void)lab_transfer(c, leader, 5000); /* by name it is not led there */
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].reason, KELP_R_DRAINED);
+        (void)lab_drain(admin, DRIVER_UNDRAIN, 5000);
+        lab_await(admin, 2);
+        assert_int_equal(admin->told[1].outcome, KELP_DONE);
+        lab_run(lab, 300); /* its next answer says so */
+        (void)lab_transfer(c, leader, 5000);
+        lab_await(c, 2);
+        assert_int_equal(c->told[1].outcome, KELP_DONE);
+        assert_int_equal(c->told[1].leader, leader);
+        lab_client_free(c);
+        lab_client_free(admin);
+        for (kelp_id id = 1; id <= 3; id++)
+            lab_client_free(clients[id - 1]);
+        lab_free(lab);
+    }
+}
+
+static void a_drain_waits_for_no_leader_and_is_refused_where_nothing_runs(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 3);
+    lab->founders = 2;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    struct lab_client *waiting = lab_client(lab, 3);
+    (void)lab_drain(waiting, DRIVER_DRAIN, 5000);
+    lab_await(waiting, 1);
+    assert_int_equal(waiting->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(waiting->told[0].reason, KELP_R_NOT_STARTED);
+    lab_crash(lab, leader);
+    lab_run(lab, 5000);
+    struct lab_client *c = lab_client(lab, 3 - leader);
+    (void)lab_drain(c, DRIVER_DRAIN, 5000);
+    lab_run(lab, 10);
+    assert_int_equal(c->told_count, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    assert_int_equal(c->told[0].leader, 0);
+    lab_client_free(c);
+    lab_client_free(waiting);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +452,8 @@ int main(void)
         cmocka_unit_test(leadership_does_not_go_to_who_is_stopping),
         cmocka_unit_test(who_is_stopping_is_not_told_to_lead),
         cmocka_unit_test(a_transfer_is_cancelled_wherever_it_is),
+        cmocka_unit_test(a_drained_node_leads_no_more_and_its_clients_write_on),
+        cmocka_unit_test(a_drain_waits_for_no_leader_and_is_refused_where_nothing_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

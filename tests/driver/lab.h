@@ -143,6 +143,7 @@ uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
+uint64_t lab_drain(struct lab_client *c, enum driver_drain_wish wish, uint64_t timeout_ms);
 uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_read(struct lab_client *c, uint64_t timeout_ms);
 uint64_t lab_read_how(struct lab_client *c, struct kelp_read_how how, uint64_t timeout_ms);

@@ -81,6 +81,14 @@ uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint
     return c->tokens;
 }
 
+uint64_t lab_drain(struct lab_client *c, enum driver_drain_wish wish, uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(
+        driver_drain(d, c->lab->now, c->line, ++c->tokens, wish, deadline_of(c->lab, timeout_ms)));
+    return c->tokens;
+}
+
 uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms)
 {
     struct driver *d = lab_node(c->lab, c->node)->driver;

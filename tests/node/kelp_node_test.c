@@ -622,6 +622,53 @@ static void an_open_that_fails_leaves_the_signals_of_its_caller_alone(void **sta
     member_open(1); /* and nothing was left behind */
     (void)add_surely(1, 5);
 }
+/* The only voter can neither stop nor hand over. */
+static void a_plan_and_a_drain_of_a_single_node_say_no(void **state)
+{
+    (void)state;
+    struct kelp_plan plan;
+    struct kelp_result result;
+    struct kelp_member_edit edit = {.id = 1, .verb = KELP_EDIT_STOP};
+    struct kelp_member_change change = {.count = 1, .edits = &edit};
+    uint64_t sum;
+    member_open(1);
+    assert_int_equal(add(1, 1, &result, &sum), KELP_OK);
+    assert_int_equal(kelp_node_plan(members[1].node, &change, &plan, &result), KELP_OK);
+    assert_int_equal(plan.reason, KELP_R_QUORUM_AT_RISK);
+    assert_int_equal(plan.way, KELP_PLAN_STOP);
+    edit.verb = KELP_EDIT_REMOVE;
+    assert_int_equal(kelp_node_plan(members[1].node, &change, &plan, &result), KELP_OK);
+    assert_int_equal(plan.reason, KELP_R_LAST_VOTER);
+    edit = (struct kelp_member_edit){.id = 1, .verb = KELP_EDIT_MOVE, .address = "127.0.0.1:1"};
+    assert_int_equal(kelp_node_plan(members[1].node, &change, &plan, &result), KELP_OK);
+    assert_int_equal(plan.way, KELP_PLAN_STEP);
+    edit.address = NULL;
+    assert_int_equal(kelp_node_plan(members[1].node, &change, &plan, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_BAD_CHANGE);
+    assert_int_equal(kelp_node_drain(members[1].node, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_NO_CANDIDATE);
+    assert_true(status_says(1, "drained:no"));
+    assert_int_equal(kelp_node_undrain(members[1].node, &result), KELP_OK);
+    assert_int_equal(add(1, 1, &result, &sum), KELP_OK);
+}
+
+static void a_drained_node_hands_over_and_may_lead_again(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    three_open();
+    WAIT(leader_of(1) != 0);
+    unsigned leader = leader_of(1);
+    assert_int_equal(kelp_node_drain(members[leader].node, &result), KELP_OK);
+    assert_int_not_equal(result.leader, leader);
+    assert_true(status_says(leader, "drained:yes"));
+    assert_true(status_says(leader, "role:follower"));
+    assert_int_equal(kelp_node_undrain(members[leader].node, &result), KELP_OK);
+    assert_true(status_says(leader, "drained:no"));
+}
+
+#define ONE(name)   cmocka_unit_test_setup_teardown(name, stage_one, stage_unmake)
+#define THREE(name) cmocka_unit_test_setup_teardown(name, stage_three, stage_unmake)
 
 int main(void)
 {
@@ -639,6 +686,8 @@ int main(void)
         ONE(an_empty_and_a_huge_command_are_refused),
         ONE(what_the_inbox_refuses_does_not_wait_with_its_bytes),
         ONE(a_node_whose_disk_fails_is_faulted_for_good_and_says_so),
+        ONE(a_plan_and_a_drain_of_a_single_node_say_no),
+        THREE(a_drained_node_hands_over_and_may_lead_again),
         THREE(three_nodes_carry_on_without_their_leader),
         THREE(a_burst_of_reads_through_a_follower_is_served),
         THREE(reads_of_every_level_see_what_they_name_on_every_node),
