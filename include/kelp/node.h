@@ -22,8 +22,9 @@
 struct kelp_node;
 
 struct kelp_node_options {
-    size_t size;      /* sizeof(struct kelp_node_options), so that it may grow */
-    kelp_id id;       /* this node, not 0; never used again once removed */
+    size_t size; /* sizeof(struct kelp_node_options), so that it may grow */
+    kelp_id id;  /* this node; never used again once removed. 0: the one in data, or the next free
+                 * one, given when it is added */
     const char *data; /* directory; made with its parents, 0700 */
     const char *peer; /* HOST:PORT to listen on for other members; default 127.0.0.1:7101 */
     /* what others dial; default: peer. Needed when peer is 0.0.0.0 or [::] */
@@ -33,9 +34,10 @@ struct kelp_node_options {
     const char *advertise_http;
     /* "1=HOST:PORT,2=HOST:PORT,...": everybody who founds together; may stay for ever */
     const char *bootstrap;
-    /* "HOST:PORT,...": where to announce itself and wait to be added; not in this version */
+    /* "HOST:PORT,...": where an empty node announces itself and waits, passive, to be added */
     const char *join;
-    /* "ID=HOST:PORT,...": dial these members there, whatever the configuration says */
+    /* "ID=HOST:PORT,...": dial these members there, whatever the configuration says; a node that
+     * is given this asks for a MOVE where the configuration has another address for it */
     const char *peer_at;
     /* as kelp_options_default; raft.self is set from id, raft.seed if it is 0 */
     struct kelp_options raft;
@@ -74,7 +76,7 @@ struct kelp_result {
 };
 
 /* kelp_node_options_default - options for a node with default timers and limits.
- * takes    id      not 0
+ * takes    id      0: see kelp_node_options
  *          data    its directory, borrowed until kelp_node_open has returned
  * returns  options by value
  * thread   any   cost  O(1)   source  - */
@@ -244,5 +246,28 @@ KELP_API enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_r
  * returns  the length it would have needed
  * thread   any but the node's own   cost  one visit to the node's thread   source  - */
 KELP_API size_t kelp_node_status(struct kelp_node *node, char *out, size_t size);
+
+/* kelp_node_found - have an empty running node found a cluster of itself alone.
+ * takes    node      not NULL
+ *          if_empty  true: a node that holds a cluster already, or founds one, is fine
+ *          fault     filled on error; may be NULL
+ * returns  KELP_OK: it begins to; kelp_node_status says when it leads
+ * errors   KELP_E_FOREIGN: it holds a cluster, waits for one, or was started with join or
+ *          bootstrap; the fault says which
+ * thread   any but the node's own   cost  one visit to the node's thread   source  [§4.4] */
+KELP_API enum kelp_error kelp_node_found(struct kelp_node *node, bool if_empty,
+                                         struct kelp_fault *fault);
+
+/* kelp_found - write a cluster of one node into an empty data directory, offline: its id, its first
+ * entry. A node opened there later leads at once.
+ * takes    options   id (0: 1), data and peer or advertise_peer; join and bootstrap must be NULL
+ *          if_empty  true: a directory that holds a cluster already is left alone
+ *          cluster   set on KELP_OK: the cluster that the directory holds; may be NULL
+ *          fault     filled on error; may be NULL
+ * errors   KELP_E_FOREIGN: it holds a cluster, is pledged to one, or is another node's;
+ *          KELP_E_ARGUMENT and those of kelp_node_open
+ * thread   any   cost  a few syncs   source  [§4.4] */
+KELP_API enum kelp_error kelp_found(const struct kelp_node_options *options, bool if_empty,
+                                    struct kelp_cluster_id *cluster, struct kelp_fault *fault);
 
 #endif

@@ -62,6 +62,11 @@ struct kelp_store_ops {
     /* Nothing more will be asked for a while: the log may put an unsynced mark behind its last
      * write. */
     void (*idle)(void *store, uint32_t group);
+
+    /* Write the cluster id and the id that this node was given into its identity, where there is
+     * none yet: both at once, or neither. Answered by done->pledged. NULL: such a node cannot be
+     * given an id. */
+    void (*name)(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node);
 };
 
 #endif

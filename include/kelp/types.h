@@ -18,6 +18,8 @@
 #endif
 
 #define KELP_MEMBERS_MAX 32u /* members of one cluster, all roles together */
+/* From here on a number is the name of a node that waits to be given an id; never a member's. */
+#define KELP_ID_WAITING (UINT64_C(1) << 63)
 
 typedef uint64_t kelp_index; /* 1 is the first entry, 0 is "before the log" */
 typedef uint64_t kelp_id;    /* a node; 0 is nobody; an id is never reused */
@@ -161,8 +163,8 @@ enum kelp_outcome {
     X(28, CANCELLED, "it was cancelled", "nothing to do")                                          \
     X(29, CONFIG_CHANGED, "the configuration is no longer the one that was named",                 \
       "list the members and decide anew")                                                          \
-    X(30, MEMBER_DIFFERS, "that member exists with another role or address",                       \
-      "use MOVE, PROMOTE or DEMOTE")                                                               \
+    X(30, MEMBER_DIFFERS, "that member exists with another data directory",                        \
+      "remove it and add the new directory with a new id")                                         \
     X(31, ID_USED, "that id was given to an earlier member",                                       \
       "take an id above the highest ever given")                                                   \
     X(32, LAST_VOTER, "no voter would be left", "add another one first")                           \
@@ -179,6 +181,13 @@ enum kelp_outcome {
       "remove it and add a new node with a new id")                                                \
     X(40, WITNESSES_MANY, "there would be as many witnesses as voters", "add a voter first")       \
     X(41, WITNESS_ALONE, "a new witness does not come with a new voter", "add the voters first")   \
+    X(44, NOT_KNOCKING, "no such node knocks here, or more than one does",                         \
+      "start it with --join, or name its id and its address")                                      \
+    X(45, IS_LEARNER, "it is a member already, as a learner", "PROMOTE gives it its vote")         \
+    X(46, IS_VOTER, "it is a member already, with a vote", "DEMOTE takes its vote")                \
+    X(47, IS_ELSEWHERE, "it is a member already, at another address", "MOVE changes its address")  \
+    X(48, HAS_CLUSTER, "this node belongs to a cluster already, or waits for one",                 \
+      "found with an empty directory, without --join and --bootstrap")                             \
     X(50, DRAINED, "that node is drained", "undrain it first, or name another")
 
 enum kelp_reason {

@@ -50,11 +50,14 @@ static const struct verb verbs[] = {
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
     {"members", "[list] | add|promote|demote|remove|move|replace|set ... | plan ...",
      "who is in the cluster, and changing it",
-     "\n  list                                 the leader's view; only it knows how the others do\n"
-     "  add ID HOST:PORT [voter|learner|witness]   the node is started without --bootstrap\n"
+     "\n  list                                 the leader's view: how the others do, who knocks\n"
+     "  add ID|auto [HOST:PORT] [voter|learner|witness]\n"
+     "                                       the node waits there, started without --bootstrap;\n"
+     "                                       auto: it has no id and is given the next free one;\n"
+     "                                       no address: it knocks, started with --join\n"
      "  promote ID, demote ID                a learner gets the vote, a voter loses it\n"
      "  remove ID                            for good: its id is never given again\n"
-     "  replace OLD NEW HOST:PORT            one goes, another comes, in one change\n"
+     "  replace OLD NEW|auto [HOST:PORT]     one goes, another comes, in one change\n"
      "  move ID HOST:PORT                    its peer address is another one now\n"
      "  set ID=HOST:PORT[/role] ...          the whole list; whoever is not in it leaves\n"
      "  plan VERB ...                        what that would do; nothing is changed\n"
@@ -64,6 +67,15 @@ static const struct verb verbs[] = {
      "roles\n"
      "are committed; a new voter must first catch up.\n",
      members_verb},
+    {"bootstrap", "[--if-empty] [--data DIR --peer HOST:PORT [--id N]]",
+     "found a cluster of one node",
+     "\nWithout --data: the node that is asked, which runs, is empty, and was started with "
+     "neither\n"
+     "--bootstrap nor --join. With it: the empty directory DIR of a node that does not run, which\n"
+     "others will dial at HOST:PORT. All other nodes join: `kelp server --join`, `kelp members "
+     "add`."
+     "\nA cluster that is there is never touched; with --if-empty that is no error.\n",
+     bootstrap_verb},
     {"bench", "[--clients N] [--pipeline N] [--value BYTES] [--command set|get|mixed] ...",
      "how fast is this server, and does it keep what it says",
      "\nFor any server that speaks RESP. Every answer is judged; a sample of the keys is read "

@@ -43,9 +43,14 @@ static int list_show(const struct verb *verb, const redisReply *reply, bool json
     }
     if (!json) return CLI_DONE;
     json_t *object = pairs_json(reply->element[0]->str), *members = json_array();
-    for (size_t i = 1; i < reply->elements; i++)
-        (void)json_array_append_new(members, pairs_json(reply->element[i]->str));
+    json_t *knocking = json_array();
+    for (size_t i = 1; i < reply->elements; i++) {
+        const char *line = reply->element[i]->str;
+        bool knocks = strncmp(line, "knocks:", 7) == 0;
+        (void)json_array_append_new(knocks ? knocking : members, pairs_json(line));
+    }
     (void)json_object_set_new(object, "members", members);
+    (void)json_object_set_new(object, "knocking", knocking);
     return print_json(verb, object);
 }
 

@@ -91,6 +91,7 @@ int drain_verb(const struct verb *verb, int argc, char **argv); /* drain.c: drai
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */
+int bootstrap_verb(const struct verb *verb, int argc, char **argv);  /* bootstrap.c */
 int log_verb(const struct verb *verb, int argc, char **argv);        /* dump.c */
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */

@@ -79,9 +79,11 @@ static enum kelp_reason member_refusal(const struct kelp_member *member,
     bool other = edit->incarnation != 0 && member->incarnation != 0 &&
                  edit->incarnation != member->incarnation; /* its directory was emptied since */
     if (crosses(member, edit)) return KELP_R_WITNESS_STAYS;
-    if (edit->verb != KELP_EDIT_ADD) return other ? KELP_R_MEMBER_DIFFERS : KELP_R_NONE;
-    bool same = member->role == edit->role && !edit->moved;
-    return same && !other ? KELP_R_NONE : KELP_R_MEMBER_DIFFERS;
+    if (other) return KELP_R_MEMBER_DIFFERS;
+    if (edit->verb != KELP_EDIT_ADD) return KELP_R_NONE;
+    if (edit->moved) return KELP_R_IS_ELSEWHERE;
+    if (member->role == edit->role) return KELP_R_NONE;
+    return member->role == KELP_LEARNER ? KELP_R_IS_LEARNER : KELP_R_IS_VOTER;
 }
 
 static uint32_t with_role(const struct kelp_config *config, enum kelp_member_role role)

@@ -4,6 +4,7 @@
  * The rules are in found.c; here its messages become frames and its saves go to the store. The
  * save of entry 1 is the store's first; the core's own numbers follow it. Entry 1 counts as
  * committed: every member starts from the same. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,10 @@ bool birth_run(struct driver *d)
         case FOUND_DO_PLEDGE:
             d->ports.store->pledge(d->ports.store_ctx, d->options.group, todo.cluster);
             break;
+        case FOUND_DO_NAME:
+            if (d->ports.store->name == NULL) break;
+            d->ports.store->name(d->ports.store_ctx, d->options.group, todo.cluster, todo.node);
+            break;
         case FOUND_DO_SAVE: entry_save(d, todo.entry); break;
         }
     }
@@ -150,6 +155,33 @@ static void hand_on(struct driver *d)
         if (p->empty && found_hand_on(d->found, p->id, p->incarnation))
             d->hand_on_at = add_sat(d->now, HAND_ON_NS);
     }
+}
+
+const char *driver_found(struct driver *d, kelp_ns now, bool if_empty)
+{
+    d->now = max_u64(d->now, now);
+    if (d->closing || d->state == DRIVER_FAULTED) return "it is faulted, or stops";
+    if (if_empty && d->found->phase == FOUND_HOLDS) return NULL;
+    bool founds = d->found->founds_alone && d->found->phase != FOUND_HOLDS;
+    if (if_empty && founds) return NULL; /* asked twice */
+    if (d->options.joins) return "it was started with --join";
+    if (d->options.peer.text[0] == '\0') return "it has no address that others could dial";
+    if (d->found->phase == FOUND_HOLDS) {
+        const struct kelp_cluster_id c = d->found->setup.cluster;
+        (void)snprintf(d->refusal, sizeof d->refusal,
+                       "it holds cluster %016llx%016llx as node %llu and founds no second one",
+                       (unsigned long long)c.hi, (unsigned long long)c.lo,
+                       (unsigned long long)d->options.core.self);
+        return d->refusal;
+    }
+    kelp_id self = d->options.core.self;
+    struct driver_member alone = {.id = id_waits(self) ? 1 : self, .peer = d->options.peer};
+    if (d->options.bootstrap_count == 0) d->listed[0] = alone;
+    const char *why = found_alone(d->found, d->now, &d->listed[0]);
+    if (why == NULL)
+        driver_note(d, KELP_INFO, "founds a cluster of itself alone, node %llu",
+                    (unsigned long long)alone.id);
+    return why;
 }
 
 kelp_ns birth_tick(struct driver *d)

@@ -34,6 +34,15 @@ static const struct wire_address *address_in(const struct wire_config *c, kelp_i
     return NULL;
 }
 
+/* No member has this incarnation: whoever shows it has not been added. */
+static bool incarnation_free(const struct wire_config *c, uint64_t incarnation)
+{
+    for (size_t slot = 0; slot < c->config.count; slot++) {
+        if (c->config.members[slot].incarnation == incarnation) return false;
+    }
+    return true;
+}
+
 static const struct wire_edit *edit_of(const struct wire_change *change, kelp_id id)
 {
     for (uint32_t i = 0; i < change->count; i++) {
@@ -102,16 +111,95 @@ static uint64_t shown(struct driver *d, kelp_id id)
     return 0;
 }
 
+/* ---- who knocks ---- */
+
+static bool knocks_now(const struct driver *d, const struct peer *p)
+{
+    bool heard = p->knocked != 0 && d->now < p->knocked + KNOCK_NS;
+    bool there = p->connection[KELP_LANE_CONTROL] != 0 && p->address.text[0] != '\0';
+    return heard && there && address_in(newest(d), p->id) == NULL &&
+           incarnation_free(newest(d), p->incarnation);
+}
+
+size_t change_knocks(const struct driver *d, struct driver_knock out[KELP_MEMBERS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; d->config_count > 0 && i < d->peer_count; i++) {
+        const struct peer *p = d->peers[i];
+        if (!knocks_now(d, p) || count == KELP_MEMBERS_MAX) continue;
+        out[count++] = (struct driver_knock){
+            .id = p->id, .incarnation = p->incarnation, .peer = p->address, .heard = p->knocked};
+    }
+    return count;
+}
+
+/* Who is meant by an edit that does not name id and address both: the only one that fits. */
+static const struct peer *knock_meant(const struct driver *d, const struct wire_edit *edit)
+{
+    const struct peer *meant = NULL;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct peer *p = d->peers[i];
+        bool fits = edit->id != 0 ? p->id == edit->id : id_waits(p->id);
+        if (edit->address.text[0] != '\0')
+            fits = fits && strcmp(edit->address.text, p->address.text) == 0;
+        if (!fits || !knocks_now(d, p)) continue;
+        if (meant != NULL) return NULL;
+        meant = p;
+    }
+    return meant;
+}
+
+/* The member that an edit means which was carried out before, NULL: none. */
+static const struct kelp_member *member_meant(const struct wire_config *c,
+                                              const struct wire_edit *edit)
+{
+    for (size_t slot = 0; slot < c->config.count; slot++) {
+        const struct kelp_member *m = &c->config.members[slot];
+        if (edit->id != 0 ? m->id == edit->id : strcmp(c->peer[slot].text, edit->address.text) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+/* Fill in what was left to be found out. False: nobody fits. The id given is the next free one; of
+ * a change made twice it is the one given before. */
+static bool name_all(struct driver *d, struct wire_change *change, uint64_t *incarnations)
+{
+    kelp_id next = newest(d)->config.id_highest + 1;
+    d->given = 0;
+    for (uint32_t i = 0; i < change->count; i++) {
+        if (change->edits[i].verb == KELP_EDIT_ADD) next = max_u64(next, change->edits[i].id + 1);
+    }
+    for (uint32_t i = 0; i < change->count; i++) {
+        struct wire_edit *edit = &change->edits[i];
+        bool open = edit->id == 0 || edit->address.text[0] == '\0';
+        incarnations[i] = 0;
+        if (edit->verb != KELP_EDIT_ADD || !open) continue;
+        const struct kelp_member *before = member_meant(newest(d), edit);
+        const struct peer *p = before == NULL ? knock_meant(d, edit) : NULL;
+        if (before == NULL && p == NULL) return false;
+        if (edit->id == 0) d->given = edit->id = before != NULL ? before->id : next++;
+        if (edit->address.text[0] == '\0')
+            edit->address = before != NULL ? *address_in(newest(d), before->id) : p->address;
+        if (p != NULL) incarnations[i] = p->incarnation;
+    }
+    return true;
+}
+
 /* A change as the core sees it. *missing: a new member that has not shown itself, 0: none. */
-static enum kelp_reason edits_make(struct driver *d, const struct wire_change *change,
+static enum kelp_reason edits_make(struct driver *d, struct wire_change *change,
                                    struct kelp_edit *edits, kelp_id *member, kelp_id *missing)
 {
+    uint64_t incarnations[KELP_MEMBERS_MAX];
     enum kelp_reason reason = KELP_R_NONE;
     *missing = *member = 0;
+    bool known = name_all(d, change, incarnations);
+    if (!known) *missing = KELP_ID_WAITING;
     for (uint32_t i = 0; i < change->count; i++) {
         const struct wire_edit *named = &change->edits[i];
         const struct wire_address *now = address_in(newest(d), named->id);
         edits[i] = (struct kelp_edit){.id = named->id, .verb = named->verb, .role = named->role};
+        if (!known) continue;
         if (named->address.text[0] == '\0') continue;
         if (reason == KELP_R_NONE && address_taken(d, change, named)) {
             reason = KELP_R_ADDRESS_USED;
@@ -123,7 +211,8 @@ static enum kelp_reason edits_make(struct driver *d, const struct wire_change *c
         }
         bool comes = named->verb != KELP_EDIT_MOVE &&
                      named->id > newest(d)->config.id_highest; /* else the core refuses it */
-        edits[i].incarnation = comes ? shown(d, named->id) : 0;
+        edits[i].incarnation = incarnations[i];
+        if (comes && incarnations[i] == 0) edits[i].incarnation = shown(d, named->id);
         if (comes && edits[i].incarnation == 0 && *missing == 0) *missing = named->id;
     }
     return reason;
@@ -144,6 +233,7 @@ enum kelp_reason change_waits_for(struct driver *d, struct request *r)
     if (d->core == NULL || TAILQ_FIRST(&d->changes) != r) return KELP_R_PENDING;
     enum kelp_reason gate = driver_look(d)->change_gate;
     if (gate == KELP_R_NONE && d->missing != 0) {
+        if (id_waits(d->missing)) return KELP_R_NOT_KNOCKING;
         r->member = d->missing;
         return KELP_R_NOT_REACHED;
     }
@@ -175,7 +265,7 @@ void change_wait(struct driver *d, struct request *r)
 void change_leave(struct driver *d, struct request *r)
 {
     if (TAILQ_FIRST(&d->changes) == r) {
-        if (d->missing != 0)
+        if (d->missing != 0 && !id_waits(d->missing))
             driver_note(d, KELP_INFO, "no change waits for node %llu any more",
                         (unsigned long long)d->missing);
         d->missing = 0;
@@ -199,6 +289,7 @@ static void hand_over(struct driver *d, struct request *r, const struct wire_cha
     change_leave(d, r);
     timer_remove(d, r); /* the core has the deadline */
     r->state = REQUEST_PROPOSED;
+    r->member = d->given;
     d->change_open = r->handle;
     d->named = *change;
     d->unanswered++; /* it may be refused at once, like a read */
@@ -221,9 +312,10 @@ static bool reach(struct driver *d, struct request *r, kelp_id missing)
     if (r->reach_until == 0) {
         kelp_ns patience = 2 * d->options.core.election_max;
         r->reach_until = min_u64(add_sat(d->now, patience), r->deadline);
-        driver_note(d, KELP_INFO,
-                    "a change waits for node %llu to show itself at the address named",
-                    (unsigned long long)missing); /* whoever hears it looks whom to dial */
+        if (!id_waits(missing))
+            driver_note(d, KELP_INFO,
+                        "a change waits for node %llu to show itself at the address named",
+                        (unsigned long long)missing); /* whoever hears it looks whom to dial */
     }
     d->reach_at = r->reach_until;
     return d->now < r->reach_until;
@@ -257,8 +349,8 @@ bool changes_run(struct driver *d)
     enum kelp_reason reason = edits_make(d, change, edits, &member, &missing);
     if (reason == KELP_R_NONE && missing != 0) {
         if (reach(d, r, missing)) return false;
-        reason = KELP_R_NOT_REACHED;
-        member = missing;
+        reason = id_waits(missing) ? KELP_R_NOT_KNOCKING : KELP_R_NOT_REACHED;
+        member = id_waits(missing) ? 0 : missing;
     }
     if (r->plan) {
         struct wire_change planned = *change;
@@ -302,12 +394,16 @@ size_t change_candidates(const struct driver *d, struct driver_member out[KELP_M
     const struct request *r = TAILQ_FIRST(&d->changes);
     struct wire_change change;
     size_t count = 0;
-    if (r == NULL || d->missing == 0 || d->config_count == 0) return 0;
+    if (d->core == NULL && d->found->leader.id != 0 && d->found->leader.peer.text[0] != '\0')
+        out[count++] = d->found->leader; /* it waits, and knocks there */
+    if (r == NULL || d->missing == 0 || d->config_count == 0) return count;
     if (wire_change_decode(bytes_of(r->bytes + r->user_len, r->len), &change, NULL) != KELP_OK)
         return 0;
     for (uint32_t i = 0; i < change.count; i++) {
         const struct wire_edit *edit = &change.edits[i];
-        if (edit->address.text[0] == '\0' || address_in(newest(d), edit->id) != NULL) continue;
+        if (edit->id == 0 || edit->address.text[0] == '\0' ||
+            address_in(newest(d), edit->id) != NULL)
+            continue;
         out[count++] = (struct driver_member){.id = edit->id, .peer = edit->address};
     }
     return count;

@@ -312,6 +312,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
         struct kelp_input tick = {.type = KELP_IN_TICK};
         (void)driver_step(d, &tick);
     }
+    moving_run(d);
     kelp_ns found_next_at = birth_tick(d), expire = KELP_NEVER;
     run_rounds(d, &expire);
     lines_deliver(d);
@@ -325,6 +326,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
     next = min_u64(next, handover_next(d));
+    next = min_u64(next, moving_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }

@@ -83,6 +83,10 @@ struct driver_options {
     /* everybody who founds together; copied. count 0: wait to be added */
     const struct driver_member *bootstrap;
     size_t bootstrap_count;
+    struct wire_address peer; /* what this node advertises; "": not known here */
+    bool joins;               /* it has somewhere to knock, and founds nothing by itself */
+    bool moves; /* all addresses may have changed: where the committed configuration has another one
+                 * for this node it asks for a MOVE */
     /* 64 MiB: entries kept in memory after they are saved, sent and applied */
     uint64_t cache_bytes_max;
     /* 64 MiB: requests of this node's clients waiting or forwarded, all together */
@@ -134,8 +138,8 @@ struct driver_outcome {
     struct kelp_pos pos;        /* a read: nothing above its index was seen, term 0 */
     struct kelp_read_ages ages; /* a STALE read's */
     kelp_id leader;             /* a hint, 0 if not known */
-    kelp_id member;             /* a change refused for a member: which, 0: for none */
-    struct kelp_bytes result;   /* DONE: the machine's reply, borrowed during the call */
+    kelp_id member; /* a change: whom it was refused for, or who was given an id; 0: nobody */
+    struct kelp_bytes result; /* DONE: the machine's reply, borrowed during the call */
 };
 
 typedef void (*driver_done_fn)(void *ctx, uint64_t token, const struct driver_outcome *outcome);
@@ -236,6 +240,11 @@ bool driver_drain(struct driver *d, kelp_ns now, struct driver_line *line, uint6
 void driver_retire(struct driver *d, kelp_ns now);
 bool driver_retired(const struct driver *d);
 
+/* driver_found - a node that waits founds a cluster of itself alone; one that waits for an id
+ * becomes node 1. NULL: it begins to, or (if_empty) holds a cluster already; else why it may not.
+ * The words are valid until the next call. */
+const char *driver_found(struct driver *d, kelp_ns now, bool if_empty);
+
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
  * FORWARD_ANSWER or FOUND.
  * Any error: the frame was malformed, or entries in it are damaged; close the connection and say
@@ -290,7 +299,16 @@ enum driver_state {
     DRIVER_FOREIGN = 3,
 };
 
+/* Who waits to be added here, and said so within the last seconds. */
+struct driver_knock {
+    kelp_id id; /* from KELP_ID_WAITING on: it waits for an id, too */
+    uint64_t incarnation;
+    struct wire_address peer; /* as it advertises */
+    kelp_ns heard;
+};
+
 struct driver_status {
+    kelp_id self; /* may change while it waits: it is given an id then */
     enum driver_state state;
     struct kelp_fault fault;
     struct kelp_view view; /* RUNNING */
@@ -311,9 +329,12 @@ struct driver_status {
     /* forwarded reads whose answers found no room and were asked for anew */
     uint64_t reads_again;
     uint64_t answer_bytes; /* of all lines: made and not taken */
-    /* new members that a change waits for: whom to dial although they are no members yet */
+    /* whom to dial although they are no members yet: new ones that a change waits for, and where
+     * this node, which waits, should knock */
     struct driver_member candidates[KELP_MEMBERS_MAX];
     size_t candidate_count;
+    struct driver_knock knocks[KELP_MEMBERS_MAX];
+    size_t knock_count;
     /* WAITING, FAULTED, FOREIGN: what it waits for or why, for people */
     char words[256];
 };

@@ -12,8 +12,9 @@
  *     |
  *   HOLDS  --entry-------------------------------> SAVE, HOLDS, started
  *
- * A node that lists nobody waits. Whoever finds it in a later configuration hands it entry 1,
- * under the incarnation that it shows, as often as it shows itself empty.
+ * A node that lists nobody waits, and knocks where it can (knock.c). Whoever finds it in a later
+ * configuration hands it entry 1, under the incarnation that it shows, as often as it shows itself
+ * empty.
  *
  * Every empty node asks the others to show themselves, so that what was lost is asked for again:
  * whoever holds entry 1 answers with it, or with the news that the cluster exists without the
@@ -120,8 +121,7 @@ void found_free(struct found *f)
 
 /* ---- saying ---- */
 
-static struct wire_found *say(struct found *f, enum wire_found_type type, kelp_id to,
-                              uint64_t round)
+struct wire_found *found_say(struct found *f, enum wire_found_type type, kelp_id to, uint64_t round)
 {
     struct wire_found *m = &f->dropped;
     if (f->out_count < FOUND_TODO_MAX) {
@@ -144,13 +144,13 @@ static struct wire_found *say(struct found *f, enum wire_found_type type, kelp_i
 
 static void say_refused(struct found *f, const struct wire_found *m, const char *words)
 {
-    struct wire_found *answer = say(f, WIRE_FOUND_REFUSED, m->from, m->round);
+    struct wire_found *answer = found_say(f, WIRE_FOUND_REFUSED, m->from, m->round);
     (void)snprintf(answer->words, sizeof answer->words, "%s", words);
 }
 
 static void say_entry(struct found *f, kelp_id to, uint64_t round)
 {
-    struct wire_found *m = say(f, WIRE_FOUND_ENTRY, to, round);
+    struct wire_found *m = found_say(f, WIRE_FOUND_ENTRY, to, round);
     m->entry = (struct kelp_bytes){f->entry1, f->entry1_len};
 }
 
@@ -170,7 +170,7 @@ void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, con
     if (!is_empty(f)) return;
     f->phase = FOUND_FOREIGN;
     f->out_count = 0;
-    f->pledge_due = f->save_due = false;
+    f->pledge_due = f->name_due = f->save_due = false;
     if (words[0] != '\0') {
         (void)snprintf(f->words, sizeof f->words, "%s", words);
         return;
@@ -222,8 +222,7 @@ void found_words(const struct found *f, char *out, size_t size)
     case FOUND_WAIT: break;
     }
     if (founder == NULL) {
-        (void)snprintf(out, size, "waits to be added (kelp members add %llu HOST:PORT)",
-                       (unsigned long long)f->setup.self);
+        knock_words(f, out, size);
     } else if (founder->words[0] != '\0' || founder->round == 0) {
         (void)snprintf(out, size, "waits for node %llu to found the cluster (%s)",
                        (unsigned long long)founder->id,
@@ -318,7 +317,28 @@ static void pledge_start(struct found *f, kelp_ns now)
         f->pledging.lo = f->setup.random(f->setup.random_ctx);
     } while (cluster_zero(f->pledging));
     f->pledge_to = 0;
-    f->pledge_due = true;
+    f->naming = id_waits(f->setup.self) ? f->setup.listed[0].id : 0;
+    f->name_due = f->naming != 0;
+    f->pledge_due = !f->name_due;
+}
+
+const char *found_alone(struct found *f, kelp_ns now, const struct driver_member *self)
+{
+    if (f->phase == FOUND_HOLDS) return "it holds a cluster";
+    if (f->phase == FOUND_FOREIGN) return "a cluster refuses its directory";
+    if (f->founds_alone) return "it founds one just now";
+    if (f->phase != FOUND_WAIT || f->setup.listed_count > 0)
+        return "it founds one with --bootstrap";
+    if (!cluster_zero(f->setup.cluster) || !cluster_zero(f->pledging))
+        return "its directory is pledged to a cluster whose first entry it does not hold";
+    if (f->host != 0) return "it knocks at a cluster";
+    f->setup.listed = self;
+    f->setup.listed_count = 1;
+    f->peers[0] = (struct found_peer){.id = self->id};
+    f->founds_alone = true;
+    f->phase = FOUND_SHOW;
+    pledge_start(f, now);
+    return NULL;
 }
 
 static struct found_peer *peer_of(struct found *f, kelp_id id)
@@ -389,6 +409,16 @@ static void refused(struct found *f, const struct wire_found *m)
 
 /* ---- the others ---- */
 
+/* Does what is committed speak against it? A removal that may still be cut refuses nobody. */
+static bool found_refuses(const struct found *f, kelp_id node, uint64_t incarnation)
+{
+    const struct kelp_config *c = &f->committed.config;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].id == node) return c->members[i].incarnation != incarnation;
+    }
+    return c->count > 0;
+}
+
 /* An empty node asks one that holds the cluster. */
 static void answer_as_holder(struct found *f, const struct wire_found *m)
 {
@@ -401,11 +431,15 @@ static void answer_as_holder(struct found *f, const struct wire_found *m)
         if (f->entry1_len > 0)
             say_entry(f, m->from, m->round);
         else
-            (void)say(f, WIRE_FOUND_SHOWN, m->from,
-                      m->round); /* the leader's snapshot takes its place */
+            (void)found_say(f, WIRE_FOUND_SHOWN, m->from,
+                            m->round); /* the leader's snapshot takes its place */
         return;
     }
-    struct wire_found *answer = say(f, WIRE_FOUND_REFUSED, m->from, m->round);
+    if (!found_refuses(f, m->from, m->incarnation)) {
+        (void)found_say(f, WIRE_FOUND_SHOWN, m->from, m->round);
+        return;
+    }
+    struct wire_found *answer = found_say(f, WIRE_FOUND_REFUSED, m->from, m->round);
     answer->exists = true;
     answer->created_unix_ms = f->config.created_unix_ms;
     answer->next_id = c->id_highest + 1;
@@ -428,7 +462,7 @@ static void pledge_asked(struct found *f, const struct wire_found *m)
     } else if (!same_list(f, m)) {
         say_refused(f, m, "it lists other nodes");
     } else if (cluster_equal(f->setup.cluster, m->cluster)) {
-        (void)say(f, WIRE_FOUND_PLEDGED, m->from, m->round);
+        (void)found_say(f, WIRE_FOUND_PLEDGED, m->from, m->round);
     } else if (!cluster_zero(f->setup.cluster)) {
         say_refused(f, m, "pledged to another cluster: empty the listed directories by hand");
     } else if (cluster_zero(f->pledging)) {
@@ -490,10 +524,11 @@ static bool entry_accept(struct found *f, const struct wire_found *m)
 static void entry_given(struct found *f, const struct wire_found *m)
 {
     if (f->phase == FOUND_HOLDS) {
-        (void)say(f, WIRE_FOUND_STARTED, m->from, m->round);
+        (void)found_say(f, WIRE_FOUND_STARTED, m->from, m->round);
         return;
     }
-    if (f->phase == FOUND_SAVE || f->phase == FOUND_FOREIGN || !entry_accept(f, m)) return;
+    if (f->phase == FOUND_SAVE || f->phase == FOUND_FOREIGN || id_waits(f->setup.self)) return;
+    if (!entry_accept(f, m)) return;
     f->phase = FOUND_SAVE;
     f->entry_from = m->from;
     if (!cluster_zero(f->setup.cluster)) {
@@ -512,10 +547,11 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
     if (m->to != f->setup.self || m->from == f->setup.self || f->phase == FOUND_FOREIGN) return;
     switch ((enum wire_found_type)m->type) {
     case WIRE_FOUND_SHOW:
+        if (f->phase == FOUND_HOLDS && knock_heard(f, m)) break;
         if (f->phase == FOUND_HOLDS)
             answer_as_holder(f, m);
         else
-            (void)say(f, WIRE_FOUND_SHOWN, m->from, m->round);
+            (void)found_say(f, WIRE_FOUND_SHOWN, m->from, m->round);
         break;
     case WIRE_FOUND_PLEDGE:
         if (cluster_zero(m->cluster)) break;
@@ -524,7 +560,10 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
         else
             pledge_asked(f, m);
         break;
-    case WIRE_FOUND_SHOWN: shown(f, now, m); break;
+    case WIRE_FOUND_SHOWN:
+        shown(f, now, m);
+        knock_answered(f, now, m);
+        break;
     case WIRE_FOUND_PLEDGED: pledge_told(f, m); break;
     case WIRE_FOUND_REFUSED: refused(f, m); break;
     case WIRE_FOUND_ENTRY: entry_given(f, m); break;
@@ -541,6 +580,10 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
 void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uint64_t incarnation)
 {
     if (f->phase != FOUND_HOLDS) { /* somebody new to ask: do not wait for the interval */
+        size_t at = 0;
+        while (at < f->knock_count && f->knocks[at] != peer)
+            at++;
+        if (at == f->knock_count && at < FOUND_KNOCKS_MAX) f->knocks[f->knock_count++] = peer;
         f->interval = INTERVAL_MIN;
         f->next = min_u64(f->next, now + INTERVAL_MIN / 10);
         return;
@@ -565,13 +608,18 @@ void found_pledged(struct found *f, kelp_ns now)
     if (cluster_zero(f->pledging)) return;
     f->setup.cluster = f->pledging;
     f->pledging = (struct kelp_cluster_id){0, 0};
+    if (f->naming != 0) {
+        f->setup.self = f->naming;
+        f->knock_count = 0; /* it introduces itself anew, to everybody */
+    }
+    f->naming = 0;
     if (f->phase == FOUND_PLEDGE_SELF) {
         f->phase = FOUND_PLEDGE;
         f->next = now;
     } else if (f->phase == FOUND_SAVE) {
         f->save_due = true;
     }
-    if (f->pledge_to != 0) (void)say(f, WIRE_FOUND_PLEDGED, f->pledge_to, f->pledge_round);
+    if (f->pledge_to != 0) (void)found_say(f, WIRE_FOUND_PLEDGED, f->pledge_to, f->pledge_round);
     f->pledge_to = 0;
 }
 
@@ -580,9 +628,10 @@ void found_saved(struct found *f, kelp_ns now)
     (void)now;
     if (f->phase != FOUND_SAVE) return;
     f->phase = FOUND_HOLDS;
+    f->committed = f->config; /* entry 1 is, from the first */
     f->founded = f->entry_from == 0;
     if (!f->founded) {
-        (void)say(f, WIRE_FOUND_STARTED, f->entry_from, 0);
+        (void)found_say(f, WIRE_FOUND_STARTED, f->entry_from, 0);
         return;
     }
     for (size_t i = 0; i < f->setup.listed_count; i++) {
@@ -595,13 +644,18 @@ void found_adopt(struct found *f, const struct wire_config *config)
     if (config != NULL && config->config.count > 0) f->config = *config;
 }
 
+void found_committed(struct found *f, const struct wire_config *config)
+{
+    if (config->config.index != f->committed.config.index) f->committed = *config;
+}
+
 static void ask_all(struct found *f, enum wire_found_type type)
 {
     for (size_t i = 0; i < f->setup.listed_count; i++) {
         struct found_peer *p = &f->peers[i];
         if (p->id == f->setup.self) continue;
         if (type == WIRE_FOUND_PLEDGE && p->pledged) continue;
-        (void)say(f, type, p->id, f->round);
+        (void)found_say(f, type, p->id, f->round);
     }
 }
 
@@ -618,14 +672,17 @@ static void round_start(struct found *f)
 
 kelp_ns found_tick(struct found *f, kelp_ns now)
 {
-    if (!is_empty(f) || f->setup.listed_count == 0) return KELP_NEVER;
+    if (!is_empty(f) || f->setup.listed_count + f->knock_count == 0) return KELP_NEVER;
     if (now < f->next) return f->next;
     switch (f->phase) {
     case FOUND_SHOW:
         round_start(f);
         if (all_peers(f, false)) pledge_start(f, now); /* listed alone */
         break;
-    case FOUND_WAIT: round_start(f); break;
+    case FOUND_WAIT:
+        round_start(f);
+        if (f->setup.listed_count == 0) knock_round(f);
+        break;
     case FOUND_PLEDGE:
         ask_all(f, WIRE_FOUND_PLEDGE);
         if (all_peers(f, true)) write_start(f);
@@ -646,6 +703,13 @@ bool found_next(struct found *f, struct found_todo *out)
         f->pledge_due = false;
         out->kind = FOUND_DO_PLEDGE;
         out->cluster = f->pledging;
+        return true;
+    }
+    if (f->name_due) {
+        f->name_due = false;
+        out->kind = FOUND_DO_NAME;
+        out->cluster = f->pledging;
+        out->node = f->naming;
         return true;
     }
     if (f->save_due) {

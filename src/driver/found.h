@@ -32,19 +32,21 @@ struct found_peer {
     char words[96]; /* why it is waited for; "" : no answer yet */
 };
 
-enum found_kind { FOUND_NOTHING = 0, FOUND_DO_SEND, FOUND_DO_PLEDGE, FOUND_DO_SAVE };
+enum found_kind { FOUND_NOTHING = 0, FOUND_DO_SEND, FOUND_DO_PLEDGE, FOUND_DO_NAME, FOUND_DO_SAVE };
 
 struct found_todo {
     enum found_kind kind;
     struct wire_found message;      /* SEND */
-    struct kelp_cluster_id cluster; /* PLEDGE: into the identity, then found_pledged */
+    struct kelp_cluster_id cluster; /* PLEDGE, NAME: into the identity, then found_pledged */
+    kelp_id node;                   /* NAME: the id that this node was given, likewise */
     struct kelp_bytes entry;        /* SAVE: term 1 and entry 1, then found_saved */
 };
 
-#define FOUND_TODO_MAX 64u
+#define FOUND_TODO_MAX   64u
+#define FOUND_KNOCKS_MAX 16u /* nodes at which one that joins knocks at once */
 
 struct found_setup {
-    kelp_id self;
+    kelp_id self; /* from KELP_ID_WAITING on: it waits to be given an id */
     uint64_t incarnation, seed;
     struct kelp_cluster_id cluster;     /* from the identity; zero: not pledged */
     const struct driver_member *listed; /* borrowed for the machine's life */
@@ -65,11 +67,20 @@ struct found {
     kelp_ns next, interval;
     struct found_peer peers[KELP_MEMBERS_MAX]; /* by slot of the list */
     struct kelp_cluster_id pledging; /* being written into the identity; zero: nothing is */
+    kelp_id naming;                  /* likewise: the id that this node was given; 0: none */
     kelp_id pledge_to;               /* who asked for it, 0: ourselves */
     uint64_t pledge_round;
     kelp_id entry_from;        /* who handed entry 1 over, 0: we founded */
     bool founded;              /* by this node, in this life */
+    bool founds_alone;         /* it was told to, while it ran */
     struct wire_config config; /* count 0: none */
+    /* knock.c */
+    kelp_id knocks[FOUND_KNOCKS_MAX]; /* whom we have a connection to while we hold nothing */
+    size_t knock_count;
+    kelp_id host; /* who answered last that it holds a cluster, 0: nobody */
+    struct kelp_cluster_id host_cluster;
+    struct driver_member leader;  /* whom the host, or this node, takes for the leader */
+    struct wire_config committed; /* the newest known to be, where this node holds one */
     uint8_t *entry1;
     size_t entry1_len;
     char words[256]; /* FOREIGN: why */
@@ -78,7 +89,7 @@ struct found {
         [FOUND_TODO_MAX];
     struct wire_found dropped; /* what found no room in out: written to and never read */
     size_t out_first, out_count;
-    bool pledge_due, save_due;
+    bool pledge_due, name_due, save_due;
 };
 
 /* found_check_list - ids not 0 and none twice, addresses good and none twice, self among them,
@@ -101,6 +112,17 @@ void found_saved(struct found *f, kelp_ns now);   /* entry 1 is durable: Raft ma
 /* found_refused - a handshake said that the cluster exists without this directory. words may be
  * "". */
 void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, const char *words);
+/* found_disconnected - the last lane to a peer is down. */
+void found_disconnected(struct found *f, kelp_id peer);
+/* found_alone - a node that waits, listed by nobody and with nothing behind it, founds a cluster of
+ * itself; one that waits for an id becomes node 1. NULL: it goes on; else why it may not. */
+const char *found_alone(struct found *f, kelp_ns now, const struct driver_member *self);
+
+/* found_committed - a configuration was committed: whoever knocks is judged by it alone.
+ * found_leads - who leads, for whoever knocks. */
+void found_committed(struct found *f, const struct wire_config *config);
+void found_leads(struct found *f, kelp_id leader, const struct wire_address *address);
+
 /* found_adopt - the configuration changed; NULL leaves it. */
 void found_adopt(struct found *f, const struct wire_config *config);
 
@@ -113,6 +135,20 @@ bool found_next(struct found *f, struct found_todo *out);
 bool found_quorum_started(const struct found *f);
 /* found_words - whom an unfounded node waits for and why, or why it is foreign. */
 void found_words(const struct found *f, char *out, size_t size);
+
+/* ---- between found.c and knock.c ---- */
+
+struct wire_found *found_say(struct found *f, enum wire_found_type type, kelp_id to,
+                             uint64_t round);
+bool knock_heard(struct found *f, const struct wire_found *m); /* false: it is not one */
+void knock_answered(struct found *f, kelp_ns now, const struct wire_found *m);
+void knock_round(struct found *f);
+void knock_words(const struct found *f, char *out, size_t size);
+
+static inline bool id_waits(kelp_id id)
+{
+    return id >= KELP_ID_WAITING;
+}
 
 static inline bool cluster_zero(struct kelp_cluster_id id)
 {

@@ -294,7 +294,7 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
         return; /* ended by a fault */
     r->pos = answer->pos;
     r->leader = answer->leader;
-    r->member = answer->member;
+    if (!r->change || answer->member != 0) r->member = answer->member; /* else: who was given one */
     if (leadership_missing(r, answer->outcome, answer->reason)) {
         /* the term it was asked in: by now this node may stand in a later one, and win it */
         if (r->line != NULL) d->refused = r->line->route;

@@ -46,6 +46,7 @@ void config_sync(struct driver *d)
     d->config_count -= drop;
     d->config_committed =
         d->config_count > 0 && committed.count > 0 && d->configs[0].config.index == committed.index;
+    if (d->config_committed) found_committed(d->found, &d->configs[0]);
 }
 
 /* ---- frames ---- */
@@ -130,6 +131,21 @@ static enum kelp_error message_arrived(struct driver *d, kelp_id from,
     return KELP_OK;
 }
 
+/* Somebody waits to be added: shown to people and found by changes, and told who leads. */
+static void knock_noted(struct driver *d, kelp_id from)
+{
+    struct peer *p = peer_find(d, from);
+    if (p == NULL || d->core == NULL) return;
+    kelp_id leader = driver_look(d)->leader;
+    const struct wire_config *c = &d->configs[d->config_count - 1];
+    const struct wire_address *address = NULL;
+    for (size_t slot = 0; slot < c->config.count; slot++) {
+        if (c->config.members[slot].id == leader) address = &c->peer[slot];
+    }
+    p->knocked = d->now;
+    found_leads(d->found, leader, address);
+}
+
 static enum kelp_error found_arrived(struct driver *d, kelp_id from, struct kelp_bytes body,
                                      struct kelp_fault *fault)
 {
@@ -139,7 +155,14 @@ static enum kelp_error found_arrived(struct driver *d, kelp_id from, struct kelp
     if (error != KELP_OK) return error;
     if (m.from != from)
         return fault_set(fault, KELP_E_MALFORMED, NULL, "a message of founding has another sender");
+    if (m.type == WIRE_FOUND_SHOW && m.id_count == 0) knock_noted(d, from);
+    kelp_id leader = d->found->leader.id, host = d->found->host;
     found_message(d->found, d->now, &m);
+    bool news =
+        d->core == NULL && d->found->host != 0 && (host == 0 || leader != d->found->leader.id);
+    if (news) /* whoever hears it looks whom to dial */
+        driver_note(d, KELP_INFO, "knocks at node %llu; node %llu leads there",
+                    (unsigned long long)d->found->host, (unsigned long long)d->found->leader.id);
     return KELP_OK;
 }
 
@@ -181,6 +204,7 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     p->drift_ppm = hello->drift_ppm;
     p->empty = hello->empty;
     d->shown_due = true;
+    p->address = hello->peer;
     if (p->empty) d->hand_on_at = min_u64(d->hand_on_at, add_sat(d->now, HAND_ON_NS));
     if (lane == KELP_LANE_SNAPSHOT) return;
     found_connected(d->found, d->now, peer, hello->empty, hello->incarnation);
@@ -199,6 +223,8 @@ void driver_disconnected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_
     if (p != NULL && p->forward_connection == connection) p->forward_connection = 0;
     if (p == NULL || p->connection[lane] != connection) return;
     p->connection[lane] = 0;
+    if (p->connection[KELP_LANE_CONTROL] == 0 && p->connection[KELP_LANE_ENTRIES] == 0)
+        found_disconnected(d->found, peer);
     if (lane == KELP_LANE_ENTRIES && !p->reading) peer_forget_waiting(p);
 }
 
@@ -415,6 +441,11 @@ bool ports_settle(struct driver *d)
     if (d->pledged_reported) {
         d->pledged_reported = false;
         found_pledged(d->found, d->now);
+        if (d->options.core.self != d->found->setup.self) {
+            d->options.core.self = d->found->setup.self;
+            driver_note(d, KELP_INFO, "is node %llu from now on",
+                        (unsigned long long)d->options.core.self);
+        }
         any = true;
     }
     if (d->applied_reported > d->applied) {

@@ -11,6 +11,7 @@
  *   handover.c leadership goes to another    birth.c    founding, starting Raft
  *   found.c    the rules of founding, pure      lead.c     who leads, as a level and as events
  *   strip.c    what a witness is sent
+ *   knock.c    joining: the rules, pure          moving.c   a node whose address changed
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
  * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
@@ -45,8 +46,9 @@
 /* requests started in one run; the rest take turns with the sockets */
 #define PUMP_MAX   1024u
 #define RETRY_NS   (5 * MILLISECOND)
-#define HAND_ON_NS (200 * MILLISECOND) /* between two offers of entry 1 to an empty member */
-#define MADE_BYTES (8u * 1024)         /* of the entries that the core makes in one take */
+#define KNOCK_NS   (3000 * MILLISECOND) /* so long after it was heard, a knock counts */
+#define HAND_ON_NS (200 * MILLISECOND)  /* between two offers of entry 1 to an empty member */
+#define MADE_BYTES (8u * 1024)          /* of the entries that the core makes in one take */
 
 /* ---- requests ---- */
 
@@ -219,10 +221,12 @@ struct peer {
         *waiting; /* appends behind a read of the log, a ring of APPENDS_WAITING_MAX */
     size_t waiting_first, waiting_count;
     bool reading;
-    struct asker asker;   /* its forwarded reads */
-    uint64_t reply_bytes; /* of answers that wait for room on its connection */
-    bool replies_waited;  /* .. before this run */
-    uint64_t used;        /* when it was last wanted, in peer_uses */
+    struct asker asker;          /* its forwarded reads */
+    uint64_t reply_bytes;        /* of answers that wait for room on its connection */
+    bool replies_waited;         /* .. before this run */
+    uint64_t used;               /* when it was last wanted, in peer_uses */
+    struct wire_address address; /* as its last hello showed */
+    kelp_ns knocked;             /* when it last said that it waits to be added; 0: never */
 };
 
 /* ---- reads of the log ---- */
@@ -325,6 +329,7 @@ struct driver {
     uint64_t change_count;
     uint64_t change_open;       /* the handle of the one that the core has, 0: none */
     struct wire_change named;   /* its addresses; count 0: an entry carries them */
+    kelp_id given;              /* the id that it gives, 0: none */
     kelp_id missing;            /* a new member that the first one waits for, 0: none */
     kelp_ns reach_at;           /* it waits until then */
     kelp_ns hand_on_at;         /* when empty members are handed entry 1 (again) */
@@ -337,7 +342,11 @@ struct driver {
     kelp_ns followed_since; /* retiring: another leads since then; 0: not yet */
     struct route route,
         refused; /* where requests go now; who said that it does not lead in that term */
+    struct driver_line *move_line; /* moving.c; NULL: none yet */
+    bool move_open;
+    kelp_ns move_at; /* not before */
     kelp_id leader_hint;
+    char refusal[160]; /* driver_found: why not */
     bool route_stale;
     kelp_ns leaderless_since, expire_at, retry_at;
     uint64_t forward_number;
@@ -516,6 +525,8 @@ void change_leave(struct driver *d, struct request *r);
 bool changes_run(struct driver *d); /* true: something was done */
 void change_answered(struct driver *d, const struct kelp_answer *answer);
 enum kelp_reason change_waits_for(struct driver *d, struct request *r);
+/* knocks - those who wait to be added here. */
+size_t change_knocks(const struct driver *d, struct driver_knock out[KELP_MEMBERS_MAX]);
 /* change_candidates - whom to dial although they are no members yet. */
 size_t change_candidates(const struct driver *d, struct driver_member out[KELP_MEMBERS_MAX]);
 
@@ -526,6 +537,9 @@ void plan_start(struct driver *d, struct request *r, const struct wire_change *n
 /* plan_answer - judged, and told. reason: what the core cannot know against it, about member. */
 void plan_answer(struct driver *d, struct request *r, const struct wire_change *named,
                  const struct kelp_edit *edits, enum kelp_reason reason, kelp_id member);
+/* moving.c */
+void moving_run(struct driver *d);
+kelp_ns moving_next(const struct driver *d);
 
 /* read.c */
 bool read_local(const struct driver *d, const struct request *r); /* answered by what is here */

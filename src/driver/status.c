@@ -9,6 +9,7 @@
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     memset(out, 0, sizeof *out);
+    out->self = d->options.core.self;
     out->state = d->state;
     out->fault = d->fault;
     if (d->core != NULL) kelp_view(d->core, &out->view);
@@ -35,6 +36,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->reads_again = d->reads_again;
     out->answer_bytes = d->made_bytes;
     out->candidate_count = change_candidates(d, out->candidates);
+    out->knock_count = change_knocks(d, out->knocks);
     switch (d->state) {
     case DRIVER_RUNNING: break;
     case DRIVER_FAULTED:

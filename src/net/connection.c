@@ -196,7 +196,8 @@ static void greeted_by_acceptor(struct connection *c, const struct wire_hello *h
         connection_bad(c, fault);
     } else if (n->owner.judge(n->owner.ctx, hello, c->peer, &why) != 0) {
         refuse(c, hello, &why);
-    } else {
+    } else if (c->dial == NULL || dial_known(c->dial, hello->node)) {
+        c->peer = hello->node;
         connection_open(c, hello);
     }
 }
@@ -205,7 +206,7 @@ static void refused(struct connection *c, const struct wire_frame *frame, struct
 {
     struct net *n = c->net;
     struct wire_refuse why;
-    if (c->peer == 0)
+    if (c->peer == 0 && c->dial == NULL)
         (void)fault_set(fault, KELP_E_MALFORMED, NULL, "a refusal before any hello");
     else
         (void)wire_refuse_decode(frame->body, &why, fault);
@@ -213,7 +214,7 @@ static void refused(struct connection *c, const struct wire_frame *frame, struct
         connection_bad(c, fault);
         return;
     }
-    kelp_id peer = c->peer;
+    kelp_id peer = c->peer != 0 ? c->peer : why.node;
     complain(n, c->host, "node %llu at %s refuses us: %s", (unsigned long long)peer, c->remote,
              why.words);
     if (c->dial != NULL) {

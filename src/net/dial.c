@@ -7,7 +7,10 @@
  *
  * A name is resolved at each attempt, off the loop: addresses change. When it has several, attempts
  * take turns. What fails is said once and not again until it has worked, since a peer that is down
- * stays down for long. */
+ * stays down for long.
+ *
+ * Whoever is to be joined is known by its address only: one lane asks who is there, the others
+ * follow once that is known. */
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,17 +35,36 @@ static void peer_unref(struct net_peer *p)
     net_handle_closed(n);
 }
 
+static const char *lane_address(const struct net_lane *lane)
+{
+    const struct net_peer *p = lane->peer;
+    return p->other[0] != '\0' && lane->attempt % 2 == 1 ? p->other : p->address;
+}
+
 /* ---- one attempt ----------------------------------------------------------------------------- */
+
+static bool peer_open(const struct net_peer *p)
+{
+    for (unsigned i = 0; i < KELP_LANES; i++) {
+        const struct connection *c = p->lanes[i].connection;
+        if (c != NULL && c->state == CONNECTION_OPEN) return true;
+    }
+    return false;
+}
 
 void dial_failed(struct net_lane *lane, const char *words)
 {
     struct net_peer *p = lane->peer;
     struct net *n = p->net;
+    const char *at = lane_address(lane);
     lane->attempt++;
-    if (!p->said)
+    if (!p->said && p->join)
+        net_note(n, KELP_INFO, "cannot join at %s: %s; dialling until it answers", at, words);
+    else if (!p->said)
         net_note(n, KELP_INFO, "cannot reach node %llu at %s: %s; dialling until it answers",
-                 (unsigned long long)p->id, p->address, words);
+                 (unsigned long long)p->id, at, words);
     p->said = true;
+    if (p->join && !peer_open(p)) p->id = 0; /* somebody else may be there by now */
     kelp_ns half = lane->back_off / 2 + 1;
     kelp_ns delay = half + n->owner.random(n->owner.ctx) % half;
     lane->back_off = min_u64(lane->back_off * 2, n->options.dial_max);
@@ -77,7 +99,8 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
             for (struct addrinfo *a = found; a != NULL; a = a->ai_next)
                 count++;
             struct addrinfo *chosen = found;
-            for (unsigned i = lane->attempt % count; i > 0; i--)
+            unsigned turn = lane->peer->other[0] != '\0' ? lane->attempt / 2 : lane->attempt;
+            for (unsigned i = turn % count; i > 0; i--)
                 chosen = chosen->ai_next;
             dial_connect(lane, chosen->ai_addr);
         }
@@ -92,10 +115,11 @@ static void on_dial(uv_timer_t *timer)
     struct net_lane *lane = timer->data;
     struct net *n = lane->peer->net;
     if (lane->connection != NULL || lane->resolving) return;
+    if (lane->peer->id == 0 && lane->lane != KELP_LANE_CONTROL) return; /* who is it? */
     char host[NET_HOST_MAX], port[NET_PORT_MAX];
     struct sockaddr_storage to;
     n->stats.dials++;
-    if (!address_split(lane->peer->address, host, port)) {
+    if (!address_split(lane_address(lane), host, port)) {
         dial_failed(lane, "this is not HOST:PORT");
     } else if (address_numeric(host, port, &to)) {
         dial_connect(lane, (const struct sockaddr *)&to);
@@ -147,7 +171,7 @@ void net_dial(struct net *n, kelp_id peer, const char *address)
 {
     if (n->closing || strlen(address) >= WIRE_ADDRESS_MAX) return;
     struct net_peer *p = net_peer_find(n, peer);
-    if (p != NULL && strcmp(p->address, address) == 0) return;
+    if (p != NULL && (p->join || strcmp(p->address, address) == 0)) return;
     if (p == NULL) p = peer_make(n, peer);
     if (p == NULL) {
         net_note(n, KELP_ERROR, "out of memory: node %llu is not dialled",
@@ -189,6 +213,74 @@ void net_forget(struct net *n, kelp_id peer)
 {
     struct net_peer *p = net_peer_find(n, peer);
     if (p != NULL) peer_close(p);
+}
+
+void net_dial_also(struct net *n, kelp_id peer, const char *address)
+{
+    struct net_peer *p = net_peer_find(n, peer);
+    if (p == NULL || p->join || strlen(address) >= sizeof p->other) return;
+    memcpy(p->other, address, strlen(address) + 1);
+    if (strcmp(p->other, p->address) == 0) p->other[0] = '\0';
+}
+
+/* ---- joining --------------------------------------------------------------------------------- */
+
+void net_join(struct net *n, const char *address)
+{
+    struct net_peer *p;
+    if (n->closing || strlen(address) >= WIRE_ADDRESS_MAX) return;
+    TAILQ_FOREACH(p, &n->peers, link)
+    {
+        if (p->join && strcmp(p->address, address) == 0) return;
+    }
+    p = peer_make(n, 0);
+    if (p == NULL) return; /* tried again when the node looks next */
+    p->join = true;
+    memcpy(p->address, address, strlen(address) + 1);
+    dial_after(&p->lanes[KELP_LANE_CONTROL], 0);
+}
+
+bool net_joined(const struct net *n)
+{
+    const struct net_peer *p;
+    TAILQ_FOREACH(p, &n->peers, link)
+    {
+        if (p->join && peer_open(p)) return true;
+    }
+    return false;
+}
+
+void net_join_end(struct net *n)
+{
+    struct net_peer *p, *next;
+    for (p = TAILQ_FIRST(&n->peers); p != NULL; p = next) {
+        next = TAILQ_NEXT(p, link);
+        if (p->join) peer_close(p);
+    }
+}
+
+bool dial_known(struct net_lane *lane, kelp_id id)
+{
+    struct net_peer *p = lane->peer;
+    if (p->id == id) return true;
+    if (net_peer_find(p->net, id) != NULL) { /* by another name, or by its id */
+        peer_close(p);
+        return false;
+    }
+    p->id = id;
+    for (unsigned i = 0; i < KELP_LANES; i++) {
+        if (i != KELP_LANE_CONTROL) dial_after(&p->lanes[i], 0);
+    }
+    return true;
+}
+
+void net_reset(struct net *n)
+{
+    struct connection *c, *next;
+    for (c = TAILQ_FIRST(&n->connections); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        connection_fail(c, "this node was given its id");
+    }
 }
 
 void net_peers_close(struct net *n)

@@ -63,6 +63,20 @@ void net_close(struct net *n, void (*done)(void *ctx), void *ctx);
  * net_forget - stop. */
 void net_dial(struct net *n, kelp_id peer, const char *address);
 void net_forget(struct net *n, kelp_id peer);
+/* net_dial_also - where else to try while it cannot be reached there; "": nowhere. */
+void net_dial_also(struct net *n, kelp_id peer, const char *address);
+
+/* net_join - keep a connection to whoever is at this address; who it is, its hello says. One that
+ * is dialled already is not dialled twice.
+ * net_joined - somebody dialled so is connected. net_join_end - none of them is dialled any more.
+ */
+void net_join(struct net *n, const char *address);
+bool net_joined(const struct net *n);
+void net_join_end(struct net *n);
+
+/* net_reset - this node says something else about itself from now on: every connection begins
+ * anew. */
+void net_reset(struct net *n);
 
 extern const struct kelp_peers_ops net_peers_ops; /* peers = struct net * */
 

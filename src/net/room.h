@@ -83,10 +83,11 @@ struct net_peer {
     TAILQ_ENTRY(net_peer) link;
     struct net *net;
     kelp_id id;
-    char address[WIRE_ADDRESS_MAX];
+    char address[WIRE_ADDRESS_MAX], other[WIRE_ADDRESS_MAX]; /* other: to try in turns; "": none */
     struct net_lane lanes[KELP_LANES];
     unsigned handles; /* timers and lookups whose callback is still to come */
     bool forgotten;
+    bool join; /* by its address: id is 0 until its hello named it, and again once it is gone */
     bool said; /* that it cannot be reached; silent until it was */
 };
 
@@ -129,6 +130,7 @@ struct net_peer *net_peer_find(const struct net *n, kelp_id id);
 void dial_after(struct net_lane *lane, kelp_ns delay);
 void dial_failed(struct net_lane *lane, const char *words); /* say so once, try later */
 void dial_opened(struct net_lane *lane);
+bool dial_known(struct net_lane *lane, kelp_id id); /* false: there is another one to it */
 void net_peers_close(struct net *n);
 
 /* connection.c */

@@ -4,7 +4,9 @@
  *
  * Whom: the members of the newest configuration, or the bootstrap list before there is one; whoever
  * is about to be added; and a leader that is no member of what this node holds yet. Where:
- * as the configuration says, unless --peer-at says otherwise. The table: each node tells its
+ * as the configuration says, unless --peer-at says otherwise; who cannot be reached there is tried
+ * where it says itself that it is. A node that joins dials the addresses it was given, whoever is
+ * there, until it holds a configuration. The table: each node tells its
  * neighbours its own row, with its start count as version, so the row of its newest start wins
  * everywhere; the leader passes the whole table on, so that a node can name the client address of
  * one it has no connection to. */
@@ -74,9 +76,12 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
     for (size_t i = 0; i < all; i++) {
         kelp_id id = listed ? n->bootstrap[i].id : c->config.members[i].id;
         const struct wire_address *address = listed ? &n->bootstrap[i].peer : &c->peer[i];
-        address = address_override(n, id, address);
-        if (id == n->options.id || address->text[0] == '\0') continue;
-        out[count++] = (struct contact){.id = id, .address = *address};
+        const struct wire_address *told = address_override(n, id, address);
+        if (id == n->options.id || told->text[0] == '\0') continue;
+        out[count] = (struct contact){.id = id, .address = *told};
+        const struct wire_member_addresses *row = told == address ? node_addresses(n, id) : NULL;
+        if (row != NULL) out[count].other = row->peer;
+        count++;
     }
     /* a removal is not certain before it is committed */
     const struct wire_config *committed = &n->status.committed;
@@ -99,12 +104,38 @@ static size_t contacts_wanted(const struct node *n, struct contact out[KELP_MEMB
     return count;
 }
 
+/* Once there is a configuration its members are dialled, and nobody else. */
+static void contacts_join(struct node *n)
+{
+    bool holds = n->status.latest.config.count > 0;
+    if (n->joining && holds) {
+        net_join_end(n->net);
+        n->joining = false;
+    }
+    if (holds || n->join_count == 0 || net_joined(n->net)) return;
+    n->joining = true;
+    for (size_t i = 0; i < n->join_count; i++)
+        net_join(n->net, n->join[i].text);
+}
+
+/* The node was given its id: everybody hears of it by a new hello. */
+static void contacts_named(struct node *n)
+{
+    for (size_t i = 0; i < n->address_count; i++) {
+        if (n->addresses[i].id == n->options.id) n->addresses[i].id = n->status.self;
+    }
+    n->options.id = n->options.raft.self = n->status.self;
+    net_reset(n->net);
+}
+
 /* Whoever is not wanted any more is kept for a moment: the change that removed it may have come
  * from there, and a connection that is closed at once takes the answer along. */
 void contacts_refresh(struct node *n)
 {
     struct contact wanted[KELP_MEMBERS_MAX];
+    if (n->status.self != n->options.id) contacts_named(n);
     size_t count = contacts_wanted(n, wanted);
+    contacts_join(n);
     kelp_ns now = node_now(n);
     n->contacts_at = KELP_NEVER;
     for (size_t i = 0; i < n->contact_count; i++) {
@@ -120,10 +151,10 @@ void contacts_refresh(struct node *n)
     }
     memcpy(n->contacts, wanted, count * sizeof *wanted);
     n->contact_count = count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) { /* the same address: nothing happens */
         if (wanted[i].until != 0) continue;
-        net_dial(n->net, wanted[i].id,
-                 wanted[i].address.text); /* the same address: nothing happens */
+        net_dial(n->net, wanted[i].id, wanted[i].address.text);
+        net_dial_also(n->net, wanted[i].id, wanted[i].other.text);
     }
 }
 
@@ -149,6 +180,7 @@ const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id
 static bool row_welcome(const struct node *n, kelp_id id)
 {
     const struct kelp_config *c = &n->status.latest.config;
+    if (id >= KELP_ID_WAITING) return id == n->options.id;
     for (size_t i = 0; i < c->count; i++) {
         if (c->members[i].id == id) return true;
     }
@@ -176,6 +208,7 @@ static void row_take(struct node *n, const struct wire_member_addresses *row)
     if (!row_welcome(n, row->id)) return;
     if (held == NULL) held = row_make(n);
     if (held == NULL) return;
+    if (strcmp(held->peer.text, row->peer.text) != 0) n->look_due = true; /* dialled there, too */
     *held = *row;
     n->addresses_due = true;
 }
@@ -249,10 +282,13 @@ static void own_up(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connec
     if (n->phase >= NODE_CLOSES) return;
     struct wire_member_addresses row = {
         .id = peer, .peer = hello->peer, .client = hello->client, .http = hello->http};
-    if (row_find(n, peer) == NULL && row_welcome(n, peer)) {
-        struct wire_member_addresses *held = row_make(n);
-        if (held != NULL) *held = row; /* until its own row comes, with a version */
-    }
+    struct wire_member_addresses *held = row_find(n, peer);
+    if (held == NULL && row_welcome(n, peer)) held = row_make(n);
+    bool fresh = held != NULL && (held->id != peer || held->version == 0);
+    bool moved = held != NULL && strcmp(held->peer.text, row.peer.text) != 0;
+    if (fresh) *held = row; /* until its own row comes, with a version */
+    if (moved) held->peer = row.peer;
+    if (moved) n->look_due = true;
     driver_connected(n->driver, node_now(n), peer, lane, connection, hello);
     if (lane != KELP_LANE_CONTROL || !dialled) return;
     const struct wire_member_addresses *own = node_addresses(n, n->options.id);
@@ -268,7 +304,9 @@ static void own_down(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t conn
 {
     struct node *n = ctx;
     (void)dialled;
-    if (n->phase < NODE_CLOSES) driver_disconnected(n->driver, node_now(n), peer, lane, connection);
+    if (n->phase >= NODE_CLOSES) return;
+    if (n->joining) n->look_due = true; /* perhaps nobody is left */
+    driver_disconnected(n->driver, node_now(n), peer, lane, connection);
 }
 
 static enum kelp_error own_frame(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connection,

@@ -241,6 +241,19 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
     return due;
 }
 
+/* The one byte: is a cluster that is there already fine? */
+static void tell_found(struct inbox *i, struct letter *l)
+{
+    const char *why = node_found(i->node, l->len == 1 && l->bytes != NULL && l->bytes[0] != 0);
+    struct kelp_result result = {.outcome = KELP_DONE, .reason = KELP_R_NONE};
+    if (why != NULL) {
+        result.outcome = KELP_REFUSED;
+        result.reason = KELP_R_HAS_CLUSTER;
+        result.bytes = bytes_of(why, strlen(why));
+    }
+    letter_answer(i, l, &result);
+}
+
 /* ---- letters --------------------------------------------------------------------------------- */
 
 static void letter_open(struct inbox *i, struct letter *l)
@@ -262,6 +275,7 @@ static void letter_open(struct inbox *i, struct letter *l)
         case INBOX_TRANSFER: taken = transfer(i, l, &reason); break;
         case INBOX_CANCEL: cancel(i, l->asked.token); break;
         case INBOX_AWAIT: TAILQ_INSERT_TAIL(&i->awaiting, l, open_link); return;
+        case INBOX_FOUND: tell_found(i, l); return;
         }
     }
     if (l->asked.kind == INBOX_CANCEL) { /* what it ended is answered, it is not */

@@ -370,3 +370,16 @@ size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)
     if (size > 0) out[result.bytes.len] = '\0';
     return error == KELP_OK ? len : 0;
 }
+
+enum kelp_error kelp_node_found(struct kelp_node *node, bool if_empty, struct kelp_fault *fault)
+{
+    struct kelp_result result;
+    uint8_t why[160], flag = if_empty;
+    size_t len;
+    struct inbox_request request = {.kind = INBOX_FOUND, .bytes = bytes_of(&flag, 1)};
+    if (wait_for(node, request, why, sizeof why - 1, &result, &len) == KELP_OK) return KELP_OK;
+    why[result.bytes.len] = '\0';
+    bool busy = result.reason != KELP_R_HAS_CLUSTER;
+    return fault_set(fault, busy ? KELP_E_BUSY : KELP_E_FOREIGN, "found", "%s",
+                     busy ? kelp_reason_words(result.reason) : (const char *)why);
+}

@@ -82,7 +82,9 @@ static void job_perform(struct saver *s, struct job *job)
                 job->error != KELP_E_NO_MEMORY; /* the snapshot before it still stands */
         break;
     case JOB_PLEDGE:
-        job->error = store_pledge(s->store, job->cluster, &fault);
+        job->error = job->pledge.node != 0
+                         ? store_name(s->store, job->pledge.cluster, job->pledge.node, &fault)
+                         : store_pledge(s->store, job->pledge.cluster, &fault);
         final = true;
         break;
     case JOB_IDLE:

@@ -242,6 +242,7 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     if (error != KELP_OK) return error;
     struct store_options options = {
         .node = n->options.id,
+        .waits = n->options.id == 0,
         .segment_bytes = n->options.segment_bytes,
         .spares_max = SPARES_MAX,
         .zero_piece_bytes = PIECE_BYTES,
@@ -256,6 +257,7 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
         node_log(n, KELP_WARN, "directory %s is open to other users (mode %04o): chmod 700 it",
                  data, mode);
     const struct store_found *found = store_found(n->store);
+    n->options.id = n->options.raft.self = found->identity.node;
     n->incarnation = found->identity.incarnation;
     n->epoch = found->identity.epoch;
     n->start_count = found->start_count;
@@ -287,6 +289,9 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     o->start_count = n->start_count;
     o->bootstrap = n->bootstrap;
     o->bootstrap_count = n->bootstrap_count;
+    o->peer = n->peer;
+    o->joins = n->join_count > 0;
+    o->moves = n->peer_at_count > 0;
     o->cache_bytes_max = n->options.cache_bytes_max;
     o->forward_bytes_max = n->options.forward_bytes_max;
     o->answer_bytes_max = n->options.answer_bytes_max;
@@ -543,4 +548,16 @@ struct driver *node_driver(struct node *n)
 struct rsm *node_rsm(struct node *n)
 {
     return n->rsm;
+}
+
+kelp_id node_id(const struct node *n)
+{
+    return n->options.id;
+}
+
+const char *node_found(struct node *n, bool if_empty)
+{
+    const char *why = driver_found(n->driver, node_now(n), if_empty);
+    node_poke(n);
+    return why;
 }

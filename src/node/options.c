@@ -82,6 +82,26 @@ static enum kelp_error members_take(struct driver_member *out, size_t *count, co
     return KELP_OK;
 }
 
+/* "HOST:PORT,HOST:PORT"; the own address may be among them, so that all may have the same list. */
+static enum kelp_error join_take(struct node *n, const char *text, struct kelp_fault *fault)
+{
+    n->join_count = 0;
+    for (const char *at = text; at != NULL; at = strchr(at, ',')) {
+        if (at != text) at++;
+        struct wire_address one = {.text = ""};
+        size_t len = strcspn(at, ",");
+        if (len >= sizeof one.text) return wrong(fault, "join", text, "an address is too long");
+        memcpy(one.text, at, len);
+        if (!wire_address_check(one.text))
+            return wrong(fault, "join", text, "this is not HOST:PORT,...");
+        if (strcmp(one.text, n->peer.text) == 0 || strcmp(one.text, n->listen.text) == 0) continue;
+        if (n->join_count == KELP_MEMBERS_MAX)
+            return wrong(fault, "join", text, "more than 32 addresses");
+        n->join[n->join_count++] = one;
+    }
+    return KELP_OK;
+}
+
 /* The host of an address; a wildcard or a name leaves the choice to the system. */
 static void source_take(struct node *n, const char *address)
 {
@@ -122,11 +142,14 @@ static enum kelp_error addresses_take(struct node *n, const struct kelp_node_opt
 
 static enum kelp_error numbers_check(const struct kelp_node_options *o, struct kelp_fault *fault)
 {
-    if (o->id == 0) return wrong(fault, "id", "0", "an id above 0 is needed");
+    if (o->id >= KELP_ID_WAITING)
+        return wrong(fault, "id", "2^63 or more", "no member has such an id");
+    if (o->id == 0 && o->bootstrap != NULL)
+        return wrong(fault, "id", "0", "who founds a cluster with others needs an id above 0");
+    if (o->join != NULL && o->bootstrap != NULL)
+        return wrong(fault, "join", o->join, "who joins does not bootstrap: give one of the two");
     if (o->data == NULL || o->data[0] == '\0')
         return wrong(fault, "data", "-", "a directory is needed");
-    if (o->join != NULL)
-        return fault_set(fault, KELP_E_NOT_SUPPORTED, "join", "joining is not in this version");
     if (o->request_timeout == 0) return wrong(fault, "request-timeout", "0", "it must be above 0");
     if (o->segment_bytes % 4096 != 0 || o->segment_bytes < UINT64_C(4) * 4096) {
         char text[24];
@@ -150,6 +173,7 @@ enum kelp_error options_take(struct node *n, const struct kelp_node_options *opt
         error = members_take(n->bootstrap, &n->bootstrap_count, "bootstrap", o.bootstrap, fault);
     if (error == KELP_OK)
         error = members_take(n->peer_at, &n->peer_at_count, "peer-at", o.peer_at, fault);
+    if (error == KELP_OK) error = join_take(n, o.join, fault);
     if (error != KELP_OK) return error;
     o.raft.self = o.id;
     while (o.raft.seed == 0)

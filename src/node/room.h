@@ -6,7 +6,7 @@
  *   contacts.c  peers: hellos, dialling, addresses      watch.c    events as lines and counters
  *   status.c    RAFT STATUS as lines and as JSON        metrics.c  a page for Prometheus
  *   crash.c     what an assertion leaves behind         inbox.c    requests from any thread
- *   logwork.c   what is done to the store
+ *   logwork.c   what is done to the store             found.c    a cluster of one, offline
  *   lead.c      who leads, for any thread
  *   kelp_node.c the public API: the node on a thread of its own
  *
@@ -83,6 +83,7 @@ struct contact { /* a node we keep a connection to */
     kelp_id id;
     struct wire_address address;
     kelp_ns until; /* it was removed, and may still be owed an answer; 0: it is wanted */
+    struct wire_address other; /* as it says itself; "": the same, or not known */
 };
 
 enum node_phase {
@@ -97,7 +98,8 @@ struct node {
     uv_loop_t *loop;
     struct kelp_node_options options; /* without the pointers to the caller's texts */
     struct driver_member bootstrap[KELP_MEMBERS_MAX], peer_at[KELP_MEMBERS_MAX];
-    size_t bootstrap_count, peer_at_count;
+    struct wire_address join[KELP_MEMBERS_MAX]; /* where to knock; not the own address */
+    size_t bootstrap_count, peer_at_count, join_count;
     struct wire_address listen, peer, client, http; /* the last three: advertised */
     char source[WIRE_ADDRESS_MAX];                  /* own host, for outgoing connections */
     bool in_memory;
@@ -135,6 +137,7 @@ struct node {
     struct wire_member_addresses addresses[KELP_MEMBERS_MAX];
     size_t address_count;
     bool addresses_due; /* the leader passes the table on */
+    bool joining;       /* somebody is dialled by an address of --join */
 
     uv_mutex_t lead_lock; /* for what follows: anybody may read it */
     struct kelp_leadership lead;
@@ -152,6 +155,8 @@ struct node {
 uint64_t node_random(void *ctx);
 void node_log(struct node *n, enum kelp_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+#define DRIFT_PPM 1000u /* generous for a crystal; no leases rely on it yet */
 
 /* options.c */
 enum kelp_error options_take(struct node *n, const struct kelp_node_options *options,
@@ -197,6 +202,7 @@ enum inbox_kind {
     INBOX_PLAN = 10, /* as CHANGE */
     INBOX_DRAIN = 11,
     INBOX_UNDRAIN = 12,
+    INBOX_FOUND = 13, /* one byte: is a cluster that is there fine? */
 };
 
 struct inbox_request {

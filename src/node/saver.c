@@ -407,7 +407,17 @@ static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id clu
 {
     struct job *job = job_new(store, JOB_PLEDGE, group, 0);
     if (job == NULL) return;
-    job->cluster = cluster;
+    job->pledge.cluster = cluster;
+    job->pledge.node = 0;
+    job_give(store, job);
+}
+
+static void saver_name(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node)
+{
+    struct job *job = job_new(store, JOB_PLEDGE, group, 0);
+    if (job == NULL) return;
+    job->pledge.cluster = cluster;
+    job->pledge.node = node;
     job_give(store, job);
 }
 
@@ -424,6 +434,7 @@ const struct kelp_store_ops saver_store_ops = {
     .snapshot = saver_snapshot,
     .pledge = saver_pledge,
     .idle = saver_idle,
+    .name = saver_name,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

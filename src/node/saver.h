@@ -23,7 +23,10 @@ struct job {
             uint32_t entries_max;
         } read;
         struct kelp_pos pos;
-        struct kelp_cluster_id cluster;
+        struct {
+            struct kelp_cluster_id cluster;
+            kelp_id node; /* that it was given; 0: it has one */
+        } pledge;
         struct {
             enum kelp_space level;
             uint32_t mib;

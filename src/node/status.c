@@ -154,7 +154,7 @@ static void identity_fields(struct fields *f, const struct node_status *s)
     text_field(f, "version", "%s", version_program);
     text_field(f, "cluster_id", "%016" PRIx64 "%016" PRIx64, s->driver.cluster.hi,
                s->driver.cluster.lo);
-    number_field(f, "node_id", s->id);
+    number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0); /* 0: none is given yet */
     text_field(f, "incarnation", "%016" PRIx64, s->incarnation);
     text_field(f, "role", "%s", s->role);
     text_field(f, "health", "%s", s->health);

@@ -129,9 +129,7 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
 {
     struct server *s = c->server;
     if (o->outcome == KELP_DONE && r->change) {
-        char line[64];
-        (void)snprintf(line, sizeof line, "OK index=%llu", (unsigned long long)o->pos.index);
-        (void)resp_simple(&c->out, line);
+        outcome_changed(&c->out, o->pos.index, o->member);
         return;
     }
     if (o->outcome == KELP_DONE) {

@@ -66,7 +66,8 @@ void run_cluster_myid(const struct call *call);
 void run_cluster_keyslot(const struct call *call);
 void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
-void run_raft_members(const struct call *call); /* members.c */
+void run_raft_members(const struct call *call);
+void run_raft_bootstrap(const struct call *call); /* members.c */
 void run_raft_change(const struct call *call);
 void run_raft_plan(const struct call *call);
 void run_raft_drain(const struct call *call);

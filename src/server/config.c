@@ -38,8 +38,10 @@
 
 /* clang-format off */
 const struct setting settings_table[] = {
-    NUMBER("id", SETTING_FLAG, "", "0", 1, INT64_MAX, id,
-           "This node's number, must be given, never used again once it was removed"),
+    {.key = "id", .type = SETTING_NUMBER, .flags = SETTING_FLAG, .unit = "", .standard = "0",
+     .low = 1, .high = INT64_MAX, .words = "auto", .offset = offsetof(struct settings, id),
+     .sentence = "This node's number, never used again once it was removed; auto: the one in its "
+                 "directory, or the next free one, given when it is added"},
     TEXT("data", SETTING_FLAG, "DIR", "", data,
          "Directory of this node's log and identity; made with its parents"),
     TEXT("client", SETTING_FLAG, "HOST:PORT", "127.0.0.1:7001", client,
@@ -57,9 +59,10 @@ const struct setting settings_table[] = {
     TEXT("bootstrap", SETTING_FLAG, "ID=HOST:PORT,...", "", bootstrap,
          "Everybody who founds the cluster together; may stay for ever"),
     TEXT("join", SETTING_FLAG, "HOST:PORT,...", "", join,
-         "Peers of a running cluster to announce itself to"),
+         "Peers of a running cluster: an empty node says there that it waits to be added"),
     TEXT("peer-at", SETTING_FLAG, "ID=HOST:PORT,...", "", peer_at,
-         "Dial these members there, whatever the configuration says"),
+         "Dial these members there, whatever the configuration says, and have it say where this "
+         "node is"),
     CHOICE("log-level", SETTING_FLAG | SETTING_LIVE, "error|warn|info|debug", "info", log_level,
            "How much is logged; events of consensus at debug only if set at start"),
     CHOICE("log-format", SETTING_FLAG | SETTING_LIVE, "text|json", "text", log_format,
@@ -192,11 +195,16 @@ bool settings_set(struct settings *s, const struct setting *row, const char *val
     char *text = NULL;
     switch (row->type) {
     case SETTING_NUMBER:
+        if (row->words != NULL && strcasecmp(value, row->words) == 0) {
+            *(uint64_t *)place(s, row) = row->high + 1;
+            return true;
+        }
         if (!decimal_parse(bytes_of(value, strlen(value)), &number) || number < 0 ||
             (uint64_t)number < row->low || (uint64_t)number > row->high) {
+            const char *more = row->words != NULL ? row->words : row->unit;
             (void)snprintf(error, SETTINGS_ERROR_MAX, "%s %.100s: must be %llu..%llu%s%s", row->key,
                            value, (unsigned long long)row->low, (unsigned long long)row->high,
-                           row->unit[0] != '\0' ? " " : "", row->unit);
+                           row->words != NULL ? " or " : (more[0] != '\0' ? " " : ""), more);
             return false;
         }
         *(uint64_t *)place(s, row) = (uint64_t)number;
@@ -229,10 +237,14 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
     int len = 0;
     struct kelp_bytes word;
     switch (row->type) {
-    case SETTING_NUMBER:
-        len =
-            snprintf(out, size, "%llu", (unsigned long long)*(const uint64_t *)place_const(s, row));
+    case SETTING_NUMBER: {
+        uint64_t number = *(const uint64_t *)place_const(s, row);
+        if (number > row->high)
+            len = snprintf(out, size, "%s", row->words);
+        else
+            len = snprintf(out, size, "%llu", (unsigned long long)number);
         break;
+    }
     case SETTING_TEXT: len = snprintf(out, size, "%s", *(char *const *)place_const(s, row)); break;
     case SETTING_CHOICE:
         word = choice_word(row->words, *(const uint64_t *)place_const(s, row));
@@ -312,16 +324,34 @@ static bool list_check(const char *key, const char *list, kelp_id self, bool *ha
     return false;
 }
 
+static bool join_check(const char *list, char *error)
+{
+    for (const char *item = list; item != NULL;) {
+        size_t len = strcspn(item, ",");
+        char text[ENDPOINT_TEXT_MAX] = "";
+        struct endpoint at;
+        if (len < sizeof text) memcpy(text, item, len);
+        if (!endpoint_split(text, &at)) {
+            (void)snprintf(error, SETTINGS_ERROR_MAX, "join %.*s: must be HOST:PORT,...",
+                           (int)(len < 160 ? len : 160), item);
+            return false;
+        }
+        item = item[len] == ',' ? item + len + 1 : NULL;
+    }
+    return true;
+}
+
 static bool members_check(const struct settings *s, char *error)
 {
     bool has_self = false;
-    if (s->join[0] != '\0') {
+    if (s->join[0] != '\0' && s->bootstrap[0] != '\0') {
         (void)snprintf(error, SETTINGS_ERROR_MAX,
-                       "join %.100s: joining a running cluster is not in this version; "
-                       "use bootstrap with every member",
+                       "join %.100s: who joins a cluster does not found it; must stand without "
+                       "bootstrap",
                        s->join);
         return false;
     }
+    if (s->join[0] != '\0' && !join_check(s->join, error)) return false;
     if (s->peer_at[0] != '\0' && !list_check("peer-at", s->peer_at, s->id, &has_self, error))
         return false;
     if (s->bootstrap[0] == '\0') return true;
@@ -389,7 +419,7 @@ static bool numbers_check(const struct settings *s, char *error)
 bool settings_check(const struct settings *s, char *error)
 {
     if (s->id == 0) {
-        (void)snprintf(error, SETTINGS_ERROR_MAX, "id 0: must be 1..%lld (--id N)",
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "id 0: must be 1..%lld or auto (--id N)",
                        (long long)INT64_MAX);
         return false;
     }

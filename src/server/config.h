@@ -48,8 +48,8 @@ struct setting {
     const char *unit;     /* ms, bytes, ..; of text: how it is written */
     const char *standard; /* the default */
     uint64_t low, high;   /* of a number */
-    const char *words;    /* of a choice: "one|two" */
-    size_t offset;        /* in struct settings */
+    const char *words; /* of a choice: "one|two"; of a number: the one word it may be, high + 1 */
+    size_t offset;     /* in struct settings */
     const char *sentence;
 };
 

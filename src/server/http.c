@@ -309,7 +309,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     static const char raft[] = "/v1/raft/";
     static const char *const later[] = {"/v1/events", "/v1/raft", "/v1/snapshot"};
     static const char *const verbs[] = {"add",  "promote", "demote", "remove",
-                                        "move", "replace", "set"};
+                                        "move", "replace", "set",    "bootstrap"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
     if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
@@ -324,6 +324,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
         if (is_foreign_page(r))
             return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this",
                                      "");
+        if (strcmp(verbs[i], "bootstrap") == 0) return http_bootstrap(r);
         return http_change(r, verbs[i]);
     }
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;

@@ -6,7 +6,9 @@
  *
  *   {"id": 4, "address": "host:port", "role": "voter", "if": 7, "force": true, "nowait": true}
  *   plan: {"verb": "remove", "id": 3}, or {"verb": "stop", ..}, also as GET /v1/raft/plan?verb=..
- *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]} */
+ *   add: "id" may be "auto", and "address" left out where the node knocks
+ *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]}
+ *   bootstrap: {"if_empty": true}                  of this node alone, answered at once */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -64,10 +66,16 @@ enum MHD_Result http_page_members(struct http_request *r)
         (void)members_line(status, slot, node_now(s->node), line, sizeof line);
         (void)json_array_append_new(members, line_json(line));
     }
+    json_t *knocking = json_array();
+    for (size_t i = 0; i < status->knock_count; i++) {
+        char line[512];
+        (void)members_knock(&status->knocks[i], node_now(s->node), line, sizeof line);
+        (void)json_array_append_new(knocking, line_json(line));
+    }
     json_t *page =
-        json_pack("{s:I,s:I,s:b,s:o}", "committed", (json_int_t)status->committed.config.index,
+        json_pack("{s:I,s:I,s:b,s:o,s:o}", "committed", (json_int_t)status->committed.config.index,
                   "latest", (json_int_t)status->latest.config.index, "joint",
-                  (int)status->latest.config.joint, "members", members);
+                  (int)status->latest.config.joint, "members", members, "knocking", knocking);
     free(status);
     return http_answer_json(r, 200, page);
 }
@@ -261,4 +269,21 @@ enum MHD_Result http_answer_plan(struct http_request *r)
     json_t *object = plan_json(&plan, text);
     free(text);
     return http_answer_json(r, 200, object);
+}
+
+enum MHD_Result http_bootstrap(struct http_request *r)
+{
+    json_t *arguments = r->body.len > 0
+                            ? json_loadb((const char *)r->body.data, r->body.len, 0, NULL)
+                            : json_object();
+    const json_t *if_empty = json_object_get(arguments, "if_empty");
+    bool empty = json_is_true(if_empty);
+    bool right = json_is_object(arguments) && (if_empty == NULL || json_is_boolean(if_empty)) &&
+                 json_object_size(arguments) == (if_empty != NULL);
+    json_decref(arguments);
+    if (!right)
+        return http_answer_error(r, 400, "BAD_REQUEST", "the body is not {\"if_empty\": true}", "");
+    const char *why = node_found(r->http->server->node, empty);
+    if (why != NULL) return http_answer_error(r, 400, "HAS_CLUSTER", why, "");
+    return http_answer_json(r, 200, json_pack("{s:b}", "founds", 1));
 }

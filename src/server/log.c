@@ -14,16 +14,21 @@
 
 static struct {
     atomic_int level, format; /* changed by CONFIG SET while the log's thread reads them */
-    kelp_id node;
-    bool journal; /* standard error is the journal: say the priority */
+    atomic_ullong node;       /* 0: it has no id yet */
+    bool journal;             /* standard error is the journal: say the priority */
 } settings = {.level = KELP_INFO};
 
 void log_setup(enum kelp_level level, enum log_format format, kelp_id node)
 {
     atomic_store(&settings.level, (int)level);
     atomic_store(&settings.format, (int)format);
-    settings.node = node;
+    log_node(node);
     settings.journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_node(kelp_id node)
+{
+    atomic_store(&settings.node, node < KELP_ID_WAITING ? node : 0);
 }
 
 static const char *level_name(enum kelp_level level)
@@ -112,8 +117,8 @@ void log_line(enum kelp_level level, const char *format, ...)
     size_t head = 0;
     if (settings.journal && shape == LOG_TEXT)
         head = (size_t)snprintf(line, sizeof line, "<%d>", level_priority(level));
-    size_t len = log_format_line(shape, level, settings.node, unix_ms, message, line + head,
-                                 sizeof line - head);
+    size_t len = log_format_line(shape, level, atomic_load(&settings.node), unix_ms, message,
+                                 line + head, sizeof line - head);
     /* Nobody is left to be told when standard error cannot be written. */
     ssize_t written = write(STDERR_FILENO, line, head + len);
     (void)written;

@@ -16,6 +16,9 @@ enum log_format { LOG_TEXT = 0, LOG_JSON = 1 };
 /* log_setup - before any thread starts, and again when a setting changes. */
 void log_setup(enum kelp_level level, enum log_format format, kelp_id node);
 
+/* log_node - whose lines they are, once that is known. */
+void log_node(kelp_id node);
+
 /* log_line - one line at a level, if that level is wanted; any thread. */
 void log_line(enum kelp_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET, PLAN.
  *
- *   ADD id host:port [VOTER|LEARNER]     PROMOTE id   DEMOTE id   REMOVE id   MOVE id host:port
- *   REPLACE old new host:port            SET id=host:port[/role] ...
+ *   ADD id|AUTO [host:port] [VOTER|LEARNER]   PROMOTE id   DEMOTE id   REMOVE id
+ *   REPLACE old new|AUTO [host:port]          MOVE id host:port
+ *   SET id=host:port[/role] ...
  *   each with [IF index] [FORCE] [NOWAIT] behind it
  *   PLAN and any of these, or PLAN STOP id: what it would do
  *
  * Words become a change here and nothing is judged but their form; what it means is judged by the
- * leader. MEMBERS says what the node that is asked has in its log; how the others are doing only
- * the leader knows. */
+ * leader, which also knows who knocks: AUTO is the next free id for one that has none, an address
+ * left out that of the one that knocks. MEMBERS says what the node that is asked has in its log and
+ * who knocks there; how the others are doing only the leader knows. */
 #include "server/members.h"
 
 #include <inttypes.h>
@@ -81,6 +83,26 @@ static bool address_next(struct words *w, struct wire_address *out)
     return true;
 }
 
+/* One of the words that may stand behind any change: it is not a role. */
+static bool is_option(struct kelp_bytes word)
+{
+    return word_is(word, "if") || word_is(word, "force") || word_is(word, "nowait");
+}
+
+/* Who comes: its id, or AUTO; its address, unless it knocks and that is enough. */
+static bool newcomer_next(struct words *w, struct wire_edit *edit)
+{
+    bool automatic = w->next < w->count && word_is(w->at[w->next], "auto");
+    if (automatic)
+        w->next++;
+    else if (!id_next(w, &edit->id))
+        return false;
+    struct kelp_bytes word = w->next < w->count ? w->at[w->next] : bytes_of("voter", 5);
+    bool other = is_option(word) || word_is(word, "voter") || word_is(word, "learner") ||
+                 word_is(word, "witness");
+    return other || address_next(w, &edit->address);
+}
+
 static bool role_word(struct words *w, struct kelp_bytes word, uint8_t *out)
 {
     if (word_is(word, "voter"))
@@ -94,12 +116,6 @@ static bool role_word(struct words *w, struct kelp_bytes word, uint8_t *out)
     return true;
 }
 
-/* One of the words that may stand behind any change: it is not a role. */
-static bool is_option(struct kelp_bytes word)
-{
-    return word_is(word, "if") || word_is(word, "force") || word_is(word, "nowait");
-}
-
 static struct wire_edit *edit_new(struct wire_change *out, enum kelp_edit_verb verb)
 {
     struct wire_edit *edit = &out->edits[out->count++];
@@ -111,7 +127,7 @@ static bool parse_add(struct words *w, struct wire_change *out)
 {
     struct wire_edit *edit = edit_new(out, KELP_EDIT_ADD);
     edit->role = KELP_VOTER;
-    if (!id_next(w, &edit->id) || !address_next(w, &edit->address)) return false;
+    if (!newcomer_next(w, edit)) return false;
     if (w->next == w->count || is_option(w->at[w->next])) return true;
     if (!role_word(w, w->at[w->next], &edit->role)) return false;
     w->next++;
@@ -149,7 +165,7 @@ static bool parse_replace(struct words *w, struct wire_change *out)
     struct wire_edit *old = edit_new(out, KELP_EDIT_REMOVE);
     struct wire_edit *new = edit_new(out, KELP_EDIT_ADD);
     new->role = KELP_VOTER;
-    return id_next(w, &old->id) && id_next(w, &new->id) && address_next(w, &new->address);
+    return id_next(w, &old->id) && newcomer_next(w, new);
 }
 
 /* 4=host:port/learner */
@@ -289,6 +305,17 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
     return at;
 }
 
+size_t members_knock(const struct driver_knock *knock, kelp_ns now, char *out, size_t size)
+{
+    char id[24] = "auto";
+    if (knock->id < KELP_ID_WAITING) (void)snprintf(id, sizeof id, "%" PRIu64, knock->id);
+    uint64_t heard = knock->heard > now ? 0 : (now - knock->heard) / MILLISECOND;
+    int len =
+        snprintf(out, size, "knocks:%s address:%s incarnation:%016" PRIx64 " heard_ms:%" PRIu64, id,
+                 knock->peer.text, knock->incarnation, heard);
+    return len > 0 ? (size_t)len : 0;
+}
+
 void run_raft_members(const struct call *call)
 {
     struct server *s = call->server;
@@ -299,7 +326,7 @@ void run_raft_members(const struct call *call)
         return;
     }
     driver_status(node_driver(s->node), status);
-    (void)resp_array(call->reply, 1 + status->latest.config.count);
+    (void)resp_array(call->reply, 1 + status->latest.config.count + status->knock_count);
     (void)snprintf(line, sizeof line, "committed=%" PRIu64 " latest=%" PRIu64 "%s",
                    status->committed.config.index, status->latest.config.index,
                    status->latest.config.joint != 0 ? " joint" : "");
@@ -311,7 +338,27 @@ void run_raft_members(const struct call *call)
             (void)snprintf(line + at, sizeof line - at, " client:%s", client);
         (void)resp_bulk_text(call->reply, line);
     }
+    for (size_t i = 0; i < status->knock_count; i++) {
+        (void)members_knock(&status->knocks[i], node_now(s->node), line, sizeof line);
+        (void)resp_bulk_text(call->reply, line);
+    }
     free(status);
+}
+
+/* ---- BOOTSTRAP ----------------------------------------------------------------------------- */
+
+void run_raft_bootstrap(const struct call *call)
+{
+    bool if_empty = call->argc == 3 && word_is(call->argv[2], "ifempty");
+    if (call->argc > 2 && !if_empty) {
+        (void)resp_error(call->reply, "ERR syntax error: RAFT BOOTSTRAP [IFEMPTY]");
+        return;
+    }
+    const char *why = node_found(call->server->node, if_empty);
+    if (why != NULL)
+        (void)resp_error(call->reply, "ERR HAS_CLUSTER: %s", why);
+    else
+        (void)resp_simple(call->reply, "OK");
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */

@@ -21,4 +21,7 @@ const char *members_role_name(uint8_t role);
 size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now, char *out,
                     size_t size);
 
+/* members_knock - likewise one that waits to be added: knocks:ID, or knocks:auto. */
+size_t members_knock(const struct driver_knock *knock, kelp_ns now, char *out, size_t size);
+
 #endif

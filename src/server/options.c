@@ -86,6 +86,7 @@ static void flags_read(struct parse *p, int argc, char **argv)
         const struct setting *row = &settings_table[i];
         if ((row->flags & SETTING_FLAG) == 0) continue;
         const char *form = row->type == SETTING_CHOICE ? row->words : row->unit;
+        if (row->type == SETTING_NUMBER && row->words != NULL) form = "N|auto";
         options[count++] = (struct argp_option){.name = row->key,
                                                 .key = KEY_BASE + (int)i,
                                                 .arg = form[0] != '\0' ? form : "N",

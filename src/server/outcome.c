@@ -34,7 +34,11 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_BAD_CHANGE:
     case KELP_R_WITNESS_STAYS:
     case KELP_R_WITNESS_ALONE:
-    case KELP_R_WITNESSES_MANY: return OUTCOME_ERR;
+    case KELP_R_WITNESSES_MANY:
+    case KELP_R_IS_LEARNER:
+    case KELP_R_IS_VOTER:
+    case KELP_R_IS_ELSEWHERE:
+    case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
     case KELP_R_PENDING:
@@ -48,6 +52,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_NO_CANDIDATE:
     case KELP_R_BEHIND:
     case KELP_R_NOT_REACHED:
+    case KELP_R_NOT_KNOCKING:
     case KELP_R_LEADERSHIP_LOST:
     case KELP_R_OVERWRITTEN:
     case KELP_R_CONNECTION_LOST:
@@ -103,6 +108,14 @@ void outcome_transferred(struct buf *reply, kelp_id leader)
 {
     char text[40];
     (void)snprintf(text, sizeof text, "OK leader=%" PRIu64, leader);
+    (void)resp_simple(reply, text);
+}
+
+void outcome_changed(struct buf *reply, kelp_index index, kelp_id given)
+{
+    char text[64];
+    int at = snprintf(text, sizeof text, "OK index=%" PRIu64, index);
+    if (given != 0) (void)snprintf(text + at, sizeof text - (size_t)at, " id=%" PRIu64, given);
     (void)resp_simple(reply, text);
 }
 

@@ -46,4 +46,8 @@ size_t outcome_age_text(kelp_ns age, char *out, size_t size);
 /* outcome_transferred - leadership was handed over: "+OK leader=3". */
 void outcome_transferred(struct buf *reply, kelp_id leader);
 
+/* outcome_changed - a change of the membership is done: "+OK index=9", and " id=4" if that id was
+ * given to who came; given 0: it had one. */
+void outcome_changed(struct buf *reply, kelp_index index, kelp_id given);
+
 #endif

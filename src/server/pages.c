@@ -202,7 +202,10 @@ enum MHD_Result http_answer_done(struct http_request *r)
                          json_pack("{s:i,s:o}", "deleted", reply.len > 1 && reply.data[1] == '1',
                                    "index", index_json(r->outcome.pos.index)),
                          NULL);
-    return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)), NULL);
+    json_t *page = json_pack("{s:o}", "index", index_json(r->outcome.pos.index));
+    if (r->change && r->outcome.member != 0) /* it was given its id */
+        (void)json_object_set_new(page, "id", index_json(r->outcome.member));
+    return send_json(r, 200, page, NULL);
 }
 
 bool http_target(const struct http_request *r, kelp_id *target)

@@ -130,6 +130,10 @@ static void machine_watch(struct server *s)
 static void node_watch(struct server *s)
 {
     const char *words = "";
+    if (s->settings.id != node_id(s->node)) { /* it was given one */
+        s->settings.id = node_id(s->node);
+        log_node(s->settings.id);
+    }
     int status = node_exit_status(s->node, &words);
     if (status == EXIT_REFUSED) {
         log_line(KELP_ERROR, "%s", words);
@@ -258,7 +262,8 @@ static const char *or_null(const char *text)
 static struct kelp_node_options node_options(const struct settings *t)
 {
     const kelp_ns ms = 1000000;
-    struct kelp_node_options o = kelp_node_options_default(t->id, t->data);
+    kelp_id id = t->id < KELP_ID_WAITING ? t->id : 0;
+    struct kelp_node_options o = kelp_node_options_default(id, t->data);
     o.peer = t->peer;
     o.advertise_peer = or_null(t->advertise_peer);
     o.advertise_client = told(t->advertise_client, t->client);
@@ -335,7 +340,11 @@ static bool node_begin(struct server *s)
         return false;
     }
     enum kelp_error error = node_open(&s->loop, &options, &kv_fsm_ops, s->kv, &s->node, &fault);
-    if (error == KELP_OK) return true;
+    if (error == KELP_OK) {
+        s->settings.id = node_id(s->node); /* of --id auto: the one in the directory, if any */
+        log_node(s->settings.id);
+        return true;
+    }
     log_line(KELP_ERROR, "cannot start: %s: %s (%s)", fault.where, fault.what,
              kelp_strerror(error));
     s->exit_status = status_of(error);
@@ -385,17 +394,27 @@ static void server_stop(struct server *s, int exit_status)
     node_stop(s->node, on_node_stopped, s);
 }
 
+static void node_name(const struct server *s, char *out, size_t size)
+{
+    if (s->settings.id >= KELP_ID_WAITING)
+        (void)snprintf(out, size, "a node without an id");
+    else
+        (void)snprintf(out, size, "node %llu", (unsigned long long)s->settings.id);
+}
+
 /* Without a list it founds nothing: a mistyped unit file would look healthy in the log. */
 static void lone_warn(const struct server *s)
 {
     struct driver_status status;
-    if (s->settings.bootstrap[0] != '\0') return;
+    char name[32];
+    node_name(s, name, sizeof name);
+    if (s->settings.bootstrap[0] != '\0' || s->settings.join[0] != '\0') return;
     driver_status(node_driver(s->node), &status);
     if (status.empty)
         log_line(KELP_WARN,
-                 "node %llu belongs to no cluster; waits to be added (neither "
-                 "--bootstrap nor --join was given)",
-                 (unsigned long long)s->settings.id);
+                 "%s belongs to no cluster; waits to be added (neither --bootstrap nor --join was "
+                 "given), or for `kelp bootstrap`",
+                 name);
 }
 
 static void server_run(struct server *s)
@@ -408,8 +427,10 @@ static void server_run(struct server *s)
     } else {
         const struct settings *t = &s->settings;
         s->stage = SERVER_RUNNING;
-        log_line(KELP_INFO, "node %llu is ready: client %s, peer %s, http %s, data %s, process %d",
-                 (unsigned long long)t->id, t->client, t->peer, t->http, t->data, (int)getpid());
+        char name[32];
+        node_name(s, name, sizeof name);
+        log_line(KELP_INFO, "%s is ready: client %s, peer %s, http %s, data %s, process %d", name,
+                 t->client, t->peer, t->http, t->data, (int)getpid());
         lone_warn(s);
     }
     struct kelp_fault fault = {0};

@@ -3,10 +3,12 @@
  *
  * A change is drawn from what the asked node takes for the members: add, promote, demote, remove,
  * replace, move back and forth, or the whole list anew; of one voter and of several, witnesses
- * among them, now and then with the index of its configuration, without waiting or with force. In
- * some runs whoever comes first is a witness. Ids are slots, so there are
- * few, and who was removed never comes back. What is told is judged: DONE means that the committed
- * configuration says so (M02). After the faults every change comes to its end (L12). */
+ * among them, now and then with the index of its configuration, without waiting or with force; half
+ * of those who come are named by their id alone, since they knock. In some runs whoever comes first
+ * is a witness. Every other start of a node finds that it was moved, and moves itself back. Ids are
+ * slots, so there are few, and who was removed never comes back. What is told is judged: DONE means
+ * that the committed configuration says so (M02). After the faults every change comes to its end
+ * (L12). */
 #include <stdio.h>
 
 #include "base/min.h"
@@ -130,7 +132,8 @@ static void change_draw(struct world *w, const struct kelp_config *config,
         return;
     }
     if (kind <= 1 && room) {
-        (void)edit_add(w, change, KELP_EDIT_ADD, next);
+        struct wire_edit *edit = edit_add(w, change, KELP_EDIT_ADD, next);
+        if (kind == 1) edit->address.text[0] = '\0'; /* whoever knocks by that id */
     } else if (kind == 2) {
         (void)edit_add(w, change, KELP_EDIT_REMOVE, some);
     } else if (kind == 3 && room) {

@@ -291,6 +291,9 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->start_count = found->start_count;
     o->bootstrap = w->members;
     o->bootstrap_count = n->slot < w->swarm.founders ? w->swarm.founders : 0;
+    o->joins = o->bootstrap_count == 0;
+    o->peer = w->members[n->slot].peer;
+    o->moves = w->swarm.weights[FAULT_CHANGE] > 0 && n->life % 2 == 0;
     o->cache_bytes_max = 64 * 1024;
     o->forward_bytes_max = 1024 * 1024;
     o->line_requests_max = 64;

@@ -146,6 +146,17 @@ static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id clu
     job_begin(n);
 }
 
+static void saver_name(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_PLEDGE);
+    if (job == NULL) return;
+    job->cluster = cluster;
+    job->name = node;
+    job_begin(n);
+}
+
 static void saver_idle(void *store, uint32_t group)
 {
     struct node *n = store;
@@ -160,6 +171,7 @@ const struct kelp_store_ops saver_ops = {
     .snapshot = saver_snapshot,
     .pledge = saver_pledge,
     .idle = saver_idle,
+    .name = saver_name,
 };
 
 /* ---- doing it ---- */
@@ -197,7 +209,9 @@ static enum kelp_error job_perform(struct node *n, struct read_result *read,
     case JOB_SNAPSHOT:
         return store_snapshot(n->store, job->pos, (struct kelp_bytes){job->head, job->head_len},
                               fault);
-    case JOB_PLEDGE: return store_pledge(n->store, job->cluster, fault);
+    case JOB_PLEDGE:
+        if (job->name != 0) return store_name(n->store, job->cluster, job->name, fault);
+        return store_pledge(n->store, job->cluster, fault);
     case JOB_IDLE: return store_mark_idle(n->store, fault);
     }
     UNREACHABLE();

@@ -3,7 +3,7 @@
  *
  *   offset  size  field
  *        0    16  cluster      high half, low half; zero until pledged
- *       16     8  node         never 0
+ *       16     8  node         never 0; from 2^63 on: it waits to be given an id
  *       24     8  incarnation  64 random bits made with the directory
  *       32     8  epoch        raised by a forced recovery
  * twin.c says how it becomes two copies. It is the last file that a new directory gets: a directory

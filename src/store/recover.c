@@ -414,7 +414,7 @@ static enum kelp_error head_judge(const struct wal *w, const struct segment_head
                                   const char *name, struct kelp_fault *fault)
 {
     const struct store_identity *own = w->identity, *its = &h->identity;
-    if (its->node != own->node) {
+    if (its->node != own->node && its->node < KELP_ID_WAITING) { /* else: before it had an id */
         return fault_set(fault, KELP_E_FOREIGN, name,
                          "it belongs to node %" PRIu64 ", this is node %" PRIu64, its->node,
                          own->node);

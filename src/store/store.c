@@ -106,7 +106,7 @@ static enum kelp_error new_judge(struct store *s, const struct inventory *there,
         return fault_set(fault, KELP_E_WIPED, IDENTITY_NAME,
                          "it is missing, but the directory holds a %s", holds ? "log" : "snapshot");
     }
-    if (s->options.node == 0) {
+    if (s->options.node == 0 && !s->options.waits) {
         return fault_set(fault, KELP_E_NOT_FOUND, IDENTITY_NAME, "this is no data directory");
     }
     if (!there->vote) return KELP_OK;
@@ -148,8 +148,9 @@ static enum kelp_error leftovers_remove(struct store *s, struct kelp_fault *faul
 
 static enum kelp_error create(struct store *s, struct kelp_fault *fault)
 {
+    uint64_t name = s->options.waits ? s->options.random(s->options.random_ctx) : 0;
     s->identity = (struct store_identity){
-        .node = s->options.node,
+        .node = s->options.waits ? name | KELP_ID_WAITING : s->options.node,
         .incarnation = s->options.random(s->options.random_ctx),
     };
     struct vote vote = {.node = s->identity.node, .incarnation = s->identity.incarnation};
@@ -195,13 +196,16 @@ static enum kelp_error vote_open(struct store *s, struct kelp_fault *fault)
     if (error != KELP_OK) return error;
     error = vote_decode(bytes_of(copy.payload, copy.len), &s->vote, fault);
     if (error != KELP_OK) return error;
-    if (s->vote.node != s->identity.node || s->vote.incarnation != s->identity.incarnation) {
+    bool before = s->vote.node >= KELP_ID_WAITING; /* written before the id was given */
+    if ((!before && s->vote.node != s->identity.node) ||
+        s->vote.incarnation != s->identity.incarnation) {
         return fault_set(fault, KELP_E_FOREIGN, VOTE_NAME,
                          "it belongs to node %" PRIu64 ", incarnation %016" PRIx64
                          "; the directory to node %" PRIu64 ", incarnation %016" PRIx64,
                          s->vote.node, s->vote.incarnation, s->identity.node,
                          s->identity.incarnation);
     }
+    s->vote.node = s->identity.node;
     return KELP_OK;
 }
 
@@ -456,6 +460,25 @@ enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
     }
     s->identity.cluster = cluster;
     s->found.identity.cluster = cluster;
+    return end(s, identity_write(s, &cause), &cause, fault);
+}
+
+enum kelp_error store_name(struct store *s, struct kelp_cluster_id cluster, kelp_id node,
+                           struct kelp_fault *fault)
+{
+    enum kelp_error error = refuse(s, fault);
+    if (error != KELP_OK) return error;
+    ASSERT(!wire_cluster_zero(cluster) && node != 0 && node < KELP_ID_WAITING);
+    struct kelp_fault cause = {0};
+    if (s->identity.node < KELP_ID_WAITING || !wire_cluster_zero(s->identity.cluster)) {
+        error = fault_set(&cause, KELP_E_FOREIGN, IDENTITY_NAME,
+                          "it is node %" PRIu64 "'s already and cannot become node %" PRIu64 "'s",
+                          s->identity.node, node);
+        return report(error, &cause, fault);
+    }
+    s->identity.cluster = cluster;
+    s->identity.node = s->vote.node = node;
+    s->found.identity = s->identity;
     return end(s, identity_write(s, &cause), &cause, fault);
 }
 

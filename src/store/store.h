@@ -19,6 +19,7 @@ struct store;
 
 struct store_options {
     kelp_id node;              /* --id: must equal the one inside; 0: take the one inside (tools) */
+    bool waits;                /* node 0: a new directory's node waits for its id: --id auto */
     uint64_t segment_bytes;    /* 64 MiB; a multiple of 4096, at least 4 blocks */
     uint32_t spares_max;       /* 4 */
     uint64_t zero_piece_bytes; /* 1 MiB: how much of a spare one store_idle_work call writes */
@@ -32,7 +33,7 @@ struct store_options {
 
 struct store_identity {
     struct kelp_cluster_id cluster; /* zero until pledged */
-    kelp_id node;
+    kelp_id node;                   /* from KELP_ID_WAITING on: it waits for one */
     uint64_t incarnation;
     uint64_t epoch;
 };
@@ -78,6 +79,12 @@ bool store_failed(const struct store *s);
  * one that is there. */
 enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
                              struct kelp_fault *fault);
+
+/* store_name - write the cluster id and the id given to a node that waits for one into the identity
+ * (both copies, synced): both or neither. Vote file and segments learn it when they are written
+ * next; until then they show the name the node had. */
+enum kelp_error store_name(struct store *s, struct kelp_cluster_id cluster, kelp_id node,
+                           struct kelp_fault *fault);
 
 struct store_save_item {
     struct kelp_save save;

@@ -7,10 +7,11 @@
  *        6     8  if_index  0: whatever configuration is in force; at most 2^62
  *       14     4  count     edits, 1..32
  *       18        the edits, each
- *              8  id        not 0
+ *              8  id        not 0; ADD: 0 is the next free one
  *              1  verb      enum kelp_edit_verb; 7, a stop, only in a plan and alone
  *              1  role      1 voter, 2 learner where the verb names one, else 0
- *            1+n  address   a text as in wire.c; empty where the verb takes none
+ *            1+n  address   a text as in wire.c; empty where the verb takes none; ADD: empty for
+ *                           that of the node which knocks
  *
  * The fixed part is self-sized; nothing follows the edits. What must hold is asserted before the
  * bytes are written and demanded after they are read. */
@@ -24,13 +25,15 @@
 /* NULL, or the rule that is broken. */
 static const char *edit_wrong(const struct wire_edit *e)
 {
-    if (e->id == 0 || e->id > WIRE_NUMBER_MAX) return "a member's id is out of range";
+    bool adds = e->verb == KELP_EDIT_ADD;
+    if ((e->id == 0 && !adds) || e->id > WIRE_NUMBER_MAX) return "a member's id is out of range";
     if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_STOP) return "a verb is not known";
     bool comes = e->verb == KELP_EDIT_ADD || e->verb == KELP_EDIT_SET;
     bool addressed = comes || e->verb == KELP_EDIT_MOVE;
     if (comes ? e->role < KELP_VOTER || e->role > KELP_WITNESS : e->role != KELP_NONE)
         return "a role does not belong to its verb";
-    if ((e->address.text[0] != '\0') != addressed) return "an address does not belong to its verb";
+    bool there = e->address.text[0] != '\0';
+    if (there ? !addressed : addressed && !adds) return "an address does not belong to its verb";
     return NULL;
 }
 

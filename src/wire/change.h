@@ -9,9 +9,9 @@
 #define WIRE_CHANGE_NUMBER_MAX (UINT64_C(1) << 62) /* of an id and of if_index; wire.h's */
 
 struct wire_edit {
-    kelp_id id;
+    kelp_id id;                  /* ADD: 0 is the next free one, for a node that waits for an id */
     uint8_t verb, role;          /* enum kelp_edit_verb, enum kelp_member_role */
-    struct wire_address address; /* "": none is named */
+    struct wire_address address; /* "": none is named; ADD: that of the node which knocks */
 };
 
 struct wire_change {

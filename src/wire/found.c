@@ -15,6 +15,9 @@
  *       61     8  next_id
  *       69    8n  ids          not 0, none twice
  *            1+w  words        a text as in wire.c
+ *              8  given        below 2^63; this and what follows only if one of them is not 0
+ *              8  leader       below 2^63
+ *            1+a  leader_peer  an address as in wire.c
  *                 entry 1, of type configuration, to the end of the body: WIRE_FOUND_ENTRY only
  *
  * The fixed part is self-sized. The entry is verified here, so that what a founder hands over is
@@ -27,7 +30,10 @@
 #define FOUND_HOLDS  1u
 #define FOUND_EXISTS 2u
 
-_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) <=
+#define FOUND_MORE 17u /* bytes of what was appended later, at least */
+
+_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) + 16 +
+                       WIRE_ADDRESS_MAX <=
                    WIRE_FOUND_HEAD_MAX,
                "the largest message of founding fits");
 
@@ -44,6 +50,8 @@ static const char *found_wrong(const struct wire_found *f)
     if (f->id_count > KELP_MEMBERS_MAX) return "a message of founding lists more than 32 ids";
     if (!wire_ids_distinct(f->ids, f->id_count))
         return "a message of founding lists an id twice, or none";
+    if (f->given >= KELP_ID_WAITING || f->leader >= KELP_ID_WAITING)
+        return "a message of founding names a member by an id that none has";
     return NULL;
 }
 
@@ -65,6 +73,10 @@ size_t wire_found_encode(const struct wire_found *f, uint8_t *out)
     for (size_t i = 0; i < f->id_count; i++)
         write_u64(&w, f->ids[i]);
     write_text(&w, f->words, sizeof f->words);
+    if (f->given == 0 && f->leader == 0) return part_end(&w);
+    write_u64(&w, f->given);
+    write_u64(&w, f->leader);
+    write_address(&w, &f->leader_peer);
     return part_end(&w);
 }
 
@@ -108,6 +120,11 @@ enum kelp_error wire_found_decode(struct kelp_bytes in, struct wire_found *out,
     for (size_t i = 0; i < out->id_count && i < KELP_MEMBERS_MAX; i++)
         out->ids[i] = read_u64(&r);
     read_text(&r, out->words, sizeof out->words);
+    if (!r.failed && reader_left(&r) >= FOUND_MORE) {
+        out->given = read_u64(&r);
+        out->leader = read_u64(&r);
+        read_address(&r, &out->leader_peer);
+    }
     if (r.failed || in.len - rest.len > WIRE_FOUND_HEAD_MAX)
         return wire_malformed(fault, "the length of a message of founding is out of range");
     if (!type_known(out->type)) {

@@ -31,6 +31,9 @@ struct wire_found {
     uint8_t id_count;
     kelp_id ids[KELP_MEMBERS_MAX];
     char words[160];
+    kelp_id given;  /* SHOWN: what the receiver is called from now on, 0: as before */
+    kelp_id leader; /* SHOWN: who admits members, 0: not known */
+    struct wire_address leader_peer;
     struct kelp_bytes entry; /* ENTRY: borrows in when decoded */
 };
 

@@ -236,6 +236,7 @@ static void refusal_words(const struct wire_judge *judge, const struct wire_hell
 {
     unsigned long long node = h->node, self = judge->self, next = out->next_id;
     unsigned long long wanted = judge->expected != 0 ? judge->expected : h->to;
+    unsigned long long there = judge->expected != 0 ? node : self;
     struct kelp_fault f = {.error = KELP_OK};
     switch ((enum wire_refusal)out->reason) {
     case WIRE_REFUSE_VERSION:
@@ -256,8 +257,13 @@ static void refusal_words(const struct wire_judge *judge, const struct wire_hell
                         self, (unsigned long long)judge->epoch, node, (unsigned long long)h->epoch);
         break;
     case WIRE_REFUSE_WRONG_NODE:
-        (void)fault_set(&f, KELP_E_FOREIGN, NULL, "node %llu was expected at the address of %llu",
-                        wanted, judge->expected != 0 ? node : self);
+        if (there >= KELP_ID_WAITING)
+            (void)fault_set(&f, KELP_E_FOREIGN, NULL,
+                            "node %llu was expected at the address of one that waits for its id",
+                            wanted);
+        else
+            (void)fault_set(&f, KELP_E_FOREIGN, NULL,
+                            "node %llu was expected at the address of %llu", wanted, there);
         break;
     case WIRE_REFUSE_INCARNATION:
         (void)fault_set(&f, KELP_E_FOREIGN, NULL,

@@ -167,16 +167,20 @@ class Node:
         self.data = os.path.join(cluster.directory, f"node-{number}")
         self.log_path = os.path.join(cluster.directory, f"node-{number}.log")
         self.peer_at = None
+        self.join = None
+        self.id_flag = str(number)
         self.process = None
         self.paused = False
 
     def command(self):
-        words = [self.cluster.program, "server", "--id", str(self.id), "--data", self.data,
+        words = [self.cluster.program, "server", "--id", self.id_flag, "--data", self.data,
                  "--client", f"127.0.0.1:{self.client_port}",
                  "--peer", f"127.0.0.1:{self.peer_port}",
                  "--http", f"127.0.0.1:{self.http_port}"]
         if self.id in self.cluster.founders:
             words += ["--bootstrap", self.cluster.bootstrap()]
+        if self.join:
+            words += ["--join", self.join]
         if self.peer_at:
             words += ["--peer-at", self.peer_at]
         for key, value in self.cluster.settings.items():
@@ -267,7 +271,7 @@ class Cluster:
     added."""
 
     def __init__(self, program, directory, count, founders=None, **settings):
-        self.founders = range(1, (founders or count) + 1)
+        self.founders = range(1, (count if founders is None else founders) + 1)
         self.program, self.directory = program, directory
         self.settings = {"heartbeat-ms": HEARTBEAT_MS, "election-ms": ELECTION_MS,
                          "segment-bytes": SEGMENT_BYTES}

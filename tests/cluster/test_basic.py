@@ -116,7 +116,8 @@ def test_another_id_than_the_one_inside_is_refused(make_cluster):
     (["--id", "0"], ["id"]),
     (["--bootstrap", "1=127.0.0.1:7101,1=127.0.0.1:7102"], ["1"]),
     (["--bootstrap", "2=127.0.0.1:7102"], ["1"]),
-    (["--join", "127.0.0.1:7101"], ["not in this version"]),
+    (["--join", "127.0.0.1:7101", "--bootstrap", "1=127.0.0.1:7101"], ["join", "bootstrap"]),
+    (["--join", "7101"], ["join", "HOST:PORT"]),
 ])
 def test_wrong_settings_are_named(program, tmp_path, words, expected):
     base = ["--id", "1", "--data", str(tmp_path / "d"), "--bootstrap", "1=127.0.0.1:7101"]

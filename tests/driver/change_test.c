@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "driver/lab.h"
+#include "wire/found.h"
 #include "wire/plan.h"
 
 /* Nodes 1..founders are a cluster with a leader; the others are up and wait. */
@@ -159,7 +160,7 @@ static void addresses_are_of_one_member_each(void **state)
     assert_string_equal(config_of(lab, leader)->peer[1].text, "elsewhere:9");
     assert_outcome(asked(lab, leader, &move), KELP_DONE, KELP_R_NOTHING_NEW);
     struct wire_change again = change_of(KELP_EDIT_ADD, 2, "node2:7101");
-    assert_outcome(asked(lab, leader, &again), KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
+    assert_outcome(asked(lab, leader, &again), KELP_REFUSED, KELP_R_IS_ELSEWHERE);
     again = change_of(KELP_EDIT_ADD, 2, "elsewhere:9");
     told = asked(lab, leader, &again);
     assert_outcome(told, KELP_DONE, KELP_R_NOTHING_NEW);
@@ -402,6 +403,134 @@ static void whether_a_node_may_stop_is_told_while_another_change_waits(void **st
     lab_free(lab);
 }
 
+/* Somebody who is no node of the lab shakes hands with one and says that it waits. */
+static void knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation,
+                  const char *address)
+{
+    struct driver *d = lab_node(lab, at)->driver;
+    struct wire_hello hello = {.node = id, .incarnation = incarnation, .empty = true};
+    (void)snprintf(hello.peer.text, WIRE_ADDRESS_MAX, "%s", address);
+    driver_connected(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &hello);
+    struct wire_found m = {.type = WIRE_FOUND_SHOW, .from = id, .to = at, .round = 1};
+    m.incarnation = incarnation;
+    uint8_t frame[WIRE_FRAME_HEAD + WIRE_FOUND_HEAD_MAX];
+    struct kelp_bytes part = {frame + WIRE_FRAME_HEAD, 0};
+    part.len = wire_found_encode(&m, frame + WIRE_FRAME_HEAD);
+    wire_frame_head(frame, WIRE_FOUND, 0, &part, 1);
+    struct wire_frame decoded;
+    size_t used;
+    assert_int_equal(wire_frame_decode((struct kelp_bytes){frame, WIRE_FRAME_HEAD + part.len},
+                                       WIRE_FRAME_BODY_MAX, &decoded, &used, NULL),
+                     KELP_OK);
+    assert_int_equal(driver_frame(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &decoded, NULL),
+                     KELP_OK);
+}
+
+static struct wire_change learner(kelp_id id, const char *address)
+{
+    struct wire_change c = change_of(KELP_EDIT_ADD, id, address);
+    c.edits[0].role = KELP_LEARNER;
+    return c;
+}
+
+static void who_knocks_is_listed_for_a_while(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 21);
+    kelp_id leader = lab_leader(lab);
+    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    knock(lab, leader, 9, 56, "there:2");
+    const struct driver_status *status = lab_status(lab, leader);
+    assert_int_equal(status->knock_count, 2);
+    assert_int_equal(status->knocks[0].id, KELP_ID_WAITING | 5);
+    assert_int_equal(status->knocks[0].incarnation, 55);
+    assert_string_equal(status->knocks[1].peer.text, "there:2");
+    lab_run(lab, 3500); /* it has not said so again */
+    assert_int_equal(lab_status(lab, leader)->knock_count, 0);
+    lab_free(lab);
+}
+
+static void who_has_no_id_is_given_the_next_free_one_once(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 22);
+    kelp_id leader = lab_leader(lab);
+    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    struct wire_change change = learner(0, "there:1");
+    struct lab_told told = asked(lab, leader % 3 + 1, &change); /* through a follower, too */
+    assert_outcome(told, KELP_DONE, KELP_R_NONE);
+    assert_int_equal(told.member, 4);
+    const struct wire_config *c = config_of(lab, leader);
+    assert_int_equal(c->config.members[3].id, 4);
+    assert_int_equal(c->config.members[3].incarnation, 55);
+    assert_string_equal(c->peer[3].text, "there:1");
+    assert_int_equal(lab_status(lab, leader)->knock_count, 0);
+    told = asked(lab, leader, &change); /* asked once more: it is so */
+    assert_outcome(told, KELP_DONE, KELP_R_NOTHING_NEW);
+    assert_int_equal(told.member, 4);
+    lab_free(lab);
+}
+
+static void an_address_left_out_is_the_one_of_who_knocks(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 23);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change change = learner(9, NULL), any = learner(0, NULL);
+    knock(lab, leader, 9, 56, "there:2");
+    assert_outcome(asked(lab, leader, &change), KELP_DONE, KELP_R_NONE);
+    assert_string_equal(config_of(lab, leader)->peer[3].text, "there:2");
+    assert_int_equal(config_of(lab, leader)->config.members[3].incarnation, 56);
+    assert_outcome(asked(lab, leader, &change), KELP_DONE, KELP_R_NOTHING_NEW);
+    change.edits[0].role = KELP_VOTER;
+    struct lab_told told =
+        asked(lab, leader, &change); /* what to do instead stands in the reason */
+    assert_outcome(told, KELP_REFUSED, KELP_R_IS_LEARNER);
+    assert_int_equal(told.member, 9);
+    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    told = asked(lab, leader, &any); /* the only one without an id; 9 was the highest */
+    assert_outcome(told, KELP_DONE, KELP_R_NONE);
+    assert_int_equal(told.member, 10);
+    lab_free(lab);
+}
+
+static void nobody_is_added_who_does_not_knock_or_is_not_meant_alone(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 24);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change any = learner(0, NULL), there = learner(0, "there:3"),
+                       nine = learner(9, NULL);
+    assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_NOT_KNOCKING);
+    assert_outcome(asked(lab, leader, &nine), KELP_REFUSED, KELP_R_NOT_KNOCKING);
+    knock(lab, leader, 9, 57, ""); /* nobody could dial it */
+    assert_int_equal(lab_status(lab, leader)->knock_count, 0);
+    assert_outcome(asked(lab, leader, &nine), KELP_REFUSED, KELP_R_NOT_KNOCKING);
+    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    knock(lab, leader, KELP_ID_WAITING | 6, 56, "there:2");
+    assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_NOT_KNOCKING);
+    assert_outcome(asked(lab, leader, &there), KELP_REFUSED, KELP_R_NOT_KNOCKING);
+    assert_int_equal(config_of(lab, leader)->config.count, 3);
+    lab_free(lab);
+}
+
+static void a_change_waits_for_a_knock(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 25);
+    struct wire_change any = learner(0, NULL);
+    struct lab_client *c = lab_client(lab, lab_leader(lab));
+    (void)lab_change(c, &any, 20000);
+    lab_run(lab, 100);
+    assert_int_equal(c->told_count, 0);
+    knock(lab, c->node, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(c->told[0].member, 4);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 static void plans_through_a_bad_network_are_told_once_and_are_never_uncertain(void **state)
 {
     (void)state;
@@ -426,6 +555,92 @@ static void plans_through_a_bad_network_are_told_once_and_are_never_uncertain(vo
     }
 }
 
+static void a_node_whose_address_changed_asks_to_be_moved_once(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 26);
+    kelp_id moved = lab_leader(lab) % 3 + 1;
+    struct lab_node *n = lab_node(lab, moved);
+    lab_crash(lab, moved);
+    n->moves = true;
+    (void)snprintf(n->address.text, WIRE_ADDRESS_MAX, "new:1");
+    lab_start(lab, moved);
+    lab_run(lab, 5000);
+    kelp_id leader = lab_await_leader(lab);
+    assert_string_equal(config_of(lab, leader)->peer[moved - 1].text, "new:1");
+    struct wire_change elsewhere = change_of(KELP_EDIT_MOVE, moved, "else:2");
+    assert_outcome(asked(lab, leader, &elsewhere), KELP_DONE, KELP_R_NONE);
+    kelp_index index = config_of(lab, leader)->config.index;
+    lab_run(lab, 10000); /* what somebody moves while it runs stays there */
+    assert_int_equal(config_of(lab, leader)->config.index, index);
+    lab_free(lab);
+}
+
+static void a_node_that_was_not_told_to_stays_where_it_is(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 27);
+    for (kelp_id id = 1; id <= 3; id++)
+        (void)snprintf(lab_node(lab, id)->address.text, WIRE_ADDRESS_MAX, "other%d:1", (int)id);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    lab_run(lab, 5000);
+    assert_int_equal(config_of(lab, leader)->config.index, 1);
+    lab_free(lab);
+}
+
+static void all_move_at_once(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 28);
+    for (kelp_id id = 1; id <= 3; id++) {
+        struct lab_node *n = lab_node(lab, id);
+        lab_crash(lab, id);
+        n->moves = true;
+        (void)snprintf(n->address.text, WIRE_ADDRESS_MAX, "new%d:1", (int)id);
+    }
+    lab->loss = 100; /* frames are lost, too */
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    lab_run(lab, 60000);
+    leader = lab_await_leader(lab);
+    assert_string_equal(config_of(lab, leader)->peer[0].text, "new1:1");
+    assert_string_equal(config_of(lab, leader)->peer[1].text, "new2:1");
+    assert_string_equal(config_of(lab, leader)->peer[2].text, "new3:1");
+    lab_free(lab);
+}
+
+static void a_running_empty_node_founds_alone_and_nobody_else_does(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(2, 29);
+    lab->founders = 0;
+    struct lab_node *first = lab_node(lab, 1), *second = lab_node(lab, 2);
+    second->joins = true;
+    (void)snprintf(second->address.text, WIRE_ADDRESS_MAX, "node2:7101");
+    lab_start_all(lab);
+    lab_run(lab, 1000);
+    assert_non_null(strstr(driver_found(first->driver, lab->now, false), "no address"));
+    lab_crash(lab, 1);
+    (void)snprintf(first->address.text, WIRE_ADDRESS_MAX, "node1:7101");
+    lab_start(lab, 1);
+    assert_non_null(strstr(driver_found(second->driver, lab->now, false), "--join"));
+    assert_null(driver_found(first->driver, lab->now, false));
+    assert_null(driver_found(first->driver, lab->now, true)); /* it is at it */
+    assert_int_equal(lab_await_leader(lab), 1);
+    assert_string_equal(config_of(lab, 1)->peer[0].text, "node1:7101");
+    assert_null(driver_found(first->driver, lab->now, true));
+    const char *why = driver_found(first->driver, lab->now, false);
+    assert_non_null(strstr(why, "as node 1"));
+    lab_run(lab, 2000);
+    assert_int_equal(lab_status(lab, 1)->knock_count, 1); /* the other one, meanwhile */
+    struct wire_change change = change_of(KELP_EDIT_ADD, 2, NULL);
+    assert_outcome(asked(lab, 1, &change), KELP_DONE, KELP_R_NONE);
+    lab_run(lab, 500);
+    assert_int_equal(config_of(lab, 2)->config.count, 2);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +658,15 @@ int main(void)
         cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),
         cmocka_unit_test(whether_a_node_may_stop_is_told_while_another_change_waits),
         cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
+        cmocka_unit_test(who_knocks_is_listed_for_a_while),
+        cmocka_unit_test(who_has_no_id_is_given_the_next_free_one_once),
+        cmocka_unit_test(an_address_left_out_is_the_one_of_who_knocks),
+        cmocka_unit_test(nobody_is_added_who_does_not_knock_or_is_not_meant_alone),
+        cmocka_unit_test(a_change_waits_for_a_knock),
+        cmocka_unit_test(a_node_whose_address_changed_asks_to_be_moved_once),
+        cmocka_unit_test(a_node_that_was_not_told_to_stays_where_it_is),
+        cmocka_unit_test(all_move_at_once),
+        cmocka_unit_test(a_running_empty_node_founds_alone_and_nobody_else_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,6 +86,7 @@ static void node_start(struct nursery *w, size_t slot)
         setup.config = &config;
     }
     assert_true(found_init(&n->f, &setup, w->now));
+    if (setup.config != NULL) found_committed(&n->f, &config);
     n->doing.kind = FOUND_NOTHING;
     n->up = true;
     for (size_t other = 0; other < NODES; other++) { /* hands are shaken */

@@ -375,6 +375,7 @@ static enum kelp_error port_send(void *peers, uint32_t group, kelp_id to, enum k
 {
     struct lab_node *n = peers;
     (void)group;
+    if (to > n->lab->count) return KELP_E_CLOSED; /* it waits for its id: no such node is here */
     const struct lab_link *link = &n->links[to - 1][lane];
     uint64_t now = link->newer != 0 ? link->newer : link->connection;
     if (connection != 0 && connection == link->connection) now = connection;
@@ -442,6 +443,7 @@ static bool judge(struct lab_node *on, struct lab_node *other, struct wire_hello
     memset(hello, 0, sizeof *hello);
     driver_hello(other->driver, hello);
     hello->to = on->id;
+    hello->peer = other->address;
     struct wire_judge rules;
     struct wire_refuse refuse;
     driver_judge(on->driver, &rules);
@@ -601,6 +603,9 @@ void lab_start(struct lab *lab, kelp_id id)
         .reads_elsewhere = lab->reads_elsewhere,
         .line_requests_max = lab->line_requests_max,
         .snapshot_every_entries = lab->snapshot_every,
+        .peer = n->address,
+        .joins = n->joins,
+        .moves = n->moves,
         .wall_unix_ms = 1700000000000,
         .random = lab_random,
         .random_ctx = n,

@@ -36,11 +36,13 @@ struct lab_link {
 struct lab_node {
     struct lab *lab;
     kelp_id id;
-    bool up, cut;    /* cut: no frame goes in or out, its connections stay */
-    bool hold_disk;  /* the store does not run */
-    bool hold_apply; /* the machine keeps its batches until released */
-    bool hold_query; /* the machine keeps the next question and never answers it */
-    bool no_room;    /* what names its connection (forwards, their answers) finds it full */
+    bool up, cut;                /* cut: no frame goes in or out, its connections stay */
+    bool hold_disk;              /* the store does not run */
+    bool hold_apply;             /* the machine keeps its batches until released */
+    bool hold_query;             /* the machine keeps the next question and never answers it */
+    bool joins, moves;           /* as in driver_options */
+    struct wire_address address; /* what it advertises; "": nothing */
+    bool no_room; /* what names its connection (forwards, their answers) finds it full */
     struct kelp_cluster_id cluster, pledging;
     bool pledge_queued;
     uint64_t incarnation, start_count;

@@ -111,7 +111,7 @@ static void what_the_user_gets_wrong_is_named(void **state)
     (void)state;
     struct kelp_fault fault;
     struct kelp_node_options o = options_of(1);
-    o.id = 0;
+    o.id = 0; /* with a list to found with: which of them is it? */
     assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
     o = options_of(1);
     o.bootstrap = "1=127.0.0.1:7001,zwei=127.0.0.1:7002";
@@ -126,7 +126,11 @@ static void what_the_user_gets_wrong_is_named(void **state)
     assert_non_null(strstr(fault.what, "advertise"));
     o = options_of(1);
     o.join = "127.0.0.1:7101";
-    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_NOT_SUPPORTED);
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT); /* and bootstrap */
+    o.bootstrap = NULL;
+    o.join = "127.0.0.1:7101,nowhere";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "nowhere"));
 }
 
 static void a_directory_in_use_or_of_another_node_is_refused(void **state)

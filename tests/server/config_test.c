@@ -242,10 +242,32 @@ static void a_bootstrap_list_names_every_member_once_and_this_one(void **state)
     refused("peer-at", "2=,", "peer-at", "2=");
 }
 
-static void joining_says_that_it_is_not_there(void **state)
+static void a_join_list_has_addresses_and_no_bootstrap_beside_it(void **state)
 {
     (void)state;
-    refused("join", "a:1", "join a:1", "not in this version");
+    refused("join", "a", "join a", "HOST:PORT");
+    refused("join", "a:1,,b:2", "join ", "HOST:PORT");
+    refused("join", "a:1,b:0", "join b:0", "HOST:PORT");
+    char error[SETTINGS_ERROR_MAX];
+    struct settings s;
+    assert_true(settings_init(&s));
+    assert_true(settings_set(&s, settings_find((struct kelp_bytes){(const uint8_t *)"data", 4}),
+                             "d", error));
+    assert_true(settings_set(&s, settings_find((struct kelp_bytes){(const uint8_t *)"join", 4}),
+                             "a:1,[::1]:2", error));
+    assert_false(settings_check(&s, error)); /* it has no id */
+    const struct setting *id = settings_find((struct kelp_bytes){(const uint8_t *)"id", 2});
+    char text[24];
+    assert_true(settings_set(&s, id, "AUTO", error));
+    assert_true(settings_check(&s, error));
+    assert_int_equal(settings_value(&s, id, text, sizeof text), 4);
+    assert_string_equal(text, "auto");
+    assert_true(settings_set(&s, id, "4", error));
+    assert_true(settings_set(
+        &s, settings_find((struct kelp_bytes){(const uint8_t *)"bootstrap", 9}), "4=a:1", error));
+    assert_false(settings_check(&s, error));
+    assert_non_null(strstr(error, "without bootstrap"));
+    settings_close(&s);
 }
 
 int main(void)
@@ -267,7 +289,7 @@ int main(void)
         cmocka_unit_test(a_wildcard_address_needs_an_advertised_one),
         cmocka_unit_test(an_address_is_host_and_port),
         cmocka_unit_test(a_bootstrap_list_names_every_member_once_and_this_one),
-        cmocka_unit_test(joining_says_that_it_is_not_there),
+        cmocka_unit_test(a_join_list_has_addresses_and_no_bootstrap_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

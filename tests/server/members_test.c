@@ -53,6 +53,12 @@ static void a_change_in_words_can_be_sent(void **state)
     accepted("add 4 host:7101");
     accepted("ADD 4 host:7101 learner if 7 force nowait");
     accepted("add 4 host:7101 WITNESS");
+    accepted("add auto host:7101 learner");
+    accepted("add auto if 7");
+    accepted("add 4");
+    accepted("add 4 learner nowait");
+    accepted("replace 1 auto");
+    accepted("replace 1 4 force");
     accepted("set 1=a:1 2=b:2/learner");
     accepted("stop 2"); /* of a plan */
     accepted("replace 1 4 host:7101");

@@ -84,7 +84,7 @@ static void a_field_out_of_its_range_is_malformed(void **state)
         uint8_t value;
     } rows[] = {{2, 8},                       /* a flag of nobody */
                 {13, 0x80},                   /* an index beyond all */
-                {18, 0},                      /* node 0 */
+                {35, 0},                      /* a removal of node 0 */
                 {26, 0},    {26, 7},          /* verbs */
                 {26, 4},                      /* a removal with a role and an address */
                 {27, 0},    {27, 4}, {27, 5}, /* roles */
@@ -97,6 +97,20 @@ static void a_field_out_of_its_range_is_malformed(void **state)
         body[rows[i].at] = rows[i].value;
         assert_int_equal(decode(len), KELP_E_MALFORMED);
     }
+}
+
+static void an_addition_may_leave_out_what_the_leader_knows(void **state)
+{
+    (void)state;
+    struct wire_change c = {.count = 2}, out;
+    c.edits[0] = (struct wire_edit){.verb = KELP_EDIT_ADD, .role = KELP_VOTER}; /* the next id */
+    c.edits[1] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+    size_t len = wire_change_encode(&c, body);
+    assert_int_equal(wire_change_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.edits[0].id, 0);
+    assert_string_equal(out.edits[1].address.text, "");
+    body[26] = KELP_EDIT_SET; /* the whole list has both */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
 }
 
 static void fields_of_a_newer_sender_are_skipped(void **state)
@@ -133,6 +147,7 @@ int main(void)
         cmocka_unit_test(what_is_cut_or_followed_by_bytes_is_malformed),
         cmocka_unit_test(a_count_that_cannot_be_is_malformed),
         cmocka_unit_test(a_field_out_of_its_range_is_malformed),
+        cmocka_unit_test(an_addition_may_leave_out_what_the_leader_knows),
         cmocka_unit_test(fields_of_a_newer_sender_are_skipped),
         cmocka_unit_test(the_largest_fits),
     };

@@ -153,6 +153,28 @@ static void fields_of_a_newer_node_are_skipped_within_the_limit(void **state)
     assert_int_equal(decode(WIRE_FOUND_HEAD_MAX + 1), KELP_E_MALFORMED);
 }
 
+/* What was appended to the format later: an older sender leaves it out, it costs nothing then. */
+static void who_leads_and_the_id_given_are_appended(void **state)
+{
+    (void)state;
+    struct wire_found f = sample(WIRE_FOUND_SHOWN), out;
+    size_t before = wire_found_encode(&f, body);
+    f.given = 4;
+    f.leader = 2;
+    (void)snprintf(f.leader_peer.text, WIRE_ADDRESS_MAX, "host:7101");
+    size_t len = wire_found_encode(&f, body);
+    assert_int_equal(len, before + 8 + 8 + 1 + 9);
+    assert_int_equal(wire_found_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.given, 4);
+    assert_int_equal(out.leader, 2);
+    assert_string_equal(out.leader_peer.text, "host:7101");
+    body[before + 7] = 0x80; /* the id of no member */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
+    body[before + 7] = 0;
+    body[len - 1] = ' '; /* no address */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
+}
+
 static void an_unknown_type_is_a_newer_version(void **state)
 {
     (void)state;
@@ -200,6 +222,7 @@ int main(void)
         cmocka_unit_test(every_cut_is_malformed),
         cmocka_unit_test(bytes_behind_another_message_are_malformed),
         cmocka_unit_test(fields_of_a_newer_node_are_skipped_within_the_limit),
+        cmocka_unit_test(who_leads_and_the_id_given_are_appended),
         cmocka_unit_test(an_unknown_type_is_a_newer_version),
         cmocka_unit_test(fields_out_of_range_are_malformed),
     };
