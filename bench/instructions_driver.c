@@ -188,18 +188,10 @@ static void port_query_end(void *machine, uint64_t token)
     rsm_query_end(m->rsm, token);
 }
 
-static size_t port_machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
-                                    struct kelp_pos *pos)
-{
-    (void)machine, (void)config, (void)out, (void)pos;
-    return 0;
-}
-
 static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driver_machine_ops),
                                                       .apply = port_apply,
                                                       .query = port_query,
-                                                      .query_end = port_query_end,
-                                                      .snapshot = port_machine_snapshot};
+                                                      .query_end = port_query_end};
 
 /* ---- one moment of all three --------------------------------------------------------------- */
 
@@ -276,7 +268,9 @@ static void machine_boot(struct member *m, kelp_index applied)
     head.pos = kelp_pos_of(applied, 1);
     head.state_hash = kv_fsm_ops.hash(kv, 0);
     head.own = bytes_of(own, own_len);
-    must(rsm_restore(m->rsm, &head, NULL) == KELP_OK, "the machine does not start there");
+    must(rsm_restore_begin(m->rsm, &head, NULL) == KELP_OK &&
+             rsm_restore_commit(m->rsm, &head, NULL) == KELP_OK,
+         "the machine does not start there");
 }
 
 static void boot(struct trio *t, kelp_id id, const struct wire_config *config)

@@ -56,9 +56,11 @@ struct kelp_fsm_ops {
                   void *sink);
 
     /* A snapshot: own bytes for the head (at most KELP_FSM_OWN_BYTES_MAX, written to own, *own_len
-     * set), then
-     * objects until *last. begin captures the state at the last applied command; objects may be
-     * NULL if disposable. */
+     * set), then objects until *last. begin captures the state at the last applied command and is
+     * cheap; commands are applied between two reads and must not show in it. *len: room, at most
+     * 64 KiB, then the object's bytes; 0: none this time, which is how a long search is cut. A
+     * read should take half a millisecond. end: once after every begin that succeeded, also when
+     * it is given up. Disposable machines need begin only. */
     enum kelp_error (*snapshot_begin)(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
                                       void **snapshot);
     enum kelp_error (*snapshot_read)(void *fsm, void *snapshot, uint8_t *out, size_t *len,
@@ -90,6 +92,10 @@ struct kelp_fsm_ops {
                                   struct kelp_bytes question, int may_begin, kelp_reply_fn reply,
                                   void *sink);
     void (*query_end)(void *fsm, uint32_t group, uint64_t token);
+
+    /* Optional: does the machine want a snapshot to be taken now, whatever its log has grown to?
+     * Asked between batches, changes nothing; cheap. */
+    bool (*wants_snapshot)(void *fsm, uint32_t group);
 };
 
 #endif

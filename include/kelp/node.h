@@ -8,8 +8,8 @@
  * any thread; each gets exactly one outcome.
  *
  * Called by the node (state machine, done, log) never call what waits for it: kelp_node_close,
- * kelp_call, kelp_ask, kelp_node_status; such a call stops the process and says why. After fork the
- * child has no such threads: it may only exec or _exit. */
+ * kelp_call, kelp_ask, kelp_node_snapshot, kelp_node_status; such a call stops the process and says
+ * why. After fork the child has no such threads: it may only exec or _exit. */
 #ifndef KELP_NODE_H
 #define KELP_NODE_H
 
@@ -45,7 +45,8 @@ struct kelp_node_options {
     uint64_t segment_bytes;     /* 64 MiB; of one log file */
     uint64_t cache_bytes_max;   /* 64 MiB of entries kept in memory */
     uint64_t forward_bytes_max; /* 64 MiB of requests waiting or forwarded */
-    /* disposable machines: 4096; others: no snapshots in this version */
+    /* a snapshot after so many entries; 0: 4096 for a disposable machine, no such rule for others;
+     * KELP_SNAPSHOT_NEVER: no such rule */
     uint64_t snapshot_every_entries;
     /* true: a follower passes requests on to its leader; false: refuses with NOT_LEADER and a hint
      */
@@ -61,7 +62,16 @@ struct kelp_node_options {
     /* once a committed configuration has removed this node it answers SHUTDOWN and takes no more
      * part; false: it says so in its status and refuses what it cannot do */
     bool stop_when_removed;
+    /* a snapshot once the log has grown by so much and by snapshot_log_ratio (4) times the last
+     * snapshot; KELP_SNAPSHOT_NEVER, the default until snapshots travel between nodes: no such
+     * rule. The first one of a process comes up to half as much later. */
+    uint64_t snapshot_log_bytes;
+    uint32_t snapshot_log_ratio;
+    uint32_t snapshots_kept;   /* 2: so many of the newest stay on disk */
+    kelp_ns snapshot_interval; /* 0: a snapshot after so long, if anything was applied; 0: never */
 };
+
+#define KELP_SNAPSHOT_NEVER UINT64_MAX
 
 struct kelp_result {
     enum kelp_outcome outcome;
@@ -239,6 +249,15 @@ KELP_API enum kelp_error kelp_node_drain(struct kelp_node *node, struct kelp_res
 /* kelp_node_undrain - the node may lead again; as kelp_node_drain.
  * thread   any but the node's own   cost  one visit to the node's thread   source  - */
 KELP_API enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_result *result);
+
+/* kelp_node_snapshot - take a snapshot of what this node has applied, whatever its rules say.
+ * takes    node    not NULL
+ *          pos     filled: the least that it will hold; KELP_E_NOT_FOUND: where the newest stands
+ * errors   KELP_OK: it is being taken, status says snapshot_index once it is durable;
+ *          KELP_E_NOT_FOUND: nothing is new since the newest one; KELP_E_BUSY: not now, or the
+ *          state machine has none
+ * thread   any but the node's own   cost  one visit to the node's thread   source  [§5.1] */
+KELP_API enum kelp_error kelp_node_snapshot(struct kelp_node *node, struct kelp_pos *pos);
 
 /* kelp_node_status - the lines of RAFT STATUS: "name:value", one a line.
  * takes    node    not NULL

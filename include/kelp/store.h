@@ -33,6 +33,8 @@ struct kelp_store_done {
     /* How much more the log can take, in MiB (0: not known), and what that means; at any time, when
      * it changes. A store that knows no bound never calls it. */
     void (*space)(void *ctx, uint32_t group, uint32_t room_mib, enum kelp_space space);
+    /* A piece of a snapshot is written, or the snapshot is dropped, or (error) not. */
+    void (*piece)(void *ctx, uint32_t group, enum kelp_error error);
 };
 
 struct kelp_store_ops {
@@ -50,9 +52,8 @@ struct kelp_store_ops {
     void (*read)(void *store, uint32_t group, uint64_t tag, kelp_index first, uint32_t entries_max,
                  uint64_t bytes_max);
 
-    /* Write a snapshot head (encoded, borrowed during the call), sync it under its name, drop older
-     * ones.
-     * Answered by done->snapshot. */
+    /* Write a snapshot head (encoded, borrowed during the call), alone or in front of the pieces
+     * given before it, sync it under its name, drop older ones. Answered by done->snapshot. */
     void (*snapshot)(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head);
 
     /* Write the cluster id into this node's identity, once in its life. Answered by done->pledged.
@@ -67,6 +68,16 @@ struct kelp_store_ops {
      * none yet: both at once, or neither. Answered by done->pledged. NULL: such a node cannot be
      * given an id. */
     void (*name)(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node);
+
+    /* Write what stands in the snapshot that is being taken at an offset of its file, behind the
+     * room for its head; the first piece begins it, with the last one all of them are durable. The
+     * bytes are borrowed until done->piece answers; one at a time. It may be done beside saves and
+     * in any order with them. */
+    void (*piece)(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes, bool last);
+
+    /* The snapshot that is being taken is given up. Answered by done->piece; a piece that is open
+     * is answered first. */
+    void (*drop)(void *store, uint32_t group);
 };
 
 #endif

@@ -82,6 +82,11 @@ static const struct verb verbs[] = {
      "back.\n"
      "Exits 1 if one is wrong or nothing was done.\n",
      bench_verb},
+    {"snapshot", "now|list | info|verify FILE", "snapshots of a node, or in a file",
+     "\nnow: take one of what the node has applied, and wait until it is on disk; unchanged if\n"
+     "nothing is new since the last. list: newest first. info: the head of a file. verify: all of\n"
+     "it; exits 1 if it is damaged. Every node has its own; --at names one.\n",
+     snapshot_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
     {"sim",
@@ -100,15 +105,14 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top",     "cli",    "watch",  "doctor", "why",   "snapshot",
-    "recover", "reload", "config", "replay", "certs",
+    "top", "cli", "watch", "doctor", "why", "recover", "reload", "config", "replay", "certs",
 };
 
 static void print_overview(FILE *out)
 {
     (void)fputs("kelp: a replicated key-value store that any Redis client can talk to\n\n", out);
     for (size_t i = 0; i < COUNT_OF(verbs); i++)
-        (void)fprintf(out, "  kelp %-7s %s\n", verbs[i].name, verbs[i].words);
+        (void)fprintf(out, "  kelp %-8s %s\n", verbs[i].name, verbs[i].words);
     (void)fputs("\n  kelp VERB --help says more; kelp --version says what this is.\n", out);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* apply.c - committed entries to the state machine, its replies back, and snapshots of disposable
- * machines.
+/* apply.c - committed entries to the state machine, its replies back.
  *
  *   applied .. apply_open .. apply_next .. apply_to
  *   told the core | with the machine | to be given | committed
@@ -29,6 +28,10 @@ static void apply_give(struct driver *d, size_t count)
 {
     kelp_index first = d->apply_next;
     if (!d->hollow) look_for_holes(d, count);
+    if (first <= d->taking.boot_last) { /* it was in the log when this process began */
+        for (size_t i = 0; i < count; i++)
+            snapshot_counts(d, d->batch[i].len);
+    }
     d->apply_open = first + count - 1;
     d->apply_next += count;
     d->ports.machine->apply(d->ports.machine_ctx, first, d->batch, count);
@@ -117,53 +120,4 @@ void apply_settle(struct driver *d)
     struct kelp_input input = {.type = KELP_IN_APPLIED, .index = d->applied};
     (void)driver_step(d, &input);
     level_note(d);
-}
-
-/* ---- snapshots ---- */
-
-static void snapshot_settle(struct driver *d)
-{
-    if (!d->snapshot_done) return;
-    d->snapshot_done = false;
-    d->snapshot_open = 0;
-    if (d->snapshot_done_error != KELP_OK) {
-        driver_note(d, KELP_WARN, "a snapshot could not be written: %s",
-                    kelp_strerror(d->snapshot_done_error));
-        d->snapshot_after = d->now + 1000 * MILLISECOND;
-        return;
-    }
-    d->snapshot_last = max_u64(d->snapshot_last, d->snapshot_done_index);
-    struct kelp_input input = {.type = KELP_IN_SNAPSHOT, .index = d->snapshot_done_index};
-    (void)driver_step(d, &input);
-}
-
-/* The machine stands at `applied`: no batch is open. Not above what is durable here: a snapshot
- * must never hold what this node's log could still lose. */
-static bool snapshot_due(struct driver *d)
-{
-    uint64_t every = d->options.snapshot_every_entries;
-    if (every == 0 || d->state != DRIVER_RUNNING || d->closing || d->fault_due) return false;
-    if (d->snapshot_open != 0 || d->apply_open != 0 || d->now < d->snapshot_after) return false;
-    if (d->applied < d->snapshot_last + every || !d->config_committed) return false;
-    return d->configs[0].config.index <= d->applied && driver_look(d)->durable >= d->applied;
-}
-
-void snapshot_run(struct driver *d)
-{
-    snapshot_settle(d);
-    if (!snapshot_due(d)) return;
-    uint8_t *head = malloc(WIRE_SNAPHEAD_BYTES_MAX);
-    if (head == NULL) {
-        d->snapshot_after = d->now + 1000 * MILLISECOND;
-        return;
-    }
-    struct kelp_pos pos = {.index = 0};
-    size_t len = d->ports.machine->snapshot(d->ports.machine_ctx, &d->configs[0], head, &pos);
-    if (len > 0 && pos.index > d->snapshot_last) {
-        d->snapshot_open = pos.index;
-        d->ports.store->snapshot(d->ports.store_ctx, d->options.group, pos, bytes_of(head, len));
-    } else {
-        d->snapshot_after = KELP_NEVER; /* not disposable */
-    }
-    free(head);
 }

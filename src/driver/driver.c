@@ -190,6 +190,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     d->leaderless_since = d->clock_heard = now;
     d->clock_last = boot->time_ns;
     d->apply_next = 1;
+    snapshot_init(d, boot);
     /* so that no answer to an earlier start of this node, however late, fits a forward of this one
      */
     d->forward_number = options->start_count << 40;
@@ -201,6 +202,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
 void driver_free(struct driver *d)
 {
     if (d == NULL) return;
+    snapshot_free(d);
     struct driver_line *line;
     while ((line = TAILQ_FIRST(&d->lines)) != NULL) {
         TAILQ_REMOVE(&d->lines, line, all_link);
@@ -288,7 +290,7 @@ static bool more_at_once(const struct driver *d)
     bool may_apply = d->state == DRIVER_RUNNING && d->apply_open == 0 && !d->apply_reading;
     return (d->untaken && !d->tail_due && !d->tail_open) || !TAILQ_EMPTY(&d->ready) ||
            d->fault_due || d->query_more || d->save_reported > d->save_done ||
-           d->applied_reported > d->applied || d->snapshot_done || d->pledged_reported ||
+           d->applied_reported > d->applied || d->pledged_reported || snapshot_at_once(d) ||
            ((d->space_due || d->shown_due) && d->core != NULL) ||
            (may_apply && d->apply_next <= d->apply_to);
 }
@@ -325,7 +327,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (more_at_once(d)) return d->now;
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
-    next = min_u64(next, handover_next(d));
+    next = min_u64(min_u64(next, handover_next(d)), snapshot_next(d));
     next = min_u64(next, moving_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;

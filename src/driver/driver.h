@@ -49,11 +49,16 @@ struct driver_machine_ops {
     enum kelp_query (*query)(void *machine, uint64_t token, struct kelp_bytes question,
                              int may_begin);
     void (*query_end)(void *machine, uint64_t token);
-    /* Encode a snapshot head at the last applied position into out (at most
-     * WIRE_SNAPHEAD_BYTES_MAX). Returns its
-     * length, 0 if the machine is not disposable. *pos is where it stands. */
-    size_t (*snapshot)(void *machine, const struct wire_config *config, uint8_t *out,
-                       struct kelp_pos *pos);
+    /* A snapshot of the state at the last applied position, one at a time; as rsm_snapshot_begin
+     * and those behind it, which serve all of them. read may be called while an apply is open. end
+     * is called once after each begin that succeeded. */
+    enum kelp_error (*snapshot_begin)(void *machine, const struct wire_config *config,
+                                      struct kelp_pos *pos, size_t *head_len);
+    enum kelp_error (*snapshot_read)(void *machine, uint8_t *out, size_t *len, bool *last);
+    size_t (*snapshot_head)(void *machine, uint64_t objects, uint64_t bytes, uint8_t *out);
+    void (*snapshot_end)(void *machine);
+    /* Does the machine ask for one? May be NULL: never. */
+    bool (*wants_snapshot)(void *machine);
     /* Can the command only make the state smaller? Asked while disk room is short; may be NULL:
      * none can. */
     bool (*frees)(void *machine, struct kelp_bytes command);
@@ -73,6 +78,17 @@ struct driver_ports {
 struct driver_member { /* one line of --bootstrap */
     kelp_id id;
     struct wire_address peer;
+};
+
+/* When a snapshot is taken: whatever comes first, besides the machine's own wish and an operator's.
+ * The first one of a process comes later, by a drawn part of up to a half, so that members that
+ * started together do not do it together. */
+struct driver_snapshots {
+    uint64_t entries;   /* after so many applied; 0: never */
+    uint64_t log_bytes; /* after so many of the log on disk; 0: never .. */
+    uint32_t ratio;     /* .. and not before it is so many times the last snapshot; 0: at once */
+    kelp_ns interval;   /* after so long, if anything was applied; 0: never */
+    size_t chunk_bytes; /* objects are written once there are so many; 0: about 256 KiB */
 };
 
 struct driver_options {
@@ -97,10 +113,8 @@ struct driver_options {
     /* 256 MiB (0): answers of all lines that are made and not taken; beyond it only lines that
      * have none are served, and beyond twice of it no read is */
     uint64_t answer_bytes_max;
-    /* disposable machines: snapshot and compact after so many; 0: never */
-    uint64_t snapshot_every_entries;
-    uint64_t log_bytes_max; /* reserved */
-    uint64_t wall_unix_ms;  /* only for "created" in entry 1 */
+    struct driver_snapshots snapshots; /* when one is taken */
+    uint64_t wall_unix_ms;             /* only for "created" in entry 1 */
     /* 64 random bits: cluster id, connection numbers; simulated in the simulator */
     uint64_t (*random)(void *ctx);
     void *random_ctx;
@@ -123,6 +137,8 @@ struct driver_boot {
     struct kelp_bytes entry1;
     /* cluster clock of the newest snapshot, 0: none; the log's is read from it */
     uint64_t time_ns;
+    struct kelp_pos snapshot; /* the newest one, 0@0: none, and how large its file is */
+    uint64_t snapshot_bytes;
 };
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -269,6 +285,7 @@ void driver_saved(struct driver *d, uint64_t number);
 void driver_read_done(struct driver *d, uint64_t tag, enum kelp_error error, struct kelp_pos before,
                       kelp_index first, kelp_index last, struct kelp_bytes entries);
 void driver_snapshot_done(struct driver *d, kelp_index index, enum kelp_error error);
+void driver_piece_done(struct driver *d, enum kelp_error error); /* a piece, or it was dropped */
 void driver_pledged(struct driver *d);
 /* how much room the log has, as its store judges it: told to the others, and judged by */
 void driver_space(struct driver *d, uint32_t room_mib, enum kelp_space space);
@@ -284,6 +301,12 @@ void driver_machine_fault(struct driver *d, const struct kelp_fault *fault);
  * once (give sockets a turn first), KELP_NEVER if nothing is. Bounded work: about one apply batch.
  * */
 kelp_ns driver_run(struct driver *d, kelp_ns now);
+
+/* driver_snapshot_now - take a snapshot of what is applied now, or of more, as soon as may be,
+ * whatever else is due. KELP_OK: one is taken or will be, at or above *pos. KELP_E_NOT_FOUND:
+ * nothing is new since the newest one, at *pos. KELP_E_NOT_SUPPORTED: the machine has none.
+ * KELP_E_BUSY: nothing is taken now, Raft does not run here. */
+enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
 /* driver_shutdown - every open request is answered SHUTDOWN or better, nothing is sent any more. */
 void driver_shutdown(struct driver *d, kelp_ns now);
@@ -307,6 +330,14 @@ struct driver_knock {
     kelp_ns heard;
 };
 
+struct driver_snapshot_status {
+    struct kelp_pos last, open; /* the newest durable one; that is being taken, 0@0: none is */
+    uint64_t last_bytes;        /* of its file */
+    uint64_t open_bytes;        /* given to the disk so far */
+    uint64_t taken, failed;     /* by this process */
+    kelp_ns last_took;          /* from begin to durable */
+};
+
 struct driver_status {
     kelp_id self; /* may change while it waits: it is given an id then */
     enum driver_state state;
@@ -319,7 +350,8 @@ struct driver_status {
     bool replaying; /* applied has not reached what was committed at boot */
     kelp_index replay_to;
     uint64_t cache_bytes, waiting_requests, forwarded_requests, forward_bytes;
-    uint64_t apply_queue;                  /* committed, not yet given to the machine */
+    uint64_t apply_queue; /* committed, not yet given to the machine */
+    struct driver_snapshot_status snapshot;
     uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
     uint64_t by_reason[64];
     /* judged before, of an older start, or from somebody unknown: never answered */

@@ -12,6 +12,8 @@
 
 #include "driver/room.h"
 
+#define LOG_BLOCK 4096u /* a write of the log begins on a block of its own */
+
 static void clock_grown(struct driver *d, uint64_t time_ns)
 {
     if (time_ns <= d->clock_last) return;
@@ -88,6 +90,10 @@ static void perform_save(struct driver *d, const struct kelp_save *from_core)
             return;
         }
         cache_pin(d->cache, save.number, save.first, save.last);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < count; i++)
+            bytes += d->parts[i].len;
+        snapshot_counts(d, bytes / LOG_BLOCK * LOG_BLOCK + LOG_BLOCK);
         d->save_last = save.last;
     }
     d->save_given = save.number;

@@ -287,13 +287,6 @@ void driver_read_done(struct driver *d, uint64_t tag, enum kelp_error error, str
     read->len = entries.len;
 }
 
-void driver_snapshot_done(struct driver *d, kelp_index index, enum kelp_error error)
-{
-    d->snapshot_done = true;
-    d->snapshot_done_index = index;
-    d->snapshot_done_error = error;
-}
-
 void driver_pledged(struct driver *d)
 {
     d->pledged_reported = true;

@@ -3,7 +3,8 @@
  *
  *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
  *   port.c     what comes in                 peer.c     messages out, reads of the log for them
- *   request.c  pool, timers, maps            apply.c    entries to the machine, snapshots
+ *   request.c  pool, timers, maps            apply.c    entries to the machine
+ *   snapshot.c when one is taken, and how
  *   read.c     levels of reads           query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
@@ -258,6 +259,39 @@ struct scratch { /* bytes that sends borrow, until flush */
     _Alignas(16) uint8_t data[];
 };
 
+/* ---- snapshots: snapshot.c ---- */
+
+enum taking_phase { TAKING_NONE = 0, TAKING_READS, TAKING_WRITES, TAKING_DROPS };
+
+struct taking {
+    enum taking_phase phase;
+    struct kelp_pos pos; /* of the one that is taken, 0@0: none is */
+    bool machine_open;   /* the machine's begin was called and its end was not */
+    size_t head_len;
+    uint64_t offset, objects; /* behind the head: given to the store */
+    uint8_t *rooms[2];        /* one is filled while the other is at the disk */
+    uint8_t *head;            /* likewise */
+    unsigned at;              /* the one that is filled */
+    size_t filled;
+    uint32_t in_chunk;               /* objects in it */
+    bool sealed, all_read;           /* it waits for the disk; there are no more objects */
+    bool pieces, last_given;         /* some were given; the last one was */
+    unsigned answers_open, answered; /* of the store: outstanding; come and not looked at */
+    enum kelp_error piece_error;
+    bool done; /* the head is durable, or not */
+    kelp_index done_index;
+    enum kelp_error done_error;
+    kelp_ns began, after; /* not before: the last one failed */
+
+    bool asked;                              /* by an operator */
+    uint64_t grown, grown_begin, grown_last; /* bytes of log, counted from the start */
+    kelp_index boot_last;                    /* up to here the log was there at the start */
+    uint32_t first_scale;                    /* in 65536ths */
+    struct kelp_pos last;                    /* the newest durable one */
+    uint64_t last_bytes, taken, failed;
+    kelp_ns last_at, last_took;
+};
+
 /* ---- the driver ---- */
 
 struct driver {
@@ -312,14 +346,12 @@ struct driver {
     kelp_index apply_next, apply_to;      /* to be given to the machine */
     kelp_index apply_open;                /* last index of the open call, 0: none is open */
     kelp_index applied, applied_reported; /* told the core; reported by the machine */
-    kelp_index replay_to, snapshot_last, snapshot_open;
-    kelp_index snapshot_done_index;
-    enum kelp_error snapshot_done_error;
-    bool apply_reading, snapshot_done, pledged_reported, space_due;
-    bool shown_due; /* a peer showed its settings, or the members changed */
+    kelp_index replay_to;
+    bool apply_reading, pledged_reported, space_due;
+    bool shown_due;       /* a peer showed its settings, or the members changed */
+    struct taking taking; /* snapshots */
     uint32_t room_mib;
-    enum kelp_space space;  /* as the store reported it last */
-    kelp_ns snapshot_after; /* not before: the last one failed */
+    enum kelp_space space; /* as the store reported it last */
     struct kelp_bytes batch[APPLY_ENTRIES_MAX];
 
     struct request_pool requests;
@@ -441,7 +473,15 @@ void read_free(struct driver *d, struct log_read *read);
 bool apply_run(struct driver *d); /* one batch; true: something was done */
 void apply_read_ended(struct driver *d, struct log_read *read);
 void apply_settle(struct driver *d); /* what the machine reported */
-void snapshot_run(struct driver *d);
+
+/* snapshot.c */
+void snapshot_init(struct driver *d, const struct driver_boot *boot);
+void snapshot_run(struct driver *d);                        /* settle, begin, one object */
+bool snapshot_at_once(const struct driver *d);              /* there is more to do now */
+kelp_ns snapshot_next(const struct driver *d);              /* when it is due for time alone */
+void snapshot_counts(struct driver *d, uint64_t log_bytes); /* the log grew */
+void snapshot_free(struct driver *d);
+void snapshot_status(const struct driver *d, struct driver_snapshot_status *out);
 
 /* request.c */
 bool pool_init(struct request_pool *pool);

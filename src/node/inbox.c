@@ -165,6 +165,17 @@ static void tell_status(struct inbox *i, struct letter *l)
     free(text);
 }
 
+static void take_snapshot(struct inbox *i, struct letter *l)
+{
+    struct kelp_result result = {.outcome = KELP_REFUSED, .reason = KELP_R_BUSY};
+    enum kelp_error error = node_snapshot_now(i->node, &result.pos);
+    if (error == KELP_OK || error == KELP_E_NOT_FOUND) {
+        result.outcome = KELP_DONE;
+        result.reason = error == KELP_OK ? KELP_R_NONE : KELP_R_NOTHING_NEW;
+    }
+    letter_answer(i, l, &result);
+}
+
 /* ---- members and leadership ------------------------------------------------------------------ */
 
 static bool change(struct inbox *i, struct letter *l, struct kelp_bytes bytes,
@@ -276,6 +287,7 @@ static void letter_open(struct inbox *i, struct letter *l)
         case INBOX_CANCEL: cancel(i, l->asked.token); break;
         case INBOX_AWAIT: TAILQ_INSERT_TAIL(&i->awaiting, l, open_link); return;
         case INBOX_FOUND: tell_found(i, l); return;
+        case INBOX_SNAPSHOT: take_snapshot(i, l); return;
         }
     }
     if (l->asked.kind == INBOX_CANCEL) { /* what it ended is answered, it is not */

@@ -359,6 +359,17 @@ enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_result *re
     return wait_for(node, request, NULL, 0, result, &len);
 }
 
+enum kelp_error kelp_node_snapshot(struct kelp_node *node, struct kelp_pos *pos)
+{
+    struct inbox_request request = {.kind = INBOX_SNAPSHOT};
+    struct kelp_result result;
+    size_t len;
+    enum kelp_error error = wait_for(node, request, NULL, 0, &result, &len);
+    *pos = result.pos;
+    if (error != KELP_OK) return error;
+    return result.reason == KELP_R_NOTHING_NEW ? KELP_E_NOT_FOUND : KELP_OK;
+}
+
 size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)
 {
     struct inbox_request request = {.kind = INBOX_STATUS};

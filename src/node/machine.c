@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* machine.c - the state machine's port: entries are applied and questions answered on the loop's
- * thread.
+/* machine.c - the state machine's port: entries are applied, questions answered and snapshots read
+ * on the loop's thread.
  *
  * A state machine that lives in memory costs less than waking another thread for it; the driver
  * gives one batch at a time, so that the sockets have their turns in between. */
+#include <inttypes.h>
+
 #include "base/assert.h"
 #include "node/room.h"
 
@@ -64,16 +66,80 @@ static void machine_query_end(void *machine, uint64_t token)
     rsm_query_end(n->rsm, token);
 }
 
-static size_t machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
-                               struct kelp_pos *pos)
+static enum kelp_error machine_snapshot_begin(void *machine, const struct wire_config *config,
+                                              struct kelp_pos *pos, size_t *head_len)
 {
     struct node *n = machine;
     struct wire_judge
         own; /* the driver knows the cluster id, which may be younger than this process */
     driver_judge(n->driver, &own);
-    size_t len = rsm_snapshot(n->rsm, config, own.cluster, own.epoch, out, pos);
-    n->snapshot_open = *pos;
-    return len;
+    return rsm_snapshot_begin(n->rsm, config, own.cluster, own.epoch, pos, head_len);
+}
+
+static enum kelp_error machine_snapshot_read(void *machine, uint8_t *out, size_t *len, bool *last)
+{
+    struct node *n = machine;
+    uint64_t begun = uv_hrtime();
+    enum kelp_error error = rsm_snapshot_read(n->rsm, out, len, last);
+    hist_add(&n->histograms.object_ns, uv_hrtime() - begun);
+    return error;
+}
+
+static size_t machine_snapshot_head(void *machine, uint64_t objects, uint64_t bytes, uint8_t *out)
+{
+    struct node *n = machine;
+    return rsm_snapshot_head(n->rsm, objects, bytes, out);
+}
+
+static void machine_snapshot_end(void *machine)
+{
+    struct node *n = machine;
+    rsm_snapshot_end(n->rsm);
+}
+
+static bool machine_wants_snapshot(void *machine)
+{
+    const struct node *n = machine;
+    return rsm_wants_snapshot(n->rsm);
+}
+
+/* ---- starting from one ---- */
+
+#define SAY_NS (2 * SECOND)
+
+struct restoring {
+    struct node *node;
+    uint64_t bytes, began, said;
+    const struct wire_snaphead *head;
+};
+
+static enum kelp_error object_restore(void *ctx, struct kelp_bytes object, struct kelp_fault *fault)
+{
+    struct restoring *r = ctx;
+    enum kelp_error error = rsm_restore_object(r->node->rsm, object, fault);
+    r->bytes += object.len;
+    uint64_t now = uv_hrtime();
+    if (now - r->said < SAY_NS) return error;
+    r->said = now;
+    node_log(r->node, KELP_INFO,
+             "restoring the snapshot at %" PRIu64 ": %" PRIu64 " %%, %" PRIu64 " MiB/s",
+             r->head->pos.index, min_u64(100, r->bytes * 100 / (r->head->object_bytes + 1)),
+             r->bytes * 1000 / ((now - r->began) / MILLISECOND + 1) >> 20);
+    return error;
+}
+
+enum kelp_error machine_restore(struct node *n, struct kelp_fault *fault)
+{
+    const struct wire_snaphead *head = &store_found(n->store)->snapshot;
+    if (head->pos.index == 0) return KELP_OK;
+    uint64_t now = uv_hrtime();
+    struct restoring r = {.node = n, .began = now, .said = now, .head = head};
+    enum kelp_error error = rsm_restore_begin(n->rsm, head, fault);
+    if (error != KELP_OK) return error;
+    if (head->object_count > 0) error = store_snapshot_objects(n->store, object_restore, &r, fault);
+    if (error == KELP_OK) return rsm_restore_commit(n->rsm, head, fault);
+    rsm_restore_abort(n->rsm);
+    return error;
 }
 
 static bool machine_frees(void *machine, struct kelp_bytes command)
@@ -87,6 +153,10 @@ const struct driver_machine_ops node_machine_ops = {
     .apply = machine_apply,
     .query = machine_query,
     .query_end = machine_query_end,
-    .snapshot = machine_snapshot,
+    .snapshot_begin = machine_snapshot_begin,
+    .snapshot_read = machine_snapshot_read,
+    .snapshot_head = machine_snapshot_head,
+    .snapshot_end = machine_snapshot_end,
+    .wants_snapshot = machine_wants_snapshot,
     .frees = machine_frees,
 };

@@ -62,6 +62,21 @@ static void histogram(struct buf *out, const char *name, const char *help, const
     put(out, "\nkelp_%s_count %" PRIu64 "\n", name, h->count);
 }
 
+static void snapshot_metrics(struct buf *out, const struct driver_snapshot_status *s)
+{
+    gauge(out, "snapshot_index", "Index of the newest snapshot.", s->last.index);
+    gauge(out, "snapshot_bytes", "Bytes of its file.", s->last_bytes);
+    gauge(out, "snapshot_open_index", "Index of the one that is being taken, 0: none is.",
+          s->open.index);
+    gauge(out, "snapshot_open_bytes", "Bytes of it given to the disk.", s->open_bytes);
+    counter(out, "snapshots_total", "Snapshots taken by this process.", s->taken);
+    counter(out, "snapshots_failed_total", "Snapshots given up.", s->failed);
+    head(out, "snapshot_last_seconds", "gauge", "How long the last one took.");
+    put(out, "kelp_snapshot_last_seconds ");
+    seconds(out, s->last_took);
+    put(out, "\n");
+}
+
 static void raft_metrics(struct buf *out, const struct node *n, const struct node_status *s)
 {
     const struct kelp_view *view = &s->driver.view;
@@ -78,7 +93,7 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
     gauge(out, "durable_index", "Last entry that is durable here.", view->durable);
     gauge(out, "commit_index", "Last entry known to be committed.", view->commit);
     gauge(out, "applied_index", "Last entry applied.", s->rsm.applied.index);
-    gauge(out, "snapshot_index", "Index of the newest snapshot.", n->snapshot.index);
+    snapshot_metrics(out, &s->driver.snapshot);
     gauge(out, "disk_room_level", "Own disk: 0 ok, 1 low, 2 last file, 3 none.", view->own_space);
     gauge(out, "refuses_by_room_level",
           "On the leader, with a quorum's disks: 1 refuses writes, 2 all.", view->space);
@@ -250,6 +265,8 @@ enum kelp_error node_metrics(struct node *n, struct buf *out)
     histogram(out, "log_append_seconds", "One save, its time in the queue included.",
               &n->histograms.append_ns);
     histogram(out, "apply_seconds", "One batch in the state machine.", &n->histograms.apply_ns);
+    histogram(out, "snapshot_object_seconds", "One object of a snapshot, read on the loop.",
+              &n->histograms.object_ns);
     histogram(out, "commit_seconds", "From a proposal to its commit.", &n->histograms.commit_ns);
     free(s);
     return out->error;

@@ -29,6 +29,8 @@
 #define SPARES_MAX    4u
 #define PIECE_BYTES   (1024u * 1024)
 
+#define SNAPSHOT_ENTRIES 4096u /* of a disposable machine, unless the user says otherwise */
+
 kelp_ns node_now(struct node *n)
 {
     struct timespec t;
@@ -71,8 +73,15 @@ static void log_snapshot(void *ctx, uint32_t group, kelp_index index, enum kelp_
 {
     struct node *n = ctx;
     (void)group;
-    if (error == KELP_OK && index == n->snapshot_open.index) n->snapshot = n->snapshot_open;
+    n->look_due = true;
     driver_snapshot_done(n->driver, index, error);
+}
+
+static void log_piece(void *ctx, uint32_t group, enum kelp_error error)
+{
+    struct node *n = ctx;
+    (void)group;
+    driver_piece_done(n->driver, error);
 }
 
 static void log_pledged(void *ctx, uint32_t group)
@@ -246,6 +255,7 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
         .segment_bytes = n->options.segment_bytes,
         .spares_max = SPARES_MAX,
         .zero_piece_bytes = PIECE_BYTES,
+        .snapshots_kept = n->options.snapshots_kept,
         .random = node_random,
         .note = watch_store_note,
         .note_ctx = n,
@@ -261,11 +271,13 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     n->incarnation = found->identity.incarnation;
     n->epoch = found->identity.epoch;
     n->start_count = found->start_count;
-    n->snapshot = found->snapshot.pos;
-    struct kelp_store_done done = {sizeof done,  n,           log_saved, log_read,
-                                   log_snapshot, log_pledged, log_fault, log_space};
+    struct kelp_store_done done = {sizeof done, n,         log_saved, log_read, log_snapshot,
+                                   log_pledged, log_fault, log_space, log_piece};
     n->saver = saver_new(n->loop, n->store, n->disk, &done, &n->histograms);
     if (n->saver == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
+    n->keeper = keeper_new(n->loop, data, &done, fault);
+    if (n->keeper == NULL) return fault->error;
+    saver_keeper(n->saver, n->keeper);
     node_log(n, KELP_INFO,
              "%s directory %s: start %" PRIu64 ", term %" PRIu64 ", entries %" PRIu64 "..%" PRIu64
              ", commit %" PRIu64 ", snapshot %" PRIu64 "; %" PRIu64 " torn bytes cut, %" PRIu64
@@ -274,6 +286,20 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
              found->base.index + 1, found->last, found->commit, found->snapshot.pos.index,
              found->torn_bytes, found->rewritten_bytes);
     return KELP_OK;
+}
+
+static void snapshot_options_fill(const struct kelp_node_options *from,
+                                  const struct kelp_fsm_ops *ops, struct driver_snapshots *o)
+{
+    bool disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
+    uint64_t entries = from->snapshot_every_entries;
+    if (entries == 0 && disposable) entries = SNAPSHOT_ENTRIES;
+    if (entries == KELP_SNAPSHOT_NEVER) entries = 0;
+    *o = (struct driver_snapshots){.entries = entries,
+                                   .log_bytes = from->snapshot_log_bytes,
+                                   .ratio = from->snapshot_log_ratio,
+                                   .interval = from->snapshot_interval};
+    if (o->log_bytes == KELP_SNAPSHOT_NEVER) o->log_bytes = 0;
 }
 
 static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
@@ -296,8 +322,7 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     o->forward_bytes_max = n->options.forward_bytes_max;
     o->answer_bytes_max = n->options.answer_bytes_max;
     o->line_requests_max = LINE_REQUESTS;
-    bool disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
-    o->snapshot_every_entries = disposable ? n->options.snapshot_every_entries : 0;
+    snapshot_options_fill(&n->options, ops, &o->snapshots);
     o->wall_unix_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / MILLISECOND;
     o->random = node_random;
     o->random_ctx = n;
@@ -326,6 +351,8 @@ static void driver_boot_fill(const struct store_found *found, struct driver_boot
     if (found->config.config.count > 0) boot->config = &found->config;
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;
     boot->time_ns = found->snapshot.time_ns;
+    boot->snapshot = found->snapshot.pos;
+    boot->snapshot_bytes = found->snapshot_bytes;
 }
 
 static enum kelp_error driver_begin(struct node *n, const struct kelp_fsm_ops *ops,
@@ -392,7 +419,7 @@ static void handles_begin(struct node *n)
     (void)uv_prepare_start(&n->prepare, on_prepare);
     (void)uv_check_start(&n->check, on_check);
     n->timer_at = KELP_NEVER;
-    n->handles = 6; /* four of its own, the transport, the log */
+    n->handles = 7; /* four of its own, the transport, the log, its snapshots */
     n->phase = NODE_RUNS;
     n->look_due = true;
     n->contacts_at = KELP_NEVER;
@@ -402,8 +429,7 @@ static enum kelp_error parts_begin(struct node *n, const struct kelp_node_option
                                    const struct kelp_fsm_ops *ops, struct kelp_fault *fault)
 {
     enum kelp_error error = store_begin(n, options->data, fault);
-    if (error == KELP_OK && n->snapshot.index > 0)
-        error = rsm_restore(n->rsm, &store_found(n->store)->snapshot, fault);
+    if (error == KELP_OK) error = machine_restore(n, fault);
     if (error == KELP_OK) error = driver_begin(n, ops, fault);
     if (error == KELP_OK) error = net_begin(n, fault);
     if (error != KELP_OK) return error;
@@ -417,6 +443,8 @@ static enum kelp_error parts_begin(struct node *n, const struct kelp_node_option
 static void files_close(struct node *n)
 {
     saver_free(n->saver);
+    keeper_free(n->keeper);
+    n->keeper = NULL;
     store_close(n->store);
     if (n->disk.ops != NULL) posix_disk_close(&n->disk);
     n->saver = NULL;
@@ -504,6 +532,7 @@ static void node_shutdown(struct node *n)
     uv_close((uv_handle_t *)&n->idle, on_handle_closed);
     uv_close((uv_handle_t *)&n->timer, on_handle_closed);
     net_close(n->net, on_net_closed, n);
+    keeper_stop(n->keeper, on_part_closed, n);
     saver_stop(n->saver, on_part_closed, n);
 }
 

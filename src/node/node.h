@@ -84,9 +84,23 @@ struct buf;
 enum kelp_error node_metrics(struct node *n, struct buf *out);
 
 /* Counters the server adds to the same page. */
+#define NODE_SNAPSHOTS_MAX 16u
+
+struct node_snapshot {
+    struct kelp_pos pos;
+    uint64_t bytes;
+    bool damaged;
+};
+
+/* node_snapshots - the snapshots on disk, newest first, as the log's owner saw them last. */
+size_t node_snapshots(struct node *n, struct node_snapshot out[NODE_SNAPSHOTS_MAX]);
+/* node_snapshot_now - driver_snapshot_now, and the loop is woken. */
+enum kelp_error node_snapshot_now(struct node *n, struct kelp_pos *pos);
+
 struct node_histograms {
-    /* one fdatasync; one save, queue included; one batch; propose to done */
-    struct hist sync_ns, append_ns, apply_ns, commit_ns;
+    /* one fdatasync; one save, queue included; one batch; propose to done; one object of a
+     * snapshot, read on the loop */
+    struct hist sync_ns, append_ns, apply_ns, commit_ns, object_ns;
 };
 const struct node_histograms *node_histograms(const struct node *n);
 

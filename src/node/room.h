@@ -6,8 +6,9 @@
  *   contacts.c  peers: hellos, dialling, addresses      watch.c    events as lines and counters
  *   status.c    RAFT STATUS as lines and as JSON        metrics.c  a page for Prometheus
  *   crash.c     what an assertion leaves behind         inbox.c    requests from any thread
- *   logwork.c   what is done to the store             found.c    a cluster of one, offline
+ *   found.c     a cluster of one, offline
  *   lead.c      who leads, for any thread
+ *   logwork.c   what is done to the store               keeper.c   objects of snapshots
  *   kelp_node.c the public API: the node on a thread of its own
  *
  *   owner of the loop: sockets, driver, state machine; it saves by itself between two turns, or
@@ -60,6 +61,21 @@ void saver_free(struct saver *s);
 void saver_figures(struct saver *s, struct saver_figures *out);
 extern const struct kelp_store_ops saver_store_ops; /* store = struct saver * */
 
+/* ---- keeper.c -------------------------------------------------------------------------------- */
+
+struct keeper;
+
+/* Pieces of snapshots for a data directory; nobody is called before keeper_piece. NULL: fault. */
+struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_store_done *done,
+                          struct kelp_fault *fault);
+void keeper_piece(struct keeper *k, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
+                  bool last);
+void keeper_drop(struct keeper *k, uint32_t group);
+/* Once what is under way has ended, perhaps at once; nothing is reported any more. */
+void keeper_stop(struct keeper *k, void (*stopped)(void *ctx), void *ctx);
+void keeper_free(struct keeper *k);                   /* stopped, or never used; NULL is fine */
+void saver_keeper(struct saver *s, struct keeper *k); /* the saver's port passes pieces on to it */
+
 /* A thread that takes no signals: those are the program's own business. */
 int thread_start(uv_thread_t *thread, void (*entry)(void *arg), void *arg);
 
@@ -107,11 +123,11 @@ struct node {
     struct disk disk;
     struct store *store;
     struct saver *saver;
+    struct keeper *keeper;
     struct rsm *rsm;
     struct driver *driver;
     struct net *net;
     uint64_t incarnation, start_count, epoch;
-    struct kelp_pos snapshot, snapshot_open; /* durable; being written */
 
     enum node_phase phase;
     uv_prepare_t prepare;
@@ -164,6 +180,7 @@ enum kelp_error options_take(struct node *n, const struct kelp_node_options *opt
 
 /* machine.c */
 extern const struct driver_machine_ops node_machine_ops; /* machine = struct node * */
+enum kelp_error machine_restore(struct node *n, struct kelp_fault *fault); /* from the store's */
 
 /* contacts.c */
 extern const struct kelp_peers_ops node_peers_ops; /* peers = struct node * */
@@ -203,6 +220,7 @@ enum inbox_kind {
     INBOX_DRAIN = 11,
     INBOX_UNDRAIN = 12,
     INBOX_FOUND = 13, /* one byte: is a cluster that is there fine? */
+    INBOX_SNAPSHOT = 14,
 };
 
 struct inbox_request {

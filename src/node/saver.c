@@ -427,6 +427,26 @@ static void saver_idle(void *store, uint32_t group)
     if (job != NULL) job_give(store, job);
 }
 
+static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
+                        bool last)
+{
+    const struct saver *s = store;
+    ASSERT(s->keeper != NULL);
+    keeper_piece(s->keeper, group, offset, bytes, last);
+}
+
+static void saver_drop(void *store, uint32_t group)
+{
+    const struct saver *s = store;
+    ASSERT(s->keeper != NULL);
+    keeper_drop(s->keeper, group);
+}
+
+void saver_keeper(struct saver *s, struct keeper *k)
+{
+    s->keeper = k;
+}
+
 const struct kelp_store_ops saver_store_ops = {
     .size = sizeof(struct kelp_store_ops),
     .save = saver_save,
@@ -435,6 +455,8 @@ const struct kelp_store_ops saver_store_ops = {
     .pledge = saver_pledge,
     .idle = saver_idle,
     .name = saver_name,
+    .piece = saver_piece,
+    .drop = saver_drop,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -58,6 +58,7 @@ struct saver {
     struct store *store;
     struct disk disk;
     struct kelp_store_done done;
+    struct keeper *keeper; /* NULL: no snapshots with objects */
     uv_loop_t *loop;
     uv_thread_t first, second;
     uv_async_t async;

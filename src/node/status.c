@@ -120,6 +120,27 @@ int node_exit_status(const struct node *n, const char **words)
     return n->exit_status;
 }
 
+_Static_assert(NODE_SNAPSHOTS_MAX == STORE_SNAPSHOTS_MAX, "all that are told are told on");
+
+size_t node_snapshots(struct node *n, struct node_snapshot out[NODE_SNAPSHOTS_MAX])
+{
+    struct saver_figures figures;
+    if (n->saver == NULL) return 0;
+    saver_figures(n->saver, &figures);
+    for (size_t i = 0; i < figures.store.snapshot_count; i++) {
+        const struct store_snapshot_row *row = &figures.store.snapshots[i];
+        out[i] = (struct node_snapshot){row->pos, row->bytes, row->damaged};
+    }
+    return figures.store.snapshot_count;
+}
+
+enum kelp_error node_snapshot_now(struct node *n, struct kelp_pos *pos)
+{
+    enum kelp_error error = driver_snapshot_now(n->driver, pos);
+    node_poke(n);
+    return error;
+}
+
 const struct node_histograms *node_histograms(const struct node *n)
 {
     return &n->histograms;
@@ -190,7 +211,7 @@ static void lease_fields(struct fields *f, struct node *n, const struct node_sta
     number_field(f, "lease_refused", view->lease_refused);
 }
 
-static void log_fields(struct fields *f, const struct node *n, const struct node_status *s)
+static void log_fields(struct fields *f, const struct node_status *s)
 {
     const struct kelp_view *view = &s->driver.view;
     number_field(f, "first_index", view->first);
@@ -200,8 +221,8 @@ static void log_fields(struct fields *f, const struct node *n, const struct node
     number_field(f, "commit_index", view->commit);
     number_field(f, "applied_index", s->rsm.applied.index);
     number_field(f, "apply_queue", s->driver.apply_queue);
-    number_field(f, "snapshot_index", n->snapshot.index);
-    number_field(f, "snapshot_term", n->snapshot.term.v);
+    number_field(f, "snapshot_index", s->driver.snapshot.last.index);
+    number_field(f, "snapshot_term", s->driver.snapshot.last.term.v);
 }
 
 /* How many voters more may go away before nothing can be written. A leader counts those that
@@ -247,7 +268,7 @@ static void fields_fill(struct node *n, const struct node_status *s, struct fiel
     identity_fields(f, s);
     leader_fields(f, n, s);
     lease_fields(f, n, s);
-    log_fields(f, n, s);
+    log_fields(f, s);
     config_fields(f, n, s);
     number_field(f, "disk_free_bytes", s->disk_free_bytes);
     number_field(f, "sync_p99_us", hist_percentile(&n->histograms.sync_ns, 990000) / 1000);

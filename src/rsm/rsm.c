@@ -8,6 +8,7 @@
  * exactly the entries up to `applied`. */
 #include "rsm/rsm.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -19,13 +20,23 @@
 
 #define BATCH_MAX 256u
 
+/* A snapshot that is being taken. */
+struct open_snapshot {
+    void *handle; /* the machine's */
+    struct wire_snaphead head;
+    uint8_t own[KELP_FSM_OWN_BYTES_MAX], room[WIRE_SNAPHEAD_BYTES_MAX];
+};
+
 struct rsm {
     const struct kelp_fsm_ops *ops;
     void *fsm;
     uint32_t group;
     struct kelp_pos applied;
     uint64_t time_ns, chain;
-    enum kelp_error stopped; /* KELP_OK: it goes on */
+    enum kelp_error stopped;    /* KELP_OK: it goes on */
+    struct open_snapshot *open; /* NULL: none is */
+    void *restore;              /* the machine's, while restoring */
+    bool restoring;
     struct kelp_command commands[BATCH_MAX];
     size_t places[BATCH_MAX]; /* of each command among the entries of this call */
     size_t count;
@@ -65,6 +76,8 @@ bool rsm_frees(const struct rsm *r, struct kelp_bytes command)
 void rsm_free(struct rsm *r)
 {
     if (r == NULL) return;
+    rsm_snapshot_end(r);
+    rsm_restore_abort(r);
     if (r->ops->close != NULL) r->ops->close(r->fsm);
     free(r);
 }
@@ -169,46 +182,126 @@ void rsm_query_end(struct rsm *r, uint64_t token)
     if (has_parts(r)) r->ops->query_end(r->fsm, r->group, token);
 }
 
-size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,
-                    uint64_t epoch, uint8_t *out, struct kelp_pos *pos)
+/* ---- snapshots ---- */
+
+static bool has_snapshots(const struct rsm *r)
 {
-    if ((r->ops->flags & KELP_FSM_DISPOSABLE) == 0 || r->applied.index == 0 ||
-        r->stopped != KELP_OK)
-        return 0;
-    uint8_t *own = malloc(KELP_FSM_OWN_BYTES_MAX);
-    if (own == NULL) return 0;
-    size_t own_len = 0, len = 0;
-    void *snapshot = NULL;
-    if (r->ops->snapshot_begin(r->fsm, r->group, own, &own_len, &snapshot) == KELP_OK) {
-        ASSERT(own_len <= KELP_FSM_OWN_BYTES_MAX);
-        struct wire_snaphead head = {.cluster = cluster,
+    const struct kelp_fsm_ops *ops = r->ops;
+    if (ops->snapshot_begin == NULL) return false;
+    return (ops->flags & KELP_FSM_DISPOSABLE) != 0 ||
+           (ops->snapshot_read != NULL && ops->restore_object != NULL);
+}
+
+enum kelp_error rsm_snapshot_begin(struct rsm *r, const struct wire_config *config,
+                                   struct kelp_cluster_id cluster, uint64_t epoch,
+                                   struct kelp_pos *pos, size_t *head_len)
+{
+    ASSERT(r->open == NULL);
+    if (!has_snapshots(r) || r->applied.index == 0) return KELP_E_NOT_SUPPORTED;
+    if (r->stopped != KELP_OK) return r->stopped;
+    struct open_snapshot *o = malloc(sizeof *o);
+    if (o == NULL) return KELP_E_NO_MEMORY;
+    size_t own_len = 0;
+    o->handle = NULL;
+    enum kelp_error error = r->ops->snapshot_begin(r->fsm, r->group, o->own, &own_len, &o->handle);
+    if (error != KELP_OK) {
+        free(o);
+        return error;
+    }
+    ASSERT(own_len <= KELP_FSM_OWN_BYTES_MAX);
+    o->head = (struct wire_snaphead){.cluster = cluster,
                                      .epoch = epoch,
                                      .pos = r->applied,
                                      .time_ns = r->time_ns,
                                      .state_hash = rsm_state_hash(r),
                                      .chain_hash = r->chain,
                                      .config = *config,
-                                     .own = bytes_of(own, own_len)};
-        len = wire_snaphead_encode(&head, out, WIRE_SNAPHEAD_BYTES_MAX);
-        if (r->ops->snapshot_end != NULL) r->ops->snapshot_end(r->fsm, snapshot);
-    }
-    free(own);
+                                     .own = bytes_of(o->own, own_len)};
+    r->open = o;
     *pos = r->applied;
-    return len;
+    *head_len = wire_snaphead_encode(&o->head, o->room, sizeof o->room);
+    if (*head_len > 0) return KELP_OK;
+    rsm_snapshot_end(r);
+    return KELP_E_LIMIT;
 }
 
-enum kelp_error rsm_restore(struct rsm *r, const struct wire_snaphead *head,
-                            struct kelp_fault *fault)
+enum kelp_error rsm_snapshot_read(struct rsm *r, uint8_t *out, size_t *len, bool *last)
 {
-    if (head->object_count != 0)
-        return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
-                         "it has objects; this version reads heads only");
-    void *restore = NULL;
+    ASSERT(r->open != NULL);
+    *len = 0;
+    *last = true;
+    if ((r->ops->flags & KELP_FSM_DISPOSABLE) != 0) return KELP_OK;
+    size_t object = WIRE_OBJECT_BYTES_MAX;
     enum kelp_error error =
-        r->ops->restore_begin(r->fsm, r->group, head->pos, head->time_ns, head->own, &restore);
-    if (error == KELP_OK) error = r->ops->restore_commit(r->fsm, restore);
-    if (error != KELP_OK)
-        return fault_set(fault, error, "snapshot", "the state machine does not take it");
+        r->ops->snapshot_read(r->fsm, r->open->handle, out + WIRE_OBJECT_HEAD, &object, last);
+    if (error != KELP_OK || object == 0) return error;
+    ASSERT(object <= WIRE_OBJECT_BYTES_MAX);
+    wire_object_head(out, WIRE_OBJECT_MACHINE, object);
+    *len = WIRE_OBJECT_HEAD + object;
+    return KELP_OK;
+}
+
+size_t rsm_snapshot_head(struct rsm *r, uint64_t objects, uint64_t object_bytes, uint8_t *out)
+{
+    ASSERT(r->open != NULL);
+    r->open->head.object_count = objects;
+    r->open->head.object_bytes = object_bytes;
+    return wire_snaphead_encode(&r->open->head, out, WIRE_SNAPHEAD_BYTES_MAX);
+}
+
+void rsm_snapshot_end(struct rsm *r)
+{
+    struct open_snapshot *o = r->open;
+    if (o == NULL) return;
+    r->open = NULL;
+    if (r->ops->snapshot_end != NULL) r->ops->snapshot_end(r->fsm, o->handle);
+    free(o);
+}
+
+bool rsm_wants_snapshot(const struct rsm *r)
+{
+    size_t known = offsetof(struct kelp_fsm_ops, wants_snapshot) + sizeof r->ops->wants_snapshot;
+    if (r->ops->size < known || r->ops->wants_snapshot == NULL) return false;
+    return r->ops->wants_snapshot(r->fsm, r->group);
+}
+
+static enum kelp_error not_taken(enum kelp_error error, struct kelp_fault *fault)
+{
+    return fault_set(fault, error, "snapshot", "the state machine does not take it");
+}
+
+enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
+                                  struct kelp_fault *fault)
+{
+    ASSERT(!r->restoring && r->open == NULL);
+    if (head->object_count != 0 && r->ops->restore_object == NULL)
+        return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
+                         "it has objects; the state machine takes none");
+    r->restore = NULL;
+    enum kelp_error error =
+        r->ops->restore_begin(r->fsm, r->group, head->pos, head->time_ns, head->own, &r->restore);
+    r->restoring = error == KELP_OK;
+    return error == KELP_OK ? KELP_OK : not_taken(error, fault);
+}
+
+enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,
+                                   struct kelp_fault *fault)
+{
+    ASSERT(r->restoring);
+    enum kelp_error error = r->ops->restore_object(r->fsm, r->restore, object);
+    return error == KELP_OK ? KELP_OK : not_taken(error, fault);
+}
+
+enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *head,
+                                   struct kelp_fault *fault)
+{
+    ASSERT(r->restoring);
+    enum kelp_error error = r->ops->restore_commit(r->fsm, r->restore);
+    if (error != KELP_OK) {
+        rsm_restore_abort(r);
+        return not_taken(error, fault);
+    }
+    r->restoring = false;
     if (rsm_state_hash(r) != head->state_hash)
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");
@@ -216,6 +309,13 @@ enum kelp_error rsm_restore(struct rsm *r, const struct wire_snaphead *head,
     r->time_ns = head->time_ns;
     r->chain = head->chain_hash;
     return KELP_OK;
+}
+
+void rsm_restore_abort(struct rsm *r)
+{
+    if (!r->restoring) return;
+    r->restoring = false;
+    if (r->ops->restore_abort != NULL) r->ops->restore_abort(r->fsm, r->restore);
 }
 
 struct kelp_pos rsm_applied(const struct rsm *r)

@@ -15,6 +15,7 @@
 #define RSM_RSM_H
 
 #include "kelp/fsm.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 struct rsm;
@@ -40,14 +41,33 @@ enum kelp_query rsm_query_part(struct rsm *r, uint64_t token, struct kelp_bytes 
                                int may_begin, kelp_reply_fn reply, void *sink);
 void rsm_query_end(struct rsm *r, uint64_t token);
 
-/* rsm_snapshot - for a disposable machine: a head at the last applied position; 0 if it is not
- * disposable. */
-size_t rsm_snapshot(struct rsm *r, const struct wire_config *config, struct kelp_cluster_id cluster,
-                    uint64_t epoch, uint8_t *out, struct kelp_pos *pos);
+/* A snapshot of the state at the last applied position; one at a time. begin is cheap and must
+ * succeed or change nothing: *pos is where it stands, *head_len how long its head will be.
+ * KELP_E_NOT_SUPPORTED: the machine has none. Then rsm_snapshot_read until *last, while the machine
+ * goes on: one object at most, encoded with its head into out, which has room for
+ * RSM_OBJECT_BYTES_MAX; *len 0: none this time. rsm_snapshot_head: the head of all of it into out,
+ * WIRE_SNAPHEAD_BYTES_MAX. rsm_snapshot_end: after each begin that succeeded, whatever happened;
+ * none is open: nothing to do. */
+#define RSM_OBJECT_BYTES_MAX (WIRE_OBJECT_HEAD + WIRE_OBJECT_BYTES_MAX)
+enum kelp_error rsm_snapshot_begin(struct rsm *r, const struct wire_config *config,
+                                   struct kelp_cluster_id cluster, uint64_t epoch,
+                                   struct kelp_pos *pos, size_t *head_len);
+enum kelp_error rsm_snapshot_read(struct rsm *r, uint8_t *out, size_t *len, bool *last);
+size_t rsm_snapshot_head(struct rsm *r, uint64_t objects, uint64_t object_bytes, uint8_t *out);
+void rsm_snapshot_end(struct rsm *r);
 
-/* rsm_restore - start from a head. */
-enum kelp_error rsm_restore(struct rsm *r, const struct wire_snaphead *head,
-                            struct kelp_fault *fault);
+/* rsm_wants_snapshot - the machine asks for one. */
+bool rsm_wants_snapshot(const struct rsm *r);
+
+/* rsm_restore_begin, _object, _commit, _abort - start from a snapshot: all or nothing. After begin
+ * either commit or abort; a commit that fails has aborted. */
+enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
+                                  struct kelp_fault *fault);
+enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,
+                                   struct kelp_fault *fault);
+enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *head,
+                                   struct kelp_fault *fault);
+void rsm_restore_abort(struct rsm *r);
 
 struct kelp_pos rsm_applied(const struct rsm *r);
 uint64_t rsm_time_ns(const struct rsm *r);

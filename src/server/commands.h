@@ -66,6 +66,7 @@ void run_cluster_myid(const struct call *call);
 void run_cluster_keyslot(const struct call *call);
 void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
+void run_raft_snapshot(const struct call *call); /* snapshots.c */
 void run_raft_members(const struct call *call);
 void run_raft_bootstrap(const struct call *call); /* members.c */
 void run_raft_change(const struct call *call);

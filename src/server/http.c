@@ -327,6 +327,12 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
         if (strcmp(verbs[i], "bootstrap") == 0) return http_bootstrap(r);
         return http_change(r, verbs[i]);
     }
+    if (strcmp(url, "/v1/raft/snapshot") == 0 && strcmp(method, "POST") == 0) {
+        if (is_foreign_page(r))
+            return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this",
+                                     "");
+        return http_snapshot_now(r);
+    }
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     http_page_fn page = http_page(url);
     if (page != NULL) return get ? page(r) : http_answer_method(r, "GET");

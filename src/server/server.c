@@ -295,6 +295,12 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.request_timeout = t->request_timeout_ms * ms;
     o.segment_bytes = t->segment_bytes;
     o.cache_bytes_max = t->cache_bytes;
+    o.snapshot_log_bytes = t->snapshot_log_bytes > 0 ? t->snapshot_log_bytes : KELP_SNAPSHOT_NEVER;
+    o.snapshot_log_ratio = (uint32_t)t->snapshot_log_ratio;
+    o.snapshot_every_entries = t->snapshot_entries > 0 ? t->snapshot_entries : KELP_SNAPSHOT_NEVER;
+    o.snapshot_interval = t->snapshot_interval_ms * ms;
+    o.snapshots_kept = (uint32_t)t->snapshots_kept;
+    o.raft.trailing_entries = t->trailing_entries;
     o.forward_bytes_max = t->forward_bytes;
     o.answer_bytes_max = t->answer_bytes;
     o.forward = t->on_follower == ON_FOLLOWER_FORWARD;

@@ -379,8 +379,7 @@ static bool log_small(struct world *w, const struct node *n)
  * all, and so do all as long as somebody outside the core may still want it. */
 static const struct node *log_large(struct world *w)
 {
-    if ((w->machine.ops->flags & KELP_FSM_DISPOSABLE) == 0 || w->report->thinned || churns(w))
-        return NULL;
+    if (w->machine.ops->snapshot_begin == NULL || w->report->thinned || churns(w)) return NULL;
     for (unsigned i = 0; i < w->node_count && w->demand.core == w->node_count; i++) {
         if (!log_small(w, &w->nodes[i])) return &w->nodes[i];
     }

@@ -6,11 +6,14 @@
  * Lists have MACHINE_LISTS places; a list takes the place of the older one that has its remainder,
  * so that all of the state fits the own bytes of a snapshot: how many registers (4 bytes), the
  * registers up to the last one ever written (8 each), then the lists: name, length (4 each),
- * elements (8 each). The hash is a sum over registers and elements, kept up to date. */
+ * elements (8 each). In some runs it is given in objects instead, a few registers or one list each,
+ * as a machine does whose state is large. The hash is a sum over registers and elements, kept up to
+ * date. */
 #include "sim/machine.h"
 
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/min.h"
@@ -24,7 +27,7 @@ struct list {
 
 struct machine {
     uint32_t used; /* registers below it may be set */
-    bool wrong;
+    bool wrong, taking;
     uint64_t hash;
     uint64_t values[MACHINE_REGISTERS];
     struct list lists[MACHINE_LISTS];
@@ -287,6 +290,131 @@ static void machine_restore_abort(void *fsm, void *restore)
     free(restore);
 }
 
+/* ---- the same in objects ---- */
+
+/* The state as it was at begin; registers in slices, then the lists one by one. */
+struct machine_copy {
+    struct machine state;
+    uint32_t next, list, slice;
+};
+
+#define OBJECT_REGISTERS 1u
+#define OBJECT_LIST      2u
+
+static enum kelp_error objects_begin(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                     void **snapshot)
+{
+    (void)group;
+    struct machine *m = fsm;
+    struct machine_copy *c = malloc(sizeof *c);
+    if (c == NULL) return KELP_E_NO_MEMORY;
+    ASSERT(!m->taking);
+    m->taking = true;
+    *c = (struct machine_copy){.state = *m, .slice = 1 + (uint32_t)(m->hash % 61)};
+    put_u32(own, m->used);
+    put_u64(own + 4, m->hash);
+    *own_len = 12;
+    *snapshot = c;
+    return KELP_OK;
+}
+
+static enum kelp_error objects_read(void *fsm, void *snapshot, uint8_t *out, size_t *len,
+                                    bool *last)
+{
+    (void)fsm;
+    struct machine_copy *c = snapshot;
+    const struct machine *m = &c->state;
+    struct writer w = writer_of(out, *len);
+    if (c->next < m->used) {
+        uint32_t end = (uint32_t)min_u64(m->used, c->next + c->slice);
+        write_u8(&w, OBJECT_REGISTERS);
+        write_u32(&w, c->next);
+        for (; c->next < end; c->next++)
+            write_u64(&w, m->values[c->next]);
+    } else if (c->list < MACHINE_LISTS && m->lists[c->list].name != 0) {
+        const struct list *l = &m->lists[c->list];
+        write_u8(&w, OBJECT_LIST);
+        write_u32(&w, l->name);
+        write_u32(&w, l->length);
+        for (uint32_t k = 0; k < l->length; k++)
+            write_u64(&w, l->elements[k]);
+        c->list++;
+    }
+    while (c->next == m->used && c->list < MACHINE_LISTS && m->lists[c->list].name == 0)
+        c->list++;
+    ASSERT(!w.failed);
+    *len = writer_len(&w);
+    *last = c->next == m->used && c->list == MACHINE_LISTS;
+    return KELP_OK;
+}
+
+static void objects_end(void *fsm, void *snapshot)
+{
+    struct machine *m = fsm;
+    ASSERT(m->taking); /* once after every begin */
+    m->taking = false;
+    free(snapshot);
+}
+
+struct objects_restore {
+    struct machine state;
+    uint32_t used, next;
+    uint64_t hash;
+};
+
+static enum kelp_error objects_restore_begin(void *fsm, uint32_t group, struct kelp_pos pos,
+                                             uint64_t time_ns, struct kelp_bytes own,
+                                             void **restore)
+{
+    (void)group;
+    (void)pos;
+    (void)time_ns;
+    const struct machine *m = fsm;
+    struct reader in = reader_of(own);
+    uint32_t used = read_u32(&in);
+    uint64_t hash = read_u64(&in);
+    if (in.failed || reader_left(&in) > 0 || used > MACHINE_REGISTERS) return KELP_E_MALFORMED;
+    struct objects_restore *r = calloc(1, sizeof *r);
+    if (r == NULL) return KELP_E_NO_MEMORY;
+    r->state.wrong = m->wrong;
+    r->used = used;
+    r->hash = hash;
+    *restore = r;
+    return KELP_OK;
+}
+
+static enum kelp_error objects_restore_object(void *fsm, void *restore, struct kelp_bytes object)
+{
+    (void)fsm;
+    struct objects_restore *r = restore;
+    struct reader in = reader_of(object);
+    uint8_t kind = read_u8(&in);
+    if (kind == OBJECT_LIST)
+        return list_restore(&r->state, &in) && reader_left(&in) == 0 ? KELP_OK : KELP_E_MALFORMED;
+    if (kind != OBJECT_REGISTERS || read_u32(&in) != r->next) return KELP_E_MALFORMED;
+    while (reader_left(&in) >= 8 && r->next < r->used)
+        (void)machine_set(&r->state, r->next++, read_u64(&in));
+    return in.failed || reader_left(&in) > 0 ? KELP_E_MALFORMED : KELP_OK;
+}
+
+static enum kelp_error objects_restore_commit(void *fsm, void *restore)
+{
+    struct machine *m = fsm;
+    struct objects_restore *r = restore;
+    if (r->next != r->used || r->state.hash != r->hash) return KELP_E_CORRUPT;
+    *m = r->state;
+    free(r);
+    return KELP_OK;
+}
+
+/* Now and then, alike on every node. */
+static bool machine_wants_snapshot(void *fsm, uint32_t group)
+{
+    (void)group;
+    const struct machine *m = fsm;
+    return m->hash % 499 == 1;
+}
+
 static uint64_t machine_hash(void *fsm, uint32_t group)
 {
     (void)group;
@@ -296,6 +424,8 @@ static uint64_t machine_hash(void *fsm, uint32_t group)
 
 static void machine_close(void *fsm)
 {
+    const struct machine *m = fsm;
+    ASSERT(!m->taking); /* an open snapshot is ended before its machine */
     free(fsm);
 }
 
@@ -313,6 +443,23 @@ const struct kelp_fsm_ops machine_ops = {
     .restore_abort = machine_restore_abort,
     .hash = machine_hash,
     .close = machine_close,
+};
+
+const struct kelp_fsm_ops machine_objects_ops = {
+    .size = sizeof(struct kelp_fsm_ops),
+    .flags = KELP_FSM_IN_MEMORY,
+    .apply = machine_apply,
+    .query = machine_query,
+    .snapshot_begin = objects_begin,
+    .snapshot_read = objects_read,
+    .snapshot_end = objects_end,
+    .restore_begin = objects_restore_begin,
+    .restore_object = objects_restore_object,
+    .restore_commit = objects_restore_commit,
+    .restore_abort = machine_restore_abort,
+    .hash = machine_hash,
+    .close = machine_close,
+    .wants_snapshot = machine_wants_snapshot,
 };
 
 void *machine_make(void *ctx, kelp_id node)

@@ -54,6 +54,7 @@ bool machine_decode(struct kelp_bytes in, struct machine_request *out);
 /* The machine for kelp_sim_machine; ctx may point to a kelp_id whose machine is to be wrong on
  * purpose (KELP_SIM_BREAK_APPLY), or be NULL. */
 extern const struct kelp_fsm_ops machine_ops;
+extern const struct kelp_fsm_ops machine_objects_ops; /* its snapshots have objects */
 void *machine_make(void *ctx, kelp_id node);
 
 #endif

@@ -254,18 +254,19 @@ static void watched_close(void *fsm)
 
 static struct kelp_fsm_ops watched_ops(const struct kelp_fsm_ops *tested)
 {
+    bool begins = tested->snapshot_begin != NULL; /* who has none is not asked for any */
     return (struct kelp_fsm_ops){
         .size = sizeof(struct kelp_fsm_ops),
         .flags = tested->flags,
         .apply = watched_apply,
         .query = watched_query,
-        .snapshot_begin = watched_snapshot_begin,
-        .snapshot_read = watched_snapshot_read,
+        .snapshot_begin = begins ? watched_snapshot_begin : NULL,
+        .snapshot_read = tested->snapshot_read != NULL ? watched_snapshot_read : NULL,
         .snapshot_end = tested->snapshot_end != NULL ? watched_snapshot_end : NULL,
         .restore_begin = watched_restore_begin,
-        .restore_object = watched_restore_object,
+        .restore_object = tested->restore_object != NULL ? watched_restore_object : NULL,
         .restore_commit = watched_restore_commit,
-        .restore_abort = watched_restore_abort,
+        .restore_abort = tested->restore_abort != NULL ? watched_restore_abort : NULL,
         .hash = watched_hash,
         .close = watched_close,
     };

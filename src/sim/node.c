@@ -150,15 +150,37 @@ static void machine_port_query_end(void *machine, uint64_t token)
     rsm_query_end(n->rsm, token);
 }
 
-static size_t machine_port_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
-                                    struct kelp_pos *pos)
+static enum kelp_error machine_port_snapshot_begin(void *machine, const struct wire_config *config,
+                                                   struct kelp_pos *pos, size_t *head_len)
 {
     struct node *n = machine;
     const struct store_identity *identity = &store_found(n->store)->identity;
     struct wire_judge judge; /* the driver knows the cluster id that was pledged meanwhile */
     driver_judge(n->driver, &judge);
-    n->world->report->snapshots++;
-    return rsm_snapshot(n->rsm, config, judge.cluster, identity->epoch, out, pos);
+    enum kelp_error error =
+        rsm_snapshot_begin(n->rsm, config, judge.cluster, identity->epoch, pos, head_len);
+    if (error == KELP_OK) n->world->report->snapshots++;
+    return error;
+}
+
+static enum kelp_error machine_port_snapshot_read(void *machine, uint8_t *out, size_t *len,
+                                                  bool *last)
+{
+    struct node *n = machine;
+    return rsm_snapshot_read(n->rsm, out, len, last);
+}
+
+static size_t machine_port_snapshot_head(void *machine, uint64_t objects, uint64_t bytes,
+                                         uint8_t *out)
+{
+    struct node *n = machine;
+    return rsm_snapshot_head(n->rsm, objects, bytes, out);
+}
+
+static void machine_port_snapshot_end(void *machine)
+{
+    struct node *n = machine;
+    rsm_snapshot_end(n->rsm);
 }
 
 static bool machine_port_frees(void *machine, struct kelp_bytes command)
@@ -167,12 +189,23 @@ static bool machine_port_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static bool machine_port_wants_snapshot(void *machine)
+{
+    const struct node *n = machine;
+    bool none = n->world->swarm.snapshot_every == 0; /* in this run, because logs have to be kept */
+    return !none && rsm_wants_snapshot(n->rsm);
+}
+
 static const struct driver_machine_ops machine_port = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_port_apply,
     .query = machine_port_query,
     .query_end = machine_port_query_end,
-    .snapshot = machine_port_snapshot,
+    .snapshot_begin = machine_port_snapshot_begin,
+    .snapshot_read = machine_port_snapshot_read,
+    .snapshot_head = machine_port_snapshot_head,
+    .snapshot_end = machine_port_snapshot_end,
+    .wants_snapshot = machine_port_wants_snapshot,
     .frees = machine_port_frees,
 };
 
@@ -214,6 +247,7 @@ bool node_make(struct world *w, unsigned slot)
     n->disk =
         sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), NODE_DISK_BYTES, w->swarm.tear_bytes);
     if (n->disk == NULL) return false;
+    n->writer.disk = sim_disk_port(n->disk);
     sim_disk_habits(n->disk, w->swarm.garbled, w->swarm.names_loose);
     if (w->options.broken == KELP_SIM_BREAK_LOG_SYNC) sim_disk_lie(n->disk, "log/");
     return true;
@@ -248,6 +282,23 @@ void node_unmake(struct node *n)
 
 /* ---- starting ---- */
 
+static enum kelp_error object_restore(void *ctx, struct kelp_bytes object, struct kelp_fault *fault)
+{
+    return rsm_restore_object(ctx, object, fault);
+}
+
+static bool machine_restore(struct node *n, const struct wire_snaphead *head,
+                            struct kelp_fault *fault)
+{
+    if (rsm_restore_begin(n->rsm, head, fault) != KELP_OK) return false;
+    enum kelp_error error = KELP_OK;
+    if (head->object_count > 0)
+        error = store_snapshot_objects(n->store, object_restore, n->rsm, fault);
+    if (error == KELP_OK) return rsm_restore_commit(n->rsm, head, fault) == KELP_OK;
+    rsm_restore_abort(n->rsm);
+    return false;
+}
+
 static bool machine_start(struct node *n, const struct store_found *found, struct kelp_fault *fault)
 {
     const struct kelp_sim_machine *m = &n->world->machine;
@@ -265,7 +316,7 @@ static bool machine_start(struct node *n, const struct store_found *found, struc
         return false;
     }
     if (found->snapshot.pos.index == 0) return true;
-    return rsm_restore(n->rsm, &found->snapshot, fault) == KELP_OK;
+    return machine_restore(n, &found->snapshot, fault);
 }
 
 static void driver_options_fill(struct node *n, const struct store_found *found,
@@ -298,7 +349,11 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->forward_bytes_max = 1024 * 1024;
     o->line_requests_max = 64;
     o->reads_elsewhere = (w->swarm.elsewhere >> n->slot & 1u) != 0;
-    o->snapshot_every_entries = w->swarm.snapshot_every;
+    o->snapshots = (struct driver_snapshots){.entries = w->swarm.snapshot_every,
+                                             .log_bytes = w->swarm.snapshot_log_bytes,
+                                             .ratio = w->swarm.snapshot_ratio,
+                                             .interval = w->swarm.snapshot_interval,
+                                             .chunk_bytes = w->swarm.snapshot_chunk};
     /* Its wall clock was set while it was down: to any moment of twenty years. */
     uint64_t set = hash_mix(w->options.wall_unix_ms, n->id << 32 | n->life);
     o->wall_unix_ms = w->options.wall_unix_ms + set % WALL_JUMP_MS;
@@ -329,6 +384,8 @@ static void driver_boot_fill(struct node *n, const struct store_found *found,
     };
     if (found->config.config.count > 0) boot->config = &found->config;
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;
+    boot->snapshot = found->snapshot.pos;
+    boot->snapshot_bytes = found->snapshot_bytes;
     boot->entry1 = (struct kelp_bytes){n->read_buffer, entry1_len};
 }
 
@@ -364,6 +421,7 @@ static enum kelp_error node_open(struct node *n, struct kelp_fault *fault)
         .segment_bytes = w->swarm.segment_bytes,
         .spares_max = w->swarm.spares,
         .zero_piece_bytes = w->swarm.zero_piece_bytes,
+        .snapshots_kept = w->swarm.snapshots_kept,
         .random = node_random,
         .random_ctx = n,
         .note = node_note,
@@ -489,10 +547,29 @@ void node_start(struct node *n)
 
 /* ---- running ---- */
 
+/* In some runs somebody asks nodes for snapshots by hand: one is taken, at or above an index that
+ * is applied, or nothing is new. */
+static void operator_comes(struct node *n)
+{
+    struct kelp_pos pos;
+    if (n->world->swarm.snapshot_asked == 0 || n->state != NODE_UP) return;
+    if (prng_next(&n->random) % n->world->swarm.snapshot_asked != 0) return;
+    kelp_index applied = rsm_applied(n->rsm).index;
+    enum kelp_error error = driver_snapshot_now(n->driver, &pos);
+    n->world->report->snapshots_asked += error == KELP_OK;
+    bool known = error == KELP_OK || error == KELP_E_NOT_FOUND || error == KELP_E_BUSY;
+    known =
+        known || (error == KELP_E_NOT_SUPPORTED && n->world->machine.ops->snapshot_begin == NULL);
+    if (!known || pos.index > applied)
+        checker_fail(n->world->checker, RULE_W01, "node %u: a snapshot by hand: %s at %llu",
+                     n->slot + 1u, kelp_strerror(error), (unsigned long long)pos.index);
+}
+
 void node_run(struct node *n)
 {
     if (n->driver == NULL) return;
     kelp_ns now = node_clock(n), due = now;
+    operator_comes(n);
     for (unsigned runs = 0; due <= now && runs < RUNS_MAX; runs++) {
         due = driver_run(n->driver, now);
         if (n->pause_inside == 0 || due > now) continue;
@@ -581,5 +658,6 @@ void node_lose(struct node *n)
     sim_disk_free(n->disk);
     sim_disk_habits(empty, w->swarm.garbled, w->swarm.names_loose);
     n->disk = empty;
+    n->writer = (struct snapwriter){.disk = sim_disk_port(empty)};
     n->wiped = true;
 }

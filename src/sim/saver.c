@@ -164,6 +164,28 @@ static void saver_idle(void *store, uint32_t group)
     if (job_push(n, JOB_IDLE) != NULL) job_begin(n);
 }
 
+static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
+                        bool last)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_PIECE);
+    if (job == NULL) return;
+    job->tag = offset;
+    job->piece = bytes;
+    job->last_piece = last;
+    n->world->report->snapshot_pieces++;
+    job_begin(n);
+}
+
+static void saver_drop(void *store, uint32_t group)
+{
+    struct node *n = store;
+    (void)group;
+    n->world->report->snapshots_dropped++;
+    if (job_push(n, JOB_DROP) != NULL) job_begin(n);
+}
+
 const struct kelp_store_ops saver_ops = {
     .size = sizeof(struct kelp_store_ops),
     .save = saver_save,
@@ -172,6 +194,8 @@ const struct kelp_store_ops saver_ops = {
     .pledge = saver_pledge,
     .idle = saver_idle,
     .name = saver_name,
+    .piece = saver_piece,
+    .drop = saver_drop,
 };
 
 /* ---- doing it ---- */
@@ -213,6 +237,9 @@ static enum kelp_error job_perform(struct node *n, struct read_result *read,
         if (job->name != 0) return store_name(n->store, job->cluster, job->name, fault);
         return store_pledge(n->store, job->cluster, fault);
     case JOB_IDLE: return store_mark_idle(n->store, fault);
+    case JOB_PIECE:
+        return snapwriter_write(&n->writer, job->tag, job->piece, job->last_piece, fault);
+    case JOB_DROP: return snapwriter_drop(&n->writer, fault);
     }
     UNREACHABLE();
 }
@@ -229,6 +256,10 @@ static void job_report(struct node *n, enum kelp_error error, const struct read_
     }
     if (job->kind == JOB_SNAPSHOT && error == KELP_E_NO_SPACE && !store_failed(n->store)) {
         driver_snapshot_done(n->driver, job->pos.index, error); /* the one before still stands */
+        return;
+    }
+    if (job->kind == JOB_PIECE && error == KELP_E_NO_SPACE) {
+        driver_piece_done(n->driver, error); /* it is given up */
         return;
     }
     if (error != KELP_OK) {
@@ -248,6 +279,8 @@ static void job_report(struct node *n, enum kelp_error error, const struct read_
         driver_snapshot_done(n->driver, job->pos.index, KELP_OK);
         break;
     case JOB_PLEDGE: driver_pledged(n->driver); break;
+    case JOB_PIECE:
+    case JOB_DROP: driver_piece_done(n->driver, KELP_OK); break;
     case JOB_READ:
     case JOB_IDLE: break;
     }
@@ -374,6 +407,7 @@ void saver_die(struct node *n, enum sim_disk_crash crash)
         if (operations > 0) (void)job_perform(n, &read, &fault);
     }
     sim_disk_budget(n->disk, 0);
+    snapwriter_close(&n->writer);
     store_close(n->store);
     n->store = NULL;
     if (n->job_count > 0) jobs_drop(n, n->job_count);

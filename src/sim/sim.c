@@ -79,7 +79,8 @@ static bool world_make(struct world *w)
     w->wrong_node = w->options.broken == KELP_SIM_BREAK_APPLY ? 1 : 0;
     w->machine = (struct kelp_sim_machine){.size = sizeof w->machine,
                                            .ctx = &w->wrong_node,
-                                           .ops = &machine_ops,
+                                           .ops = w->swarm.snapshot_objects ? &machine_objects_ops
+                                                                            : &machine_ops,
                                            .make = machine_make};
     if (w->options.machine != NULL) w->machine = *w->options.machine;
     if (w->options.model != NULL) {

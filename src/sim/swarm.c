@@ -187,7 +187,9 @@ static void draw_faults(struct swarm *s, struct draw *draw)
 }
 
 /* In some runs the membership changes all the time. Disks are whole then, and logs are kept: until
- * snapshots travel, who joins late must find all entries. */
+ * snapshots travel, who joins late must find all entries. Snapshots are taken all the same, with
+ * whatever configuration is committed then; not where there are witnesses, since a witness may lack
+ * a part of what is kept, so little is. */
 static void draw_churn(struct swarm *s, struct draw *draw)
 {
     bool changes = draw_chance(draw, 1, 4);
@@ -196,7 +198,6 @@ static void draw_churn(struct swarm *s, struct draw *draw)
     if (!changes || s->mild || s->nodes < 3) return;
     s->founders = founders;
     s->atlas = true;
-    s->snapshot_every = 0;
     for (unsigned i = FAULT_SYNC_FAILS; i <= FAULT_WIPE; i++)
         s->weights[i] = 0;
     s->weights[FAULT_HANG] = 0;
@@ -208,6 +209,9 @@ static void draw_churn(struct swarm *s, struct draw *draw)
     if (s->witness) {
         s->founders = (uint32_t)draw_between(draw, 2, s->nodes - 1);
         s->weights[FAULT_CHANGE] = 6;
+        s->snapshot_every = 0;
+    } else {
+        s->trailing_entries = UINT32_MAX;
     }
     weights_sum(s);
 }
@@ -265,6 +269,20 @@ void swarm_drift(struct swarm *s)
     weights_sum(s);
 }
 
+/* How snapshots are taken besides every so many entries; drawn last, so that all else of a seed is
+ * as it was before there were such. */
+static void draw_snapshots(struct swarm *s, struct draw *draw)
+{
+    s->snapshot_objects = draw_chance(draw, 2, 3);
+    s->snapshot_chunk = draw_between(draw, 1, 1500);
+    s->snapshots_kept = (uint32_t)draw_between(draw, 1, 3);
+    if (s->snapshot_every == 0) return;
+    if (draw_chance(draw, 1, 4)) s->snapshot_log_bytes = draw_between(draw, 1, 64) * 4096;
+    s->snapshot_ratio = (uint32_t)draw_below(draw, 5);
+    if (draw_chance(draw, 1, 3)) s->snapshot_asked = draw_between(draw, 50, 2000);
+    if (draw_chance(draw, 1, 4)) s->snapshot_interval = draw_between(draw, 100, 5000) * MS;
+}
+
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
 {
     static const uint32_t sizes[] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 3, 3, 3, 7, 4, 2, 1};
@@ -282,6 +300,7 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     s->level_percent = draw_chance(draw, 3, 4) ? (uint32_t)draw_between(draw, 10, 70) : 0;
     s->elsewhere = draw_chance(draw, 1, 6) ? (uint32_t)draw_below(draw, 1u << s->nodes) : 0;
     draw_lease(s, draw);
+    draw_snapshots(s, draw);
 }
 
 void swarm_calm(struct swarm *s)

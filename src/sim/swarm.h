@@ -62,6 +62,11 @@ struct swarm {
     kelp_ns heartbeat, election_min, election_max;
     struct kelp_limits limits;
     uint64_t trailing_entries, snapshot_every;
+    bool snapshot_objects;                       /* else all of the state is own bytes */
+    uint64_t snapshot_log_bytes, snapshot_chunk; /* 0: no such trigger; of a piece */
+    uint32_t snapshot_ratio, snapshots_kept;
+    uint64_t snapshot_asked;   /* by hand, once in so many runs of a node; 0: never */
+    kelp_ns snapshot_interval; /* 0: no such trigger */
     uint64_t segment_bytes, zero_piece_bytes;
     uint32_t spares;
     uint32_t clock_drift; /* at most so many thousandths */

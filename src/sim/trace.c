@@ -159,6 +159,8 @@ static const char *job_words(uint64_t doing)
     case JOB_SAVE: return "saved to disk";
     case JOB_READ: return "read its disk";
     case JOB_SNAPSHOT: return "saved a snapshot";
+    case JOB_PIECE: return "saved a piece of a snapshot";
+    case JOB_DROP: return "dropped a snapshot";
     case JOB_PLEDGE: return "saved its pledge";
     case JOB_IDLE: return "marked its log idle";
     }

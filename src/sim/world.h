@@ -109,7 +109,7 @@ enum node_state {
     NODE_GONE,    /* will never run again, or only to refuse again */
 };
 
-enum job_kind { JOB_SAVE = 1, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE };
+enum job_kind { JOB_SAVE = 1, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_PIECE, JOB_DROP };
 
 #define JOB_PARTS 6u
 
@@ -123,6 +123,8 @@ struct job {
     kelp_index first;
     uint32_t entries_max;
     struct kelp_pos pos;
+    struct kelp_bytes piece; /* of a snapshot, borrowed; tag is its offset */
+    bool last_piece;
     uint8_t *head; /* owned: an encoded snapshot head */
     size_t head_len;
     struct kelp_cluster_id cluster;
@@ -181,6 +183,7 @@ struct node {
     /* parts */
     struct sim_disk *disk;
     struct store *store;
+    struct snapwriter writer; /* of the snapshot that is being taken */
     struct driver *driver;
     struct rsm *rsm;
     void *machine;

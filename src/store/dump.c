@@ -305,6 +305,17 @@ static void dump_log(struct dump *d)
 
 /* ---- snapshots ------------------------------------------------------------------------------- */
 
+static void dump_objects(struct dump *d, const char *name, const struct wire_snaphead *head,
+                         size_t head_len)
+{
+    struct snapfile file = {.head = *head, .len = head_len};
+    struct kelp_fault cause = {0};
+    (void)snprintf(file.name, sizeof file.name, "%.*s", (int)sizeof file.name - 1, name);
+    if (snapobjects_walk(d->disk, &file, NULL, NULL, &cause) == KELP_OK) return;
+    line(d, "%s: damaged at byte %" PRIu64 ": %s", name, cause.offset, cause.what);
+    d->damaged++;
+}
+
 static void dump_snapshot(struct dump *d, const char *entry)
 {
     char name[FILE_NAME_MAX + 8];
@@ -322,6 +333,7 @@ static void dump_snapshot(struct dump *d, const char *entry)
                  ", %zu own bytes, %" PRIu64 " objects",
                  name, head->pos.index, head->pos.term.v, head->config.config.count,
                  head->state_hash, head->own.len, head->object_count);
+            dump_objects(d, name, head, used);
         } else {
             line(d, "%s: damaged: %s", name, cause.what[0] != '\0' ? cause.what : "it is cut off");
             d->damaged++;

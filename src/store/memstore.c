@@ -15,7 +15,7 @@
 #include "base/min.h"
 #include "wire/entry.h"
 
-enum job_type { JOB_SAVE, JOB_READ, JOB_SNAPSHOT };
+enum job_type { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PIECE, JOB_DROP };
 
 struct job {
     struct job *next;
@@ -30,6 +30,7 @@ struct job {
     struct kelp_pos pos;
     uint8_t *head;
     size_t head_len;
+    struct kelp_bytes borrowed; /* a piece; tag is its offset */
 };
 
 struct entry {
@@ -52,6 +53,8 @@ struct memstore {
     kelp_index commit, everyone;
     uint8_t *head;
     size_t head_len;
+    uint8_t *pieces; /* of the snapshot that is being taken, then behind the head of the newest */
+    size_t pieces_len;
 };
 
 static void fail(struct memstore *m, uint32_t group)
@@ -149,6 +152,25 @@ static void port_snapshot(void *store, uint32_t group, struct kelp_pos pos, stru
     queue_push(m, job);
 }
 
+static void port_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
+                       bool last)
+{
+    struct memstore *m = store;
+    (void)last;
+    struct job *job = job_new(m, JOB_PIECE, group);
+    if (job == NULL) return;
+    job->tag = offset;
+    job->borrowed = bytes;
+    queue_push(m, job);
+}
+
+static void port_drop(void *store, uint32_t group)
+{
+    struct memstore *m = store;
+    struct job *job = job_new(m, JOB_DROP, group);
+    if (job != NULL) queue_push(m, job);
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     (void)store; /* memory needs no mark behind its last write */
@@ -161,6 +183,8 @@ const struct kelp_store_ops memstore_ops = {
     .read = port_read,
     .snapshot = port_snapshot,
     .idle = port_idle,
+    .piece = port_piece,
+    .drop = port_drop,
 };
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -307,6 +331,31 @@ static void run_snapshot(struct memstore *m, struct job *job)
     m->done.snapshot(m->done.ctx, job->group, job->pos.index, KELP_OK);
 }
 
+static void run_piece(struct memstore *m, struct job *job)
+{
+    size_t end = (size_t)job->tag + job->borrowed.len;
+    uint8_t *grown = realloc(m->pieces, end + 1);
+    if (grown == NULL) {
+        m->done.piece(m->done.ctx, job->group, KELP_E_NO_MEMORY);
+        return;
+    }
+    m->pieces = grown;
+    m->pieces_len = end;
+    if (job->borrowed.len > 0) memcpy(grown + job->tag, job->borrowed.data, job->borrowed.len);
+    m->done.piece(m->done.ctx, job->group, KELP_OK);
+}
+
+static void run_drop(struct memstore *m, struct job *job)
+{
+    m->pieces_len = 0;
+    m->done.piece(m->done.ctx, job->group, KELP_OK);
+}
+
+struct kelp_bytes memstore_pieces(const struct memstore *m)
+{
+    return bytes_of(m->pieces, m->pieces_len);
+}
+
 size_t memstore_run(struct memstore *m)
 {
     size_t reported = 0;
@@ -316,6 +365,8 @@ size_t memstore_run(struct memstore *m)
         case JOB_SAVE: run_save(m, job); break;
         case JOB_READ: run_read(m, job); break;
         case JOB_SNAPSHOT: run_snapshot(m, job); break;
+        case JOB_PIECE: run_piece(m, job); break;
+        case JOB_DROP: run_drop(m, job); break;
         }
         job_free(job);
         reported++;
@@ -348,6 +399,7 @@ void memstore_free(struct memstore *m)
     free(m->entries);
     free(m->runs);
     free(m->head);
+    free(m->pieces);
     free(m);
 }
 

@@ -11,7 +11,8 @@
  *   spares.c    housekeeping: recycles compacted segments, zeroes spares ahead of use
  *   readlog.c   verified reads
  *   recover.c   from the segments back to places: what is durable, torn or rotten
- *   snapfile.c  snapshot heads            dump.c      any directory as text
+ *   snapfile.c  snapshot files            snapobjects.c  what stands behind their heads
+ *   dump.c      any directory as text
  *   memstore.c  the log port in memory    room.c      faults with a place, growing arrays, notes
  */
 #ifndef STORE_ROOM_H
@@ -20,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "store/store.h"
+#include "wire/snapchunk.h"
 
 #define STORE_BLOCK     4096u
 #define STORE_INDEX_MAX (UINT64_C(1) << 62) /* beyond this no stored number is believed */
@@ -365,6 +367,8 @@ enum kelp_error write_verify(const struct write_head *h, struct kelp_bytes body,
 
 /* ---- snapfile.c ------------------------------------------------------------------------------ */
 
+#define SNAP_TEMPORARY "snap/new.tmp"
+
 struct snapfile {
     struct wire_snaphead head; /* pos 0@0: none; head.own lies in bytes */
     uint8_t *bytes;
@@ -372,6 +376,7 @@ struct snapfile {
     char name[FILE_NAME_MAX];
 };
 
+/* snapfile_open - the newest snapshot that is good from beginning to end. */
 enum kelp_error snapfile_open(struct disk disk, const struct store_options *options,
                               const struct store_identity *identity, struct snapfile *out,
                               struct kelp_fault *fault);
@@ -382,5 +387,13 @@ enum kelp_error snapfile_read(struct disk disk, const char *name, uint8_t **out,
                               size_t *out_len, struct kelp_fault *fault);
 bool snapfile_parse(const char *name, struct kelp_pos *pos); /* without directory */
 void snapfile_free(struct snapfile *s);
+/* snapfile_list - what is there into the rows of out; those above the newest good one are
+ * damaged. */
+void snapfile_list(struct disk disk, struct kelp_pos newest, struct store_stats *out);
+
+/* snapobjects_walk - read and verify what stands behind the head, in order. give NULL: verify only,
+ * and all damage is KELP_E_CORRUPT. */
+enum kelp_error snapobjects_walk(struct disk disk, const struct snapfile *s, store_object_fn give,
+                                 void *ctx, struct kelp_fault *fault);
 
 #endif

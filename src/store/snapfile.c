@@ -3,12 +3,13 @@
  *
  *   offset  size  field
  *        0     n  head     one checksum over all of it: wire/snaphead.c has its bytes
- *        n        objects  none in this version: the machine's whole state is in the head
+ *        n        objects  in chunks, each with its checksum: wire/snapchunk.c; none if the
+ *                          machine's whole state is in the head
  *
  * A snapshot is written under a temporary name, synced, renamed, and the directory synced; only
- * then are older ones removed. So a name that is there promises whole content, and a damaged file
+ * then are the oldest removed. So a name that is there promises whole content, and a damaged file
  * is rot: it is noted and left alone, and an older snapshot with the log behind it serves instead,
- * if there is one. */
+ * if there is one. A start reads the newest one whole before it believes it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,6 @@
 #include "base/assert.h"
 #include "store/room.h"
 #include "wire/wire.h"
-
-#define TEMPORARY "snap/new.tmp"
 
 static void snap_name(char out[FILE_NAME_MAX], struct kelp_pos pos)
 {
@@ -41,7 +40,8 @@ bool snapfile_parse(const char *name, struct kelp_pos *pos)
     return number_parse(name, &pos->index) && number_parse(name + 21, &pos->term.v);
 }
 
-static enum kelp_error head_load(struct disk disk, const char *name, struct kelp_pos pos,
+/* pos NULL: whatever it is. */
+static enum kelp_error head_load(struct disk disk, const char *name, const struct kelp_pos *pos,
                                  struct snapfile *out, struct kelp_fault *fault)
 {
     struct file *file = NULL;
@@ -58,7 +58,8 @@ static enum kelp_error head_load(struct disk disk, const char *name, struct kelp
         struct kelp_fault cause = {0};
         error = wire_snaphead_decode(bytes_of(bytes, got), &head, &used, &cause);
         if (error != KELP_OK && error != KELP_E_VERSION) error = KELP_E_CORRUPT;
-        if (error == KELP_OK && !kelp_pos_equal(head.pos, pos)) error = KELP_E_CORRUPT;
+        if (error == KELP_OK && pos != NULL && !kelp_pos_equal(head.pos, *pos))
+            error = KELP_E_CORRUPT;
         if (error != KELP_OK) {
             (void)fault_set(fault, error, name, "%s",
                             cause.what[0] != '\0' ? cause.what : "it is cut or misnamed");
@@ -105,7 +106,10 @@ enum kelp_error snapfile_open(struct disk disk, const struct store_options *opti
         if (!snapfile_parse(rows[i - 1].name, &pos)) continue;
         snap_name(name, pos);
         struct kelp_fault cause = {0};
-        error = head_load(disk, name, pos, out, &cause);
+        error = head_load(disk, name, &pos, out, &cause);
+        if (error == KELP_OK && out->head.object_bytes > 0)
+            error = snapobjects_walk(disk, out, NULL, NULL, &cause);
+        if (error != KELP_OK) snapfile_free(out);
         if (error == KELP_E_CORRUPT) {
             room_note(options, KELP_ERROR, "%s is damaged: %s", name, cause.what);
             error = KELP_OK;
@@ -114,34 +118,54 @@ enum kelp_error snapfile_open(struct disk disk, const struct store_options *opti
     }
     free(rows);
     if (error == KELP_OK && out->len > 0) error = cluster_judge(identity, out, fault);
-    if (error == KELP_OK) error = room_remove(disk, TEMPORARY, fault);
+    if (error == KELP_OK) error = room_remove(disk, SNAP_TEMPORARY, fault);
     if (error != KELP_OK) snapfile_free(out);
     return error;
 }
 
+/* The head alone, or in front of the objects that are there. */
 static enum kelp_error temporary_write(struct disk disk, struct kelp_bytes head,
-                                       struct kelp_fault *fault)
+                                       uint64_t object_bytes, struct kelp_fault *fault)
 {
-    enum kelp_error error = room_remove(disk, TEMPORARY, fault);
+    enum file_mode mode = object_bytes > 0 ? FILE_WRITE : FILE_CREATE;
     struct file *file = NULL;
-    if (error == KELP_OK) error = disk.ops->open(disk.state, TEMPORARY, FILE_CREATE, &file, fault);
+    uint64_t size = 0;
+    enum kelp_error error = KELP_OK;
+    if (mode == FILE_CREATE) error = room_remove(disk, SNAP_TEMPORARY, fault);
+    if (error == KELP_OK) error = disk.ops->open(disk.state, SNAP_TEMPORARY, mode, &file, fault);
+    if (error == KELP_E_NOT_FOUND) {
+        error = fault_set(fault, KELP_E_ARGUMENT, SNAP_TEMPORARY,
+                          "the objects of the snapshot are not there");
+    }
     if (error != KELP_OK) return error;
-    error = disk.ops->write(disk.state, file, 0, &head, 1, fault);
+    if (mode == FILE_WRITE) error = disk.ops->size(disk.state, file, &size, fault);
+    if (mode == FILE_WRITE && error == KELP_OK && size != head.len + object_bytes) {
+        error = fault_set(fault, KELP_E_ARGUMENT, SNAP_TEMPORARY,
+                          "%" PRIu64 " bytes are there, the head says %" PRIu64, size,
+                          head.len + object_bytes);
+    }
+    if (error == KELP_OK) error = disk.ops->write(disk.state, file, 0, &head, 1, fault);
     if (error == KELP_OK) error = disk.ops->sync(disk.state, file, fault);
     disk.ops->close(disk.state, file);
     return error;
 }
 
-/* Every snapshot below pos goes, damaged ones too: a newer one is durable now. */
-static enum kelp_error older_remove(struct disk disk, struct kelp_pos pos, struct kelp_fault *fault)
+/* A newer one is durable at pos. Of those below it the newest kept - 1 stay, from the one that was
+ * the newest good one until now; what lies between the two is damaged and goes. */
+static enum kelp_error older_remove(struct disk disk, struct kelp_pos pos, kelp_index good,
+                                    uint32_t kept, struct kelp_fault *fault)
 {
     struct file_entry *rows;
     size_t count;
     enum kelp_error error = room_list(disk, "snap", &rows, &count, fault);
-    for (size_t i = 0; i < count && error == KELP_OK; i++) {
+    for (size_t i = count; i > 0 && error == KELP_OK; i--) { /* newest first */
         struct kelp_pos found;
         char name[FILE_NAME_MAX];
-        if (!snapfile_parse(rows[i].name, &found) || found.index >= pos.index) continue;
+        if (!snapfile_parse(rows[i - 1].name, &found) || found.index >= pos.index) continue;
+        if (kept > 1 && found.index <= good) {
+            kept--;
+            continue;
+        }
         snap_name(name, found);
         error = room_remove(disk, name, fault);
     }
@@ -154,7 +178,7 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
                                struct kelp_bytes head, struct kelp_fault *fault)
 {
     uint8_t *bytes = malloc(head.len > 0 ? head.len : 1);
-    if (bytes == NULL) return fault_set(fault, KELP_E_NO_MEMORY, TEMPORARY, "out of memory");
+    if (bytes == NULL) return fault_set(fault, KELP_E_NO_MEMORY, SNAP_TEMPORARY, "out of memory");
     if (head.len > 0) memcpy(bytes, head.data, head.len);
     struct snapfile next = {.bytes = bytes, .len = head.len};
     struct kelp_fault cause = {0};
@@ -171,9 +195,9 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
                          pos.index, pos.term.v, current->head.pos.index, cause.what);
     }
     snap_name(next.name, pos);
-    error = temporary_write(disk, head, fault);
+    error = temporary_write(disk, head, next.head.object_bytes, fault);
     if (error == KELP_OK) {
-        error = disk.ops->rename(disk.state, TEMPORARY, next.name, fault);
+        error = disk.ops->rename(disk.state, SNAP_TEMPORARY, next.name, fault);
         if (error == KELP_OK) error = disk.ops->sync_dir(disk.state, "snap", fault);
         if (error == KELP_E_NO_SPACE)
             error = KELP_E_IO; /* which name is durable is not known: final */
@@ -182,10 +206,11 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
         free(bytes);
         return error;
     }
+    kelp_index good = current->head.pos.index;
     snapfile_free(current);
     *current = next;
     struct kelp_fault left = {0};
-    error = older_remove(disk, pos, &left);
+    error = older_remove(disk, pos, good, options->snapshots_kept, &left);
     if (error != KELP_OK) { /* the new one stands; they are tried again with the next */
         room_note(options, KELP_WARN, "older snapshots were not removed: %s: %s", left.where,
                   left.what);
@@ -199,7 +224,7 @@ enum kelp_error snapfile_read(struct disk disk, const char *name, uint8_t **out,
     struct kelp_pos pos;
     ASSERT(snapfile_parse(name + strlen("snap/"), &pos));
     struct snapfile read = {0};
-    enum kelp_error error = head_load(disk, name, pos, &read, fault);
+    enum kelp_error error = head_load(disk, name, &pos, &read, fault);
     if (error != KELP_OK) return error;
     void *grown = *out;
     bool reserved = room_grow(&grown, out_size, read.len, 1);
@@ -208,6 +233,39 @@ enum kelp_error snapfile_read(struct disk disk, const char *name, uint8_t **out,
     *out_len = reserved ? read.len : 0;
     snapfile_free(&read);
     return reserved ? KELP_OK : fault_set(fault, KELP_E_NO_MEMORY, name, "out of memory");
+}
+
+enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool whole,
+                                     struct wire_snaphead *head, uint8_t **bytes,
+                                     struct kelp_fault *fault)
+{
+    struct snapfile s = {0};
+    enum kelp_error error = head_load(disk, name, NULL, &s, fault);
+    if (error == KELP_OK && whole) error = snapobjects_walk(disk, &s, NULL, NULL, fault);
+    if (error != KELP_OK) {
+        snapfile_free(&s);
+        return error;
+    }
+    *head = s.head;
+    *bytes = s.bytes;
+    return KELP_OK;
+}
+
+void snapfile_list(struct disk disk, struct kelp_pos newest, struct store_stats *out)
+{
+    struct file_entry *rows = NULL;
+    size_t count = 0;
+    struct kelp_fault ignored = {0}; /* they are told again with the next */
+    out->snapshot_count = 0;
+    if (room_list(disk, "snap", &rows, &count, &ignored) != KELP_OK) count = 0;
+    for (size_t i = count; i > 0 && out->snapshot_count < STORE_SNAPSHOTS_MAX; i--) {
+        struct store_snapshot_row *row = &out->snapshots[out->snapshot_count];
+        if (!snapfile_parse(rows[i - 1].name, &row->pos)) continue;
+        row->bytes = rows[i - 1].size;
+        row->damaged = row->pos.index > newest.index; /* or it would be the newest */
+        out->snapshot_count++;
+    }
+    free(rows);
 }
 
 void snapfile_free(struct snapfile *s)

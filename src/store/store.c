@@ -235,7 +235,9 @@ static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
     if (p->base.index > pos.index) {
         return room_fault(fault, KELP_E_CORRUPT, "log", 0, pos.index + 1,
                           "the log starts after %" PRIu64 "@%" PRIu64
-                          ", the newest good snapshot ends at %" PRIu64 "@%" PRIu64,
+                          ", the newest good snapshot ends at %" PRIu64 "@%" PRIu64
+                          ": put the damaged one back from a copy, or remove this member and add "
+                          "it again with an empty directory",
                           p->base.index, p->base.term.v, pos.index, pos.term.v);
     }
     bool inside = pos.index <= p->last.index;
@@ -338,7 +340,9 @@ static enum kelp_error found_fill(struct store *s, const struct recovered *recov
     f->last = p->last.index;
     f->commit = min_u64(p->last.index, max_u64(s->wal.commit, max_u64(snapshot, p->base.index)));
     f->everyone = min_u64(p->last.index, s->wal.everyone);
+    snapfile_list(s->disk, s->snapshot.head.pos, &s->wal.stats);
     f->snapshot = s->snapshot.head;
+    f->snapshot_bytes = s->snapshot.len + s->snapshot.head.object_bytes;
     f->has_entries = f->last > 0 || snapshot > 0;
     f->save_number = s->wal.save_number;
     f->torn_bytes = recovered->torn_bytes;
@@ -564,11 +568,23 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
     struct kelp_fault cause = {0};
     error = snapfile_write(s->disk, &s->options, &s->snapshot, pos, head, &cause);
     s->wal.stats.syncs += 2;
+    if (error == KELP_OK) snapfile_list(s->disk, s->snapshot.head.pos, &s->wal.stats);
     s->found.snapshot = s->snapshot.head;
+    s->found.snapshot_bytes = s->snapshot.len + s->snapshot.head.object_bytes;
     if (error == KELP_E_ARGUMENT || error == KELP_E_NO_SPACE || error == KELP_E_NO_MEMORY) {
         return report(error, &cause, fault); /* the snapshot before it still stands */
     }
     return end(s, error, &cause, fault);
+}
+
+enum kelp_error store_snapshot_objects(struct store *s, store_object_fn give, void *ctx,
+                                       struct kelp_fault *fault)
+{
+    enum kelp_error error = refuse(s, fault);
+    if (error != KELP_OK) return error;
+    struct kelp_fault cause = {0};
+    error = snapobjects_walk(s->disk, &s->snapshot, give, ctx, &cause);
+    return error == KELP_OK ? error : report(error, &cause, fault);
 }
 
 enum kelp_error store_snapshot_read(struct store *s, uint8_t **out, size_t *out_size,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* store.h - one node's data directory as a blocking object: identity, vote, log and snapshot heads.
+/* store.h - one node's data directory as a blocking object: identity, vote, log and snapshots.
  *
  * Everything here blocks and is called by one owner (whoever owns a node's log, or the simulator
  * through its virtual disk); the asynchronous port of kelp/store.h is put in front of it by the
@@ -23,6 +23,7 @@ struct store_options {
     uint64_t segment_bytes;    /* 64 MiB; a multiple of 4096, at least 4 blocks */
     uint32_t spares_max;       /* 4 */
     uint64_t zero_piece_bytes; /* 1 MiB: how much of a spare one store_idle_work call writes */
+    uint32_t snapshots_kept;   /* 2: so many of the newest snapshots stay; 0: one */
     uint64_t (*random)(void *ctx); /* 64 random bits: incarnation, segments */
     void *random_ctx;
     /* what the store notes while it works, one line for people (level: enum kelp_level); may be
@@ -55,6 +56,7 @@ struct store_found {
     struct wire_config config;        /* newest configuration in log or snapshot; count 0: none */
     struct wire_config config_before; /* the one before it; count 0: none */
     struct wire_snaphead snapshot;    /* newest good snapshot head; pos 0@0: none */
+    uint64_t snapshot_bytes;          /* of its file */
     uint64_t save_number; /* the highest in the log; the core's numbers go on from it: store_save */
     uint64_t torn_bytes;  /* cut from an unproved last write, 0: none */
     uint64_t rewritten_bytes; /* of an intact, unproved last write that was written again */
@@ -112,11 +114,36 @@ enum kelp_error store_read(struct store *s, kelp_index first, uint32_t entries_m
                            uint64_t bytes_max, uint8_t **out, size_t *out_size, size_t *out_len,
                            struct kelp_pos *before, kelp_index *last, struct kelp_fault *fault);
 
-/* store_snapshot - write a head to a temporary name, sync, rename, sync the directory, drop older
- * ones. The position of the newest one again: nothing to do. KELP_E_ARGUMENT (not such a head, or
- * older), KELP_E_NO_SPACE and KELP_E_NO_MEMORY leave the store as it was; others are final. */
+/* store_snapshot - write a head to a temporary name, or in front of the objects that a snapwriter
+ * put there, sync, rename, sync the directory, drop the oldest beyond those kept. The position of
+ * the newest one again: nothing to do. KELP_E_ARGUMENT (not such a head, or older), KELP_E_NO_SPACE
+ * and KELP_E_NO_MEMORY leave the store as it was; others are final. */
 enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp_bytes head,
                                struct kelp_fault *fault);
+
+/* What a snapshot's objects are given to, in order; an error ends the reading and is its result. */
+typedef enum kelp_error (*store_object_fn)(void *ctx, struct kelp_bytes object,
+                                           struct kelp_fault *fault);
+
+/* store_snapshot_objects - the objects of the newest good snapshot, verified. Nothing the disk says
+ * is final here: a node that cannot read its snapshot does not start. */
+enum kelp_error store_snapshot_objects(struct store *s, store_object_fn give, void *ctx,
+                                       struct kelp_fault *fault);
+
+/* snapwriter - the objects of the snapshot that is being taken, under its temporary name; zeroed
+ * but for the disk. It may have another owner than the store, with a disk of its own for the same
+ * directory. write: bytes at an offset of the file; the first one makes it anew, with the last one
+ * all of it is durable. After an error nothing is open. drop: it is given up, its file goes. close:
+ * nothing more is written, the next start removes it. */
+struct snapwriter {
+    struct disk disk;
+    struct file *file;
+    uint64_t unsynced;
+};
+enum kelp_error snapwriter_write(struct snapwriter *w, uint64_t offset, struct kelp_bytes bytes,
+                                 bool last, struct kelp_fault *fault);
+enum kelp_error snapwriter_drop(struct snapwriter *w, struct kelp_fault *fault);
+void snapwriter_close(struct snapwriter *w);
 
 /* store_snapshot_read - the newest good head, encoded; out as in store_read. KELP_E_NOT_FOUND if
  * there is none. */
@@ -142,13 +169,30 @@ void store_space(struct store *s, struct store_space *out);
  * short, and a later call tries again. */
 enum kelp_error store_idle_work(struct store *s, bool *more, struct kelp_fault *fault);
 
+struct store_snapshot_row {
+    struct kelp_pos pos;
+    uint64_t bytes;
+    bool damaged;
+};
+
+#define STORE_SNAPSHOTS_MAX 16u /* of which one is told */
+
 struct store_stats {
     uint64_t writes, syncs, bytes_written, entry_bytes, segments, spares, spares_ready;
     uint64_t log_bytes; /* of the segments in use */
     uint64_t no_room;   /* times that a file could not be made or filled, or a save was refused */
     bool short_of_room; /* the last such piece of work failed: it is to be tried again */
+    uint32_t snapshot_count;
+    struct store_snapshot_row snapshots[STORE_SNAPSHOTS_MAX]; /* newest first */
 };
 void store_stats(const struct store *s, struct store_stats *out);
+
+/* store_snapshot_check - a snapshot's file, which may have any name below FILE_NAME_MAX: *head is
+ * decoded into, and borrows from, *bytes, which the caller frees; whole: its objects are read too.
+ * Never writes. KELP_E_CORRUPT, KELP_E_VERSION, KELP_E_NOT_FOUND, KELP_E_IO. */
+enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool whole,
+                                     struct wire_snaphead *head, uint8_t **bytes,
+                                     struct kelp_fault *fault);
 
 /* store_dump - a data directory as text, one line a thing, however damaged; never writes, takes no
  * lock. print gets whole lines without newline. Returns KELP_OK when nothing was damaged, else

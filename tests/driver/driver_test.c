@@ -525,64 +525,6 @@ static void entries_read_for_a_leadership_that_ended_are_not_sent(void **state)
     lab_free(lab);
 }
 
-static void a_snapshot_waits_until_the_own_disk_holds_what_it_shows(void **state)
-{
-    (void)state;
-    struct lab *lab = lab_new(3, 17);
-    lab->snapshot_every = 50;
-    lab_start_all(lab);
-    struct lab_node *n = lab_node(lab, lab_await_leader(lab));
-    lab_run(lab, 300);
-    struct lab_client *c = lab_client(lab, n->id);
-    n->hold_disk = true; /* the two others commit */
-    for (uint64_t i = 1; i <= 100; i++)
-        (void)lab_write(c, i, 20000);
-    lab_run(lab, 300);
-    assert_int_equal(n->machine->count, 100);
-    assert_true(lab_status(lab, n->id)->view.durable < lab_status(lab, n->id)->view.applied);
-    assert_int_equal(n->head_new_len, 0);
-    n->hold_disk = false;
-    lab_run(lab, 300);
-    assert_true(n->head_len > 0);
-    lab_client_free(c);
-    lab_free(lab);
-}
-
-static void a_disposable_machine_is_compacted_and_starts_from_its_snapshot(void **state)
-{
-    (void)state;
-    struct lab *lab = lab_new(3, 16);
-    lab->snapshot_every = 50;
-    lab_start_all(lab);
-    struct lab_client *c = lab_client(lab, lab_await_leader(lab));
-    for (uint64_t i = 1; i <= 1000; i++) {
-        (void)lab_write(c, i, 20000);
-        if (i % 10 == 0) lab_run(lab, 2);
-    }
-    lab_await(c, 1000);
-    lab_run(lab, 1000);
-    lab_client_free(c);
-    for (kelp_id id = 1; id <= 3; id++)
-        assert_true(lab_status(lab, id)->view.first > 500);
-    uint64_t chain = rsm_chain_hash(lab_node(lab, 1)->rsm);
-    struct kelp_pos applied = rsm_applied(lab_node(lab, 1)->rsm);
-    for (kelp_id id = 1; id <= 3; id++)
-        lab_crash(lab, id);
-    for (kelp_id id = 1; id <= 3; id++)
-        lab_start(lab, id);
-    /* from the snapshot, before any replay */
-    assert_true(rsm_applied(lab_node(lab, 1)->rsm).index > 900);
-    (void)lab_await_leader(lab);
-    lab_run(lab, 1000);
-    assert_int_equal(lab_node(lab, 1)->machine->count, 1000);
-    assert_int_equal(lab_node(lab, 1)->machine->last, 1000);
-    /* the new term's first entry */
-    assert_true(rsm_applied(lab_node(lab, 1)->rsm).index > applied.index);
-    assert_int_equal(rsm_chain_hash(lab_node(lab, 1)->rsm), rsm_chain_hash(lab_node(lab, 2)->rsm));
-    assert_true(rsm_chain_hash(lab_node(lab, 1)->rsm) != chain);
-    lab_free(lab);
-}
-
 static void the_cluster_clock_never_goes_back_over_elections(void **state)
 {
     (void)state;
@@ -761,8 +703,6 @@ int main(void)
         cmocka_unit_test(a_restarted_node_replays_its_log_from_the_store),
         cmocka_unit_test(a_follower_far_behind_is_fed_from_the_store),
         cmocka_unit_test(entries_read_for_a_leadership_that_ended_are_not_sent),
-        cmocka_unit_test(a_snapshot_waits_until_the_own_disk_holds_what_it_shows),
-        cmocka_unit_test(a_disposable_machine_is_compacted_and_starts_from_its_snapshot),
         cmocka_unit_test(the_cluster_clock_never_goes_back_over_elections),
         cmocka_unit_test(random_faults_never_break_what_clients_were_told),
         cmocka_unit_test(a_thousand_strangers_that_left_do_not_keep_members_out),

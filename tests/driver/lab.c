@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
-#include "base/hash.h"
 #include "wire/entry.h"
 #include "wire/snaphead.h"
 
@@ -22,133 +21,6 @@ struct lab_node *lab_node(struct lab *lab, kelp_id id)
 }
 
 /* ---- the machine ---- */
-
-static void fsm_apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
-                      kelp_reply_fn reply, void *sink)
-{
-    struct lab_machine *m = fsm;
-    (void)group;
-    for (size_t i = 0; i < count; i++) {
-        assert_true(commands[i].payload.len >= 8);
-        m->last = load_u64(commands[i].payload.data);
-        if (m->count < LAB_VALUES) m->values[m->count] = m->last;
-        m->count++;
-        uint8_t out[8];
-        put_u64(out, m->count);
-        reply(sink, i, bytes_of(out, sizeof out));
-    }
-}
-
-static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
-                      void *sink)
-{
-    struct lab_machine *m = fsm;
-    (void)group;
-    size_t len = question.len == 8 ? (size_t)load_u64(question.data) : 16;
-    uint8_t *out = calloc(1, len);
-    assert_true(out != NULL && len >= 16);
-    put_u64(out, m->count);
-    put_u64(out + 8, m->last);
-    reply(sink, 0, bytes_of(out, len));
-    free(out);
-}
-
-static enum kelp_query fsm_query_part(void *fsm, uint32_t group, uint64_t token,
-                                      struct kelp_bytes question, int may_begin,
-                                      kelp_reply_fn reply, void *sink)
-{
-    struct lab_machine *m = fsm;
-    if (question.len == 16 && m->walk_token != token) {
-        if (may_begin == 0) return KELP_QUERY_BUSY;
-        assert_int_equal(m->walk_token, 0); /* one at a time */
-        m->walk_token = token;
-        m->walk_pieces = load_u64(question.data);
-        m->walk_count = m->count;
-    }
-    if (question.len == 16 && m->walk_pieces-- > 1) return KELP_QUERY_MORE;
-    if (question.len == 16) {
-        assert_int_equal(m->walk_count, m->count); /* one state from beginning to end */
-        m->walk_token = 0;
-    }
-    fsm_query(fsm, group, question, reply, sink);
-    return KELP_QUERY_DONE;
-}
-
-static void fsm_query_end(void *fsm, uint32_t group, uint64_t token)
-{
-    struct lab_machine *m = fsm;
-    (void)group;
-    assert_int_equal(m->walk_token, token);
-    m->walk_token = 0;
-    m->walks_ended++;
-}
-
-static enum kelp_error fsm_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
-                                    void **snapshot)
-{
-    struct lab_machine *m = fsm;
-    (void)group;
-    put_u64(own, m->count);
-    put_u64(own + 8, m->last);
-    *own_len = 16;
-    *snapshot = NULL;
-    return KELP_OK;
-}
-
-static enum kelp_error fsm_restore(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
-                                   struct kelp_bytes own, void **restore)
-{
-    struct lab_machine *m = fsm;
-    (void)group;
-    (void)pos;
-    (void)time_ns;
-    if (own.len != 16) return KELP_E_MALFORMED;
-    m->count = load_u64(own.data);
-    m->last = load_u64(own.data + 8);
-    *restore = m;
-    return KELP_OK;
-}
-
-static enum kelp_error fsm_commit(void *fsm, void *restore)
-{
-    (void)fsm;
-    (void)restore;
-    return KELP_OK;
-}
-
-static uint64_t fsm_hash(void *fsm, uint32_t group)
-{
-    const struct lab_machine *m = fsm;
-    (void)group;
-    return hash_mix(m->count, m->last);
-}
-
-static void fsm_close(void *fsm)
-{
-    free(fsm);
-}
-
-static bool fsm_frees(void *fsm, uint32_t group, struct kelp_bytes command)
-{
-    (void)fsm;
-    (void)group;
-    return command.len >= 8 && load_u64(command.data) >= LAB_FREES;
-}
-
-static const struct kelp_fsm_ops fsm_ops = {
-    .size = sizeof(struct kelp_fsm_ops),
-    .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
-    .apply = fsm_apply,
-    .query = fsm_query,
-    .query_part = fsm_query_part,
-    .query_end = fsm_query_end,
-    .snapshot_begin = fsm_snapshot,
-    .restore_begin = fsm_restore,
-    .restore_commit = fsm_commit,
-    .hash = fsm_hash,
-    .close = fsm_close,
-    .frees = fsm_frees,
-};
 
 struct reply_sink {
     struct lab_node *node;
@@ -228,11 +100,35 @@ static void port_query_end(void *machine, uint64_t token)
     rsm_query_end(n->rsm, token);
 }
 
-static size_t port_machine_snapshot(void *machine, const struct wire_config *config, uint8_t *out,
-                                    struct kelp_pos *pos)
+static enum kelp_error port_snapshot_begin(void *machine, const struct wire_config *config,
+                                           struct kelp_pos *pos, size_t *head_len)
 {
     struct lab_node *n = machine;
-    return rsm_snapshot(n->rsm, config, config->cluster, 0, out, pos);
+    return rsm_snapshot_begin(n->rsm, config, config->cluster, 0, pos, head_len);
+}
+
+static enum kelp_error port_snapshot_read(void *machine, uint8_t *out, size_t *len, bool *last)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot_read(n->rsm, out, len, last);
+}
+
+static size_t port_snapshot_head(void *machine, uint64_t objects, uint64_t bytes, uint8_t *out)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot_head(n->rsm, objects, bytes, out);
+}
+
+static void port_snapshot_end(void *machine)
+{
+    struct lab_node *n = machine;
+    rsm_snapshot_end(n->rsm);
+}
+
+static bool port_wants_snapshot(void *machine)
+{
+    const struct lab_node *n = machine;
+    return rsm_wants_snapshot(n->rsm);
 }
 
 static bool port_frees(void *machine, struct kelp_bytes command)
@@ -245,7 +141,11 @@ static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driv
                                                       .apply = port_apply,
                                                       .query = port_query,
                                                       .query_end = port_query_end,
-                                                      .snapshot = port_machine_snapshot,
+                                                      .snapshot_begin = port_snapshot_begin,
+                                                      .snapshot_read = port_snapshot_read,
+                                                      .snapshot_head = port_snapshot_head,
+                                                      .snapshot_end = port_snapshot_end,
+                                                      .wants_snapshot = port_wants_snapshot,
                                                       .frees = port_frees};
 
 /* ---- the store: memstore, an identity beside it, and what a boot needs ---- */
@@ -295,6 +195,19 @@ static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id clus
     n->pledge_queued = true;
 }
 
+static void port_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
+                       bool last)
+{
+    struct lab_node *n = store;
+    memstore_ops.piece(n->store, group, offset, bytes, last);
+}
+
+static void port_drop(void *store, uint32_t group)
+{
+    struct lab_node *n = store;
+    memstore_ops.drop(n->store, group);
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     struct lab_node *n = store;
@@ -306,7 +219,9 @@ static const struct kelp_store_ops store_ops = {.size = sizeof(struct kelp_store
                                                 .read = port_read,
                                                 .snapshot = port_snapshot,
                                                 .pledge = port_pledge,
-                                                .idle = port_idle};
+                                                .idle = port_idle,
+                                                .piece = port_piece,
+                                                .drop = port_drop};
 
 static void done_saved(void *ctx, uint32_t group, uint64_t number)
 {
@@ -330,6 +245,14 @@ static void done_snapshot(void *ctx, uint32_t group, kelp_index index, enum kelp
     (void)group;
     n->head_len = n->head_new_len;
     driver_snapshot_done(n->driver, index, error);
+}
+
+static void done_piece(void *ctx, uint32_t group, enum kelp_error error)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    if (n->piece_error != KELP_OK) error = n->piece_error;
+    driver_piece_done(n->driver, error);
 }
 
 static void done_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
@@ -522,7 +445,8 @@ static void directory_new(struct lab_node *n)
                                    .saved = done_saved,
                                    .read = done_read,
                                    .snapshot = done_snapshot,
-                                   .fault = done_fault};
+                                   .fault = done_fault,
+                                   .piece = done_piece};
     memstore_free(n->store);
     free(n->entry1);
     free(n->head);
@@ -574,7 +498,26 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
     boot->core.applied = boot->core.snapshot = head->pos.index;
     if (boot->core.commit < head->pos.index) boot->core.commit = head->pos.index;
     boot->time_ns = head->time_ns;
+    boot->snapshot = head->pos;
     return true;
+}
+
+static void machine_restore(struct lab_node *n, const struct wire_snaphead *head)
+{
+    struct kelp_bytes in = memstore_pieces(n->store);
+    assert_int_equal(rsm_restore_begin(n->rsm, head, NULL), KELP_OK);
+    for (uint64_t at = 0; at < head->object_bytes;) {
+        struct wire_snapplace place = {.pos = head->pos, .offset = at};
+        struct kelp_bytes rest = bytes_of(in.data + n->head_len + at, in.len - n->head_len - at);
+        struct wire_snapchunk chunk;
+        struct wire_object object;
+        size_t used;
+        assert_int_equal(wire_snapchunk_open(rest, place, &chunk, &used, NULL), KELP_OK);
+        while (wire_object_next(&chunk, &object, NULL) == KELP_OK)
+            assert_int_equal(rsm_restore_object(n->rsm, object.bytes, NULL), KELP_OK);
+        at += used;
+    }
+    assert_int_equal(rsm_restore_commit(n->rsm, head, NULL), KELP_OK);
 }
 
 void lab_start(struct lab *lab, kelp_id id)
@@ -584,12 +527,12 @@ void lab_start(struct lab *lab, kelp_id id)
     n->start_count++;
     n->refused = false;
     n->machine = calloc(1, sizeof *n->machine);
-    n->rsm = rsm_new(&fsm_ops, n->machine, 0);
+    n->machine->objects = lab->snapshot_objects;
+    n->rsm = rsm_new(lab_machine_ops(n->machine), n->machine, 0);
     struct driver_boot boot;
     struct wire_config config;
     struct wire_snaphead head;
-    if (boot_make(n, &boot, &config, &head) && head.pos.index != 0)
-        assert_int_equal(rsm_restore(n->rsm, &head, NULL), KELP_OK);
+    if (boot_make(n, &boot, &config, &head) && head.pos.index != 0) machine_restore(n, &head);
     struct driver_options o = {
         .core = kelp_options_default(id, prng_next(&lab->prng)),
         .cluster = n->cluster,
@@ -602,7 +545,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .answer_bytes_max = lab->answer_bytes_max,
         .reads_elsewhere = lab->reads_elsewhere,
         .line_requests_max = lab->line_requests_max,
-        .snapshot_every_entries = lab->snapshot_every,
+        .snapshots = lab->snapshots,
         .peer = n->address,
         .joins = n->joins,
         .moves = n->moves,
@@ -614,6 +557,8 @@ void lab_start(struct lab *lab, kelp_id id)
     };
     o.core.lease = lab->lease;
     if (lab->election_min != 0) o.core.election_min = lab->election_min;
+    o.snapshots.entries = lab->snapshot_every;
+    o.snapshots.chunk_bytes = 1;
     o.core.limits = lab->limits;
     o.core.apply_durable_only = lab->durable_only;
     if (lab->snapshot_every > 0) o.core.trailing_entries = 8;

@@ -26,6 +26,10 @@ struct lab_machine {
     uint64_t count, last;
     uint64_t walk_token, walk_pieces, walk_count; /* a long question that goes on; 0: none does */
     uint64_t walks_ended;                         /* without an answer */
+    uint64_t objects;                             /* in each snapshot; 0: it is disposable */
+    uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
+    bool wants;                 /* a snapshot */
+    enum kelp_error read_error; /* what the next read of a snapshot says */
 };
 
 struct lab_link {
@@ -39,6 +43,7 @@ struct lab_node {
     bool up, cut;                /* cut: no frame goes in or out, its connections stay */
     bool hold_disk;              /* the store does not run */
     bool hold_apply;             /* the machine keeps its batches until released */
+    enum kelp_error piece_error; /* what the store says of every piece of a snapshot */
     bool hold_query;             /* the machine keeps the next question and never answers it */
     bool joins, moves;           /* as in driver_options */
     struct wire_address address; /* what it advertises; "": nothing */
@@ -80,7 +85,9 @@ struct lab {
     struct lab_packet *packets; /* in flight, oldest first */
     size_t packet_count, packet_room;
     uint64_t connections;
-    uint64_t loss, twice; /* of 1000 frames */
+    uint64_t loss, twice;              /* of 1000 frames */
+    struct driver_snapshots snapshots; /* but for the entries, which are snapshot_every */
+    uint64_t snapshot_objects;         /* so many in each, 0: the machine is disposable */
     uint64_t snapshot_every, told_count;
     bool reads_elsewhere; /* machines of followers answer no reads */
     kelp_ns lease;        /* of nodes that are started from here on; 0: none */
@@ -92,6 +99,8 @@ struct lab {
     bool (*watch)(struct lab *lab, const struct lab_packet *packet, void *ctx);
     void *watch_ctx;
 };
+
+const struct kelp_fsm_ops *lab_machine_ops(const struct lab_machine *m);
 
 /* lab_new - nodes 1..count, all down and empty, each listing all. */
 struct lab *lab_new(size_t count, uint64_t seed);

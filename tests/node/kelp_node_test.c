@@ -53,6 +53,29 @@ static void snapshots_are_taken_and_started_from(void **state)
     assert_true(status_number(1, "snapshot_index") > 60);
 }
 
+static void a_snapshot_by_hand_holds_what_was_applied(void **state)
+{
+    (void)state;
+    struct kelp_fault fault;
+    struct kelp_pos pos = {.index = 0};
+    struct kelp_node_options o = options_of(1);
+    o.snapshot_every_entries = o.snapshot_log_bytes = KELP_SNAPSHOT_NEVER;
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_OK);
+    for (unsigned i = 1; i <= 10; i++)
+        (void)add_surely(1, i);
+    assert_int_equal(status_number(1, "snapshot_index"), 0);
+    assert_int_equal(kelp_node_snapshot(members[1].node, &pos), KELP_OK);
+    assert_true(pos.index >= 11);
+    WAIT(status_number(1, "snapshot_index") >= pos.index);
+    uint64_t there = status_number(1, "snapshot_index");
+    assert_int_equal(kelp_node_snapshot(members[1].node, &pos), KELP_E_NOT_FOUND);
+    assert_int_equal(pos.index, there);
+    member_close(1);
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_OK);
+    assert_int_equal(status_number(1, "snapshot_index"), there);
+    WAIT(ask(1) == 55);
+}
+
 static void status_has_every_name_of_the_contract(void **state)
 {
     (void)state;
@@ -679,6 +702,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ONE(a_single_node_answers_and_remembers),
         ONE(snapshots_are_taken_and_started_from),
+        ONE(a_snapshot_by_hand_holds_what_was_applied),
         ONE(status_has_every_name_of_the_contract),
         ONE(what_the_user_gets_wrong_is_named),
         ONE(a_directory_in_use_or_of_another_node_is_refused),

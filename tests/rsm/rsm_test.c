@@ -299,6 +299,12 @@ static struct wire_config config_of_one(void)
     return c;
 }
 
+static enum kelp_error restored(struct rsm *r, const struct wire_snaphead *head)
+{
+    enum kelp_error error = rsm_restore_begin(r, head, NULL);
+    return error == KELP_OK ? rsm_restore_commit(r, head, NULL) : error;
+}
+
 static void a_snapshot_restores_state_clock_and_chain(void **state)
 {
     (void)state;
@@ -311,24 +317,32 @@ static void a_snapshot_restores_state_clock_and_chain(void **state)
     struct wire_config config = config_of_one();
     struct kelp_pos pos = {.index = 0};
     /* nothing yet */
-    assert_int_equal(rsm_snapshot(r, &config, config.cluster, 7, head_bytes, &pos), 0);
+    size_t len = 0, said = 0;
+    assert_int_equal(rsm_snapshot_begin(r, &config, config.cluster, 7, &pos, &said),
+                     KELP_E_NOT_SUPPORTED);
     struct replies replies = {0};
     assert_int_equal(rsm_apply(r, 1, entries, 2, on_reply, &replies, NULL), KELP_OK);
-    size_t len = rsm_snapshot(r, &config, config.cluster, 7, head_bytes, &pos);
-    assert_true(len > 0);
+    assert_int_equal(rsm_snapshot_begin(r, &config, config.cluster, 7, &pos, &said), KELP_OK);
+    bool last = false;
+    uint8_t none[1];
+    assert_int_equal(rsm_snapshot_read(r, none, &len, &last), KELP_OK);
+    assert_true(last && len == 0); /* it is disposable */
+    len = rsm_snapshot_head(r, 0, 0, head_bytes);
+    rsm_snapshot_end(r);
+    assert_int_equal(len, said);
     assert_int_equal(pos.index, 2);
     struct wire_snaphead head;
     size_t used;
     assert_int_equal(wire_snaphead_decode(bytes_of(head_bytes, len), &head, &used, NULL), KELP_OK);
     assert_int_equal(head.epoch, 7);
     fresh = made(&sum);
-    assert_int_equal(rsm_restore(fresh, &head, NULL), KELP_OK);
+    assert_int_equal(restored(fresh, &head), KELP_OK);
     assert_int_equal(rsm_applied(fresh).index, 2);
     assert_int_equal(rsm_time_ns(fresh), 60);
     assert_int_equal(rsm_chain_hash(fresh), rsm_chain_hash(r));
     assert_int_equal(rsm_state_hash(fresh), rsm_state_hash(r));
     head.state_hash++;
-    assert_int_equal(rsm_restore(fresh, &head, NULL), KELP_E_CORRUPT);
+    assert_int_equal(restored(fresh, &head), KELP_E_CORRUPT);
     rsm_free(r);
     rsm_free(fresh);
 }

@@ -154,6 +154,70 @@ static void a_snapshot_cut_anywhere_is_refused_or_is_smaller(void **state)
     machine_ops.close(m);
 }
 
+/* Objects of m into other, but for the one with number left_out. */
+static enum kelp_error objects_carried(void *m, void *other, unsigned left_out,
+                                       bool commands_between)
+{
+    static uint8_t own[KELP_FSM_OWN_BYTES_MAX], object[65536];
+    const struct kelp_fsm_ops *ops = &machine_objects_ops;
+    void *snapshot, *restore;
+    size_t own_len, len;
+    bool last = false;
+    struct kelp_pos pos = {{1}, 1};
+    assert_int_equal(ops->snapshot_begin(m, 0, own, &own_len, &snapshot), KELP_OK);
+    assert_int_equal(
+        ops->restore_begin(other, 0, pos, 0, (struct kelp_bytes){own, own_len}, &restore), KELP_OK);
+    enum kelp_error error = KELP_OK;
+    for (unsigned number = 0; !last; number++) {
+        len = sizeof object;
+        assert_int_equal(ops->snapshot_read(m, snapshot, object, &len, &last), KELP_OK);
+        if (commands_between) (void)told(m, REQUEST(number, 999, .kind = MACHINE_SET));
+        if (len == 0 || number == left_out || error != KELP_OK) continue;
+        error = ops->restore_object(other, restore, (struct kelp_bytes){object, len});
+    }
+    ops->snapshot_end(m, snapshot);
+    if (error == KELP_OK) error = ops->restore_commit(other, restore);
+    if (error != KELP_OK) ops->restore_abort(other, restore);
+    return error;
+}
+
+static void objects_hold_the_state_as_it_was_at_begin(void **state)
+{
+    (void)state;
+    void *m = machine_full(), *other = machine_make(NULL, 2);
+    uint64_t hash = machine_ops.hash(m, 0);
+    assert_int_equal(objects_carried(m, other, UINT32_MAX, true), KELP_OK);
+    assert_true(machine_ops.hash(m, 0) != hash);
+    assert_true(machine_ops.hash(other, 0) == hash);
+    assert_int_equal(told(other, REQUEST(MACHINE_REGISTERS + 1, 9, .kind = MACHINE_APPEND)), 0);
+    machine_ops.close(m);
+    machine_ops.close(other);
+}
+
+static void a_missing_object_is_found_out_and_nothing_changes(void **state)
+{
+    (void)state;
+    void *m = machine_full(), *other = machine_make(NULL, 2);
+    (void)told(other, REQUEST(3, 77, .kind = MACHINE_SET));
+    uint64_t hash = machine_ops.hash(other, 0);
+    for (unsigned left_out = 0; left_out < 40; left_out++) {
+        assert_int_not_equal(objects_carried(m, other, left_out, false), KELP_OK);
+        assert_true(machine_ops.hash(other, 0) == hash);
+    }
+    machine_ops.close(m);
+    machine_ops.close(other);
+}
+
+static void an_empty_machine_has_an_empty_snapshot(void **state)
+{
+    (void)state;
+    void *m = machine_make(NULL, 1), *other = machine_full();
+    assert_int_equal(objects_carried(m, other, UINT32_MAX, false), KELP_OK);
+    assert_true(machine_ops.hash(other, 0) == machine_ops.hash(m, 0));
+    machine_ops.close(m);
+    machine_ops.close(other);
+}
+
 static void other_bytes_are_no_request(void **state)
 {
     (void)state;
@@ -185,6 +249,9 @@ int main(void)
         cmocka_unit_test(a_list_is_full_at_its_limit_and_gone_when_its_place_is_taken),
         cmocka_unit_test(a_snapshot_of_a_full_machine_fits_and_restores_the_same_hash),
         cmocka_unit_test(a_snapshot_cut_anywhere_is_refused_or_is_smaller),
+        cmocka_unit_test(objects_hold_the_state_as_it_was_at_begin),
+        cmocka_unit_test(a_missing_object_is_found_out_and_nothing_changes),
+        cmocka_unit_test(an_empty_machine_has_an_empty_snapshot),
         cmocka_unit_test(other_bytes_are_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,6 +279,20 @@ static void frames_come_in_pieces(void **state)
     assert_true(whole > 2 && cut > 2);
 }
 
+static void snapshots_are_taken_in_pieces_and_asked_for_by_hand(void **state)
+{
+    (void)state;
+    struct kelp_sim_options o = brief(30 * SECOND);
+    uint64_t snapshots = 0, pieces = 0, asked = 0;
+    for (uint64_t seed = 640; seed < 660; seed++) {
+        demand(kelp_sim_run(seed, &o, &report), &report);
+        snapshots += report.snapshots;
+        pieces += report.snapshot_pieces;
+        asked += report.snapshots_asked;
+    }
+    assert_true(snapshots > 100 && pieces > 100 && asked > 0);
+}
+
 /* ---- one's own machine and workload: a counter ---- */
 
 struct counter {
@@ -651,6 +665,7 @@ int main(void)
         cmocka_unit_test(disks_are_harmed_and_nodes_stop_for_it),
         cmocka_unit_test(nodes_die_in_the_middle_of_saves),
         cmocka_unit_test(frames_come_in_pieces),
+        cmocka_unit_test(snapshots_are_taken_in_pieces_and_asked_for_by_hand),
         cmocka_unit_test(ones_own_machine_is_run_and_judged),
         cmocka_unit_test(a_machine_that_answers_like_its_model_passes),
         cmocka_unit_test(a_machine_that_answers_unlike_its_model_fails),

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots of real nodes: taken under load, started from, asked for by hand, damaged."""
+import glob
+import os
+import re
+import urllib.request
+
+import pytest
+
+from kelp import rss_bytes, sanitized, wait_for
+from load import Ledger
+
+EAGER = {"snapshot_log_bytes": 1 << 20, "snapshot_log_ratio": 0, "trailing_entries": 100}
+
+
+def snapshots(node):
+    return sorted(glob.glob(os.path.join(node.data, "snap", "*.snap")))
+
+
+def fill(node, count, size, first=0):
+    value = b"v" * size
+    with node.redis() as r:
+        for begin in range(first, first + count, 500):
+            with r.pipeline(transaction=False) as p:
+                for key in range(begin, min(begin + 500, first + count)):
+                    p.set(f"key-{key}", value)
+                p.execute()
+
+
+def test_killed_nodes_start_from_their_snapshots_with_one_state(make_cluster):
+    cluster = make_cluster(3, **EAGER)
+    with Ledger(cluster) as ledger:
+        for turn in range(6):
+            node = cluster.nodes[turn % 3 + 1]
+            fill(cluster.wait_leader(), 3000, 300, turn * 1000)
+            wait_for(lambda: node.number("snapshot_index") > 0, "a snapshot")
+            node.kill()
+            node.start()
+            count = ledger.count
+            wait_for(lambda: ledger.count > count + 20, "writes go on")
+    cluster.wait_equal(60)
+    for node in cluster.nodes.values():
+        ledger.check(node)
+        assert not glob.glob(os.path.join(node.data, "snap", "new.tmp"))
+        assert 1 <= len(snapshots(node)) <= 2
+    fill(cluster.wait_leader(), 3000, 300)
+    for node in cluster.nodes.values():
+        wait_for(lambda n=node: n.number("first_index") > 1, "its log is compacted")
+
+
+def test_an_operator_takes_lists_and_verifies(make_cluster):
+    cluster = make_cluster(1)
+    node = cluster.wait_leader()
+    fill(node, 1000, 100)
+    assert cluster.kelp_json("snapshot", "list")["snapshots"] == []
+    taken = cluster.kelp_json("snapshot", "now")
+    assert taken["index"] >= 1000 and not taken["unchanged"]
+    again = cluster.kelp_json("snapshot", "now")
+    assert again["index"] == taken["index"] and again["unchanged"]
+    [row] = cluster.kelp_json("snapshot", "list")["snapshots"]
+    assert (row["index"], row["state"]) == (taken["index"], "whole")
+    [path] = snapshots(node)
+    assert os.path.getsize(path) == row["bytes"]
+    info = cluster.kelp_json("snapshot", "verify", path)
+    assert info["index"] == taken["index"] and info["verified"] and info["objects"] > 0
+    assert info["state_hash"] == cluster.wait_equal()[1]
+    assert node.number("snapshot_index") == taken["index"]
+
+
+def damage(path, at):
+    with open(path, "r+b") as f:
+        f.seek(at)
+        byte = f.read(1)[0]
+        f.seek(at)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_a_damaged_snapshot_falls_back_or_the_start_says_what_to_do(make_cluster):
+    cluster = make_cluster(1, snapshot_log_bytes=0)
+    node = cluster.wait_leader()
+    fill(node, 1000, 100)
+    first = cluster.kelp_json("snapshot", "now")["index"]
+    fill(node, 1000, 100, 1000)
+    cluster.kelp_json("snapshot", "now")
+    before = cluster.wait_equal()
+    old, new = snapshots(node)
+    node.kill()
+    damage(new, 5000)
+    node.start()
+    wait_for(lambda: node.number("snapshot_index") == first, "the one before serves")
+    wait_for(lambda: cluster.wait_equal()[1] == before[1], "the log behind it is replayed")
+    assert "damaged" in node.log_tail()
+    rows = cluster.kelp_json("snapshot", "list")["snapshots"]
+    assert [row["state"] for row in rows] == ["damaged", "whole"]
+    assert "the checksum of a snapshot's chunk" in node.dump()[1]
+
+
+def test_without_a_good_snapshot_the_start_says_what_to_do(make_cluster):
+    cluster = make_cluster(1, snapshots_kept=1, **EAGER)
+    node = cluster.wait_leader()
+    fill(node, 30000, 300)
+    wait_for(lambda: re.search(r"entries ([1-9]\d{2,})\.\.", node.dump()[1]) or
+             node.number("first_index") > 20000, "segments are used again")
+    node.kill()
+    [path] = snapshots(node)
+    damage(path, 5000)
+    node.start()
+    assert node.wait_exit() == 3
+    assert "put the damaged one back" in node.log_tail()
+
+
+def metric(node, name):
+    with urllib.request.urlopen(f"http://127.0.0.1:{node.http_port}/metrics") as page:
+        text = page.read().decode()
+    return float(re.search(rf"^{name} (\S+)$", text, re.M).group(1))
+
+
+def test_memory_stays_below_one_and_a_half_times_under_load(make_cluster, program, long_run):
+    if sanitized(program):
+        pytest.skip("memory means nothing under a sanitizer")
+    keys = 1000000 if long_run else 200000
+    cluster = make_cluster(1, snapshot_log_bytes=0, cache_bytes=32 << 20)
+    node = cluster.wait_leader()
+    fill(node, keys, 200)
+    fill(node, keys // 10, 200)  # the same keys again: the log's own room is there already
+    before = rss_bytes(node.process.pid)
+    with node.raw() as c:
+        assert str(c.call("RAFT", "SNAPSHOT", "NOW")).endswith("started")
+    peak = before
+    for begin in range(0, keys, keys // 20):
+        fill(node, keys // 20, 200, begin)
+        peak = max(peak, rss_bytes(node.process.pid))
+        if metric(node, "kelp_snapshots_total") > 0:
+            break
+    wait_for(lambda: metric(node, "kelp_snapshots_total") == 1, "the snapshot", 120)
+    mean = (metric(node, "kelp_snapshot_object_seconds_sum") /
+            metric(node, "kelp_snapshot_object_seconds_count"))
+    print(f"{keys} keys: {before >> 20} MiB before, {peak >> 20} at the most, "
+          f"{mean * 1e6:.0f} us of the loop an object, "
+          f"{metric(node, 'kelp_snapshot_last_seconds'):.2f} s")
+    assert peak < 1.5 * before
+    assert mean < 0.001

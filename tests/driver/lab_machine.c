@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lab_machine.c - the state machine of the lab: counts its commands and keeps the first few; its
+ * snapshots are own bytes, or objects that say the state again and again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "driver/lab.h"
+
+static void fsm_apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
+                      kelp_reply_fn reply, void *sink)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(commands[i].payload.len >= 8);
+        m->last = load_u64(commands[i].payload.data);
+        if (m->count < LAB_VALUES) m->values[m->count] = m->last;
+        m->count++;
+        uint8_t out[8];
+        put_u64(out, m->count);
+        reply(sink, i, bytes_of(out, sizeof out));
+    }
+}
+
+static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kelp_reply_fn reply,
+                      void *sink)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    size_t len = question.len == 8 ? (size_t)load_u64(question.data) : 16;
+    uint8_t *out = calloc(1, len);
+    assert_true(out != NULL && len >= 16);
+    put_u64(out, m->count);
+    put_u64(out + 8, m->last);
+    reply(sink, 0, bytes_of(out, len));
+    free(out);
+}
+
+static enum kelp_query fsm_query_part(void *fsm, uint32_t group, uint64_t token,
+                                      struct kelp_bytes question, int may_begin,
+                                      kelp_reply_fn reply, void *sink)
+{
+    struct lab_machine *m = fsm;
+    if (question.len == 16 && m->walk_token != token) {
+        if (may_begin == 0) return KELP_QUERY_BUSY;
+        assert_int_equal(m->walk_token, 0); /* one at a time */
+        m->walk_token = token;
+        m->walk_pieces = load_u64(question.data);
+        m->walk_count = m->count;
+    }
+    if (question.len == 16 && m->walk_pieces-- > 1) return KELP_QUERY_MORE;
+    if (question.len == 16) {
+        assert_int_equal(m->walk_count, m->count); /* one state from beginning to end */
+        m->walk_token = 0;
+    }
+    fsm_query(fsm, group, question, reply, sink);
+    return KELP_QUERY_DONE;
+}
+
+static void fsm_query_end(void *fsm, uint32_t group, uint64_t token)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    assert_int_equal(m->walk_token, token);
+    m->walk_token = 0;
+    m->walks_ended++;
+}
+
+static enum kelp_error fsm_snapshot(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                    void **snapshot)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    put_u64(own, m->count);
+    put_u64(own + 8, m->last);
+    *own_len = 16;
+    *snapshot = NULL;
+    return KELP_OK;
+}
+
+static enum kelp_error fsm_restore(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
+                                   struct kelp_bytes own, void **restore)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    (void)pos;
+    (void)time_ns;
+    if (own.len != 16) return KELP_E_MALFORMED;
+    m->count = load_u64(own.data);
+    m->last = load_u64(own.data + 8);
+    *restore = m;
+    return KELP_OK;
+}
+
+static enum kelp_error fsm_commit(void *fsm, void *restore)
+{
+    (void)fsm;
+    (void)restore;
+    return KELP_OK;
+}
+
+/* The same in objects: the state as it was, said again in each. */
+static enum kelp_error fsm_objects_begin(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
+                                         void **snapshot)
+{
+    struct lab_machine *m = fsm;
+    assert_int_equal(m->snapshots_begun, m->snapshots_ended);
+    m->snapshots_begun++;
+    m->reads_left = m->objects;
+    m->copy[0] = m->count;
+    m->copy[1] = m->last;
+    return fsm_snapshot(fsm, group, own, own_len, snapshot);
+}
+
+static enum kelp_error fsm_objects_read(void *fsm, void *snapshot, uint8_t *out, size_t *len,
+                                        bool *last)
+{
+    struct lab_machine *m = fsm;
+    (void)snapshot;
+    assert_true(*len >= 16 && m->reads_left > 0);
+    if (m->read_error != KELP_OK) return m->read_error;
+    put_u64(out, m->copy[0]);
+    put_u64(out + 8, m->copy[1]);
+    *len = m->reads_left % 3 == 2 ? 0 : 16; /* now and then nothing */
+    *last = --m->reads_left == 0;
+    return KELP_OK;
+}
+
+static void fsm_objects_end(void *fsm, void *snapshot)
+{
+    struct lab_machine *m = fsm;
+    (void)snapshot;
+    m->snapshots_ended++;
+    assert_int_equal(m->snapshots_begun, m->snapshots_ended);
+}
+
+static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_bytes object)
+{
+    struct lab_machine *m = fsm;
+    (void)restore;
+    assert_int_equal(object.len, 16);
+    assert_int_equal(load_u64(object.data), m->count);
+    assert_int_equal(load_u64(object.data + 8), m->last);
+    return KELP_OK;
+}
+
+static uint64_t fsm_hash(void *fsm, uint32_t group)
+{
+    const struct lab_machine *m = fsm;
+    (void)group;
+    return hash_mix(m->count, m->last);
+}
+
+static void fsm_close(void *fsm)
+{
+    free(fsm);
+}
+
+static bool fsm_frees(void *fsm, uint32_t group, struct kelp_bytes command)
+{
+    (void)fsm;
+    (void)group;
+    return command.len >= 8 && load_u64(command.data) >= LAB_FREES;
+}
+
+static const struct kelp_fsm_ops fsm_ops = {
+    .size = sizeof(struct kelp_fsm_ops),
+    .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
+    .apply = fsm_apply,
+    .query = fsm_query,
+    .query_part = fsm_query_part,
+    .query_end = fsm_query_end,
+    .snapshot_begin = fsm_snapshot,
+    .restore_begin = fsm_restore,
+    .restore_commit = fsm_commit,
+    .hash = fsm_hash,
+    .close = fsm_close,
+    .frees = fsm_frees,
+};
+
+static bool fsm_wants(void *fsm, uint32_t group)
+{
+    const struct lab_machine *m = fsm;
+    (void)group;
+    return m->wants;
+}
+
+static const struct kelp_fsm_ops fsm_objects_ops = {
+    .size = sizeof(struct kelp_fsm_ops),
+    .flags = KELP_FSM_IN_MEMORY,
+    .apply = fsm_apply,
+    .query = fsm_query,
+    .query_part = fsm_query_part,
+    .query_end = fsm_query_end,
+    .snapshot_begin = fsm_objects_begin,
+    .snapshot_read = fsm_objects_read,
+    .snapshot_end = fsm_objects_end,
+    .restore_object = fsm_restore_object,
+    .restore_begin = fsm_restore,
+    .restore_commit = fsm_commit,
+    .hash = fsm_hash,
+    .close = fsm_close,
+    .frees = fsm_frees,
+    .wants_snapshot = fsm_wants,
+};
+
+const struct kelp_fsm_ops *lab_machine_ops(const struct lab_machine *m)
+{
+    return m->objects > 0 ? &fsm_objects_ops : &fsm_ops;
+}
