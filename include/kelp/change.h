@@ -15,13 +15,14 @@
 #include "kelp/types.h"
 
 enum kelp_edit_verb {
-    KELP_EDIT_ADD = 1,     /* a new member with this role; the same one again is nothing new */
-    KELP_EDIT_PROMOTE = 2, /* a learner becomes a voter */
-    KELP_EDIT_DEMOTE = 3,  /* a voter becomes a learner */
-    KELP_EDIT_REMOVE = 4,  /* it leaves; its id is never given again */
-    KELP_EDIT_MOVE = 5,    /* its address changes */
-    KELP_EDIT_SET = 6,     /* this role, whatever it is now: new, another or the same */
-    KELP_EDIT_STOP = 7,    /* in a plan, and alone: its process stops, it stays a member */
+    KELP_EDIT_ADD = 1,      /* a new member with this role; the same one again is nothing new */
+    KELP_EDIT_PROMOTE = 2,  /* a learner becomes a voter */
+    KELP_EDIT_DEMOTE = 3,   /* a voter becomes a learner */
+    KELP_EDIT_REMOVE = 4,   /* it leaves; its id is never given again */
+    KELP_EDIT_MOVE = 5,     /* its address changes */
+    KELP_EDIT_SET = 6,      /* this role, whatever it is now: new, another or the same */
+    KELP_EDIT_STOP = 7,     /* in a plan, and alone: its process stops, it stays a member */
+    KELP_EDIT_PRIORITY = 8, /* how it is preferred as leader */
 };
 
 struct kelp_edit {
@@ -30,6 +31,7 @@ struct kelp_edit {
     uint8_t verb;         /* enum kelp_edit_verb */
     uint8_t role;         /* ADD, SET: KELP_VOTER, KELP_LEARNER or KELP_WITNESS */
     bool moved;           /* ADD, SET, MOVE: its address is another one than before */
+    uint8_t priority;     /* PRIORITY: 0 never leads, the highest is preferred; usually 1 */
 };
 
 enum kelp_change_flag {

@@ -144,10 +144,11 @@ enum kelp_message_flag {
 };
 
 /* the bits of health that are an enum kelp_space: only a node knows the size of its log files */
-#define KELP_HEALTH_SPACE   3u
-#define KELP_HEALTH_STALL   4u  /* its disk has not reported a save for the stall limit */
-#define KELP_HEALTH_LEAVING 8u  /* it is about to stop: leadership does not go there */
-#define KELP_HEALTH_DRAINED 16u /* leadership is not to go there */
+#define KELP_HEALTH_SPACE    3u
+#define KELP_HEALTH_STALL    4u  /* its disk has not reported a save for the stall limit */
+#define KELP_HEALTH_LEAVING  8u  /* it is about to stop: leadership does not go there */
+#define KELP_HEALTH_DRAINED  16u /* leadership is not to go there */
+#define KELP_HEALTH_UNSTEADY 32u /* a save hung less than ten stall limits ago */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -275,7 +276,7 @@ struct kelp_input {
         } change;
         struct {
             uint64_t token;   /* as of a proposal */
-            kelp_id target;   /* 0: the best voter */
+            kelp_id target;   /* 0: the best voter, of the highest priority if it is level soon */
             kelp_ns deadline; /* it ends after one minimum election timeout at the latest */
         } transfer;
         struct {
@@ -401,7 +402,7 @@ enum kelp_flow { KELP_PROBE = 0, KELP_STREAM = 1, KELP_NEEDS_SNAPSHOT = 2 };
 
 struct kelp_peer_view {
     kelp_id id;
-    uint8_t role, flow;
+    uint8_t role, flow, priority;
     kelp_index match, next, applied, durable;
     enum kelp_space space; /* as it last told this leader */
     uint32_t inflight_messages;

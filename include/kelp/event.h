@@ -25,6 +25,11 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(ELECTION_TIMEOUT, INFO, "heard no leader in time")                                           \
     X(ELECTION_REPEAT, INFO, "the attempt had no winner, starts another")                          \
     X(CAMPAIGN_NOT_VOTER, DEBUG, "does not campaign: not a voter")                                 \
+    X(CAMPAIGN_WAITS, INFO, "does not campaign yet: others are preferred")                         \
+    X(CAMPAIGN_NEVER, DEBUG, "does not campaign: its priority is 0")                               \
+    X(CAMPAIGN_NEEDED, WARN,                                                                       \
+      "campaigns with priority 0: its log keeps those from leading who may")                       \
+    X(CAMPAIGN_HELD_UNSAVED, INFO, "does not campaign: entries are not on its disk yet")           \
     X(CAMPAIGN_HELD_STALLED, WARN, "does not campaign: its disk stalled")                          \
     X(CAMPAIGN_HELD_NO_SPACE, WARN, "does not campaign: its disk is full")                         \
     X(CAMPAIGN_HELD_HEARD, INFO, "does not stand: it heard a leader too lately")                   \
@@ -56,6 +61,7 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(DRAIN_BEGUN, INFO, "is drained: leadership does not go there")                               \
     X(DRAIN_ENDED, INFO, "is drained no more")                                                     \
     X(DRAIN_REFUSED, INFO, "is not drained: nobody could take over")                               \
+    X(TRANSFER_PREFERRED, INFO, "hands leadership over to a member with a higher priority")        \
     X(TRANSFER_TOLD, INFO, "told a voter that has everything to stand now")                        \
     X(TRANSFER_DONE, INFO, "leadership was handed over")                                           \
     X(TRANSFER_ABORTED, WARN, "leadership was not handed over")                                    \

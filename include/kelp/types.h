@@ -66,7 +66,15 @@ struct kelp_member {
     uint8_t role;         /* enum kelp_member_role, in the configuration itself */
     uint8_t role_old;     /* KELP_VOTER, KELP_WITNESS: counts in the outgoing half of a joint one */
     uint8_t marks;        /* enum kelp_member_mark */
+    /* its priority less one, so that 0 is the usual one; KELP_PREFERENCE_NEVER: priority 0. Of a
+     * witness it means nothing */
+    uint8_t preference;
 };
+
+/* Who leads, of those that could: the member with the highest priority. 0 never leads. */
+#define KELP_PRIORITY_USUAL   1u
+#define KELP_PRIORITY_MAX     255u
+#define KELP_PREFERENCE_NEVER 255u
 
 /* A configuration as a value. In a joint configuration (joint != 0) a decision needs a majority of
  * the members whose role is KELP_VOTER or KELP_WITNESS and a majority of those whose role_old is.
@@ -181,6 +189,10 @@ enum kelp_outcome {
       "remove it and add a new node with a new id")                                                \
     X(40, WITNESSES_MANY, "there would be as many witnesses as voters", "add a voter first")       \
     X(41, WITNESS_ALONE, "a new witness does not come with a new voter", "add the voters first")   \
+    X(42, NEVER_LEADS, "that member's priority is 0: it never leads",                              \
+      "give it a priority above 0")                                                                \
+    X(43, NOBODY_LEADS, "no voter that may lead would be left, or answers",                        \
+      "give another voter a priority above 0 first")                                               \
     X(44, NOT_KNOCKING, "no such node knocks here, or more than one does",                         \
       "start it with --join, or name its id and its address")                                      \
     X(45, IS_LEARNER, "it is a member already, as a learner", "PROMOTE gives it its vote")         \
@@ -318,6 +330,17 @@ static inline kelp_term kelp_term_of(uint64_t v)
 static inline struct kelp_pos kelp_pos_of(uint64_t index, uint64_t term)
 {
     return (struct kelp_pos){.term = {term}, .index = index};
+}
+
+/* 0..255; 1 unless it was changed */
+static inline uint8_t kelp_priority_of(const struct kelp_member *member)
+{
+    return (uint8_t)(member->preference + 1u);
+}
+
+static inline uint8_t kelp_preference_of(uint8_t priority)
+{
+    return (uint8_t)(priority - 1u);
 }
 
 /* The order of "at least as up-to-date": by term, then by index. [§3.6.1] */

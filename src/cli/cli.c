@@ -48,7 +48,7 @@ static const struct verb verbs[] = {
      drain_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
-    {"members", "[list] | add|promote|demote|remove|move|replace|set ... | plan ...",
+    {"members", "[list] | add|promote|demote|remove|move|replace|set|priority ... | plan ...",
      "who is in the cluster, and changing it",
      "\n  list                                 the leader's view: how the others do, who knocks\n"
      "  add ID|auto [HOST:PORT] [voter|learner|witness]\n"
@@ -60,6 +60,8 @@ static const struct verb verbs[] = {
      "  replace OLD NEW|auto [HOST:PORT]     one goes, another comes, in one change\n"
      "  move ID HOST:PORT                    its peer address is another one now\n"
      "  set ID=HOST:PORT[/role] ...          the whole list; whoever is not in it leaves\n"
+     "  priority ID N                        the highest leads if it can; usually 1, 0 never "
+     "leads\n"
      "  plan VERB ...                        what that would do; nothing is changed\n"
      "  plan stop ID                         may that node be stopped now? Exits 1 if not\n"
      "\nBehind each change: `if INDEX` (made of that configuration or not at all), `nowait` (not\n"

@@ -126,8 +126,8 @@ static redisReply *ask(const struct verb *verb, const char *at, int argc, char *
 
 int members_verb(const struct verb *verb, int argc, char **argv)
 {
-    static const char *const verbs[] = {"list", "add",     "promote", "demote", "remove",
-                                        "move", "replace", "set",     "plan"};
+    static const char *const verbs[] = {"list", "add",     "promote", "demote",   "remove",
+                                        "move", "replace", "set",     "priority", "plan"};
     const char *at = NULL;
     bool json = false, known = argc < 2;
     int status = CLI_DONE;
@@ -145,7 +145,8 @@ int members_verb(const struct verb *verb, int argc, char **argv)
     if (!known && argc > 1)
         return cli_error(
             verb, CLI_USAGE,
-            "\"%s\" is none of list, add, promote, demote, remove, move, replace, set, plan",
+            "\"%s\" is none of list, add, promote, demote, remove, move, replace, set, priority, "
+            "plan",
             argv[1]);
     redisReply *reply = ask(verb, at, argc, argv, list);
     if (reply == NULL) return CLI_FAILED;

@@ -70,6 +70,7 @@ void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index eve
         EVENT(r, COMMIT_FOLLOWED, .pos = {.term = log_term(&r->log, known), .index = known});
     }
     r->everyone = max_u64(r->everyone, min_u64(everyone, r->commit));
+    r->behind = leader_commit > r->log.last;
 }
 
 /* ---- what follows from a new commit index ---- */

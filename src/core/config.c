@@ -52,6 +52,31 @@ uint32_t config_voter_count(const struct kelp_config *config)
     return count;
 }
 
+bool config_somebody_leads(const struct kelp_config *config)
+{
+    for (uint32_t slot = 0; slot < config->count; slot++) {
+        const struct kelp_member *member = &config->members[slot];
+        if (member->role == KELP_VOTER && kelp_priority_of(member) > 0) return true;
+    }
+    return false;
+}
+
+uint32_t config_tiers_above(const struct kelp_config *config, uint8_t priority)
+{
+    uint32_t tiers = 0;
+    for (uint8_t below = priority;;) {
+        uint8_t next = 0; /* the lowest above it */
+        for (uint32_t slot = 0; slot < config->count; slot++) {
+            uint8_t other = kelp_priority_of(&config->members[slot]);
+            if (!config_leads(config, slot) || other <= below) continue;
+            if (next == 0 || other < next) next = other;
+        }
+        if (next == 0) return tiers;
+        below = next;
+        tiers++;
+    }
+}
+
 static bool marks_sound(const struct kelp_config *config, uint32_t slot)
 {
     uint8_t marks = config->members[slot].marks;
@@ -79,5 +104,5 @@ bool config_valid(const struct kelp_config *config, uint32_t max)
         if (member->role_old == KELP_WITNESS) witnesses_old++;
     }
     if (config->joint ? witnesses_old >= voters_old : voters_old + witnesses_old > 0) return false;
-    return witnesses < voters;
+    return witnesses < voters && config_somebody_leads(config);
 }

@@ -26,8 +26,16 @@ bool config_removed(const struct kelp_config *config, kelp_id id);
 /* config_voter_count - members counted in at least one half. */
 uint32_t config_voter_count(const struct kelp_config *config);
 
+/* config_somebody_leads - some voter of its own half has a priority above 0. */
+bool config_somebody_leads(const struct kelp_config *config);
+
+/* config_tiers_above - how many different priorities above this one those have who may lead by
+ * their role; 0 leaves out who never leads. */
+uint32_t config_tiers_above(const struct kelp_config *config, uint8_t priority);
+
 /* config_valid - ids ascending and not 0, at most max members, in every half a voter and fewer
- * witnesses than voters, the highest id not below any, marks only where they mean something. */
+ * witnesses than voters, one of a priority above 0, the highest id not below any, marks only where
+ * they mean something. */
 bool config_valid(const struct kelp_config *config, uint32_t max);
 
 #endif

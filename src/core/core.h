@@ -32,6 +32,7 @@
 #define RESEND_MAX            60000000000u /* ns; the longest wait before a window is called lost */
 #define SENDINGS_MAX          8u /* remembered for leases; an older answer proves nothing */
 #define STALL_MIN             1000000000u /* ns; the least stall limit */
+#define STEADY_LIMITS         10u /* stall limits until a disk that stalled is preferred again */
 /* counting never gets there; beyond it a message is malformed */
 #define TERM_MAX (UINT64_MAX / 4)
 
@@ -54,6 +55,7 @@ struct transfer {
     bool stall;                /* because of our own disk: to a voter whose disk works */
     bool leave;                /* because of a change that takes our vote: to one that stays */
     bool drain;                /* asked for with a drain: if it is in vain, none */
+    bool choosy;               /* the highest priority is the best, for a while */
     uint64_t token;            /* 0: nobody asked, nobody is answered */
     kelp_id wanted;            /* as asked for, 0: the best */
     kelp_id target;            /* 0: nobody yet */
@@ -63,6 +65,14 @@ struct transfer {
     kelp_ns told_at;           /* when the target was last told; 0: not yet */
     kelp_ns again_at;          /* not for a stalled disk before */
     struct kelp_answer answer; /* OVER: for the next take */
+};
+
+/* Whom this leader should hand over to by itself, see transfer.c. */
+struct preferred {
+    kelp_id id;      /* 0: nobody */
+    kelp_ns since;   /* level and healthy; to come: when it may be tried again */
+    kelp_index end;  /* of our log at the last look */
+    kelp_ns look_at; /* the next one; KELP_NEVER: everybody has the same priority */
 };
 
 enum candidacy { CANDIDACY_OWN, CANDIDACY_TRANSFER };
@@ -153,6 +163,7 @@ struct peer {
     bool stalled;       /* its disk, as it last told */
     bool leaving;       /* it is about to stop, as it last told */
     bool drained;       /* leadership does not go there, as it last told */
+    bool unsteady;      /* it stalled lately */
     bool alike;         /* its handshake showed our own cluster settings */
     kelp_ns heard_sent; /* it answered, in this term, what left then; 0: nothing */
 };
@@ -203,9 +214,11 @@ struct kelp_core {
     kelp_ns role_since, leader_contact;
     kelp_ns led_at;         /* when it last ceased to lead */
     kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
+    kelp_ns needed_at;      /* priority 0: when its log last kept somebody from leading; 0: never */
     enum ballot own_ballot; /* a candidate's own vote: GRANTED once durable */
     bool noop_due;    /* just became leader: the empty entry goes into the log at the next take */
     bool by_transfer; /* candidate: the leader asked for this election */
+    uint8_t timeouts; /* elapsed since a leader was heard, up to a few */
     bool enquires;    /* follower: ask for pre-votes, not to win: who was removed is told so then */
 
     /* save.c */
@@ -222,6 +235,7 @@ struct kelp_core {
     uint32_t saves_head, saves_count;
     bool stalled, stall_long;
     kelp_ns campaign_after; /* a node whose disk stalled stands again from here on */
+    kelp_ns steady_at;      /* .. and is preferred again from here on */
     bool drained;           /* transfer.c: does not stand, hands over what it leads */
     kelp_ns drained_at;     /* since when */
 
@@ -229,9 +243,10 @@ struct kelp_core {
     struct kelp_config config;        /* the newest in the log */
     struct kelp_config config_before; /* what a truncation of that one goes back to */
     bool config_has_before;
-    uint32_t self_slot;                 /* in config; CONFIG_NO_SLOT: not a member */
     bool witnessed;                     /* config has a witness, or a mark left of one */
     bool told_removed;                  /* by a member that knows the removal to be committed */
+    bool behind;                        /* who leads, or asked for votes, has more than our log */
+    uint32_t self_slot;                 /* in config; CONFIG_NO_SLOT: not a member */
     struct change changes[CHANGES_MAX]; /* in order of arrival */
     uint32_t change_count;
     bool leave_due; /* the oldest of them takes our vote: hand over first */
@@ -262,6 +277,7 @@ struct kelp_core {
 
     /* transfer.c */
     struct transfer transfer;
+    struct preferred preferred;
     kelp_term told_term;      /* the last in which we told somebody to stand: no leases in it */
     kelp_id parting;          /* a leader let go: this voter is still to be told, once; 0: none */
     kelp_index parting_index; /* .. that its log ends at least here */
@@ -326,6 +342,7 @@ static inline bool term_saved(const struct kelp_core *r)
 
 /* ---- elect.c ---- */
 void elect_timeout(struct kelp_core *r);
+void elect_ordered(struct kelp_core *r); /* somebody says: stand, whoever else is preferred */
 void elect_asked(struct kelp_core *r, const struct kelp_message *m);
 void elect_answered(struct kelp_core *r, const struct kelp_message *m);
 void elect_tally(struct kelp_core *r);
@@ -357,6 +374,7 @@ void refuse(struct kelp_core *r, uint64_t token, enum kelp_reason reason);
 void transfer_asked(struct kelp_core *r, const struct kelp_input *input);
 void drain_asked(struct kelp_core *r, const struct kelp_input *input);
 void transfer_cancel(struct kelp_core *r, uint64_t token);
+void transfer_lead(struct kelp_core *r); /* a leader's start, or another configuration */
 void transfer_timers(struct kelp_core *r);
 kelp_ns transfer_deadline(const struct kelp_core *r);
 void transfer_settle(struct kelp_core *r);
@@ -413,8 +431,9 @@ const struct kelp_config *member_committed(const struct kelp_core *r);
 /* member_goodbye - who was in the configuration before and is not in the committed one is told. */
 void member_goodbye(struct kelp_core *r);
 void member_told_removed(struct kelp_core *r, kelp_id from);
-bool member_may_stand(const struct kelp_core *r); /* for election */
-bool member_removed(const struct kelp_core *r);   /* this node, by all it knows */
+bool member_may_stand(const struct kelp_core *r);   /* for election */
+bool member_removed(const struct kelp_core *r);     /* this node, by all it knows */
+uint8_t member_priority(const struct kelp_core *r); /* of this node, where it votes */
 
 /* ---- change.c ---- */
 void change_asked(struct kelp_core *r, const struct kelp_input *input);

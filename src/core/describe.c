@@ -129,14 +129,16 @@ static void say_found(struct line *l, const struct kelp_input *input, const char
 
 static void say_change(struct line *l, const struct kelp_input *input)
 {
-    static const char *const verbs[] = {"?",      "add",  "promote", "demote",
-                                        "remove", "move", "set",     "?"};
+    static const char *const verbs[] = {"?",    "add", "promote", "demote",  "remove",
+                                        "move", "set", "stop",    "priority"};
     static const char *const roles[] = {"", " voter", " learner", " witness"};
     const struct kelp_change *what = input->change.what;
     say(l, "change token %llu", u(input->change.token));
     for (uint32_t i = 0; i < what->count; i++) {
         const struct kelp_edit *edit = &what->edits[i];
-        say(l, " %s %llu%s", verbs[edit->verb & 7u], u(edit->id), roles[edit->role & 3u]);
+        say(l, " %s %llu%s", edit->verb <= KELP_EDIT_PRIORITY ? verbs[edit->verb] : "?",
+            u(edit->id), roles[edit->role & 3u]);
+        if (edit->verb == KELP_EDIT_PRIORITY) say(l, " %u", edit->priority);
     }
     if (what->if_index != 0) say(l, " if %llu", u(what->if_index));
     if ((what->flags & KELP_CHANGE_NOWAIT) != 0) say(l, " nowait");
@@ -231,6 +233,7 @@ size_t kelp_describe_config(const struct kelp_config *config, char *out, size_t 
     for (uint32_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
         say(&l, "%s%llu%c", slot > 0 ? " " : "", u(member->id), letters[member->role & 7u]);
+        if (member->preference != 0) say(&l, "p%u", kelp_priority_of(member));
         if (config->joint && member->role_old != KELP_NONE)
             say(&l, "/%c", letters[member->role_old & 7u]);
         if ((member->marks & KELP_MARK_IN) != 0) say(&l, "+");

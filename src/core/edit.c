@@ -25,7 +25,8 @@ static uint8_t role_wanted(const struct kelp_edit *edit)
     case KELP_EDIT_DEMOTE: return KELP_LEARNER;
     case KELP_EDIT_REMOVE:
     case KELP_EDIT_MOVE:
-    case KELP_EDIT_STOP: return KELP_NONE;
+    case KELP_EDIT_STOP:
+    case KELP_EDIT_PRIORITY: return KELP_NONE;
     }
     return KELP_NONE;
 }
@@ -37,7 +38,9 @@ static bool comes(const struct kelp_edit *edit)
 
 static bool edit_sound(const struct kelp_edit *edit)
 {
-    if (edit->id == 0 || edit->verb < KELP_EDIT_ADD || edit->verb > KELP_EDIT_SET) return false;
+    if (edit->id == 0 || edit->verb < KELP_EDIT_ADD || edit->verb > KELP_EDIT_PRIORITY)
+        return false;
+    if (edit->verb == KELP_EDIT_STOP) return false; /* in a plan only */
     if (!comes(edit)) return true;
     return edit->role == KELP_VOTER || edit->role == KELP_LEARNER || edit->role == KELP_WITNESS;
 }
@@ -70,6 +73,7 @@ static enum kelp_reason newcomer_refusal(const struct kelp_config *now,
 static bool crosses(const struct kelp_member *member, const struct kelp_edit *edit)
 {
     if (edit->verb == KELP_EDIT_REMOVE || edit->verb == KELP_EDIT_MOVE) return false;
+    if (edit->verb == KELP_EDIT_PRIORITY) return false; /* of a witness it means nothing */
     return (member->role == KELP_WITNESS) != (role_wanted(edit) == KELP_WITNESS);
 }
 
@@ -92,6 +96,26 @@ static uint32_t with_role(const struct kelp_config *config, enum kelp_member_rol
     for (uint32_t slot = 0; slot < config->count; slot++)
         count += config->members[slot].role == (uint8_t)role;
     return count;
+}
+
+static enum kelp_reason target_refusal(const struct kelp_config *now,
+                                       const struct kelp_config *target, kelp_id *member)
+{
+    uint32_t voters = with_role(target, KELP_VOTER);
+    *member = 0;
+    if (voters == 0) return KELP_R_LAST_VOTER;
+    if (with_role(target, KELP_WITNESS) >= voters) return KELP_R_WITNESSES_MANY;
+    if (!config_somebody_leads(target)) return KELP_R_NOBODY_LEADS;
+    /* It is in no configuration while a new voter catches up, and who asked may be gone by then. */
+    struct kelp_config staged;
+    bool late = edit_stage(now, target, &staged) > 0;
+    for (uint32_t slot = 0; late && slot < target->count; slot++) {
+        if (target->members[slot].role != KELP_WITNESS) continue;
+        *member = target->members[slot].id;
+        if (config_slot(now, *member) == CONFIG_NO_SLOT) return KELP_R_WITNESS_ALONE;
+    }
+    *member = 0;
+    return KELP_R_NONE;
 }
 
 /* Members while the change goes on: those that come are there before those that go have left. */
@@ -124,19 +148,7 @@ enum kelp_reason edit_refusal(const struct kelp_config *now, const struct kelp_c
     if (members_at_once(now, change) > members_max) return KELP_R_TOO_MANY_MEMBERS;
     struct kelp_config target;
     edit_target(now, change, &target);
-    uint32_t voters = with_role(&target, KELP_VOTER);
-    if (voters == 0) return KELP_R_LAST_VOTER;
-    if (with_role(&target, KELP_WITNESS) >= voters) return KELP_R_WITNESSES_MANY;
-    /* It is in no configuration while a new voter catches up, and who asked may be gone by then. */
-    struct kelp_config staged;
-    bool late = edit_stage(now, &target, &staged) > 0;
-    for (uint32_t slot = 0; late && slot < target.count; slot++) {
-        if (target.members[slot].role != KELP_WITNESS) continue;
-        *member = target.members[slot].id;
-        if (config_slot(now, *member) == CONFIG_NO_SLOT) return KELP_R_WITNESS_ALONE;
-    }
-    *member = 0;
-    return KELP_R_NONE;
+    return target_refusal(now, &target, member);
 }
 
 /* ---- steps ---- */
@@ -189,7 +201,9 @@ void edit_target(const struct kelp_config *now, const struct kelp_change *change
         const struct kelp_edit *edit = &change->edits[i];
         uint32_t slot = config_slot(target, edit->id);
         if (edit->verb == KELP_EDIT_MOVE) continue;
-        if (edit->verb != KELP_EDIT_REMOVE) {
+        if (edit->verb == KELP_EDIT_PRIORITY) {
+            target->members[slot].preference = kelp_preference_of(edit->priority);
+        } else if (edit->verb != KELP_EDIT_REMOVE) {
             struct kelp_member *member = insert(target, edit->id, edit->incarnation);
             if (member->role != role_wanted(edit)) member->marks = 0;
             member->role = role_wanted(edit);
@@ -232,10 +246,10 @@ static bool votes_in(const struct kelp_config *config, kelp_id id)
     return role == KELP_VOTER || role == KELP_WITNESS;
 }
 
-static uint8_t role_in(const struct kelp_config *config, kelp_id id)
+static struct kelp_member member_in(const struct kelp_config *config, kelp_id id)
 {
     uint32_t slot = config_slot(config, id);
-    return slot == CONFIG_NO_SLOT ? (uint8_t)KELP_NONE : config->members[slot].role;
+    return slot == CONFIG_NO_SLOT ? (struct kelp_member){.role = KELP_NONE} : config->members[slot];
 }
 
 uint32_t edit_voters_changed(const struct kelp_config *now, const struct kelp_config *target)
@@ -256,7 +270,9 @@ bool edit_same(const struct kelp_config *now, const struct kelp_config *target)
 {
     if (now->count != target->count) return false;
     for (uint32_t slot = 0; slot < now->count; slot++) {
-        if (role_in(target, now->members[slot].id) != now->members[slot].role) return false;
+        struct kelp_member then = member_in(target, now->members[slot].id);
+        if (then.role != now->members[slot].role) return false;
+        if (then.preference != now->members[slot].preference) return false;
     }
     return true;
 }

@@ -26,7 +26,7 @@ void edit_unstage(struct kelp_config *config);
 /* edit_voters_changed - how many members vote in one of the two and not in the other. */
 uint32_t edit_voters_changed(const struct kelp_config *now, const struct kelp_config *target);
 
-/* edit_same - nobody comes, leaves or has another role. */
+/* edit_same - nobody comes, leaves or has another role or priority. */
 bool edit_same(const struct kelp_config *now, const struct kelp_config *target);
 
 /* edit_moves - a member gets another address. */

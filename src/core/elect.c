@@ -12,12 +12,26 @@
  * and hears no leader asks for pre-votes all the same and counts no answer: it may have been
  * removed, and the one message that said so be lost.
  *
+ * Who is preferred stands first. A node lets one election timeout pass for every different priority
+ * above its own among the voters, three at most, counted since it last heard a leader; so the tiers
+ * above it may all be dead and a leader is there after four longest timeouts and an election. No
+ * voter looks at priorities: they delay, and never decide. Priority 0 does not stand, with one
+ * exception: its log kept somebody from leading who may, within the last two timeouts. Such a log
+ * may be the only one with what is committed (a leader's entries may commit before its own disk has
+ * them), and the cluster would be without a leader for ever; so it leads, and hands over at once
+ * (transfer.c).
+ *
+ * Who knows that its log is behind lets one timeout more pass: the leader had committed more, or
+ * somebody else asked for votes who has more. Who has entries that are not on its disk when its
+ * timer fires does not stand at all; a disk that takes so long is none to lead with.
+ *
  * A pre-vote travels under the sender's own saved term; the term it would lead is a field of its
  * own and is repeated in the answer, which is counted by that field alone, since the voter's own
  * term may be lower. */
 #include "core/core.h"
 
-#define LAST_RESORT 4u /* longest election timeouts without a leader */
+#define LAST_RESORT        4u /* longest election timeouts without a leader */
+#define CAMPAIGN_WAITS_MAX 3u
 
 enum { PRE = 0, REAL = 1 };
 
@@ -51,42 +65,37 @@ static bool held_back(struct kelp_core *r)
     return full || stalled || drained(r);
 }
 
-/* Its own vote is a vote too: only who was told to stand early gets here. */
-static void hold(struct kelp_core *r)
+/* Its log keeps somebody from leading who may. */
+static bool needed(const struct kelp_core *r)
 {
-    EVENT(r, CAMPAIGN_HELD_HEARD);
+    return r->needed_at != 0 && r->now <= r->needed_at + 2 * r->options.election_max;
+}
+
+/* How many election timeouts it lets pass for those who are preferred. */
+static uint32_t waits(const struct kelp_core *r)
+{
+    uint32_t tiers = config_tiers_above(&r->config, member_priority(r));
+    bool others = config_tiers_above(&r->config, 0) > 1;
+    if (others && tiers == 0 && r->now < r->steady_at) tiers = 1; /* its disk stalled lately */
+    return (tiers < CAMPAIGN_WAITS_MAX ? tiers : CAMPAIGN_WAITS_MAX) + r->behind;
+}
+
+static void stay(struct kelp_core *r)
+{
     role_step_down(r);
     role_timer_reset(r);
 }
 
-void elect_timeout(struct kelp_core *r)
+/* Its own vote is a vote too: only who was told to stand early gets here. */
+static void hold(struct kelp_core *r)
 {
-    ASSERT(r->role != KELP_LEADER);
-    if (member_removed(r)) {
-        EVENT(r, CAMPAIGN_REMOVED);
-        role_timer_reset(r);
-        return;
-    }
-    if (!member_may_stand(r)) {
-        if (config_witness(&r->config, r->self_slot))
-            EVENT(r, CAMPAIGN_WITNESS);
-        else
-            EVENT(r, CAMPAIGN_NOT_VOTER);
-        r->enquires = true;
-        role_timer_reset(r);
-        return;
-    }
-    if (held_back(r)) {
-        if (r->role != KELP_FOLLOWER)
-            role_step_down(r);
-        else
-            role_timer_reset(r);
-        return;
-    }
-    if (r->term.v >= TERM_MAX) { /* no term is left; only a forged message gets here */
-        role_timer_reset(r);
-        return;
-    }
+    EVENT(r, CAMPAIGN_HELD_HEARD);
+    stay(r);
+}
+
+static void stand(struct kelp_core *r)
+{
+    if (member_priority(r) == 0) EVENT(r, CAMPAIGN_NEEDED);
     if (r->role == KELP_FOLLOWER)
         EVENT(r, ELECTION_TIMEOUT, .peer = r->leader);
     else
@@ -99,6 +108,68 @@ void elect_timeout(struct kelp_core *r)
         role_pre_candidate(r);
 }
 
+/* May it stand at all? Says why not, and waits for the next timeout. */
+static bool may_stand(struct kelp_core *r)
+{
+    if (member_removed(r)) {
+        EVENT(r, CAMPAIGN_REMOVED);
+        role_timer_reset(r);
+        return false;
+    }
+    if (!member_may_stand(r)) {
+        if (config_witness(&r->config, r->self_slot))
+            EVENT(r, CAMPAIGN_WITNESS);
+        else
+            EVENT(r, CAMPAIGN_NOT_VOTER);
+        r->enquires = true;
+        role_timer_reset(r);
+        return false;
+    }
+    if (member_priority(r) == 0 && !needed(r)) {
+        EVENT(r, CAMPAIGN_NEVER);
+        stay(r);
+        r->enquires = true;
+        return false;
+    }
+    if (held_back(r)) {
+        if (r->role != KELP_FOLLOWER)
+            role_step_down(r);
+        else
+            role_timer_reset(r);
+        return false;
+    }
+    if (r->term.v >= TERM_MAX) { /* no term is left; only a forged message gets here */
+        role_timer_reset(r);
+        return false;
+    }
+    return true;
+}
+
+void elect_ordered(struct kelp_core *r)
+{
+    ASSERT(r->role == KELP_FOLLOWER);
+    if (may_stand(r)) stand(r);
+}
+
+void elect_timeout(struct kelp_core *r)
+{
+    ASSERT(r->role != KELP_LEADER);
+    uint32_t elapsed = r->timeouts;
+    if (elapsed <= CAMPAIGN_WAITS_MAX) r->timeouts++;
+    if (!may_stand(r)) return;
+    if (elapsed < waits(r)) {
+        EVENT(r, CAMPAIGN_WAITS, .value = waits(r) - elapsed);
+        stay(r);
+        return;
+    }
+    if (r->durable < r->log.last) {
+        EVENT(r, CAMPAIGN_HELD_UNSAVED, .pos = log_tail(&r->log), .value = r->durable);
+        stay(r);
+        return;
+    }
+    stand(r);
+}
+
 /* A pre-vote would be refused by all who hear the leader. An order that cannot be followed changes
  * nothing: the leader is still there. */
 void elect_stand(struct kelp_core *r)
@@ -106,6 +177,10 @@ void elect_stand(struct kelp_core *r)
     if (r->role != KELP_FOLLOWER) return;
     if (!config_leads(&r->config, r->self_slot)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
+        return;
+    }
+    if (member_priority(r) == 0) {
+        EVENT(r, CAMPAIGN_NEVER);
         return;
     }
     if (held_back(r) || r->term.v >= TERM_MAX) return;
@@ -140,6 +215,12 @@ static bool fresh(const struct kelp_core *r, const struct kelp_message *m)
     return m->vote.term.v > r->term.v || (m->vote.term.v == r->term.v && r->vote == 0);
 }
 
+static bool may_lead(const struct kelp_core *r, kelp_id id)
+{
+    uint32_t slot = config_slot(&r->config, id);
+    return config_leads(&r->config, slot) && kelp_priority_of(&r->config.members[slot]) > 0;
+}
+
 static bool grants(struct kelp_core *r, const struct kelp_message *m)
 {
     bool pre = (m->flags & KELP_MF_PRE_VOTE) != 0;
@@ -154,6 +235,7 @@ static bool grants(struct kelp_core *r, const struct kelp_message *m)
     }
     if (kelp_pos_less(m->vote.last, tail)) {
         EVENT(r, VOTE_REFUSED_STALE_LOG, .peer = m->from, .pos = m->vote.last);
+        if (member_priority(r) == 0 && may_lead(r, m->from)) r->needed_at = max_u64(1, r->now);
         return false;
     }
     if (pre) {
@@ -191,6 +273,8 @@ void elect_asked(struct kelp_core *r, const struct kelp_message *m)
         return;
     }
     if (m->term.v > r->term.v) role_adopt(r, m->term);
+    if (kelp_pos_less(log_tail(&r->log), m->vote.last) && peer_of(r, m->from) != NULL)
+        r->behind = true;
     owe_vote(r, m, grants(r, m));
 }
 

@@ -81,6 +81,15 @@ bool member_removed(const struct kelp_core *r)
     return r->told_removed || config_removed(member_committed(r), r->options.self);
 }
 
+uint8_t member_priority(const struct kelp_core *r)
+{
+    if (config_votes(&r->config, r->self_slot))
+        return kelp_priority_of(&r->config.members[r->self_slot]);
+    const struct kelp_config *before = member_committed(r);
+    uint32_t slot = config_slot(before, r->options.self);
+    return slot == CONFIG_NO_SLOT ? 0 : kelp_priority_of(&before->members[slot]);
+}
+
 bool member_may_stand(const struct kelp_core *r)
 {
     if (config_leads(&r->config, r->self_slot)) return true;

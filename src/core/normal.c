@@ -223,6 +223,11 @@ void core_normalise(struct kelp_core *r)
     ASSERT(!r->truncate_due); /* a take has saved it */
     ASSERT(!r->stalled && r->snapshot == 0 && r->stranger_count == 0);
     ASSERT(r->change_count == 0 && !r->told_removed); /* members stay as they are */
+    ASSERT(config_tiers_above(&r->config, 0) == 1 && r->needed_at == 0 && r->steady_at == 0);
+    if (r->timeouts > 0) { /* nobody is preferred: whoever is behind has waited long enough */
+        r->timeouts = 1;
+        r->behind = false;
+    }
     clock_normalise(r);
     saves_normalise(r);
     ASSERT(r->own_look.state == LOOK_NONE);

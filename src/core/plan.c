@@ -130,19 +130,27 @@ static void rows_make(struct kelp_plan *plan, const struct plan_facts *facts,
 
 /* ---- who leads ---- */
 
+static bool may_lead(const struct kelp_config *config, kelp_id id)
+{
+    uint32_t slot = config_slot(config, id);
+    return slot != CONFIG_NO_SLOT && kelp_priority_of(&config->members[slot]) > 0;
+}
+
 /* Whoever leads goes on where it may; else the voter with the most of the log. */
 static kelp_id leader_after(const struct plan_facts *facts, const struct kelp_config *after,
                             kelp_id stops)
 {
     uint32_t found = CONFIG_NO_SLOT;
-    if (facts->leader != stops && leads(role_in(after, facts->leader))) return facts->leader;
+    bool stays = facts->leader != stops && leads(role_in(after, facts->leader));
+    if (stays && may_lead(after, facts->leader)) return facts->leader;
     for (uint32_t slot = 0; slot < facts->now->count; slot++) {
         kelp_id id = facts->now->members[slot].id;
         if (id == stops || id == facts->leader || !has(facts->able, slot)) continue;
-        if (!leads(role_in(after, id))) continue;
+        if (!leads(role_in(after, id)) || !may_lead(after, id)) continue;
         if (found == CONFIG_NO_SLOT || facts->match[slot] > facts->match[found]) found = slot;
     }
-    return found == CONFIG_NO_SLOT ? 0 : facts->now->members[found].id;
+    if (found == CONFIG_NO_SLOT) return stays ? facts->leader : 0;
+    return facts->now->members[found].id;
 }
 
 /* ---- warnings ---- */
@@ -151,7 +159,7 @@ static uint32_t leaders_of(const struct kelp_config *config)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < config->count; slot++)
-        count += leads(config->members[slot].role);
+        count += leads(config->members[slot].role) && may_lead(config, config->members[slot].id);
     return count;
 }
 
@@ -207,6 +215,19 @@ static void object(struct kelp_plan *plan, enum kelp_reason reason, kelp_id memb
     plan->forcible = true;
 }
 
+/* Would somebody who may lead answer? What nobody could take over is not taken from who leads. */
+static bool leader_answers(const struct plan_facts *facts, const struct kelp_config *after)
+{
+    for (uint32_t slot = 0; slot < after->count; slot++) {
+        const struct kelp_member *member = &after->members[slot];
+        if (member->role != KELP_VOTER || kelp_priority_of(member) == 0) continue;
+        uint32_t now = config_slot(facts->now, member->id);
+        if (now == CONFIG_NO_SLOT || facts->now->members[now].role != KELP_VOTER) return true;
+        if (has(facts->answers, now)) return true;
+    }
+    return false;
+}
+
 static void judge_change(const struct plan_facts *facts, const struct kelp_change *change,
                          const struct kelp_config *after, struct kelp_plan *plan)
 {
@@ -220,6 +241,8 @@ static void judge_change(const struct plan_facts *facts, const struct kelp_chang
         object(plan, KELP_R_QUORUM_AT_RISK, 0);
     else if (silent != 0 && plan->before.voters <= VOTERS_FEW)
         object(plan, KELP_R_VOTER_SILENT, silent);
+    else if (!leader_answers(facts, after))
+        object(plan, KELP_R_NOBODY_LEADS, 0);
 }
 
 /* A refusal that nobody can force. */

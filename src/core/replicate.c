@@ -307,6 +307,7 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
     peer->stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;
     peer->leaving = (m->answer.health & KELP_HEALTH_LEAVING) != 0;
     peer->drained = (m->answer.health & KELP_HEALTH_DRAINED) != 0;
+    peer->unsteady = (m->answer.health & KELP_HEALTH_UNSTEADY) != 0;
     peer->durable = m->answer.durable;
     peer->applied = m->answer.applied;
     space_answered(r, peer, m);

@@ -97,6 +97,9 @@ void role_follow(struct kelp_core *r, kelp_id leader)
     if (r->role != KELP_FOLLOWER || r->leader != leader) follower(r, leader);
     r->leader_contact = max_u64(1, r->now);
     lease_stick(r);
+    r->timeouts = 0;
+    r->behind = false;
+    r->needed_at = 0;
     role_timer_reset(r);
 }
 
@@ -135,6 +138,9 @@ void role_leader(struct kelp_core *r)
     ASSERT(r->role == KELP_CANDIDATE);
     ASSERT(term_saved(r) && r->saved_vote == r->options.self);
     role_set(r, KELP_LEADER);
+    r->timeouts = 0;
+    r->behind = false;
+    r->needed_at = 0;
     leader_known(r, r->options.self);
     r->elected = r->term;
     r->election_at = KELP_NEVER;

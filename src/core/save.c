@@ -38,6 +38,7 @@ static void stall_over(struct kelp_core *r)
     if (r->saves_count > 0 && r->now - save_at(r, 0)->emitted_at > r->options.stall_limit) return;
     EVENT(r, DISK_RECOVERED);
     if (r->stall_long) r->campaign_after = r->now + r->options.stall_limit;
+    r->steady_at = r->now + STEADY_LIMITS * r->options.stall_limit;
     r->stalled = false;
     r->stall_long = false;
 }

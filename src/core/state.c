@@ -278,6 +278,7 @@ struct kelp_core *kelp_core_init(void *memory, const struct kelp_options *option
     peers_rebuild(r);
     r->role_since = now;
     role_timer_reset(r);
+    transfer_lead(r);
     bool alone = votes_alone(r, &r->config) && votes_alone(r, member_committed(r));
     if (alone)
         r->election_at = now;                      /* nobody to wait for */
@@ -428,6 +429,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
     *out = (struct kelp_peer_view){.id = peer->id,
                                    .space = peer->space,
                                    .role = r->config.members[slot].role,
+                                   .priority = kelp_priority_of(&r->config.members[slot]),
                                    .flow = (uint8_t)peer->progress.flow,
                                    .match = peer->progress.match,
                                    .next = peer->progress.next,

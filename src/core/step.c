@@ -21,8 +21,10 @@ void settle(struct kelp_core *r)
 {
     for (int round = 0; r->dirty != 0; round++) {
         ASSERT(round < SETTLE_ROUNDS_MAX);
-        if (take_bit(r, DIRTY_CONFIG))
+        if (take_bit(r, DIRTY_CONFIG)) {
             r->dirty |= DIRTY_MATCH | DIRTY_TALLY | DIRTY_SPACE; /* a smaller quorum may suffice */
+            transfer_lead(r);
+        }
         if (take_bit(r, DIRTY_STAND)) elect_stand(r);
         if (take_bit(r, DIRTY_TALLY)) elect_tally(r);
         if (take_bit(r, DIRTY_ROLE)) {
@@ -31,6 +33,7 @@ void settle(struct kelp_core *r)
             if (r->role == KELP_LEADER) {
                 replicate_lead(r);
                 change_lead(r);
+                transfer_lead(r);
             }
         }
         if (take_bit(r, DIRTY_SPACE)) space_settle(r);
@@ -172,7 +175,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_CANCEL: cancel(r, input->token); break;
     case KELP_IN_SHUTDOWN: shut_down(r); break;
     case KELP_IN_CAMPAIGN:
-        if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_timeout(r);
+        if (!core_silent(r) && r->role == KELP_FOLLOWER) elect_ordered(r);
         break;
     case KELP_IN_CHANGE: change_asked(r, input); break;
     case KELP_IN_REMOVED: member_told_removed(r, input->peer); break;

@@ -2,7 +2,8 @@
 /* transfer.c - a leader hands over, both sides. [§3.10]
  *
  *            asked for,              the target has
- *            own disk stalled        everything, durably
+ *            own disk stalled,       everything, durably
+ *            another is preferred
  *      NONE -----------------> LEVEL -------------------> TOLD
  *       ^                        |                          |
  *       |                        |  too late, cancelled,    |  too late, cancelled,
@@ -28,12 +29,21 @@
  * saved: a node that starts is drained no more. Where nobody else leads for four longest election
  * timeouts, it stands all the same: its log may be the only one that can win.
  *
+ * Whose priority is highest leads in the end: a leader looks each heartbeat whether a voter with a
+ * higher one is healthy and was less than a heartbeat behind at every look for three longest
+ * election timeouts, and hands over to it; having tried, not again for ten longest election
+ * timeouts. A disk that stalled lately is not preferred, and neither is who is drained. Who leads
+ * with priority 0 hands over to whoever could lead, as soon as there is one.
+ *
  * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
  * So has one whose vote a committed configuration took, see change.c.
  *
  * Invariants: one outcome for each token; told_term is the last term in which an order left, and
  * there are no leases in it any more, since the new leader may be there before they end. */
 #include "core/core.h"
+
+#define PREFER_WAIT  3u /* longest election timeouts */
+#define PREFER_AGAIN 10u
 
 static bool begun(const struct kelp_core *r)
 {
@@ -54,27 +64,55 @@ static bool disk_works(const struct kelp_core *r, const struct peer *peer)
     return peer->saved_at != 0 && r->now - peer->saved_at <= r->options.stall_limit;
 }
 
+static uint8_t priority_at(const struct kelp_core *r, uint32_t slot)
+{
+    return kelp_priority_of(&r->config.members[slot]);
+}
+
 bool transfer_able(const struct kelp_core *r, uint32_t slot)
 {
     const struct peer *peer = &r->peers[slot];
     if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
+    if (priority_at(r, slot) == 0) return false;
     if (peer->silent || peer->progress.flow == KELP_NEEDS_SNAPSHOT) return false;
     if (peer->leaving || peer->drained) return false;
     return peer->space == KELP_SPACE_OK && !peer->stalled;
 }
 
-/* The voter with the most of our log, 0: none could lead. */
+/* A transfer to the best waits for the preferred one, for a quarter of its time. */
+static kelp_ns choosy_until(const struct kelp_core *r)
+{
+    kelp_ns begun_at = r->transfer.again_at - 2 * r->options.election_min;
+    return begun_at + r->options.election_min / 4;
+}
+
+static bool choosy(const struct kelp_core *r)
+{
+    return r->transfer.choosy && r->now < choosy_until(r);
+}
+
+/* While there is time for it the preferred one is better, later whoever has more. */
+static bool better(const struct kelp_core *r, uint32_t slot, uint32_t than)
+{
+    kelp_index match = r->peers[slot].progress.match, other = r->peers[than].progress.match;
+    uint8_t priority = priority_at(r, slot), other_priority = priority_at(r, than);
+    bool preferred = priority > other_priority;
+    if (choosy(r) && priority != other_priority) return preferred;
+    return match != other ? match > other : preferred;
+}
+
+/* The voter to hand over to, 0: none could lead. */
 static kelp_id best(struct kelp_core *r)
 {
-    const struct peer *found = NULL;
+    uint32_t found = CONFIG_NO_SLOT;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct peer *peer = &r->peers[slot];
         if (!transfer_able(r, slot)) continue;
         if (r->transfer.stall && !disk_works(r, peer)) continue;
         if (r->transfer.leave && !change_keeps_vote(r, peer->id)) continue;
-        if (found == NULL || peer->progress.match > found->progress.match) found = peer;
+        if (found == CONFIG_NO_SLOT || better(r, slot, found)) found = slot;
     }
-    return found != NULL ? found->id : 0;
+    return found != CONFIG_NO_SLOT ? r->peers[found].id : 0;
 }
 
 /* Why a member that was named cannot be the one; KELP_R_NONE: it can. */
@@ -85,6 +123,7 @@ static enum kelp_reason unfit(const struct kelp_core *r, kelp_id target)
     if (slot == CONFIG_NO_SLOT) return KELP_R_UNKNOWN_MEMBER;
     if (r->config.members[slot].role != KELP_VOTER) return KELP_R_NOT_VOTER;
     if (r->peers[slot].drained) return KELP_R_DRAINED;
+    if (priority_at(r, slot) == 0) return KELP_R_NEVER_LEADS;
     if (r->peers[slot].progress.flow == KELP_NEEDS_SNAPSHOT) return KELP_R_BEHIND;
     if (r->peers[slot].leaving) return KELP_R_SHUTDOWN;
     return r->peers[slot].space == KELP_SPACE_NONE ? KELP_R_NO_SPACE : KELP_R_NONE;
@@ -98,15 +137,19 @@ static void begin(struct kelp_core *r, uint64_t token, kelp_id wanted, kelp_ns d
     ASSERT(r->role == KELP_LEADER);
     ASSERT(t->state == TRANSFER_NONE);
     kelp_ns longest = r->now + r->options.election_min;
+    kelp_ns again_at = longest + r->options.election_min;
+    t->choosy = wanted == 0 && !t->stall && config_tiers_above(&r->config, 0) > 1;
+    t->again_at = again_at;
     *t = (struct transfer){.state = TRANSFER_LEVEL,
                            .stall = t->stall,
                            .leave = t->leave,
+                           .choosy = t->choosy,
                            .token = token,
                            .wanted = wanted,
                            .target = wanted != 0 ? wanted : best(r),
                            .term = r->term,
                            .until = min_u64(deadline, longest),
-                           .again_at = longest + r->options.election_min};
+                           .again_at = again_at};
     r->dirty |= DIRTY_TRANSFER;
     EVENT(r, TRANSFER_BEGUN, .peer = t->target, .value = token);
 }
@@ -275,20 +318,75 @@ static void out_of_time(struct kelp_core *r)
 static bool drain_due(struct kelp_core *r)
 {
     if (!r->drained || r->own_first == 0 || r->commit < r->own_first) return false;
-    r->transfer.stall = false;
+    r->transfer.stall = r->transfer.leave = r->transfer.choosy = false;
     kelp_id id = best(r);
     const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
     return peer != NULL && peer->progress.match >= r->commit;
+}
+
+/* ---- whom it should belong to ---- */
+
+void transfer_lead(struct kelp_core *r)
+{
+    bool choice = r->role == KELP_LEADER && config_tiers_above(&r->config, 0) > 1;
+    bool never = r->role == KELP_LEADER && member_priority(r) == 0;
+    r->preferred = (struct preferred){.look_at = choice || never ? r->now : KELP_NEVER,
+                                      .since = r->preferred.since};
+}
+
+/* Who could lead and has the highest priority above our own; NULL: nobody. */
+static const struct peer *preferred_peer(const struct kelp_core *r)
+{
+    const struct peer *found = NULL;
+    uint8_t highest = member_priority(r);
+    bool never = highest == 0;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        if (priority_at(r, slot) <= highest || !transfer_able(r, slot)) continue;
+        if (peer->unsteady && !never) continue;
+        if (peer->progress.match == 0) continue; /* it has not answered in this term */
+        highest = priority_at(r, slot);
+        found = peer;
+    }
+    return found;
+}
+
+/* Once each heartbeat. */
+static void preferred_look(struct kelp_core *r)
+{
+    struct preferred *p = &r->preferred;
+    const struct peer *peer = preferred_peer(r);
+    bool same = peer != NULL && peer->id == p->id && peer->progress.match >= p->end;
+    if (!same) p->since = max_u64(p->since, r->now);
+    p->id = peer != NULL ? peer->id : 0;
+    p->end = r->log.last;
+    p->look_at = r->now + r->options.heartbeat;
+    if (peer == NULL || r->transfer.state != TRANSFER_NONE) return;
+    if (r->own_first == 0 || r->commit < r->own_first) return;
+    bool never = member_priority(r) == 0;
+    kelp_ns wait = PREFER_WAIT * r->options.election_max;
+    if (!never && r->now < p->since + wait) return;
+    if (never && (!same || r->now < r->transfer.again_at)) return;
+    p->since = r->now + PREFER_AGAIN * r->options.election_max - wait;
+    r->transfer.stall = r->transfer.leave = false;
+    EVENT(r, TRANSFER_PREFERRED, .peer = peer->id);
+    begin(r, 0, peer->id, KELP_NEVER);
 }
 
 void transfer_timers(struct kelp_core *r)
 {
     struct transfer *t = &r->transfer;
     if (begun(r) && r->now >= t->until) out_of_time(r);
+    if (t->state == TRANSFER_LEVEL && t->choosy && !choosy(r)) {
+        t->choosy = false;
+        r->dirty |= DIRTY_TRANSFER; /* whoever is level will do */
+    }
+    if (r->role == KELP_LEADER && r->now >= r->preferred.look_at) preferred_look(r);
     bool idle = r->role == KELP_LEADER && t->state == TRANSFER_NONE && r->now >= t->again_at;
     if (!idle || (!r->stalled && !drain_due(r))) return;
     t->stall = r->stalled;
     t->leave = false;
+    t->choosy = false;
     if (best(r) == 0) return; /* asked again whenever something comes in */
     if (r->stalled)
         EVENT(r, TRANSFER_FOR_STALL);
@@ -300,9 +398,12 @@ void transfer_timers(struct kelp_core *r)
 kelp_ns transfer_deadline(const struct kelp_core *r)
 {
     const struct transfer *t = &r->transfer;
-    if (!begun(r)) return KELP_NEVER;
-    if (t->told_at == 0 || r->role != KELP_LEADER) return t->until;
-    return min_u64(t->until, t->told_at + r->options.heartbeat);
+    kelp_ns look_at = r->role == KELP_LEADER ? r->preferred.look_at : KELP_NEVER;
+    if (!begun(r)) return look_at;
+    kelp_ns due = min_u64(t->until, look_at);
+    if (t->state == TRANSFER_LEVEL && t->choosy) due = min_u64(due, choosy_until(r));
+    if (t->told_at == 0 || r->role != KELP_LEADER) return due;
+    return min_u64(due, t->told_at + r->options.heartbeat);
 }
 
 bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out)
@@ -322,7 +423,7 @@ bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_mes
 void transfer_part(struct kelp_core *r)
 {
     ASSERT(r->role == KELP_LEADER && !r->faulted);
-    r->transfer.stall = r->transfer.leave = false;
+    r->transfer.stall = r->transfer.leave = r->transfer.choosy = false;
     kelp_id id = r->shutdown ? 0 : best(r);
     const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
     if (peer == NULL || peer->progress.match == 0) return;

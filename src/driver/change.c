@@ -198,7 +198,8 @@ static enum kelp_reason edits_make(struct driver *d, struct wire_change *change,
     for (uint32_t i = 0; i < change->count; i++) {
         const struct wire_edit *named = &change->edits[i];
         const struct wire_address *now = address_in(newest(d), named->id);
-        edits[i] = (struct kelp_edit){.id = named->id, .verb = named->verb, .role = named->role};
+        edits[i] = (struct kelp_edit){
+            .id = named->id, .verb = named->verb, .role = named->role, .priority = named->priority};
         if (!known) continue;
         if (named->address.text[0] == '\0') continue;
         if (reason == KELP_R_NONE && address_taken(d, change, named)) {

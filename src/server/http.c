@@ -308,8 +308,8 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     static const char keys[] = "/v1/kv/";
     static const char raft[] = "/v1/raft/";
     static const char *const later[] = {"/v1/events", "/v1/raft", "/v1/snapshot"};
-    static const char *const verbs[] = {"add",  "promote", "demote", "remove",
-                                        "move", "replace", "set",    "bootstrap"};
+    static const char *const verbs[] = {"add",     "promote", "demote",   "remove",   "move",
+                                        "replace", "set",     "priority", "bootstrap"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
         return route_key(r, method, url + sizeof keys - 1);
     if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);

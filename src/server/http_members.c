@@ -6,6 +6,7 @@
  *
  *   {"id": 4, "address": "host:port", "role": "voter", "if": 7, "force": true, "nowait": true}
  *   plan: {"verb": "remove", "id": 3}, or {"verb": "stop", ..}, also as GET /v1/raft/plan?verb=..
+ *   priority: {"id": 2, "priority": 5}
  *   add: "id" may be "auto", and "address" left out where the node knocks
  *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]}
  *   bootstrap: {"if_empty": true}                  of this node alone, answered at once */
@@ -122,7 +123,7 @@ static void flag_add(struct words *w, const json_t *arguments, const char *name)
 
 static void words_make(struct words *w, const char *verb, const json_t *arguments)
 {
-    static const char *const known[] = {"old", "new", "id", "address", "role"};
+    static const char *const known[] = {"old", "new", "id", "address", "role", "priority"};
     const json_t *members = json_object_get(arguments, "members"), *member;
     size_t i;
     word_add(w, verb);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET, PLAN.
+/* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET, PRIORITY, PLAN.
  *
  *   ADD id|AUTO [host:port] [VOTER|LEARNER]   PROMOTE id   DEMOTE id   REMOVE id
- *   REPLACE old new|AUTO [host:port]          MOVE id host:port
+ *   REPLACE old new|AUTO [host:port]          MOVE id host:port        PRIORITY id n
  *   SET id=host:port[/role] ...
  *   each with [IF index] [FORCE] [NOWAIT] behind it
  *   PLAN and any of these, or PLAN STOP id: what it would do
@@ -168,6 +168,20 @@ static bool parse_replace(struct words *w, struct wire_change *out)
     return id_next(w, &old->id) && newcomer_next(w, new);
 }
 
+static bool parse_priority(struct words *w, struct wire_change *out)
+{
+    struct wire_edit *edit = edit_new(out, KELP_EDIT_PRIORITY);
+    int64_t number = 0;
+    if (!id_next(w, &edit->id)) return false;
+    if (w->next == w->count) return wrong(w, "a priority is missing", "0 to 255; 0 never leads");
+    if (!decimal_parse(w->at[w->next], &number) || number < 0 ||
+        number > (int64_t)KELP_PRIORITY_MAX)
+        return wrong(w, "no priority", "0 to 255; 0 never leads");
+    w->next++;
+    edit->priority = (uint8_t)number;
+    return true;
+}
+
 /* 4=host:port/learner */
 static bool parse_member(struct words *w, struct kelp_bytes word, struct wire_change *out)
 {
@@ -223,9 +237,9 @@ bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_cha
     static const struct {
         const char *verb;
         bool (*parse)(struct words *w, struct wire_change *out);
-    } verbs[] = {{"add", parse_add},       {"promote", parse_promote}, {"demote", parse_demote},
-                 {"remove", parse_remove}, {"move", parse_move},       {"replace", parse_replace},
-                 {"set", parse_set},       {"stop", parse_stop}};
+    } verbs[] = {{"add", parse_add},       {"promote", parse_promote},   {"demote", parse_demote},
+                 {"remove", parse_remove}, {"move", parse_move},         {"replace", parse_replace},
+                 {"set", parse_set},       {"priority", parse_priority}, {"stop", parse_stop}};
     struct words w = {.at = words, .count = count, .wrong = words_wrong};
     memset(out, 0, sizeof *out);
     for (size_t i = 0; count > 0 && i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -233,7 +247,8 @@ bool members_parse(const struct kelp_bytes *words, size_t count, struct wire_cha
         w.next = 1;
         return verbs[i].parse(&w, out) && parse_options(&w, out);
     }
-    return wrong(&w, "no change of members", "add, promote, demote, remove, move, replace or set");
+    return wrong(&w, "no change of members",
+                 "add, promote, demote, remove, move, replace, set or priority");
 }
 
 /* ---- MEMBERS ------------------------------------------------------------------------------- */
@@ -271,10 +286,10 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
 {
     const struct kelp_member *member = &status->latest.config.members[slot];
     const struct kelp_view *view = &status->view;
-    int len =
-        snprintf(out, size, "id:%" PRIu64 " role:%s address:%s incarnation:%016" PRIx64, member->id,
-                 member->role == KELP_NONE ? "leaving" : members_role_name(member->role),
-                 status->latest.peer[slot].text, member->incarnation);
+    int len = snprintf(
+        out, size, "id:%" PRIu64 " role:%s address:%s incarnation:%016" PRIx64 " priority:%u",
+        member->id, member->role == KELP_NONE ? "leaving" : members_role_name(member->role),
+        status->latest.peer[slot].text, member->incarnation, kelp_priority_of(member));
     size_t at = len > 0 ? (size_t)len : 0;
     if (member->role == KELP_WITNESS && at < size)
         at += text_put(out + at, size - at,

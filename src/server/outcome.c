@@ -26,6 +26,8 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_MEMBER_DIFFERS:
     case KELP_R_ID_USED:
     case KELP_R_LAST_VOTER:
+    case KELP_R_NEVER_LEADS:
+    case KELP_R_NOBODY_LEADS:
     case KELP_R_TOO_MANY_MEMBERS:
     case KELP_R_QUORUM_AT_RISK:
     case KELP_R_VOTER_SILENT:

@@ -59,6 +59,7 @@ enum checker_rule {
     X(L11, NoStarvation)                                                                           \
     X(L12, ChangesSettle)                                                                          \
     X(L13, HeirInTime)                                                                             \
+    X(L14, PreferredLeads)                                                                         \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
     X(M03, WitnessKeepsLittle)                                                                     \
@@ -72,6 +73,7 @@ enum checker_rule {
     X(N08, AppliedDurable)                                                                         \
     X(N09, LeadershipTold)                                                                         \
     X(N10, LeaseSafe)                                                                              \
+    X(N11, NeverLeads)                                                                             \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \

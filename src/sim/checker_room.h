@@ -52,6 +52,7 @@ struct checked_node {
     struct kelp_config latest, committed; /* count 0: not told */
     uint64_t members_at; /* how many answers had been sent when they changed last */
     bool positions;      /* its log holds, or held, entries without their data */
+    bool refused;        /* since its start it did not vote for somebody of a priority above 0 */
     bool running;        /* the view below is of this life of the node */
     struct kelp_view view;
 };
@@ -115,6 +116,7 @@ struct checker {
 bool checker_knows_witness(const struct checker *c, unsigned node); /* itself: to be one */
 bool checker_confirmed(const struct checker *c, unsigned leader, uint64_t answers);
 void checker_elected(struct checker *c, unsigned node, uint64_t term);
+void checker_refuses(struct checker *c, unsigned node, unsigned to); /* its vote */
 bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index index, uint64_t chain);
 void checker_everyone(struct checker *c, unsigned node, kelp_index everyone,
                       enum checker_rule rule);

@@ -2,13 +2,13 @@
 /* churn.c - somebody who asks for changes of the membership, and what must come of them.
  *
  * A change is drawn from what the asked node takes for the members: add, promote, demote, remove,
- * replace, move back and forth, or the whole list anew; of one voter and of several, witnesses
- * among them, now and then with the index of its configuration, without waiting or with force; half
- * of those who come are named by their id alone, since they knock. In some runs whoever comes first
- * is a witness. Every other start of a node finds that it was moved, and moves itself back. Ids are
- * slots, so there are few, and who was removed never comes back. What is told is judged: DONE means
- * that the committed configuration says so (M02). After the faults every change comes to its end
- * (L12). */
+ * replace, move back and forth, a priority, or the whole list anew; of one voter and of several,
+ * witnesses among them, now and then with the index of its configuration, without waiting or with
+ * force; half of those who come are named by their id alone, since they knock. In some runs whoever
+ * comes first is a witness. Every other start of a node finds that it was moved, and moves itself
+ * back. Ids are slots, so there are few, and who was removed never comes back. What is told is
+ * judged: DONE means that the committed configuration says so (M02). After the faults every change
+ * comes to its end (L12). */
 #include <stdio.h>
 
 #include "base/min.h"
@@ -125,7 +125,7 @@ static void change_draw(struct world *w, const struct kelp_config *config,
                         struct wire_change *change)
 {
     kelp_id next = config->id_highest + 1, some = member_draw(w, config);
-    uint64_t kind = draw_below(nemesis_draw(w), 8);
+    uint64_t kind = draw_below(nemesis_draw(w), 10);
     bool room = next <= w->node_count;
     if (w->swarm.witness && room && next == w->swarm.founders + 1) {
         edit_add(w, change, KELP_EDIT_ADD, next)->role = KELP_WITNESS;
@@ -146,6 +146,10 @@ static void change_draw(struct world *w, const struct kelp_config *config,
         if (draw_chance(nemesis_draw(w), 1, 2))
             (void)snprintf(change->edits[0].address.text, WIRE_ADDRESS_MAX, "node-%u:7102",
                            (unsigned)some);
+    } else if (kind >= 8) {
+        static const uint8_t priorities[] = {0, 0, 1, 1, 2, 3, 9, 255};
+        edit_add(w, change, KELP_EDIT_PRIORITY, some)->priority =
+            priorities[draw_below(nemesis_draw(w), sizeof priorities)];
     } else {
         uint8_t role = config->members[config_slot(config, some)].role;
         (void)edit_add(w, change, role == KELP_VOTER ? KELP_EDIT_DEMOTE : KELP_EDIT_PROMOTE, some);
@@ -269,6 +273,12 @@ static uint8_t role_in(const struct kelp_config *config, kelp_id id)
     return slot == CONFIG_NO_SLOT ? (uint8_t)KELP_NONE : config->members[slot].role;
 }
 
+static bool priority_in(const struct kelp_config *config, kelp_id id, uint8_t priority)
+{
+    uint32_t slot = config_slot(config, id);
+    return slot != CONFIG_NO_SLOT && kelp_priority_of(&config->members[slot]) == priority;
+}
+
 static bool edit_holds(const struct wire_edit *edit, const struct kelp_config *config)
 {
     switch ((enum kelp_edit_verb)edit->verb) {
@@ -279,6 +289,7 @@ static bool edit_holds(const struct wire_edit *edit, const struct kelp_config *c
     case KELP_EDIT_REMOVE: return role_in(config, edit->id) == KELP_NONE;
     case KELP_EDIT_MOVE:
     case KELP_EDIT_STOP: return role_in(config, edit->id) != KELP_NONE;
+    case KELP_EDIT_PRIORITY: return priority_in(config, edit->id, edit->priority);
     }
     return false;
 }

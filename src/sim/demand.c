@@ -17,9 +17,11 @@
  *
  *   L12 every change that was asked for comes to its end, nothing is staging or joint, and
  *       whoever was removed knows it
+ *   L14 whoever is preferred leads within 20 T
  *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
+#include "core/config.h"
 #include "sim/world.h"
 
 #define MS              ((kelp_ns)1000000)
@@ -33,7 +35,9 @@
 /* Split votes alone begin a second term in one run of 25, each further one in one of 13: more than
  * three in one of 4000. */
 #define TERMS_MAX         6u
-#define HOPELESS_TIMEOUTS 5u /* so long those that are left are watched */
+#define TERMS_MOVED       4u  /* more, where leadership goes to whom is preferred */
+#define MOVED_TIMEOUTS    20u /* a disk that stalled is not preferred for ten limits */
+#define HOPELESS_TIMEOUTS 5u  /* so long those that are left are watched */
 
 static bool churns(const struct world *w)
 {
@@ -254,6 +258,41 @@ static bool all_equal(const struct world *w)
     return true;
 }
 
+/* Somebody is preferred to somebody else. */
+static bool prefers(const struct world *w)
+{
+    const struct node *leader = leader_of(w);
+    struct kelp_config latest;
+    if (!churns(w) || leader == NULL) return churns(w);
+    kelp_core_config(core_of(leader), &latest, NULL);
+    return config_tiers_above(&latest, 0) != 1;
+}
+
+/* Nobody is preferred to whoever leads. */
+static bool preferred_leads(const struct world *w)
+{
+    const struct node *leader = leader_of(w);
+    struct kelp_config latest;
+    if (leader == NULL) return false;
+    kelp_core_config(core_of(leader), &latest, NULL);
+    uint32_t slot = config_slot(&latest, leader->id);
+    return slot != CONFIG_NO_SLOT &&
+           config_tiers_above(&latest, kelp_priority_of(&latest.members[slot])) == 0;
+}
+
+/* Is the run to go on, because leadership must still move? */
+static bool moves(struct world *w)
+{
+    const struct demand *d = &w->demand;
+    kelp_ns after = w->now - d->at;
+    if (!churns(w) || preferred_leads(w)) return false;
+    if (after > MOVED_TIMEOUTS * d->timeout)
+        checker_fail(w->checker, RULE_L14,
+                     "whoever is preferred does not lead %llu ms after healing",
+                     (unsigned long long)(after / MS));
+    return after + LEADER_TIMEOUTS * d->timeout < w->options.heal;
+}
+
 static void terms_count(struct world *w)
 {
     struct demand *d = &w->demand;
@@ -264,7 +303,8 @@ static void terms_count(struct world *w)
         d->term_at = w->now;
         w->report->terms_after_heal = (uint32_t)(term - d->term_before);
     }
-    if (w->report->terms_after_heal > TERMS_MAX && w->swarm.off == 0)
+    uint32_t most = prefers(w) ? TERMS_MAX + TERMS_MOVED : TERMS_MAX;
+    if (w->report->terms_after_heal > most && w->swarm.off == 0)
         checker_fail(w->checker, RULE_L05, "%u terms began after healing",
                      w->report->terms_after_heal);
 }
@@ -273,7 +313,7 @@ static void terms_count(struct world *w)
 static void quiet_judge(struct world *w)
 {
     const struct demand *d = &w->demand;
-    if (d->leader_at - d->at > LEADER_TIMEOUTS * d->timeout)
+    if (d->leader_at - d->at > LEADER_TIMEOUTS * d->timeout && !prefers(w))
         checker_fail(w->checker, RULE_L05, "term %llu began %llu ms after healing",
                      (unsigned long long)d->term, (unsigned long long)((d->term_at - d->at) / MS));
 }
@@ -402,7 +442,8 @@ static void log_judge(struct world *w, const struct node *n)
 static kelp_ns quiet_until(const struct world *w)
 {
     const struct demand *d = &w->demand;
-    return d->at + 2 * (d->leader_at - d->at) + 2 * d->timeout;
+    kelp_ns noisy = prefers(w) ? 0 : d->leader_at - d->at;
+    return d->leader_at + noisy + 2 * d->timeout;
 }
 
 /* KELP_SIM_BREAK_CHURN: whoever leads stands still for longer than anybody waits. */
@@ -449,6 +490,7 @@ void demand_look(struct world *w)
     }
     if (d->equal_at == KELP_NEVER) d->equal_at = w->now;
     if (d->leader_at == KELP_NEVER || w->now < quiet_until(w)) return;
+    if (moves(w)) return;
     /* What everybody has is learnt with the next heartbeat, and then cut off in its turn. */
     const struct node *large = log_large(w);
     if ((!housekept(w) || large != NULL) && w->now <= d->at + w->options.heal) return;

@@ -6,7 +6,8 @@
  * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
  * vote in its term; neighbouring ones share a node in every decision. A witness keeps no data, and
  * whoever has entries without their data never leads (M03). A checker that was never
- * told a configuration takes all nodes for voters. */
+ * told a configuration takes all nodes for voters. Priority 0 does not lead, unless its log keeps
+ * from leading who may: then it has refused such a one its vote (N11). */
 #include "base/min.h"
 #include "core/config.h"
 #include "sim/checker_room.h"
@@ -56,6 +57,24 @@ bool checker_witness(const struct checker *c, unsigned node)
     return c->nodes[node].positions;
 }
 
+void checker_refuses(struct checker *c, unsigned node, unsigned to)
+{
+    struct checked_node *n = &c->nodes[node];
+    uint32_t slot = config_slot(&n->latest, to + 1);
+    if (config_leads(&n->latest, slot) && kelp_priority_of(&n->latest.members[slot]) > 0)
+        n->refused = true;
+}
+
+static void priority_judge(struct checker *c, unsigned node, uint64_t term)
+{
+    const struct checked_node *n = &c->nodes[node];
+    uint32_t slot = config_slot(&n->latest, node + 1);
+    if (n->refused || slot == CONFIG_NO_SLOT) return;
+    if (kelp_priority_of(&n->latest.members[slot]) == 0)
+        checker_fail(c, RULE_N11, "node %u leads term %llu with priority 0, and refused nobody",
+                     node + 1, (ull)term);
+}
+
 /* Whatever the candidate counted: a quorum must have sent it this very vote, in this very term. */
 void checker_elected(struct checker *c, unsigned node, uint64_t term)
 {
@@ -71,6 +90,7 @@ void checker_elected(struct checker *c, unsigned node, uint64_t term)
     if (!decide(c, &c->nodes[node].latest, ids, count))
         checker_fail(c, RULE_N06, "node %u leads term %llu with %u votes of %u", node + 1,
                      (ull)term, count, c->node_count);
+    priority_judge(c, node, term);
 }
 
 /* Did a quorum follow it, itself included, in answers sent after so many? Where its configuration

@@ -324,6 +324,7 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
     case KELP_MSG_VOTE_ANSWER:
         if ((sent->flags & KELP_MF_GRANTED) != 0 && (sent->flags & KELP_MF_PRE_VOTE) == 0)
             vote_leaves(c, node, sent->vote_term, sent->to + 1);
+        if ((sent->flags & KELP_MF_GRANTED) == 0) checker_refuses(c, node, sent->to);
         break;
     case KELP_MSG_ANSWER:
         answer_leaves(c, node, sent);
@@ -351,6 +352,7 @@ void checker_crashed(struct checker *c, unsigned node)
 {
     struct checked_node *n = &c->nodes[node];
     n->running = false;
+    n->refused = false;
     n->ahead_first = 0;
     memset(&n->view, 0, sizeof n->view);
 }

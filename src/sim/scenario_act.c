@@ -39,8 +39,10 @@ static void input(struct scenario *s, struct node *node, struct kelp_input in)
 static uint32_t timers_fired(const struct node *node)
 {
     return node->seen_ever[KELP_EV_ELECTION_TIMEOUT] + node->seen_ever[KELP_EV_ELECTION_REPEAT] +
-           node->seen_ever[KELP_EV_CAMPAIGN_NOT_VOTER] +
+           node->seen_ever[KELP_EV_CAMPAIGN_NOT_VOTER] + node->seen_ever[KELP_EV_CAMPAIGN_WAITS] +
+           node->seen_ever[KELP_EV_CAMPAIGN_NEVER] +
            node->seen_ever[KELP_EV_CAMPAIGN_HELD_STALLED] +
+           node->seen_ever[KELP_EV_CAMPAIGN_HELD_UNSAVED] +
            node->seen_ever[KELP_EV_CAMPAIGN_HELD_NO_SPACE];
 }
 

@@ -2,7 +2,7 @@
 /* scenario_change.c - changes of the membership: asking for one, and what must hold of them.
  *
  *   change 1 7 add 4v             node 1 is asked, under token 7;  add 4L, promote 4, demote 4,
- *                                 remove 4, move 4, and several of them
+ *                                 remove 4, move 4, priority 4=9, and several of them
  *   change 1 7 set 1v,4v,5L       the whole configuration
  *   ... if 5 nowait force within 2s
  *   plan 1 remove 2 force         what it would do, in a line; plan 1 stop 2: what a stop would
@@ -38,6 +38,21 @@ static void edits_add(struct scenario *s, struct token *token, enum kelp_edit_ve
     }
 }
 
+/* 4=9: a member and its priority. */
+static void priority_add(struct scenario *s, struct token *token)
+{
+    char id[24] = "";
+    const char *word = words_next(s), *equals = strchr(word, '=');
+    if (equals == NULL || (size_t)(equals - word) >= sizeof id)
+        scenario_stop(s, "a priority is written 4=9");
+    memcpy(id, word, (size_t)(equals - word));
+    uint64_t priority = words_number_of(s, equals + 1);
+    if (priority > KELP_PRIORITY_MAX || token->edit_count == KELP_MEMBERS_MAX)
+        scenario_stop(s, "a priority is above 255, or there are too many edits");
+    token->edits[token->edit_count++] = (struct kelp_edit){
+        .id = words_number_of(s, id), .verb = KELP_EDIT_PRIORITY, .priority = (uint8_t)priority};
+}
+
 static bool edit_word(struct scenario *s, struct token *token)
 {
     static const struct {
@@ -53,7 +68,9 @@ static bool edit_word(struct scenario *s, struct token *token)
         token->whole = token->whole || verbs[i].verb == KELP_EDIT_SET;
         return true;
     }
-    return false;
+    if (!words_take(s, "priority")) return false;
+    priority_add(s, token);
+    return true;
 }
 
 void change_command(struct scenario *s)
@@ -156,7 +173,8 @@ static uint8_t role_wanted(const struct kelp_edit *edit, uint8_t role)
     case KELP_EDIT_DEMOTE: return KELP_LEARNER;
     case KELP_EDIT_REMOVE: return KELP_NONE;
     case KELP_EDIT_MOVE:
-    case KELP_EDIT_STOP: return role;
+    case KELP_EDIT_STOP:
+    case KELP_EDIT_PRIORITY: return role;
     }
     return role;
 }
@@ -169,6 +187,9 @@ static bool so_in(const struct token *token, const struct kelp_config *config)
         uint32_t slot = config_slot(config, edit->id);
         uint8_t role = slot == CONFIG_NO_SLOT ? (uint8_t)KELP_NONE : config->members[slot].role;
         if (role != role_wanted(edit, role)) return false;
+        if (edit->verb == KELP_EDIT_PRIORITY &&
+            kelp_priority_of(&config->members[slot]) != edit->priority)
+            return false;
     }
     return true;
 }

@@ -215,6 +215,11 @@ struct kelp_config *words_config(struct scenario *s, const char *word)
         struct kelp_member *member = &config->members[config->count++];
         member->id = number_at(s, at, &at);
         member->role = role_of(s, *at++, word);
+        if (*at == 'p') {
+            uint64_t priority = number_at(s, at + 1, &at);
+            if (priority > KELP_PRIORITY_MAX) scenario_stop(s, "a priority is above 255");
+            member->preference = kelp_preference_of((uint8_t)priority);
+        }
         if (at[0] == '/') {
             member->role_old = role_of(s, at[1], word);
             config->joint = 1;

@@ -9,7 +9,8 @@
  *       18        the edits, each
  *              8  id        not 0; ADD: 0 is the next free one
  *              1  verb      enum kelp_edit_verb; 7, a stop, only in a plan and alone
- *              1  role      1 voter, 2 learner where the verb names one, else 0
+ *              1  role      1 voter, 2 learner, 3 witness where the verb names one; the priority
+ *                           where the verb is PRIORITY; else 0
  *            1+n  address   a text as in wire.c; empty where the verb takes none; ADD: empty for
  *                           that of the node which knocks
  *
@@ -27,7 +28,7 @@ static const char *edit_wrong(const struct wire_edit *e)
 {
     bool adds = e->verb == KELP_EDIT_ADD;
     if ((e->id == 0 && !adds) || e->id > WIRE_NUMBER_MAX) return "a member's id is out of range";
-    if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_STOP) return "a verb is not known";
+    if (e->verb < KELP_EDIT_ADD || e->verb > KELP_EDIT_PRIORITY) return "a verb is not known";
     bool comes = e->verb == KELP_EDIT_ADD || e->verb == KELP_EDIT_SET;
     bool addressed = comes || e->verb == KELP_EDIT_MOVE;
     if (comes ? e->role < KELP_VOTER || e->role > KELP_WITNESS : e->role != KELP_NONE)
@@ -70,7 +71,8 @@ size_t wire_change_encode(const struct wire_change *c, uint8_t *out)
     for (uint32_t i = 0; i < c->count; i++) {
         write_u64(&w, c->edits[i].id);
         write_u8(&w, c->edits[i].verb);
-        write_u8(&w, c->edits[i].role);
+        bool priority = c->edits[i].verb == KELP_EDIT_PRIORITY;
+        write_u8(&w, priority ? c->edits[i].priority : c->edits[i].role);
         write_address(&w, &c->edits[i].address);
     }
     ASSERT(!w.failed);
@@ -93,7 +95,8 @@ enum kelp_error wire_change_decode(struct kelp_bytes in, struct wire_change *out
     for (uint32_t i = 0; i < count; i++) {
         out->edits[i].id = read_u64(&r);
         out->edits[i].verb = read_u8(&r);
-        out->edits[i].role = read_u8(&r);
+        bool priority = out->edits[i].verb == KELP_EDIT_PRIORITY;
+        *(priority ? &out->edits[i].priority : &out->edits[i].role) = read_u8(&r);
         read_address(&r, &out->edits[i].address);
     }
     out->count = count;

@@ -11,6 +11,7 @@
 struct wire_edit {
     kelp_id id;                  /* ADD: 0 is the next free one, for a node that waits for an id */
     uint8_t verb, role;          /* enum kelp_edit_verb, enum kelp_member_role */
+    uint8_t priority;            /* PRIORITY only */
     struct wire_address address; /* "": none is named; ADD: that of the node which knocks */
 };
 

@@ -3,7 +3,7 @@
  * snapshot's head.
  *
  *   offset  size  field
- *        0     2  version       1; another one is KELP_E_VERSION
+ *        0     2  version       1, or 2 if some priority is not 1; another one is KELP_E_VERSION
  *        2     1  joint         0 or 1
  *        3     1  count         members, 1..32
  *        4     4  drift         bound on clock drift between members, parts in a million
@@ -17,6 +17,7 @@
  *              1  role          enum kelp_member_role in the four lowest bits, 0 only where joint
  *                               is 1; enum kelp_member_mark in the others
  *              1  role_old      the same in the outgoing half; 0 where joint is 0
+ *              1  priority      version 2 only; 0 never leads, the highest is preferred
  *            1+n  peer address  a text as in wire.c
  *
  * Nothing follows: whoever does not understand all of a configuration must not count by it, so a
@@ -26,9 +27,11 @@
 
 #include "wire/wire.h"
 
-#define CONFIG_VERSION 1u
+#define CONFIG_VERSION_USUAL    1u /* every priority is the usual one and not written */
+#define CONFIG_VERSION_PRIORITY 2u
 
-_Static_assert(48 + KELP_MEMBERS_MAX * (8 + 8 + 1 + 1 + WIRE_ADDRESS_MAX) <= WIRE_CONFIG_BYTES_MAX,
+_Static_assert(48 + KELP_MEMBERS_MAX * (8 + 8 + 1 + 1 + 1 + WIRE_ADDRESS_MAX) <=
+                   WIRE_CONFIG_BYTES_MAX,
                "the largest configuration fits");
 
 /* NULL, or the rule that is broken. */
@@ -37,7 +40,7 @@ static const char *config_wrong(const struct kelp_config *c)
     if (c->count == 0 || c->count > KELP_MEMBERS_MAX) return "a configuration has 1 to 32 members";
     if (c->joint > 1) return "a configuration is joint or not";
     kelp_id before = 0;
-    unsigned voters = 0, voters_old = 0;
+    unsigned voters = 0, voters_old = 0, leaders = 0;
     for (size_t slot = 0; slot < c->count; slot++) {
         const struct kelp_member *m = &c->members[slot];
         if (m->id <= before) return "a configuration's ids do not ascend";
@@ -48,18 +51,31 @@ static const char *config_wrong(const struct kelp_config *c)
         before = m->id;
         voters += m->role == KELP_VOTER;
         voters_old += m->role_old == KELP_VOTER;
+        leaders += m->role == KELP_VOTER && kelp_priority_of(m) > 0;
     }
     if (c->id_highest < before || c->id_highest > WIRE_NUMBER_MAX)
         return "a configuration's highest id is out of range";
     if (voters == 0 || (c->joint != 0 && voters_old == 0)) return "a configuration has no voter";
+    if (leaders == 0) return "a configuration has no voter that may lead";
     return NULL;
+}
+
+/* Written only where it says something, so that a program that knows no priorities goes on in a
+ * cluster that uses none. */
+static bool priorities_written(const struct kelp_config *config)
+{
+    for (size_t slot = 0; slot < config->count; slot++) {
+        if (kelp_priority_of(&config->members[slot]) != KELP_PRIORITY_USUAL) return true;
+    }
+    return false;
 }
 
 void write_config(struct writer *w, const struct wire_config *c)
 {
     const struct kelp_config *config = &c->config;
     ASSERT(config_wrong(config) == NULL);
-    write_u16(w, CONFIG_VERSION);
+    bool priorities = priorities_written(config);
+    write_u16(w, priorities ? CONFIG_VERSION_PRIORITY : CONFIG_VERSION_USUAL);
     write_u8(w, config->joint);
     write_u8(w, config->count);
     write_u32(w, config->drift_ppm);
@@ -73,6 +89,7 @@ void write_config(struct writer *w, const struct wire_config *c)
         write_u64(w, m->incarnation);
         write_u8(w, (uint8_t)(m->role | (unsigned)m->marks << 4));
         write_u8(w, m->role_old);
+        if (priorities) write_u8(w, kelp_priority_of(m));
         write_address(w, &c->peer[slot]);
     }
 }
@@ -92,10 +109,11 @@ enum kelp_error wire_config_decode(struct kelp_bytes in, kelp_index index, struc
     struct kelp_config *config = &out->config;
     memset(out, 0, sizeof *out);
     unsigned version = read_u16(&r);
-    if (!r.failed && version != CONFIG_VERSION) {
+    bool priorities = version == CONFIG_VERSION_PRIORITY;
+    if (!r.failed && !priorities && version != CONFIG_VERSION_USUAL) {
         return fault_set(fault, KELP_E_VERSION, NULL,
-                         "a configuration of version %u; this program knows version %u", version,
-                         CONFIG_VERSION);
+                         "a configuration of version %u; this program knows versions %u and %u",
+                         version, CONFIG_VERSION_USUAL, CONFIG_VERSION_PRIORITY);
     }
     config->index = index;
     config->joint = read_u8(&r);
@@ -115,6 +133,7 @@ enum kelp_error wire_config_decode(struct kelp_bytes in, kelp_index index, struc
         m->role = role & 15u;
         m->marks = (uint8_t)(role >> 4);
         m->role_old = read_u8(&r);
+        m->preference = priorities ? kelp_preference_of(read_u8(&r)) : 0;
         read_address(&r, &out->peer[slot]);
     }
     if (r.failed) return wire_malformed(fault, "a configuration is cut, or an address is wrong");

@@ -220,3 +220,37 @@ def test_two_nodes_and_a_witness_go_on_without_either_of_them(make_cluster):
     wait_for(lambda: len({n.status()["applied_index"] for n in cluster_nodes}) == 1, "both equal")
     with witness.raw(timeout=30) as c:  # any node serves, by way of the leader
         assert c.call("GET", "after") == b"2"
+
+
+def test_leadership_goes_to_the_highest_priority_and_never_to_0(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    other, last = [node for node in cluster.nodes.values() if node is not leader]
+    with Ledger(cluster, writers=2) as ledger:
+        wait_for(lambda: ledger.count > 20, "the load runs")
+        index = done(last, "PRIORITY", other.id, 9)
+        assert done(leader, "PRIORITY", other.id, 9) == index
+        wait_for(lambda: cluster.leader() is other, "the preferred leads")
+        assert members(other)[1][other.id]["priority"] == "9"
+        done(other, "PRIORITY", other.id, 0)
+        wait_for(lambda: cluster.leader() not in (None, other), "another leads")
+    assert not ledger.refused and not ledger.uncertain, (ledger.refused, ledger.uncertain)
+    with leader.raw() as c:
+        refused = c.call("RAFT", "TRANSFER", str(other.id))
+    assert isinstance(refused, Error) and "NEVER_LEADS" in refused, refused
+    lead = cluster.wait_leader()
+    change(lead, "PRIORITY", last.id, 0)
+    refused = change(lead, "PRIORITY", leader.id, 0, "FORCE")
+    assert isinstance(refused, Error) and "NOBODY_LEADS" in refused, refused
+    wait_for(lambda: cluster.leader() is leader, "the only one that may lead does")
+    leader.kill()
+    wait_for(lambda: other.status()["leader_id"] == "0", "nobody leads")
+    leader.start()
+    wait_for(lambda: cluster.leader() is leader, "it leads again")
+    ran = cluster.kelp("members", "priority", str(last.id), "7")
+    assert ran.returncode == 0 and ran.stdout.startswith("OK index="), ran
+    assert members(leader)[1][last.id]["priority"] == "7"
+    status, answer = http(leader, "POST", "/v1/raft/priority", {"id": last.id, "priority": 256})
+    assert status == 400 and "0 to 255" in json.dumps(answer), answer
+    status, answer = http(leader, "POST", "/v1/raft/priority", {"id": last.id, "priority": 1})
+    assert status == 200, answer

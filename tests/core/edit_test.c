@@ -71,7 +71,10 @@ static void each_verb_is_judged_by_what_is_there(void **state)
         {{.id = 3, .verb = KELP_EDIT_MOVE, .moved = true}, KELP_R_NONE},
         {{.id = 0, .verb = KELP_EDIT_REMOVE}, KELP_R_BAD_CHANGE},
         {{.id = 3, .verb = 0}, KELP_R_BAD_CHANGE},
-        {{.id = 3, .verb = KELP_EDIT_SET + 1}, KELP_R_BAD_CHANGE},
+        {{.id = 3, .verb = KELP_EDIT_PRIORITY + 1}, KELP_R_BAD_CHANGE},
+        {{.id = 3, .verb = KELP_EDIT_PRIORITY, .priority = 9}, KELP_R_NONE},
+        {{.id = 4, .verb = KELP_EDIT_PRIORITY, .priority = 0}, KELP_R_NONE},
+        {{.id = 6, .verb = KELP_EDIT_PRIORITY, .priority = 9}, KELP_R_UNKNOWN_MEMBER},
         {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_NONE}, KELP_R_BAD_CHANGE},
         {{.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS}, KELP_R_NONE},
         {{.id = 3, .verb = KELP_EDIT_SET, .role = KELP_WITNESS}, KELP_R_WITNESS_STAYS},
@@ -112,6 +115,43 @@ static void a_change_as_a_whole_is_judged_too(void **state)
     assert_int_equal(member, 7);
     change = of(replace, 2);
     assert_int_equal(edit_refusal(&now, &change, 4, &member), KELP_R_TOO_MANY_MEMBERS);
+    assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NONE);
+}
+
+static void a_priority_is_a_change_of_its_own_and_stays_with_the_member(void **state)
+{
+    (void)state;
+    struct kelp_config now = sample(), target, staged, joint, left;
+    kelp_id member = 0;
+    struct kelp_edit edits[3] = {{.id = 2, .verb = KELP_EDIT_PRIORITY, .priority = 9},
+                                 {.id = 1, .verb = KELP_EDIT_REMOVE},
+                                 {.id = 6, .verb = KELP_EDIT_ADD, .role = KELP_VOTER}};
+    struct kelp_change change = of(edits, 1);
+    edit_target(&now, &change, &target);
+    assert_int_equal(kelp_priority_of(&target.members[1]), 9);
+    assert_int_equal(kelp_priority_of(&target.members[0]), KELP_PRIORITY_USUAL);
+    assert_false(edit_same(&now, &target));
+    assert_true(edit_same(&target, &target));
+    assert_int_equal(edit_voters_changed(&now, &target), 0);
+
+    change = of(edits, 3);
+    edit_target(&now, &change, &target);
+    (void)edit_stage(&now, &target, &staged);
+    assert_int_equal(kelp_priority_of(&staged.members[1]), KELP_PRIORITY_USUAL);
+    edit_join(&staged, &target, &joint);
+    assert_int_equal(kelp_priority_of(&joint.members[1]), 9);
+    edit_leave(&joint, &left);
+    assert_int_equal(kelp_priority_of(&left.members[0]), 9);
+
+    struct kelp_edit never[3] = {{.id = 1, .verb = KELP_EDIT_PRIORITY},
+                                 {.id = 2, .verb = KELP_EDIT_PRIORITY},
+                                 {.id = 3, .verb = KELP_EDIT_PRIORITY}};
+    change = of(never, 3);
+    change.flags = KELP_CHANGE_FORCE;
+    assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NOBODY_LEADS);
+    never[2] = (struct kelp_edit){.id = 3, .verb = KELP_EDIT_REMOVE};
+    assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NOBODY_LEADS);
+    change.count = 2;
     assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NONE);
 }
 
@@ -241,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_verb_is_judged_by_what_is_there),
         cmocka_unit_test(a_change_as_a_whole_is_judged_too),
+        cmocka_unit_test(a_priority_is_a_change_of_its_own_and_stays_with_the_member),
         cmocka_unit_test(a_replacement_is_staged_joined_and_left),
         cmocka_unit_test(whoever_is_not_named_in_the_whole_leaves),
         cmocka_unit_test(who_is_given_up_is_a_learner),

@@ -62,12 +62,18 @@ static void a_change_in_words_can_be_sent(void **state)
     accepted("set 1=a:1 2=b:2/learner");
     accepted("stop 2"); /* of a plan */
     accepted("replace 1 4 host:7101");
+    accepted("priority 2 0");
+    accepted("PRIORITY 2 255 if 7 nowait");
     accepted("remove 4611686018427387904 if 4611686018427387904");
 }
 
 static void a_number_that_cannot_be_sent_is_refused(void **state)
 {
     (void)state;
+    refused("priority 2", "a priority is missing '': 0 to 255; 0 never leads");
+    refused("priority 2 256", "no priority '256': 0 to 255; 0 never leads");
+    refused("priority 2 -1", "no priority '-1': 0 to 255; 0 never leads");
+    refused("priority 2 9 9", "makes no sense here: '9': IF index, FORCE and NOWAIT do");
     refused("remove 4611686018427387905", "no id '4611686018427387905': a number from 1 to 2^62");
     refused("add 9223372036854775807 host:7101",
             "no id '9223372036854775807': a number from 1 to 2^62");

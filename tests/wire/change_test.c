@@ -85,7 +85,7 @@ static void a_field_out_of_its_range_is_malformed(void **state)
     } rows[] = {{2, 8},                       /* a flag of nobody */
                 {13, 0x80},                   /* an index beyond all */
                 {35, 0},                      /* a removal of node 0 */
-                {26, 0},    {26, 7},          /* verbs */
+                {26, 0},    {26, 9},          /* verbs */
                 {26, 4},                      /* a removal with a role and an address */
                 {27, 0},    {27, 4}, {27, 5}, /* roles */
                 {29, ' '},                    /* no address */

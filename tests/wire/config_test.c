@@ -44,6 +44,40 @@ static void a_configuration_has_its_golden_bytes(void **state)
                  "0300000000000000 3300000000000000 01 00 06 633a37313033");
 }
 
+static void a_priority_makes_it_version_2(void **state)
+{
+    (void)state;
+    struct wire_config c, out;
+    sample_config(&c);
+    c.config.members[0].preference = KELP_PREFERENCE_NEVER;
+    c.config.members[2].preference = kelp_preference_of(9);
+    size_t len = wire_config_encode(&c, encoded);
+    golden_check(encoded, len,
+                 "0200 00 03 f4010000 0300000000000000 0807060504030201100f0e0d0c0b0a09 "
+                 "0068e5cf8b010000 00ca9a3b00000000 0100000000000000 1100000000000000 01 00 00 "
+                 "06 613a37313031 0200000000000000 2200000000000000 01 00 01 06 623a37313032 "
+                 "0300000000000000 3300000000000000 01 00 09 06 633a37313033");
+    assert_int_equal(wire_config_decode(bytes_of(encoded, len), 1, &out, NULL), KELP_OK);
+    assert_int_equal(kelp_priority_of(&out.config.members[0]), 0);
+    assert_int_equal(kelp_priority_of(&out.config.members[1]), KELP_PRIORITY_USUAL);
+    assert_int_equal(kelp_priority_of(&out.config.members[2]), 9);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(decode(cut), KELP_E_MALFORMED);
+}
+
+static void somebody_must_be_left_that_may_lead(void **state)
+{
+    (void)state;
+    struct wire_config c;
+    sample_config(&c);
+    c.config.members[0].preference = KELP_PREFERENCE_NEVER;
+    c.config.members[1].preference = KELP_PREFERENCE_NEVER;
+    size_t len = wire_config_encode(&c, encoded);
+    assert_int_equal(decode(len), KELP_OK);
+    encoded[MEMBERS_AT + 2 * (MEMBER_BYTES + 1) + 18] = 0;
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
+}
+
 static void random_configurations_survive_their_bytes(void **state)
 {
     (void)state;
@@ -92,7 +126,7 @@ static void another_version_is_not_read(void **state)
 {
     (void)state;
     size_t len = encode_sample();
-    put_u16(encoded, 2);
+    put_u16(encoded, 3);
     assert_int_equal(decode(len), KELP_E_VERSION);
 }
 
@@ -197,6 +231,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_configuration_has_its_golden_bytes),
+        cmocka_unit_test(a_priority_makes_it_version_2),
+        cmocka_unit_test(somebody_must_be_left_that_may_lead),
         cmocka_unit_test(random_configurations_survive_their_bytes),
         cmocka_unit_test(the_largest_configuration_survives_its_bytes),
         cmocka_unit_test(every_cut_and_every_byte_more_is_malformed),

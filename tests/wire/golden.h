@@ -81,10 +81,12 @@ static inline void random_config(struct prng *p, struct wire_config *c)
         m->role =
             (uint8_t)prng_between(p, c->config.joint != 0 ? KELP_NONE : KELP_VOTER, KELP_WITNESS);
         m->role_old = c->config.joint != 0 ? (uint8_t)prng_below(p, 4) : KELP_NONE;
+        if (prng_below(p, 4) == 0) m->preference = (uint8_t)prng_below(p, 256);
         random_address(p, &c->peer[i]);
     }
     struct kelp_member *last = &c->config.members[c->config.count - 1];
     last->role = KELP_VOTER;
+    if (last->preference == KELP_PREFERENCE_NEVER) last->preference = 0;
     if (c->config.joint != 0) last->role_old = KELP_VOTER;
     c->config.id_highest = id + prng_below(p, 5);
     c->config.index = random_number(p);
