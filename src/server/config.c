@@ -357,6 +357,7 @@ static bool join_check(const char *list, char *error)
 static bool members_check(const struct settings *s, char *error)
 {
     bool has_self = false;
+    if (s->join[0] != '\0' && !join_check(s->join, error)) return false;
     if (s->join[0] != '\0' && s->bootstrap[0] != '\0') {
         (void)snprintf(error, SETTINGS_ERROR_MAX,
                        "join %.100s: who joins a cluster does not found it; must stand without "
@@ -364,7 +365,6 @@ static bool members_check(const struct settings *s, char *error)
                        s->join);
         return false;
     }
-    if (s->join[0] != '\0' && !join_check(s->join, error)) return false;
     if (s->peer_at[0] != '\0' && !list_check("peer-at", s->peer_at, s->id, &has_self, error))
         return false;
     if (s->bootstrap[0] == '\0') return true;
