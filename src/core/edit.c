@@ -307,8 +307,10 @@ void edit_leave(const struct kelp_config *joint, struct kelp_config *target)
     *target = *joint;
     target->joint = 0;
     for (uint32_t slot = target->count; slot > 0; slot--) {
-        target->members[slot - 1].role_old = KELP_NONE;
-        if (target->members[slot - 1].role == KELP_NONE) drop(target, slot - 1);
+        struct kelp_member *member = &target->members[slot - 1];
+        member->role_old = KELP_NONE;
+        if (!config_votes(target, slot - 1)) member->marks = 0; /* they are about votes */
+        if (member->role == KELP_NONE) drop(target, slot - 1);
     }
 }
 

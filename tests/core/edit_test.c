@@ -218,7 +218,11 @@ static struct kelp_config any_config(struct prng *prng)
                                         KELP_VOTER, KELP_WITNESS, KELP_VOTER, KELP_NONE};
         uint8_t role = roles[prng_below(prng, 8)];
         if (role == KELP_NONE) continue;
-        c.members[c.count++] = (struct kelp_member){.id = id, .role = role};
+        uint8_t marks = role == KELP_VOTER     ? KELP_MARK_ABSENT
+                        : role == KELP_WITNESS ? KELP_MARK_IN
+                                               : 0;
+        if (prng_below(prng, 2) == 0) marks = 0;
+        c.members[c.count++] = (struct kelp_member){.id = id, .role = role, .marks = marks};
     }
     return c;
 }
