@@ -28,7 +28,7 @@
 /* A witness has no data, whatever it has applied. */
 static bool hollow(const struct driver *d)
 {
-    return d->hollow || strip_wanted(d, d->options.core.self);
+    return d->hollow || strip_witness(d, d->options.core.self);
 }
 
 static bool mute(const struct driver *d)

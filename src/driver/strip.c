@@ -5,20 +5,41 @@
  * sent as an entry of type POSITION with the same index, term and time, and its own checksum. The
  * witness keeps those bytes like any others, so everything below it is the same code. Nothing of a
  * stripped entry ever comes back: a witness never leads, and hands on entry 1 only, which is a
- * configuration. */
+ * configuration.
+ *
+ * Not before the configuration that makes it a witness is committed: until then that entry may be
+ * taken back and the same node be added with data, and its log of positions would match any other
+ * by index and term while it holds nothing. Afterwards every leader knows it for a witness, which
+ * becomes nothing else, and its id is never given again. */
 #include "driver/room.h"
+
+static bool witness_in(const struct kelp_config *config, kelp_id id, bool *is)
+{
+    for (size_t slot = 0; slot < config->count; slot++) {
+        const struct kelp_member *member = &config->members[slot];
+        if (member->id != id) continue;
+        *is = member->role == KELP_WITNESS || member->role_old == KELP_WITNESS;
+        return true;
+    }
+    return false;
+}
+
+bool strip_witness(const struct driver *d, kelp_id id)
+{
+    bool is = false;
+    for (size_t i = d->config_count; i > 0; i--) {
+        if (witness_in(&d->configs[i - 1].config, id, &is)) return is;
+    }
+    return false;
+}
 
 bool strip_wanted(const struct driver *d, kelp_id to)
 {
-    for (size_t i = d->config_count; i > 0; i--) {
-        const struct kelp_config *config = &d->configs[i - 1].config;
-        for (size_t slot = 0; slot < config->count; slot++) {
-            const struct kelp_member *member = &config->members[slot];
-            if (member->id != to) continue;
-            return member->role == KELP_WITNESS || member->role_old == KELP_WITNESS;
-        }
-    }
-    return false;
+    struct kelp_config committed;
+    bool is = false;
+    if (!strip_witness(d, to)) return false;
+    kelp_core_config(d->core, NULL, &committed); /* d->configs is behind the messages of a take */
+    return witness_in(&committed, to, &is) && is;
 }
 
 /* The bytes of one entry as a witness gets it, written to out unless that is NULL. */

@@ -128,7 +128,9 @@ static void change_draw(struct world *w, const struct kelp_config *config,
     uint64_t kind = draw_below(nemesis_draw(w), 10);
     bool room = next <= w->node_count;
     if (w->swarm.witness && room && next == w->swarm.founders + 1) {
-        edit_add(w, change, KELP_EDIT_ADD, next)->role = KELP_WITNESS;
+        struct wire_edit *edit = edit_add(w, change, KELP_EDIT_ADD, next);
+        if (draw_chance(nemesis_draw(w), 3, 4))
+            edit->role = KELP_WITNESS; /* or has data after all */
         return;
     }
     if (kind <= 1 && room) {

@@ -290,6 +290,53 @@ static void a_leader_that_takes_its_own_vote_leaves_nothing_uncertain(void **sta
     }
 }
 
+/* What the leader and the members before say to each other is lost. */
+static bool apart(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    const kelp_id *leader = ctx;
+    (void)lab;
+    return p->from > 3 || p->to > 3 || (p->from != *leader && p->to != *leader);
+}
+
+/* The leader adds 4 as a witness, and loses touch with everybody but 4 before that is committed.
+ * The next one knows nothing of it and adds 4 as a voter: 4 must have the data it votes with. */
+static void who_was_nearly_a_witness_has_the_data_it_votes_with(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(4, 41);
+    lab->founders = 3;
+    lab->trailing = 8;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), next;
+    struct lab_client *c = lab_client(lab, leader);
+    for (uint64_t i = 0; i < 40; i++)
+        (void)lab_write(c, i, 20000);
+    lab_await(c, 40);
+    struct wire_change witness = add(4), voter = add(4);
+    witness.edits[0].role = KELP_WITNESS;
+    lab_run(lab, 200);
+    lab->watch = apart;
+    lab->watch_ctx = &leader;
+    (void)lab_change(c, &witness, 20000);
+    lab_run(lab, 500);
+    assert_true(lab_status(lab, 4)->view.last > 30); /* sent for the next configuration's sake */
+    lab_client_free(c);
+    lab_crash(lab, leader);
+    lab->watch = NULL;
+    next = lab_await_leader(lab);
+    assert_outcome(asked(lab, next, &voter), KELP_DONE, KELP_R_NONE);
+    lab_run(lab, 500);
+    assert_int_equal(config_of(lab, next)->config.members[3].role, KELP_VOTER);
+    assert_int_equal(lab_node(lab, 4)->machine->count, 40);
+    c = lab_client(lab, 4);
+    (void)lab_read(c, 5000);
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(c->told[0].result[0], 40);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 /* Frames are lost and doubled; each change has one outcome, and what it says is so. */
 static void changes_through_a_bad_network_have_one_outcome_each(void **state)
 {
@@ -653,6 +700,7 @@ int main(void)
         cmocka_unit_test(changes_asked_together_happen_one_after_the_other),
         cmocka_unit_test(a_leader_that_removes_itself_answers_first),
         cmocka_unit_test(a_leader_that_takes_its_own_vote_leaves_nothing_uncertain),
+        cmocka_unit_test(who_was_nearly_a_witness_has_the_data_it_votes_with),
         cmocka_unit_test(changes_through_a_bad_network_have_one_outcome_each),
         cmocka_unit_test(a_plan_changes_nothing_and_then_the_change_does_what_it_said),
         cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),

@@ -562,6 +562,7 @@ void lab_start(struct lab *lab, kelp_id id)
     o.core.limits = lab->limits;
     o.core.apply_durable_only = lab->durable_only;
     if (lab->snapshot_every > 0) o.core.trailing_entries = 8;
+    if (lab->trailing > 0) o.core.trailing_entries = lab->trailing;
     struct driver_ports ports = {.store = &store_ops,
                                  .store_ctx = n,
                                  .peers = &peers_ops,

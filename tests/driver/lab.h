@@ -89,6 +89,7 @@ struct lab {
     struct driver_snapshots snapshots; /* but for the entries, which are snapshot_every */
     uint64_t snapshot_objects;         /* so many in each, 0: the machine is disposable */
     uint64_t snapshot_every, told_count;
+    uint64_t trailing; /* entries kept, and a quarter of it what a witness may lack; 0: as usual */
     bool reads_elsewhere; /* machines of followers answer no reads */
     kelp_ns lease;        /* of nodes that are started from here on; 0: none */
     kelp_ns election_min; /* the same; 0: the usual one */
