@@ -418,7 +418,7 @@ bool change_keeps_vote(struct kelp_core *r, kelp_id id)
 {
     struct kelp_config target;
     const struct change *change = change_at(r, CHANGE_WAITING);
-    if (change == NULL) return true;
+    if (change == NULL || !change->handed) return true; /* not the one handed over for */
     struct kelp_change asked = asked_of(change);
     edit_target(&r->config, &asked, &target);
     return votes_in(&target, id);
@@ -561,6 +561,7 @@ bool change_drive(struct kelp_core *r)
         while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL &&
                change->round == 0 && !r->leave_due)
             begin(r, change);
+        if (r->leave_due) return false; /* first: is there somebody to hand over to? */
         remove_unseen(r);
         if (change_gate(r) == KELP_R_NONE && lease_settings_new(r)) settings_write(r);
         mark(r);

@@ -69,10 +69,10 @@ struct transfer {
 
 /* Whom this leader should hand over to by itself, see transfer.c. */
 struct preferred {
-    kelp_id id;      /* 0: nobody */
-    kelp_ns since;   /* level and healthy; to come: when it may be tried again */
-    kelp_index end;  /* of our log at the last look */
-    kelp_ns look_at; /* the next one; KELP_NEVER: everybody has the same priority */
+    kelp_id followed; /* whom we followed last, before we led */
+    kelp_ns again_at; /* before that we do not hand over to anybody, but from priority 0 */
+    kelp_index end;   /* of our log at the last look */
+    kelp_ns look_at;  /* the next one; KELP_NEVER: everybody has the same priority */
 };
 
 enum candidacy { CANDIDACY_OWN, CANDIDACY_TRANSFER };
@@ -158,6 +158,7 @@ struct peer {
     uint64_t answered_id; /* the newest message it answered */
     struct catch_up catch_up;
     kelp_ns saved_at; /* when durable last grew, 0: not in this term */
+    kelp_ns level_at; /* since when it could take over at every look; 0: it could not at the last */
     enum kelp_space space;
     bool silent;
     bool stalled;       /* its disk, as it last told */

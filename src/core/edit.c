@@ -202,7 +202,8 @@ void edit_target(const struct kelp_config *now, const struct kelp_change *change
         uint32_t slot = config_slot(target, edit->id);
         if (edit->verb == KELP_EDIT_MOVE) continue;
         if (edit->verb == KELP_EDIT_PRIORITY) {
-            target->members[slot].preference = kelp_preference_of(edit->priority);
+            if (slot != CONFIG_NO_SLOT)
+                target->members[slot].preference = kelp_preference_of(edit->priority);
         } else if (edit->verb != KELP_EDIT_REMOVE) {
             struct kelp_member *member = insert(target, edit->id, edit->incarnation);
             if (member->role != role_wanted(edit)) member->marks = 0;
@@ -297,6 +298,7 @@ void edit_join(const struct kelp_config *now, const struct kelp_config *target,
         const struct kelp_member *member = &now->members[slot];
         struct kelp_member *both = insert(joint, member->id, member->incarnation);
         both->role_old = votes_in(now, member->id) ? member->role : (uint8_t)KELP_NONE;
+        if (both->role == KELP_NONE) both->preference = member->preference; /* until it leaves */
         if (config_votes(joint, config_slot(joint, member->id))) both->marks = member->marks;
     }
 }

@@ -136,7 +136,23 @@ static bool may_lead(const struct kelp_config *config, kelp_id id)
     return slot != CONFIG_NO_SLOT && kelp_priority_of(&config->members[slot]) > 0;
 }
 
-/* Whoever leads goes on where it may; else the voter with the most of the log. */
+static uint8_t priority_in(const struct kelp_config *config, kelp_id id)
+{
+    uint32_t slot = config_slot(config, id);
+    return slot != CONFIG_NO_SLOT ? kelp_priority_of(&config->members[slot]) : 0;
+}
+
+/* As a leader that hands over chooses while it has time. */
+static bool better(const struct plan_facts *facts, const struct kelp_config *after, uint32_t slot,
+                   uint32_t than)
+{
+    uint8_t priority = priority_in(after, facts->now->members[slot].id);
+    uint8_t other = priority_in(after, facts->now->members[than].id);
+    if (priority != other) return priority > other;
+    return facts->match[slot] > facts->match[than];
+}
+
+/* Whoever leads goes on where it may; else the preferred voter, of those the one with most. */
 static kelp_id leader_after(const struct plan_facts *facts, const struct kelp_config *after,
                             kelp_id stops)
 {
@@ -147,7 +163,7 @@ static kelp_id leader_after(const struct plan_facts *facts, const struct kelp_co
         kelp_id id = facts->now->members[slot].id;
         if (id == stops || id == facts->leader || !has(facts->able, slot)) continue;
         if (!leads(role_in(after, id)) || !may_lead(after, id)) continue;
-        if (found == CONFIG_NO_SLOT || facts->match[slot] > facts->match[found]) found = slot;
+        if (found == CONFIG_NO_SLOT || better(facts, after, slot, found)) found = slot;
     }
     if (found == CONFIG_NO_SLOT) return stays ? facts->leader : 0;
     return facts->now->members[found].id;
@@ -241,7 +257,7 @@ static void judge_change(const struct plan_facts *facts, const struct kelp_chang
         object(plan, KELP_R_QUORUM_AT_RISK, 0);
     else if (silent != 0 && plan->before.voters <= VOTERS_FEW)
         object(plan, KELP_R_VOTER_SILENT, silent);
-    else if (!leader_answers(facts, after))
+    else if (leader_answers(facts, facts->now) && !leader_answers(facts, after))
         object(plan, KELP_R_NOBODY_LEADS, 0);
 }
 

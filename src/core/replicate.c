@@ -244,7 +244,7 @@ void replicate_lead(struct kelp_core *r)
         peer->commit_at = KELP_NEVER;
         peer->round_sent = peer->round_answered = 0;
         peer->rtt = 0;
-        peer->saved_at = 0;
+        peer->saved_at = peer->level_at = 0;
         peer->silent = peer->stalled = peer->leaving = peer->drained = false;
     }
     r->round = r->round_confirmed = 0;
@@ -302,9 +302,11 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
 {
     peer->contact = r->now;
     lease_answered(r, peer, m->id);
-    peer->answered_id = max_u64(peer->answered_id, m->id);
+    if (m->id <= r->message_id) peer->answered_id = max_u64(peer->answered_id, m->id);
     if (m->answer.durable > peer->durable) peer->saved_at = r->now;
-    peer->stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;
+    bool stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;
+    if (stalled != peer->stalled && r->witnessed) r->dirty |= DIRTY_MATCH; /* who counts now? */
+    peer->stalled = stalled;
     peer->leaving = (m->answer.health & KELP_HEALTH_LEAVING) != 0;
     peer->drained = (m->answer.health & KELP_HEALTH_DRAINED) != 0;
     peer->unsteady = (m->answer.health & KELP_HEALTH_UNSTEADY) != 0;

@@ -33,6 +33,7 @@ static void leader_known(struct kelp_core *r, kelp_id leader)
 {
     if (r->leader == leader) return;
     r->leader = leader;
+    if (leader != 0 && leader != r->options.self) r->preferred.followed = leader;
     r->dirty |= DIRTY_TRANSFER;
     if (leader == 0)
         EVENT(r, LEADER_UNKNOWN);

@@ -113,8 +113,19 @@ bool save_compose(struct kelp_core *r, struct kelp_save *save)
     return true;
 }
 
+/* Nobody else could lead, whatever becomes of this disk. */
+static bool irreplaceable(const struct kelp_core *r)
+{
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        if (slot == r->self_slot || !config_leads(&r->config, slot)) continue;
+        if (kelp_priority_of(&r->config.members[slot]) > 0) return false;
+    }
+    return true;
+}
+
 /* A disk that does not come back: past one limit it is called stalled, past two a leader lets go,
- * so that a node with a working disk can lead; the only voter stays, nobody could take over. */
+ * so that a node with a working disk can lead. Where there is none it stays: with the disks of
+ * others it may still commit. */
 void save_stall_check(struct kelp_core *r)
 {
     if (r->saves_count == 0) return;
@@ -124,7 +135,7 @@ void save_stall_check(struct kelp_core *r)
         EVENT(r, DISK_STALLED, .value = save_at(r, 0)->number);
     }
     if (r->stall_long || age <= 2 * r->options.stall_limit) return;
-    if (config_voter_count(&r->config) <= 1) return;
+    if (irreplaceable(r)) return;
     r->stall_long = true;
     if (r->role == KELP_LEADER) EVENT(r, DISK_STEP_DOWN, .value = save_at(r, 0)->number);
     if (r->role != KELP_FOLLOWER) role_step_down(r);
@@ -133,7 +144,7 @@ void save_stall_check(struct kelp_core *r)
 kelp_ns save_deadline(const struct kelp_core *r)
 {
     if (r->saves_count == 0 || r->stall_long) return KELP_NEVER;
-    if (r->stalled && config_voter_count(&r->config) <= 1) return KELP_NEVER;
+    if (r->stalled && irreplaceable(r)) return KELP_NEVER;
     kelp_ns since = r->saves[r->saves_head].emitted_at;
     return since + (r->stalled ? 2 : 1) * r->options.stall_limit + 1;
 }

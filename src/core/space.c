@@ -32,6 +32,7 @@ void space_answered(struct kelp_core *r, struct peer *peer, const struct kelp_me
     if (peer->space == level_of(m->answer.health)) return;
     peer->space = level_of(m->answer.health);
     r->dirty |= DIRTY_SPACE;
+    if (r->witnessed) r->dirty |= DIRTY_MATCH; /* who counts now? */
 }
 
 void space_forget(struct kelp_core *r)

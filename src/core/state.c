@@ -266,6 +266,8 @@ struct kelp_core *kelp_core_init(void *memory, const struct kelp_options *option
         r->options.stall_limit = max_u64(options->election_min, STALL_MIN);
     r->now = now;
     r->prng.state = options->seed;
+    struct prng ids = {.state = ~options->seed};
+    r->message_id = prng_next(&ids) >> 1; /* no answer to a former life names one of ours */
     r->term = r->saved_term = r->emitted_term = boot->term;
     r->vote = r->saved_vote = r->emitted_vote = boot->vote;
     boot_log(r, boot);

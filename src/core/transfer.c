@@ -29,11 +29,13 @@
  * saved: a node that starts is drained no more. Where nobody else leads for four longest election
  * timeouts, it stands all the same: its log may be the only one that can win.
  *
- * Whose priority is highest leads in the end: a leader looks each heartbeat whether a voter with a
- * higher one is healthy and was less than a heartbeat behind at every look for three longest
- * election timeouts, and hands over to it; having tried, not again for ten longest election
- * timeouts. A disk that stalled lately is not preferred, and neither is who is drained. Who leads
- * with priority 0 hands over to whoever could lead, as soon as there is one.
+ * Whose priority is highest leads in the end: a leader looks each heartbeat which voters with a
+ * higher one are healthy and were less than a heartbeat behind at every look for three longest
+ * election timeouts, and hands over to the highest of them, once no change of members goes on. Not
+ * within ten longest election timeouts of having tried, or of having taken over from somebody with
+ * a higher one, who may answer well and yet not hold a majority. A disk that stalled lately is not
+ * preferred, and neither is who is drained. Who leads with priority 0 hands over to whoever could
+ * lead, as soon as there is one.
  *
  * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
  * So has one whose vote a committed configuration took, see change.c.
@@ -97,6 +99,8 @@ static bool better(const struct kelp_core *r, uint32_t slot, uint32_t than)
     kelp_index match = r->peers[slot].progress.match, other = r->peers[than].progress.match;
     uint8_t priority = priority_at(r, slot), other_priority = priority_at(r, than);
     bool preferred = priority > other_priority;
+    bool unsteady = r->peers[slot].unsteady;
+    if (choosy(r) && unsteady != r->peers[than].unsteady) return !unsteady;
     if (choosy(r) && priority != other_priority) return preferred;
     return match != other ? match > other : preferred;
 }
@@ -328,25 +332,45 @@ static bool drain_due(struct kelp_core *r)
 
 void transfer_lead(struct kelp_core *r)
 {
+    struct preferred *p = &r->preferred;
+    uint32_t slot = config_slot(&r->config, p->followed);
     bool choice = r->role == KELP_LEADER && config_tiers_above(&r->config, 0) > 1;
     bool never = r->role == KELP_LEADER && member_priority(r) == 0;
-    r->preferred = (struct preferred){.look_at = choice || never ? r->now : KELP_NEVER,
-                                      .since = r->preferred.since};
+    p->look_at = choice || never ? r->now : KELP_NEVER;
+    for (uint32_t at = 0; at < r->config.count && p->look_at == KELP_NEVER; at++)
+        r->peers[at].level_at = 0;
+    if (r->role != KELP_LEADER) return;
+    if (slot != CONFIG_NO_SLOT && priority_at(r, slot) > member_priority(r))
+        p->again_at = max_u64(p->again_at, r->now + PREFER_AGAIN * r->options.election_max);
+    p->followed = 0;
 }
 
-/* Who could lead and has the highest priority above our own; NULL: nobody. */
-static const struct peer *preferred_peer(const struct kelp_core *r)
+/* Healthy and level, with a priority above our own. */
+static bool could_take_over(const struct kelp_core *r, uint32_t slot)
 {
-    const struct peer *found = NULL;
-    uint8_t highest = member_priority(r);
-    bool never = highest == 0;
+    const struct peer *peer = &r->peers[slot];
+    uint8_t own = member_priority(r);
+    if (priority_at(r, slot) <= own || !transfer_able(r, slot)) return false;
+    if (peer->unsteady && own > 0) return false;
+    if (peer->progress.match == 0) return false; /* it has not answered in this term */
+    return peer->progress.match >= r->preferred.end;
+}
+
+/* Who has been level for so long and has the highest priority; 0: nobody. */
+static kelp_id preferred_peer(struct kelp_core *r, kelp_ns wait)
+{
+    kelp_id found = 0;
+    uint8_t highest = 0;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
-        const struct peer *peer = &r->peers[slot];
-        if (priority_at(r, slot) <= highest || !transfer_able(r, slot)) continue;
-        if (peer->unsteady && !never) continue;
-        if (peer->progress.match == 0) continue; /* it has not answered in this term */
+        struct peer *peer = &r->peers[slot];
+        if (!could_take_over(r, slot)) {
+            peer->level_at = 0;
+            continue;
+        }
+        if (peer->level_at == 0) peer->level_at = max_u64(1, r->now);
+        if (r->now < peer->level_at + wait || priority_at(r, slot) <= highest) continue;
         highest = priority_at(r, slot);
-        found = peer;
+        found = peer->id;
     }
     return found;
 }
@@ -355,22 +379,19 @@ static const struct peer *preferred_peer(const struct kelp_core *r)
 static void preferred_look(struct kelp_core *r)
 {
     struct preferred *p = &r->preferred;
-    const struct peer *peer = preferred_peer(r);
-    bool same = peer != NULL && peer->id == p->id && peer->progress.match >= p->end;
-    if (!same) p->since = max_u64(p->since, r->now);
-    p->id = peer != NULL ? peer->id : 0;
+    bool never = member_priority(r) == 0;
+    kelp_ns again_at = never ? r->transfer.again_at : p->again_at;
+    kelp_id id =
+        preferred_peer(r, never ? r->options.heartbeat : PREFER_WAIT * r->options.election_max);
     p->end = r->log.last;
     p->look_at = r->now + r->options.heartbeat;
-    if (peer == NULL || r->transfer.state != TRANSFER_NONE) return;
+    if (id == 0 || r->now < again_at || r->transfer.state != TRANSFER_NONE) return;
     if (r->own_first == 0 || r->commit < r->own_first) return;
-    bool never = member_priority(r) == 0;
-    kelp_ns wait = PREFER_WAIT * r->options.election_max;
-    if (!never && r->now < p->since + wait) return;
-    if (never && (!same || r->now < r->transfer.again_at)) return;
-    p->since = r->now + PREFER_AGAIN * r->options.election_max - wait;
+    if (!never && change_gate(r) != KELP_R_NONE) return; /* it would not know its outcome */
+    p->again_at = r->now + PREFER_AGAIN * r->options.election_max;
     r->transfer.stall = r->transfer.leave = false;
-    EVENT(r, TRANSFER_PREFERRED, .peer = peer->id);
-    begin(r, 0, peer->id, KELP_NEVER);
+    EVENT(r, TRANSFER_PREFERRED, .peer = id);
+    begin(r, 0, id, KELP_NEVER);
 }
 
 void transfer_timers(struct kelp_core *r)
@@ -436,13 +457,14 @@ void transfer_part(struct kelp_core *r)
 bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to)
 {
     if (r->parting == 0 || r->shutdown) return false;
-    ASSERT(term_saved(r));
     *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW};
     if (r->faulted) out->flags |= KELP_MF_FINAL;
     out->timeout_now.required = r->parting_index;
     *to = r->parting;
     r->parting = 0;
-    return r->term.v == r->told_term.v; /* else somebody stands already */
+    if (r->term.v != r->told_term.v) return false; /* somebody stands already */
+    ASSERT(term_saved(r));                         /* we led it */
+    return true;
 }
 
 /* ---- a leader whose vote goes ---- */

@@ -27,14 +27,14 @@
  * and W, which is sent nothing above the commit index, can never be ahead of that majority, so that
  * the loss of any one voter leaves somebody whom W elects.
  *
- * When it comes in. A voter silent for an election timeout makes the leader count the witness, at
- * once and by itself: the first entry of a leader that was elected with the witness's vote must
- * commit before the gate of change.c lets any configuration through. As soon as it does, the leader
- * appends the configuration that says so for everybody: the silent voters are absent, the witnesses
- * in. A voter is there again when it needed less than an election timeout to get all that was in
- * the log at the beginning of a look; when none is absent another configuration takes the witnesses
- * out. Until that one is committed, which needs the voter that came back to have everything W ever
- * got, W may be ahead of it.
+ * When it comes in. A voter silent for an election timeout, or one that says that its disk hangs or
+ * is full, makes the leader count the witness, at once and by itself: the first entry of a leader
+ * that was elected with the witness's vote must commit before the gate of change.c lets any
+ * configuration through. As soon as it does, the leader appends the configuration that says so for
+ * everybody: those voters are absent, the witnesses in. A voter is there again when it needed less
+ * than an election timeout to get all that was in the log at the beginning of a look; when none is
+ * absent another configuration takes the witnesses out. Until that one is committed, which needs
+ * the voter that came back to have everything W ever got, W may be ahead of it.
  *
  * So every run of such a cluster is one of plain Raft in which that voter's timer never fires and
  * some commits come late; what is explored there (kelp sim explore) holds here.
@@ -45,7 +45,7 @@
  * soon there.
  *
  * Invariants: a witness neither stands nor leads; what it acknowledges it has stored; a voter that
- * is not the leader is marked absent only after it was silent. */
+ * is not the leader is marked absent only after it was silent or could not save. */
 #include "core/core.h"
 
 /* How many committed entries a witness may lack while it is out: no more than are kept anyway. */
@@ -67,10 +67,16 @@ static bool marked(const struct kelp_core *r, enum kelp_member_mark mark)
     return false;
 }
 
-static bool somebody_silent(const struct kelp_core *r)
+/* It says nothing, or says that its disk takes nothing: commits cannot count on it. */
+static bool lost(const struct peer *peer)
+{
+    return peer->silent || peer->stalled || peer->space == KELP_SPACE_NONE;
+}
+
+static bool somebody_lost(const struct kelp_core *r)
 {
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
-        if (data_voter(r, slot) && r->peers[slot].silent) return true;
+        if (data_voter(r, slot) && lost(&r->peers[slot])) return true;
     }
     return false;
 }
@@ -88,7 +94,7 @@ void witness_seek(struct kelp_core *r)
 bool witness_counts(const struct kelp_core *r)
 {
     if (!r->witnessed) return true; /* there is nobody who would not */
-    return marked(r, KELP_MARK_IN) || somebody_silent(r);
+    return marked(r, KELP_MARK_IN) || somebody_lost(r);
 }
 
 kelp_index witness_reach(const struct kelp_core *r, const struct peer *peer)
@@ -133,7 +139,7 @@ static bool absent(struct kelp_core *r, uint32_t slot)
 {
     struct peer *peer = &r->peers[slot];
     if (slot == r->self_slot || !config_leads(&r->config, slot)) return false;
-    if (peer->silent) {
+    if (lost(peer)) {
         peer->catch_up.target = 0;
         return true;
     }

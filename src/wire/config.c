@@ -55,6 +55,7 @@ static const char *config_wrong(const struct kelp_config *c)
     }
     if (c->id_highest < before || c->id_highest > WIRE_NUMBER_MAX)
         return "a configuration's highest id is out of range";
+    if (c->election_min > UINT64_MAX / 64) return "a configuration's election timeout is absurd";
     if (voters == 0 || (c->joint != 0 && voters_old == 0)) return "a configuration has no voter";
     if (leaders == 0) return "a configuration has no voter that may lead";
     return NULL;

@@ -155,6 +155,33 @@ static void a_priority_is_a_change_of_its_own_and_stays_with_the_member(void **s
     assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NONE);
 }
 
+/* A change that waits is not judged yet, and may be looked at. */
+static void who_is_no_member_gets_no_priority(void **state)
+{
+    (void)state;
+    struct kelp_config now = sample(), target;
+    struct kelp_edit one = {.id = 9, .verb = KELP_EDIT_PRIORITY, .priority = 5};
+    struct kelp_change change = of(&one, 1);
+    edit_target(&now, &change, &target);
+    assert_memory_equal(&target, &now, sizeof now);
+}
+
+static void who_leaves_through_a_joint_configuration_keeps_its_priority(void **state)
+{
+    (void)state;
+    struct kelp_config now = sample(), target, joint;
+    struct kelp_edit edits[2] = {{.id = 1, .verb = KELP_EDIT_REMOVE},
+                                 {.id = 2, .verb = KELP_EDIT_DEMOTE}};
+    struct kelp_change change = of(edits, 2);
+    now.members[0].preference = KELP_PREFERENCE_NEVER;
+    now.members[1].preference = kelp_preference_of(7);
+    edit_target(&now, &change, &target);
+    edit_join(&now, &target, &joint);
+    assert_int_equal(joint.members[0].role, KELP_NONE);
+    assert_int_equal(kelp_priority_of(&joint.members[0]), 0);
+    assert_int_equal(kelp_priority_of(&joint.members[1]), 7);
+}
+
 static void a_replacement_is_staged_joined_and_left(void **state)
 {
     (void)state;
@@ -286,6 +313,8 @@ int main(void)
         cmocka_unit_test(each_verb_is_judged_by_what_is_there),
         cmocka_unit_test(a_change_as_a_whole_is_judged_too),
         cmocka_unit_test(a_priority_is_a_change_of_its_own_and_stays_with_the_member),
+        cmocka_unit_test(who_is_no_member_gets_no_priority),
+        cmocka_unit_test(who_leaves_through_a_joint_configuration_keeps_its_priority),
         cmocka_unit_test(a_replacement_is_staged_joined_and_left),
         cmocka_unit_test(whoever_is_not_named_in_the_whole_leaves),
         cmocka_unit_test(who_is_given_up_is_a_learner),

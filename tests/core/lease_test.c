@@ -92,6 +92,26 @@ static void assert_lease(const struct fixture *f, enum kelp_lease lease)
 
 /* ---- the leader ---- */
 
+/* Answers to the node's life before the last start may come late: ids do not begin anew. */
+static void an_answer_to_a_former_life_is_not_one_to_this(void **state)
+{
+    (void)state;
+    struct fixture *f = ready_leader(.seed = 77);
+    for (int i = 0; i < 20; i++) {
+        fixture_forget(f);
+        beat(f);
+        for (kelp_id peer = 2; peer <= 3; peer++) {
+            struct kelp_message m = answer_of(f, peer, f->view.last);
+            m.id = (uint64_t)i + 1;
+            receive(f, m);
+        }
+    }
+    assert_lease(f, KELP_LEASE_LAPSED);
+    heartbeat_answered(f, 2);
+    assert_lease(f, KELP_LEASE_HELD);
+    fixture_close(f);
+}
+
 static void a_read_by_lease_asks_nobody(void **state)
 {
     (void)state;
@@ -692,6 +712,7 @@ static void a_lease_that_is_too_long_is_refused_with_the_arithmetic(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_answer_to_a_former_life_is_not_one_to_this),
         cmocka_unit_test(a_read_by_lease_asks_nobody),
         cmocka_unit_test(a_lease_counts_from_when_the_answered_message_left),
         cmocka_unit_test(an_older_answer_proves_no_more_than_what_it_names),

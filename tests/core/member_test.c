@@ -219,6 +219,36 @@ static void a_configuration_has_no_more_bytes_than_the_leader_counts_for_it(void
     fixture_close(f);
 }
 
+/* 3 is lost, so 4, a witness, is to come in, and 1 wants to go. 2 is about to stop: there is nobody
+ * to hand over to. All of that is due in one take, which appends one configuration and hands it on.
+ */
+static void what_is_due_at_once_is_one_entry_and_is_handed_on(void **state)
+{
+    (void)state;
+    struct kelp_config config = voters(4);
+    config.members[3].role = KELP_WITNESS;
+    struct fixture *f = leader(.config = &config);
+    kelp_index last = f->view.last;
+    struct kelp_edit gone = {.id = 1, .verb = KELP_EDIT_REMOVE};
+    struct kelp_message leaving = answer_of(f, 2, last);
+    leaving.answer.health = KELP_HEALTH_LEAVING;
+    change_asked(f, 7, &gone); /* it waits: nothing of this term is committed */
+    for (int i = 0; i < 11; i++) {
+        pass(f, 100 * MS);
+        take(f);
+        receive(f, leaving);
+        receive(f, answer_of(f, 4, 0));
+    }
+    MARK_HIT(f, WITNESS_NEEDED);
+    assert_int_equal(f->view.commit, 0);
+    receive(f, answer_of(f, 4, last));
+    take(f);
+    assert_int_equal(f->view.commit, last);
+    assert_int_equal(f->view.last, last + 1);
+    assert_int_equal(f->made.index, last + 1);
+    fixture_close(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +263,7 @@ int main(void)
         cmocka_unit_test(what_is_told_about_a_configuration_is_a_copy),
         cmocka_unit_test(a_learner_takes_the_log_like_anybody_else),
         cmocka_unit_test(a_configuration_has_no_more_bytes_than_the_leader_counts_for_it),
+        cmocka_unit_test(what_is_due_at_once_is_one_entry_and_is_handed_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

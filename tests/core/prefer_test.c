@@ -154,6 +154,72 @@ static void a_disk_that_stalled_lately_is_not_preferred(void **state)
     fixture_close(f);
 }
 
+/* 2 answers and never has all of it; 3 does. */
+static void one_that_stays_behind_does_not_hide_the_next(void **state)
+{
+    (void)state;
+    struct kelp_config config = preferring(1, 9, 5);
+    struct fixture *f = leader(.log = "1@1", .config = &config);
+    ack(f, 2, 1);
+    ack(f, 3, 2);
+    save_all(f);
+    applied(f, 2);
+    for (kelp_ns until = f->now + 6700 * MS; f->now < until;) {
+        pass(f, 100 * MS);
+        receive(f, answer_of(f, 2, 1));
+        receive(f, answer_of(f, 3, 2));
+        take(f);
+    }
+    assert_non_null(sent(f, KELP_MSG_TIMEOUT_NOW, 3));
+    assert_null(sent(f, KELP_MSG_TIMEOUT_NOW, 2));
+    fixture_close(f);
+}
+
+/* 2 is preferred and stalled lately, 3 is as good as this leader: whoever is level and steady. */
+static void nobody_by_name_is_not_a_disk_that_stalled_lately(void **state)
+{
+    (void)state;
+    struct kelp_config config = preferring(1, 9, 1);
+    struct fixture *f = level_leader(&config);
+    level_for(f, 300 * MS, KELP_HEALTH_UNSTEADY);
+    struct kelp_input in = {.type = KELP_IN_TRANSFER};
+    in.transfer.token = 7;
+    in.transfer.deadline = KELP_NEVER;
+    step(f, &in);
+    take(f);
+    assert_non_null(sent(f, KELP_MSG_TIMEOUT_NOW, 3));
+    assert_null(sent(f, KELP_MSG_TIMEOUT_NOW, 2));
+    fixture_close(f);
+}
+
+/* It followed 2, which is preferred and could not keep the leadership: not at once back to it. */
+static void who_took_over_from_the_preferred_keeps_it_for_ten_longest_timeouts(void **state)
+{
+    (void)state;
+    struct kelp_config config = preferring(1, 9, 1);
+    struct fixture *f = node(.log = "1@1", .config = &config);
+    receive(f, heartbeat_of(f, 2, 1));
+    take(f);
+    for (int i = 0; i < 60 && f->view.role != KELP_LEADER; i++) {
+        pass(f, 500 * MS);
+        take(f);
+        if (f->view.role == KELP_PRE_CANDIDATE || f->view.role == KELP_CANDIDATE)
+            receive(f, granted_of(f, 3));
+        save_all(f);
+    }
+    assert_int_equal(f->view.role, KELP_LEADER);
+    ack(f, 2, 2);
+    ack(f, 3, 2);
+    save_all(f);
+    applied(f, 2);
+    take(f);
+    level_for(f, 19500 * MS, 0);
+    assert_int_equal(hits(f, KELP_EV_TRANSFER_PREFERRED), 0);
+    level_for(f, 1000 * MS, 0);
+    assert_int_equal(hits(f, KELP_EV_TRANSFER_PREFERRED), 1);
+    fixture_close(f);
+}
+
 static void answers_say_for_ten_limits_that_a_disk_stalled(void **state)
 {
     (void)state;
@@ -201,6 +267,9 @@ int main(void)
         cmocka_unit_test(it_is_tried_once_in_ten_longest_timeouts),
         cmocka_unit_test(whoever_falls_behind_begins_anew),
         cmocka_unit_test(a_disk_that_stalled_lately_is_not_preferred),
+        cmocka_unit_test(one_that_stays_behind_does_not_hide_the_next),
+        cmocka_unit_test(nobody_by_name_is_not_a_disk_that_stalled_lately),
+        cmocka_unit_test(who_took_over_from_the_preferred_keeps_it_for_ten_longest_timeouts),
         cmocka_unit_test(answers_say_for_ten_limits_that_a_disk_stalled),
         cmocka_unit_test(a_leader_hears_every_look_in_time),
     };

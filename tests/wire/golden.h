@@ -91,7 +91,7 @@ static inline void random_config(struct prng *p, struct wire_config *c)
     c->config.id_highest = id + prng_below(p, 5);
     c->config.index = random_number(p);
     c->created_unix_ms = random_u64(p);
-    c->config.election_min = random_u64(p);
+    c->config.election_min = random_u64(p) / 64;
     c->config.drift_ppm = (uint32_t)random_u64(p);
     c->cluster = random_cluster(p);
 }
