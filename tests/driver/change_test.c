@@ -337,6 +337,49 @@ static void who_was_nearly_a_witness_has_the_data_it_votes_with(void **state)
     lab_free(lab);
 }
 
+/* scylladb#10010, scylladb#9981. The one who is asked forwards it, and is no member, or no voter,
+ * any more when it is done; in the last case the leader goes as well. */
+static void who_asks_for_its_own_removal_is_told_how_it_ended(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 60; seed < 64; seed++) {
+        for (int which = 0; which < 3; which++) {
+            struct lab *lab = cluster(5, 5, seed);
+            kelp_id leader = lab_leader(lab), asker = leader % 5 + 1;
+            enum kelp_edit_verb verb = which == 1 ? KELP_EDIT_DEMOTE : KELP_EDIT_REMOVE;
+            struct wire_change change = change_of(verb, asker, NULL);
+            if (which == 2) change.edits[change.count++] = change_of(verb, leader, NULL).edits[0];
+            assert_outcome(asked(lab, asker, &change), KELP_DONE, KELP_R_NONE);
+            lab_run(lab, 3000);
+            kelp_id leads = lab_leader(lab);
+            assert_true(leads != 0 && leads != asker && (which != 2 || leads != leader));
+            assert_int_equal(config_of(lab, leads)->config.count, 5 - (which != 1) - (which == 2));
+            lab_free(lab);
+        }
+    }
+}
+
+/* etcd-raft@92bfec1. The only voter confirms its rounds alone, and yet somebody else is waiting. */
+static void a_learner_reads_through_the_only_voter(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(1, 2, 70);
+    struct wire_change change = add(2);
+    change.edits[0].role = KELP_LEARNER;
+    assert_outcome(asked(lab, 1, &change), KELP_DONE, KELP_R_NONE);
+    struct lab_client *writer = lab_client(lab, 1), *reader = lab_client(lab, 2);
+    for (uint64_t i = 1; i <= 3; i++)
+        (void)lab_write(writer, i, 5000);
+    lab_await(writer, 3);
+    (void)lab_read(reader, 5000);
+    lab_await(reader, 1);
+    assert_outcome(reader->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(reader->told[0].result[0], 3);
+    lab_client_free(reader);
+    lab_client_free(writer);
+    lab_free(lab);
+}
+
 /* Frames are lost and doubled; each change has one outcome, and what it says is so. */
 static void changes_through_a_bad_network_have_one_outcome_each(void **state)
 {
@@ -701,6 +744,8 @@ int main(void)
         cmocka_unit_test(a_leader_that_removes_itself_answers_first),
         cmocka_unit_test(a_leader_that_takes_its_own_vote_leaves_nothing_uncertain),
         cmocka_unit_test(who_was_nearly_a_witness_has_the_data_it_votes_with),
+        cmocka_unit_test(who_asks_for_its_own_removal_is_told_how_it_ended),
+        cmocka_unit_test(a_learner_reads_through_the_only_voter),
         cmocka_unit_test(changes_through_a_bad_network_have_one_outcome_each),
         cmocka_unit_test(a_plan_changes_nothing_and_then_the_change_does_what_it_said),
         cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),
