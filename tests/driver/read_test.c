@@ -186,6 +186,44 @@ static void any_is_answered_without_a_leader_and_linearizable_is_not(void **stat
     scene_free(&s);
 }
 
+/* redisraft#18, redisraft#30, etcd#3879. All were killed, and one of them is back alone: what was
+ * seen before is replayed before anybody reads, and nobody finds an empty machine. */
+static void a_started_node_answers_no_read_before_its_replay(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(12);
+    for (int i = 0; i < 4; i++)
+        write_some(&s, 1);
+    lab_run(s.lab, 300);
+    lab_client_free(s.reader);
+    for (kelp_id id = 1; id <= 3; id++)
+        if (id != s.leader) lab_crash(s.lab, id);
+    lab_client_free(s.writer);
+    lab_crash(s.lab, s.leader);
+    struct lab_node *f = lab_node(s.lab, s.follower);
+    f->hold_apply = true;
+    lab_start(s.lab, s.follower);
+    s.writer = lab_client(s.lab, s.follower);
+    s.reader = lab_client(s.lab, s.follower);
+    lab_run(s.lab, 10);
+    (void)lab_read_how(s.writer, ANY, 5000);
+    (void)lab_read_how(s.writer, stale(60000), 5000);
+    lab_await(s.writer, 2);
+    assert_int_equal(s.writer->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(s.writer->told[0].reason, KELP_R_LOADING);
+    assert_int_equal(s.writer->told[1].outcome, KELP_REFUSED);
+    lab_release_apply(f);
+    lab_run(s.lab, 10);
+    (void)lab_read_how(s.reader, ANY, 5000);
+    (void)lab_read_how(s.reader, LINEARIZABLE, 9000);
+    lab_await(s.reader, 2);
+    assert_int_equal(s.reader->told[0].outcome, KELP_DONE);
+    assert_in_range(s.reader->told[0].result[0], 3, 4); /* what its disk knew to be committed */
+    assert_int_equal(s.reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(s.reader->told[1].reason, KELP_R_NO_LEADER);
+    scene_free(&s);
+}
+
 static void a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said(void **state)
 {
     (void)state;
@@ -474,6 +512,7 @@ int main(void)
         cmocka_unit_test(who_joined_a_question_does_not_end_with_it),
         cmocka_unit_test(a_read_through_the_log_appends_one_barrier_and_sees_what_is_before_it),
         cmocka_unit_test(any_is_answered_without_a_leader_and_linearizable_is_not),
+        cmocka_unit_test(a_started_node_answers_no_read_before_its_replay),
         cmocka_unit_test(a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said),
         cmocka_unit_test(what_is_committed_and_not_applied_here_makes_a_stale_read_older),
         cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
