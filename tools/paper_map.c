@@ -144,7 +144,8 @@ char *paper_map(const struct texts *all, bool strict, unsigned *warnings)
     fputs("# The thesis in the code\n\n"
           "Where each section of Ongaro's *Consensus: Bridging Theory and Practice* stands in the\n"
           "code, in the scenarios and in the tests. `make tidy` writes this file from the tags\n"
-          "(`[" SIGN "...]`) in the sources; do not edit it.\n",
+          "(`[" SIGN "...]`) in the sources; do not edit it. What other libraries test, and where\n"
+          "it stands here, is in [counterparts.md](counterparts.md).\n",
           out);
     for (size_t first = 0, next; first < m.count; first = next) {
         next = first;
