@@ -255,6 +255,34 @@ static void who_has_not_heard_of_the_new_leader_is_still_answered(void **state)
     lab_free(lab);
 }
 
+/* dragonboat@175f332. Whoever asks is a term behind, and so is the leader it knows; what it asked
+ * for is done all the same, by the one who leads now. */
+static void a_transfer_asked_a_term_behind_is_done(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 32);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), best = other_than(leader, leader);
+    kelp_id third = other_than(leader, best);
+    struct lab_client *mover = lab_client(lab, leader), *late = lab_client(lab, third);
+    struct deafness deafness = {.node = third, .until = lab->now + 300 * LAB_MS};
+    lab->watch = deaf;
+    lab->watch_ctx = &deafness;
+    (void)lab_transfer(mover, best, 5000);
+    lab_await(mover, 1);
+    assert_int_equal(mover->told[0].outcome, KELP_DONE);
+    uint64_t term = lab_status(lab, best)->view.term.v;
+    assert_true(lab_status(lab, third)->view.term.v < term);
+    (void)lab_transfer(late, leader, 5000); /* and back again */
+    lab_await(late, 1);
+    assert_int_equal(late->told[0].outcome, KELP_DONE);
+    assert_int_equal(late->told[0].leader, leader);
+    assert_int_equal(lab_await_leader(lab), leader);
+    lab_client_free(late);
+    lab_client_free(mover);
+    lab_free(lab);
+}
+
 static void who_cannot_hand_over_stops_all_the_same(void **state)
 {
     (void)state;
@@ -448,6 +476,7 @@ int main(void)
         cmocka_unit_test(who_asks_in_vain_is_told_why),
         cmocka_unit_test(a_leader_that_stops_hands_over_first),
         cmocka_unit_test(who_has_not_heard_of_the_new_leader_is_still_answered),
+        cmocka_unit_test(a_transfer_asked_a_term_behind_is_done),
         cmocka_unit_test(who_cannot_hand_over_stops_all_the_same),
         cmocka_unit_test(leadership_does_not_go_to_who_is_stopping),
         cmocka_unit_test(who_is_stopping_is_not_told_to_lead),
