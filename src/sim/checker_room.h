@@ -50,10 +50,11 @@ struct checked_node {
     struct asked asked[CHECKER_NODES_MAX]; /* by slot of the one asked */
     uint64_t start_count;
     struct kelp_config latest, committed; /* count 0: not told */
-    uint64_t members_at; /* how many answers had been sent when they changed last */
-    bool positions;      /* its log holds, or held, entries without their data */
-    bool refused;        /* since its start it did not vote for somebody of a priority above 0 */
-    bool running;        /* the view below is of this life of the node */
+    uint64_t members_at;      /* how many answers had been sent when they changed last */
+    bool positions;           /* its log holds, or held, entries without their data */
+    uint64_t stripped, whole; /* entries that were saved while it knew itself for a witness */
+    bool refused; /* since its start it did not vote for somebody of a priority above 0 */
+    bool running; /* the view below is of this life of the node */
     struct kelp_view view;
 };
 

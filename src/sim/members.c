@@ -4,8 +4,8 @@
  *
  * Of each node the checker knows the newest configuration of its log and the one before that may
  * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
- * vote in its term; neighbouring ones share a node in every decision. A witness keeps no data, and
- * whoever has entries without their data never leads (M03). A checker that was never
+ * vote in its term; neighbouring ones share a node in every decision. A witness keeps little data,
+ * and whoever has entries without theirs never leads, nor is it anything but a witness (M03). A checker that was never
  * told a configuration takes all nodes for voters. Priority 0 does not lead, unless its log keeps
  * from leading who may: then it has refused such a one its vote (N11). */
 #include "base/min.h"
@@ -25,6 +25,9 @@ void checker_members(struct checker *c, unsigned node, const struct kelp_config 
     if (n->latest.count > 0) n->members_at = c->answers;
     n->latest = *latest;
     n->committed = *committed;
+    uint32_t slot = config_slot(committed, node + 1);
+    if (n->positions && slot != CONFIG_NO_SLOT && !config_witness(committed, slot))
+        checker_fail(c, RULE_M03, "node %u is to have the data, and has entries without", node + 1);
     if (latest->index != committed->index && !quorums_meet(committed, latest))
         checker_fail(c, RULE_M01,
                      "node %u holds configurations %llu and %llu, whose quorums need not meet",
@@ -48,7 +51,7 @@ static bool decide(const struct checker *c, const struct kelp_config *config, co
 
 bool checker_knows_witness(const struct checker *c, unsigned node)
 {
-    const struct kelp_config *config = &c->nodes[node].latest;
+    const struct kelp_config *config = &c->nodes[node].committed;
     return config_witness(config, config_slot(config, node + 1));
 }
 

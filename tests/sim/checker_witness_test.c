@@ -29,17 +29,24 @@ static int tear_down(void **state)
 #define FIRES(id) assert_string_equal(checker_invariant(c), id)
 #define SILENT()  assert_string_equal(checker_message(c), "")
 
+/* Node saves entries of term 1 from this index on, and its save is reported. */
+static void keeps_from(unsigned node, kelp_index first, const struct checker_entry *entries,
+                       uint32_t count)
+{
+    struct kelp_save save = {.flags = KELP_SAVE_APPEND, .first = first, .last = first + count - 1};
+    save.number = ++save_number;
+    checker_saves(c, node, &save, entries);
+    checker_saved(c, node, save_number);
+}
+
 /* Node saves entry 1@1, and its save is reported. */
 static void keeps(unsigned node, struct checker_entry entry)
 {
     struct kelp_save vote = {.flags = KELP_SAVE_VOTE, .term = {1}, .vote = 1};
-    struct kelp_save save = {.flags = KELP_SAVE_APPEND, .first = 1, .last = 1};
     vote.number = ++save_number;
-    save.number = ++save_number;
-    entry.term = 1;
     checker_saves(c, node, &vote, NULL);
-    checker_saves(c, node, &save, &entry);
-    checker_saved(c, node, save_number);
+    entry.term = 1;
+    keeps_from(node, 1, &entry, 1);
 }
 
 static struct checker_entry command(void)
@@ -90,10 +97,29 @@ static void a_witness_with_data_fires_M03(void **state)
     config.members[2].role = KELP_WITNESS;
     for (unsigned node = 0; node < 3; node++)
         checker_members(c, node, &config, &config);
-    keeps(0, command());
-    keeps(1, command());
+    struct checker_entry entries[64];
+    for (uint32_t i = 0; i < 64; i++)
+        entries[i] =
+            (struct checker_entry){.checksum = 8 + i, .value = 2 + i, .name = 1, .term = 1};
+    for (unsigned node = 0; node < 3; node++) {
+        keeps(node, command());
+        keeps_from(node, 2, entries, 63); /* sent before it was known for a witness */
+    }
     SILENT();
-    keeps(2, command());
+    keeps_from(2, 65, &entries[63], 1);
+    FIRES("M03 WitnessKeepsLittle");
+}
+
+static void a_voter_without_data_fires_M03(void **state)
+{
+    (void)state;
+    struct kelp_config config = {.count = 3, .id_highest = 3};
+    for (uint32_t slot = 0; slot < 3; slot++)
+        config.members[slot] = (struct kelp_member){.id = slot + 1, .role = KELP_VOTER};
+    keeps(0, command());
+    keeps(2, (struct checker_entry){.position = true, .checksum = 99});
+    SILENT();
+    checker_members(c, 2, &config, &config);
     FIRES("M03 WitnessKeepsLittle");
 }
 
@@ -107,6 +133,7 @@ int main(void)
         RULE_TEST(a_configuration_kept_as_its_position_fires_M03),
         RULE_TEST(a_leader_without_data_fires_M03),
         RULE_TEST(a_witness_with_data_fires_M03),
+        RULE_TEST(a_voter_without_data_fires_M03),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
