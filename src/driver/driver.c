@@ -348,6 +348,7 @@ void driver_shutdown(struct driver *d, kelp_ns now)
     lead_refresh(d);
     lines_end(d, KELP_R_SHUTDOWN);
     forward_reply_all(d);
+    d->ports.peers->flush(d->ports.peers_ctx);
     for (unsigned round = 0; round < ROUNDS_MAX && !TAILQ_EMPTY(&d->ready); round++) {
         d->pump_left = PUMP_MAX;
         (void)lines_pump(d);

@@ -352,6 +352,10 @@ static struct wire_forward_answer answer_of(const struct request *r)
 static enum kelp_error forward_reply(struct driver *d, const struct request *r)
 {
     struct wire_forward_answer a = answer_of(r);
+    if (d->closing && r->outcome == KELP_REFUSED) { /* its sender asks whoever leads next */
+        a.reason = KELP_R_NOT_LEADER;
+        a.leader = 0;
+    }
     uint8_t *fixed = scratch_take(d, WIRE_FORWARD_HEAD_MAX);
     if (fixed == NULL) return KELP_E_NO_MEMORY;
     size_t len = wire_forward_answer_encode(&a, fixed);
@@ -392,7 +396,7 @@ void forward_reply_all(struct driver *d)
         TAILQ_REMOVE(&d->answers, r, link);
         /* On a connection that is gone it is lost, and so it is without memory: the sender's
          * deadline ends it. */
-        if (!d->closing && forward_reply(d, r) == KELP_E_LIMIT)
+        if (forward_reply(d, r) == KELP_E_LIMIT)
             reply_wait(d, r, &waiting);
         else
             request_recycle(d, r);

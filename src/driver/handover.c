@@ -200,6 +200,7 @@ static bool retire(struct driver *d)
 
 bool driver_retired(const struct driver *d)
 {
+    if (d->closing) return true;
     if (d->retiring != RETIRING_ENDED) return d->retiring == RETIRING_NO;
     if (d->state != DRIVER_RUNNING) return true;
     if (d->followed_since == 0) return true; /* nobody took over, or nobody leads */

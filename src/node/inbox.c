@@ -230,11 +230,12 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
     struct kelp_leadership lead;
     kelp_ns due = KELP_NEVER;
     struct letter *next;
+    bool over = i->stopping || node_leaves(i->node);
     driver_leadership(i->node->driver, &lead);
     for (struct letter *l = TAILQ_FIRST(&i->awaiting); l != NULL; l = next) {
         next = TAILQ_NEXT(l, open_link);
         bool so = is_so(l, &lead);
-        if (!so && !i->stopping && l->deadline > now) {
+        if (!so && !over && l->deadline > now) {
             due = min_u64(due, l->deadline);
             continue;
         }
@@ -243,7 +244,7 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
         if (!so) {
             result.outcome = KELP_REFUSED;
             result.reason = lead.leader == 0 ? KELP_R_NO_LEADER : KELP_R_TIMEOUT;
-            if (i->stopping) result.reason = KELP_R_SHUTDOWN;
+            if (over) result.reason = KELP_R_SHUTDOWN;
         }
         TAILQ_REMOVE(&i->awaiting, l, open_link);
         letter_answer(i, l, &result);
@@ -267,12 +268,34 @@ static void tell_found(struct inbox *i, struct letter *l)
 
 /* ---- letters --------------------------------------------------------------------------------- */
 
+/* Nothing new for the driver, which answers what it has and then ends. */
+static bool is_over(const struct inbox *i, const struct letter *l)
+{
+    switch (l->asked.kind) {
+    case INBOX_STATUS:
+    case INBOX_CANCEL:
+    case INBOX_AWAIT:
+    case INBOX_FOUND:
+    case INBOX_SNAPSHOT: return i->stopping;
+    case INBOX_PROPOSE:
+    case INBOX_READ:
+    case INBOX_CHANGE:
+    case INBOX_TRANSFER:
+    case INBOX_VERIFY:
+    case INBOX_BARRIER:
+    case INBOX_PLAN:
+    case INBOX_DRAIN:
+    case INBOX_UNDRAIN: return i->stopping || node_leaves(i->node);
+    }
+    UNREACHABLE();
+}
+
 static void letter_open(struct inbox *i, struct letter *l)
 {
     struct kelp_bytes bytes = bytes_of(l->bytes, l->len);
-    enum kelp_reason reason = i->stopping ? KELP_R_SHUTDOWN : KELP_R_BUSY;
-    bool taken = false;
-    if (!i->stopping && !l->refused) {
+    bool taken = false, over = is_over(i, l);
+    enum kelp_reason reason = over ? KELP_R_SHUTDOWN : KELP_R_BUSY;
+    if (!over && !l->refused) {
         switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
         case INBOX_VERIFY:
@@ -350,7 +373,7 @@ static bool put_here(struct inbox *i, const struct inbox_request *request)
 {
     uintptr_t hearing = atomic_load_explicit(&i->hearing, memory_order_relaxed);
     bool write = request->kind == INBOX_PROPOSE;
-    if (hearing != this_thread() || i->stopping) return false;
+    if (hearing != this_thread() || i->stopping || node_leaves(i->node)) return false;
     if (!write && request->kind != INBOX_READ) return false;
     struct letter *l = calloc(1, sizeof *l);
     if (l == NULL) return false;

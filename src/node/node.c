@@ -130,20 +130,35 @@ static void leader_look(struct node *n)
     if (leader == n->options.id) n->addresses_due = true;
 }
 
-/* A removed node ends here, if that was asked for: what is open is answered, nothing more is sent,
- * and whoever runs it closes it. */
-static void removed_look(struct node *n)
+/* From here on nothing new is taken: what is open may still end well, for a moment. */
+static void drain_begin(struct node *n)
 {
-    if (!n->options.stop_when_removed || n->ended_removed) return;
-    if (n->status.state != DRIVER_RUNNING || !n->status.view.removed) return;
-    n->ended_removed = true;
-    node_log(n, KELP_WARN, "was removed from the cluster, and shuts down as it was told to");
-    driver_shutdown(n->driver, node_now(n));
+    kelp_ns now = node_now(n);
+    /* time to hand over, if it leads, and for what is open */
+    n->stop_at = now + n->options.raft.election_min + DRAIN_NS;
+    driver_retire(n->driver, now);
 }
 
-bool node_ended_removed(const struct node *n)
+/* A removed node ends here, if that was asked for, as it does when it is stopped; but whoever runs
+ * it closes it. The news that it is gone overtakes answers that others owe it: it waits for them.
+ */
+static void removed_look(struct node *n)
 {
-    return n->ended_removed;
+    if (!n->options.stop_when_removed || n->leaves || n->phase != NODE_RUNS) return;
+    if (n->status.state != DRIVER_RUNNING || !n->status.view.removed) return;
+    n->leaves = true;
+    node_log(n, KELP_WARN, "was removed from the cluster, and shuts down as it was told to");
+    drain_begin(n);
+}
+
+bool node_removed(const struct node *n)
+{
+    return n->status.state == DRIVER_RUNNING && n->status.view.removed;
+}
+
+bool node_leaves(const struct node *n)
+{
+    return n->leaves;
 }
 
 static void node_look(struct node *n)
@@ -163,13 +178,25 @@ static void node_look(struct node *n)
 
 static bool node_drained(struct node *n, kelp_ns now)
 {
-    if (now >= n->stop_at) return true;
+    if (now >= n->stop_at || n->ended) return true;
     if (!driver_retired(n->driver)) return false;
     driver_status(n->driver, &n->status);
     const struct driver_status *s = &n->status;
+    /* a removed node follows nobody: what waits there for a leader would wait in vain */
+    bool stranded = s->view.removed && s->view.leader == 0;
     bool open = s->view.proposals_open > 0 || s->view.reads_open > 0 || s->apply_queue > 0 ||
-                s->waiting_requests > 0 || s->forwarded_requests > 0;
+                (s->waiting_requests > 0 && !stranded) || s->forwarded_requests > 0;
     return s->state != DRIVER_RUNNING || !open;
+}
+
+/* A removed node that is told to end, and is not being stopped; returns when to look again. */
+static kelp_ns leaving_look(struct node *n, kelp_ns now)
+{
+    if (!n->leaves || n->ended || n->phase != NODE_RUNS) return KELP_NEVER;
+    if (!node_drained(n, now)) return n->stop_at;
+    n->ended = true;
+    driver_shutdown(n->driver, now);
+    return now;
 }
 
 static void sleep_until(struct node *n, kelp_ns due, kelp_ns now)
@@ -210,9 +237,12 @@ static void node_run_due(struct node *n)
         CHECK_SLOW(driver_check(n->driver, &fault) == KELP_OK);
         now = node_now(n);
     }
+    bool left = n->leaves;
     if (n->look_due || now >= n->contacts_at) node_look(n);
+    if (n->leaves && !left) due = now; /* the driver begins to retire */
     due = min_u64(due, n->contacts_at);
     if (n->addresses_due && n->leader == n->options.id) contacts_pass_on(n);
+    due = min_u64(due, leaving_look(n, now));
     if (n->turned != NULL) due = min_u64(due, n->turned(n->turned_ctx, now));
     if (n->phase == NODE_DRAINS) {
         due = min_u64(due, n->stop_at);
@@ -552,9 +582,7 @@ void node_stop(struct node *n, void (*stopped)(void *ctx), void *ctx)
     n->phase = NODE_DRAINS;
     n->stopped = stopped;
     n->stopped_ctx = ctx;
-    /* time to hand over, if it leads, and for what is open */
-    n->stop_at = node_now(n) + n->options.raft.election_min + DRAIN_NS;
-    driver_retire(n->driver, node_now(n));
+    drain_begin(n);
     node_poke(n); /* the next turn looks whether anything is open */
 }
 

@@ -54,8 +54,10 @@ const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id
  * */
 int node_exit_status(const struct node *n, const char **words);
 
-/* node_ended_removed - it was removed, and stop_when_removed was set: time to stop it. */
-bool node_ended_removed(const struct node *n);
+/* node_removed - a committed configuration removed it; node_leaves - and stop_when_removed was set:
+ * it takes nothing new, answers what is open, and then does nothing but wait to be stopped. */
+bool node_removed(const struct node *n);
+bool node_leaves(const struct node *n);
 
 struct node_status {
     struct driver_status driver;

@@ -143,7 +143,8 @@ struct node {
     struct driver_status status; /* as of the last look */
     bool look_due;               /* something rare happened: look again */
     int exit_status;
-    bool ended_removed; /* shut down because it was removed */
+    bool leaves; /* it was removed, and takes nothing new */
+    bool ended;  /* .. and has shut down; whoever runs it may close it */
     kelp_id leader;
     kelp_ns leader_since;
 

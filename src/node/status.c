@@ -67,7 +67,7 @@ static const struct kelp_member *own_member(const struct node_status *s)
 
 static const char *role_of(const struct node *n, const struct node_status *s)
 {
-    if (n->phase >= NODE_DRAINS || n->ended_removed) return "shutdown";
+    if (n->phase >= NODE_DRAINS || n->leaves) return "shutdown";
     if (s->driver.state == DRIVER_WAITING || s->driver.latest.config.count == 0) return "passive";
     if (s->driver.view.removed) return "removed";
     if (own_member(s) == NULL)

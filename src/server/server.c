@@ -142,7 +142,10 @@ static void node_watch(struct server *s)
         s->faulted = true;
         log_line(KELP_ERROR, "faulted, answers status only: %s", words);
     }
-    if (node_ended_removed(s->node)) server_stop(s, EXIT_DONE);
+    if (s->settings.when_removed != 0 && node_removed(s->node)) {
+        log_line(KELP_WARN, "stopping: was removed from the cluster");
+        server_stop(s, EXIT_DONE);
+    }
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -278,7 +281,6 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.raft.remove_unseen = t->remove_unseen_s * 1000 * ms;
     o.raft.remove_voters_min = (uint32_t)t->remove_voters_min;
     o.raft.join_healthy = t->join_healthy_ms * ms;
-    o.stop_when_removed = t->when_removed != 0;
     o.raft.lease = t->lease_ms * ms;
     o.raft.drift_ppm = (uint32_t)t->drift_ppm;
     o.raft.off = (t->pre_vote != 0 ? 0u : (unsigned)KELP_PRE_VOTE) |

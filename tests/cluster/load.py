@@ -20,6 +20,7 @@ class Ledger:
         self.ok, self.refused, self.uncertain = set(), set(), set()
         self.incr_ok = self.incr_uncertain = 0
         self.wrong = []  # answers that make no sense
+        self.errors = []  # answers that are errors, as they came
         self.last_ok = time.monotonic()
         self.gap = 0.0
         self.count = 0  # all OKs
@@ -61,6 +62,8 @@ class Ledger:
 
     def _note_set(self, key, answer):
         with self.lock:
+            if isinstance(answer, Error):
+                self.errors.append(answer)
             if answer == "OK":
                 self.ok.add(key)
                 self._ok()
@@ -73,6 +76,8 @@ class Ledger:
 
     def _note_incr(self, answer):
         with self.lock:
+            if isinstance(answer, Error):
+                self.errors.append(answer)
             if isinstance(answer, int):
                 self.incr_ok += 1
                 self._ok()

@@ -138,6 +138,22 @@ def test_a_leader_that_removes_itself_is_followed_by_another(make_cluster):
         assert c.call("SET", "after", "1") == "OK"
 
 
+def test_a_leader_that_stops_when_it_is_removed_says_so_first(make_cluster):
+    for turn in range(10):
+        cluster = make_cluster(3, when_removed="stop")
+        with Ledger(cluster, writers=3) as ledger:
+            wait_for(lambda: ledger.count > 20, "the load runs")
+            leader = cluster.wait_leader()
+            done(leader, "REMOVE", leader.id)  # the answer to it is the next leader's
+            assert leader.wait_exit() == 0
+            before = ledger.count
+            wait_for(lambda: ledger.count > before + 20, "two take writes")
+        codes = {error.code for error in ledger.errors}  # what it cannot take any more is refused
+        assert codes <= {"TRYAGAIN"}, (turn, ledger.errors)
+        ledger.check(next(n for n in cluster.nodes.values() if n is not leader))
+        cluster.end()
+
+
 def test_members_on_the_command_line(make_cluster):
     cluster = make_cluster(2, founders=1)
     run = cluster.kelp("members", "add", "2", peer(cluster.nodes[2]))

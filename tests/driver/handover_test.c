@@ -343,13 +343,19 @@ static void who_is_stopping_is_not_told_to_lead(void **state)
     lab_start_all(lab);
     kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
     struct lab_client *c = lab_client(lab, leader);
+    struct lab_client *third = lab_client(lab, other_than(leader, target));
     driver_retire(lab_node(lab, target)->driver, lab->now);
     lab_run(lab, 10);
     (void)lab_transfer(c, target, 5000);
+    (void)lab_transfer(third, target, 5000); /* and the word is not about who answers */
     lab_await(c, 1);
+    lab_await(third, 1);
     assert_int_equal(c->told[0].outcome, KELP_REFUSED);
     assert_int_equal(c->told[0].reason, KELP_R_SHUTDOWN);
+    assert_int_equal(third->told[0].outcome, KELP_REFUSED);
+    assert_int_equal(third->told[0].reason, KELP_R_SHUTDOWN);
     assert_int_equal(lab_leader(lab), leader);
+    lab_client_free(third);
     lab_client_free(c);
     lab_free(lab);
 }
@@ -466,6 +472,60 @@ static void a_drain_waits_for_no_leader_and_is_refused_where_nothing_runs(void *
     lab_free(lab);
 }
 
+/* what a leader that ends has of a peer's is told, and not left to the peer's deadline */
+static void who_ends_tells_peers_what_became_of_theirs(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 52);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), follower = other_than(leader, leader);
+    struct lab_client *c = lab_client(lab, follower);
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(lab, id)->hold_disk = id != leader; /* proposed, and committed by nobody */
+    (void)lab_write(c, 1, 20000);
+    lab_run(lab, 20);
+    assert_int_equal(lab_status(lab, leader)->view.proposals_open, 1);
+    assert_int_equal(c->told_count, 0);
+    driver_shutdown(lab_node(lab, leader)->driver, lab->now);
+    assert_true(driver_retired(lab_node(lab, leader)->driver));
+    lab_run(lab, 20);
+    assert_int_equal(c->told_count, 1);
+    assert_int_equal(c->told[0].outcome, KELP_UNKNOWN);
+    assert_int_equal(c->told[0].reason, KELP_R_SHUTDOWN);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+/* held by a leader that was handing over: it never happened, and whoever leads next does it */
+static void what_who_ends_has_not_begun_is_asked_of_the_next_leader(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 53);
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), target = other_than(leader, leader);
+    kelp_id third = other_than(leader, target);
+    struct lab_client *c = lab_client(lab, third), *admin = lab_client(lab, leader);
+    lab_node(lab, target)->hold_disk = true; /* it never has everything */
+    (void)lab_write(admin, 1, 5000);
+    lab_run(lab, 20);
+    (void)lab_transfer(admin, target, 20000);
+    lab_run(lab, 10);
+    assert_true(lab_status(lab, leader)->view.transferring);
+    for (uint64_t i = 0; i < 5; i++)
+        (void)lab_write(c, 700 + i, 20000);
+    lab_run(lab, 20);
+    assert_int_equal(c->told_count, 0);
+    driver_shutdown(lab_node(lab, leader)->driver, lab->now);
+    lab_node(lab, target)->hold_disk = false;
+    lab_await(c, 5);
+    all_done_in_order(c, 0);
+    lab_run(lab, 100);
+    values_ascend(lab_node(lab, third)->machine, 700, 5);
+    lab_client_free(c);
+    lab_client_free(admin);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +543,8 @@ int main(void)
         cmocka_unit_test(a_transfer_is_cancelled_wherever_it_is),
         cmocka_unit_test(a_drained_node_leads_no_more_and_its_clients_write_on),
         cmocka_unit_test(a_drain_waits_for_no_leader_and_is_refused_where_nothing_runs),
+        cmocka_unit_test(who_ends_tells_peers_what_became_of_theirs),
+        cmocka_unit_test(what_who_ends_has_not_begun_is_asked_of_the_next_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -209,11 +209,20 @@ static void a_removed_node_shuts_down_if_it_is_told_to(void **state)
         assert_int_equal(open_with(&members[id], &o, &fault), KELP_OK);
     }
     (void)add_surely(3, 2);
+    WAIT(leader_of(1) != 0);
     struct kelp_member_edit edit = {.id = 3, .verb = KELP_EDIT_REMOVE};
+    ended_count = 0;
+    kelp_await(members[3].node, KELP_AWAIT_NEWS, 1000, UINT64_MAX, 1, on_result, NULL);
     struct kelp_member_change change = {.count = 1, .edits = &edit, .timeout = PATIENCE};
     if (kelp_node_change_call(members[1].node, &change, &result) != KELP_OK)
         fail_msg("not done: %s", kelp_reason_name(result.reason));
     WAIT(status_says(3, "\nrole:shutdown\n"));
+    WAIT(ended_count > 0); /* who awaited is told, and so is who does now */
+    assert_int_equal(ended.outcome, KELP_REFUSED);
+    assert_int_equal(ended.reason, KELP_R_SHUTDOWN);
+    kelp_await(members[3].node, KELP_AWAIT_READY, 0, UINT64_MAX, 2, on_result, NULL);
+    WAIT(ended_count > 1);
+    assert_int_equal(ended.reason, KELP_R_SHUTDOWN);
     assert_int_equal(add(3, 1, &result, &sum), KELP_E_BUSY);
     assert_int_equal(result.outcome, KELP_REFUSED);
     assert_int_equal(result.reason, KELP_R_SHUTDOWN);
@@ -224,6 +233,31 @@ static void a_removed_node_shuts_down_if_it_is_told_to(void **state)
     assert_true(ledger_holds(add_surely(1, 2)));
 }
 
+/* The answer of the next leader is on its way while the news of the removal is there already. */
+static void a_leader_that_ends_when_it_is_removed_is_told_that_it_was_done(void **state)
+{
+    struct kelp_fault fault;
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned id = 1; id <= NODES; id++) {
+            struct kelp_node_options o = options_of(id);
+            o.stop_when_removed = true;
+            assert_int_equal(open_with(&members[id], &o, &fault), KELP_OK);
+        }
+        unsigned leader = leader_awaited(), other = leader % NODES + 1;
+        (void)add_surely(leader, 2);
+        struct kelp_member_edit edit = {.id = leader, .verb = KELP_EDIT_REMOVE};
+        struct kelp_member_change change = {.count = 1, .edits = &edit, .timeout = PATIENCE};
+        struct kelp_result result;
+        if (kelp_node_change_call(members[leader].node, &change, &result) != KELP_OK)
+            fail_msg("round %u: %s %s", round, kelp_outcome_name(result.outcome),
+                     kelp_reason_name(result.reason));
+        WAIT(status_says(leader, "\nrole:shutdown\n"));
+        assert_true(ledger_holds(add_surely(other, 2)));
+        (void)stage_unmake(state);
+        (void)stage_three(state);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +266,7 @@ int main(void)
         THREE(a_transfer_has_one_outcome_and_can_be_cancelled),
         THREE(members_are_changed_through_any_node),
         THREE(a_removed_node_shuts_down_if_it_is_told_to),
+        THREE(a_leader_that_ends_when_it_is_removed_is_told_that_it_was_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
