@@ -32,7 +32,8 @@ static bool one_host(const struct driver *d, const struct wire_change *named,
     struct kelp_bytes first = {0};
     uint32_t voters = 0;
     for (uint32_t i = 0; i < plan->count; i++) {
-        if (plan->members[i].after != KELP_VOTER) continue;
+        uint8_t role = plan->members[i].after;
+        if (role != KELP_VOTER && role != KELP_WITNESS) continue;
         const struct wire_address *address = address_after(d, named, plan->members[i].id);
         if (address == NULL) return false;
         struct kelp_bytes host = host_of(address);

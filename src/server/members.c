@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* members.c - RAFT MEMBERS, ADD, PROMOTE, DEMOTE, REMOVE, REPLACE, MOVE, SET, PRIORITY, PLAN.
  *
- *   ADD id|AUTO [host:port] [VOTER|LEARNER]   PROMOTE id   DEMOTE id   REMOVE id
+ *   ADD id|AUTO [host:port] [VOTER|LEARNER|WITNESS]
+ *   PROMOTE id   DEMOTE id   REMOVE id
  *   REPLACE old new|AUTO [host:port]          MOVE id host:port        PRIORITY id n
  *   SET id=host:port[/role] ...
  *   each with [IF index] [FORCE] [NOWAIT] behind it

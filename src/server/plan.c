@@ -100,14 +100,20 @@ static uint32_t ids_say(struct text *t, const struct kelp_plan *plan, row_is wan
     return count;
 }
 
+/* A witness votes like any voter: it only never leads, and holds no data. */
+static bool votes(uint8_t role)
+{
+    return role == KELP_VOTER || role == KELP_WITNESS;
+}
+
 static bool voted(const struct kelp_plan_member *row)
 {
-    return row->before == KELP_VOTER;
+    return votes(row->before);
 }
 
 static bool will_vote(const struct kelp_plan_member *row)
 {
-    return row->after == KELP_VOTER && (row->flags & KELP_PLAN_STOPS) == 0;
+    return votes(row->after) && (row->flags & KELP_PLAN_STOPS) == 0;
 }
 
 static bool catches_up(const struct kelp_plan_member *row)

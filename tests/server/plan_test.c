@@ -59,6 +59,34 @@ static void a_refused_stop_says_what_to_do_instead(void **state)
     assert_non_null(strstr(text, "instead: add a voter first, so that 3 are not all that is"));
 }
 
+/* A witness is a vote like any other, and is started like any other. */
+static void a_witness_is_counted_where_votes_are(void **state)
+{
+    struct kelp_plan plan = sample();
+    (void)state;
+    plan.way = KELP_PLAN_STOP;
+    plan.after = (struct kelp_plan_side){3, 2, 2, 0, 1, true};
+    for (int i = 0; i < 3; i++)
+        plan.members[i].flags |= KELP_PLAN_ANSWERS;
+    plan.members[2].before = plan.members[2].after = KELP_WITNESS;
+    plan.members[2].flags |= KELP_PLAN_STOPS;
+    (void)plan_words(&plan, text, sizeof text);
+    assert_string_equal(text, "yes: nothing speaks against it\n"
+                              "voters now: 1 2 3 (2 decide, 2 answer; 0 more may fail, 1 of all)\n"
+                              "voters left: 1 2 (2 decide, 2 answer; 0 more may fail, 1 of all)\n"
+                              "what it does: node 3 votes no more until it is back\n"
+                              "leader: 1, as now\n");
+    plan.reason = KELP_R_QUORUM_AT_RISK;
+    plan.member = 2;
+    plan.refused = plan.forcible = true;
+    plan.members[2].flags = 0; /* the witness is silent, 2 is to stop */
+    plan.members[1].flags |= KELP_PLAN_STOPS;
+    plan.warnings = KELP_PLAN_W_SILENT;
+    (void)plan_words(&plan, text, sizeof text);
+    assert_non_null(strstr(text, "instead: start what does not answer, then ask again: 3\n"));
+    assert_non_null(strstr(text, "warning: a voter that stays does not answer: 3\n"));
+}
+
 static void a_change_says_how_it_is_made_and_who_catches_up(void **state)
 {
     struct kelp_plan plan = sample();
@@ -138,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_refused_stop_says_what_to_do_instead),
+        cmocka_unit_test(a_witness_is_counted_where_votes_are),
         cmocka_unit_test(a_change_says_how_it_is_made_and_who_catches_up),
         cmocka_unit_test(a_program_reads_pairs),
         cmocka_unit_test(the_longest_plan_fits),
