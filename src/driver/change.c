@@ -256,6 +256,10 @@ void change_start(struct driver *d, struct request *r)
 
 void change_wait(struct driver *d, struct request *r)
 {
+    struct request *first = TAILQ_FIRST(&d->changes);
+    /* a plan stands there only where nothing waited: what is to happen does not wait for a question
+     */
+    if (first != NULL && first->plan) change_refuse(d, first, KELP_R_PENDING, 0);
     r->state = REQUEST_CHANGING;
     r->reach_until = 0;
     TAILQ_INSERT_TAIL(&d->changes, r, change_link);

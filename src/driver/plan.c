@@ -5,7 +5,8 @@
  *        `--change--> CHANGING --> answered   change itself; nothing is handed to the core
  *
  * A plan is ordered and asked again like a read. What would be new is dialled and waited for just
- * as the change would; whoever asks while another change is open is told so at once. */
+ * as the change would; whoever asks while another change is open is told so at once, and so is who
+ * still waits when a change comes. */
 #include <string.h>
 
 #include "driver/room.h"

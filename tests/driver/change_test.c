@@ -493,6 +493,30 @@ static void whether_a_node_may_stop_is_told_while_another_change_waits(void **st
     lab_free(lab);
 }
 
+static void a_change_does_not_wait_behind_a_plan(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 33);
+    kelp_id leader = lab_leader(lab), other = leader % 3 + 1;
+    lab_crash(lab, 4);
+    lab_run(lab, 100);
+    struct wire_change four = add(4), demote = change_of(KELP_EDIT_DEMOTE, other, NULL);
+    struct lab_client *asker = lab_client(lab, other), *c = lab_client(lab, leader);
+    (void)lab_plan(asker, &four, 20000); /* waits for 4 to show itself */
+    lab_run(lab, 50);
+    assert_int_equal(asker->told_count, 0);
+    demote.flags = KELP_CHANGE_NOWAIT;
+    (void)lab_change(c, &demote, 20000);
+    lab_run(lab, 50);
+    assert_int_equal(c->told_count, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(asker->told_count, 1);
+    assert_outcome(asker->told[0], KELP_REFUSED, KELP_R_PENDING);
+    lab_client_free(asker);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 /* Somebody who is no node of the lab shakes hands with one and says that it waits. */
 static void knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation,
                   const char *address)
@@ -750,6 +774,7 @@ int main(void)
         cmocka_unit_test(a_plan_changes_nothing_and_then_the_change_does_what_it_said),
         cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),
         cmocka_unit_test(whether_a_node_may_stop_is_told_while_another_change_waits),
+        cmocka_unit_test(a_change_does_not_wait_behind_a_plan),
         cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
         cmocka_unit_test(who_knocks_is_listed_for_a_while),
         cmocka_unit_test(who_has_no_id_is_given_the_next_free_one_once),
