@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/min.h"
 #include "cli/client.h"
@@ -15,7 +16,7 @@ struct keys {
     const char *read; /* get: a level with what belongs to it; NULL: linearizable */
 };
 
-#define READ_WORDS_MAX 8u
+#define READ_WORDS_MAX 4u /* stale MS after INDEX */
 
 /* Parses the flags all these verbs have and the number of words they take. */
 static bool begin(const struct verb *verb, struct keys *k, int *argc, char **argv, int low,
@@ -69,6 +70,41 @@ static redisReply *ask_well(const struct verb *verb, const struct keys *k, size_
     return NULL;
 }
 
+static bool is_number(const char *word)
+{
+    return word[0] != '\0' && word[strspn(word, "0123456789")] == '\0';
+}
+
+/* A level and what belongs to it, and nothing else: behind a level the server takes a command. */
+static bool is_level(char **words, size_t count)
+{
+    static const char *const alone[] = {"linearizable", "lease", "stale", "any", "log"};
+    size_t used = 0;
+    for (size_t i = 0; i < COUNT_OF(alone) && count > 0; i++)
+        used |= strcasecmp(words[0], alone[i]) == 0;
+    if (used == 0) return false;
+    if (strcasecmp(words[0], "stale") == 0) {
+        if (count < 2 || !is_number(words[1])) return false;
+        used = 2;
+    }
+    if (strcasecmp(words[0], "lease") == 0 && count > 1 && strcasecmp(words[1], "round") == 0)
+        used = 2;
+    if (used == count) return true;
+    return used + 2 == count && strcasecmp(words[used], "after") == 0 && is_number(words[used + 1]);
+}
+
+/* The words of a level, of which text becomes the bytes; false: it is none. */
+static bool level_split(char *text, char **words, size_t *count)
+{
+    char *rest = NULL;
+    *count = 0;
+    for (char *at = strtok_r(text, " ", &rest); at != NULL; at = strtok_r(NULL, " ", &rest)) {
+        if (*count == READ_WORDS_MAX) return false;
+        words[(*count)++] = at;
+    }
+    return is_level(words, *count);
+}
+
 int get_verb(const struct verb *verb, int argc, char **argv)
 {
     struct keys k;
@@ -76,13 +112,17 @@ int get_verb(const struct verb *verb, int argc, char **argv)
     if (!begin(verb, &k, &argc, argv, 1, 1, FLAGS_ANYWHERE, &status)) return status;
     char raft[] = "RAFT", with[] = "WITH", command[] = "GET";
     char *words[READ_WORDS_MAX + 4] = {raft, with};
-    char *level = strdup(k.read != NULL ? k.read : ""), *rest = NULL;
+    char *level = strdup(k.read != NULL ? k.read : "");
+    size_t count = 0;
     if (level == NULL) return cli_error(verb, CLI_FAILED, "out of memory");
-    size_t count = k.read != NULL ? 2 : 0;
-    /* the server judges the words */
-    for (char *at = strtok_r(level, " ", &rest); at != NULL && count < READ_WORDS_MAX;
-         at = strtok_r(NULL, " ", &rest))
-        words[count++] = at;
+    if (k.read != NULL && !level_split(level, words + 2, &count)) {
+        free(level);
+        return cli_error(verb, CLI_USAGE,
+                         "--read '%s': linearizable, lease [round], stale MS, any or log, then "
+                         "[after INDEX]",
+                         k.read);
+    }
+    if (k.read != NULL) count += 2;
     words[count++] = command;
     words[count++] = argv[1];
     redisReply *reply = ask_well(verb, &k, count, words, &status);

@@ -103,12 +103,17 @@ static bool connect_leader(struct client *c, const char *at)
     return client_connect(c, leader) || client_connect(c, first);
 }
 
+static bool plans(int argc, char **argv)
+{
+    return argc > 1 && strcmp(argv[1], "plan") == 0;
+}
+
 static redisReply *ask(const struct verb *verb, const char *at, int argc, char **argv, bool list)
 {
     struct kelp_bytes words[WORDS_MAX + 1] = {bytes_of("RAFT", 4)};
     struct client c;
     client_init(&c, list ? CLIENT_TIMEOUT_MS : CHANGE_TIMEOUT_MS);
-    c.harmless = list;
+    c.harmless = list || plans(argc, argv); /* it changes nothing */
     redisReply *reply = NULL;
     size_t count = 1;
     for (int i = 1; i < argc; i++)
@@ -150,7 +155,7 @@ int members_verb(const struct verb *verb, int argc, char **argv)
             argv[1]);
     redisReply *reply = ask(verb, at, argc, argv, list);
     if (reply == NULL) return CLI_FAILED;
-    if (argc > 1 && strcmp(argv[1], "plan") == 0)
+    if (plans(argc, argv))
         status = plan_show(verb, reply, json);
     else if (list)
         status = list_show(verb, reply, json);
