@@ -231,6 +231,15 @@ static bool is_foreign_page(const struct http_request *r)
     return host == NULL || strncmp(origin, "http://", 7) != 0 || strcmp(origin + 7, host) != 0;
 }
 
+/* A GET names no origin; browsers say all the same whether a page elsewhere made it. It matters for
+ * one that has this node dial the address it names. */
+static bool is_foreign_fetch(const struct http_request *r)
+{
+    const char *site =
+        MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
+    return site != NULL && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
+}
+
 static enum MHD_Result route_transfer(struct http_request *r, const char *method)
 {
     kelp_id target;
@@ -271,7 +280,7 @@ static int hex_digit(char c)
 }
 
 /* %41 and the like; a stray % stands for itself. */
-static bool key_decode(const char *text, struct buf *out)
+bool http_decode(const char *text, struct buf *out)
 {
     for (const char *at = text; *at != '\0'; at++) {
         uint8_t byte = (uint8_t)*at;
@@ -295,7 +304,7 @@ static enum MHD_Result route_key(struct http_request *r, const char *method, con
     else
         return http_answer_method(r, "GET, PUT, DELETE");
     buf_init(&r->key, KV_KEY_BYTES_MAX);
-    if (!key_decode(key, &r->key))
+    if (!http_decode(key, &r->key))
         return http_answer_error(r, 500, "NO_MEMORY", "out of memory", "try again");
     return key_start(r);
 }
@@ -315,7 +324,12 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     if (strcmp(url, "/v1/raft/transfer") == 0) return route_transfer(r, method);
     if (strcmp(url, "/v1/raft/drain") == 0) return route_drain(r, method, DRIVER_DRAIN);
     if (strcmp(url, "/v1/raft/undrain") == 0) return route_drain(r, method, DRIVER_UNDRAIN);
-    if (strcmp(url, "/v1/raft/plan") == 0) return http_plan(r, method);
+    if (strcmp(url, "/v1/raft/plan") == 0) {
+        if (is_foreign_page(r) || is_foreign_fetch(r))
+            return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin asked this",
+                                     "");
+        return http_plan(r, method);
+    }
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         if (strncmp(url, raft, sizeof raft - 1) != 0 ||
             strcmp(url + sizeof raft - 1, verbs[i]) != 0)

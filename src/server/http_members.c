@@ -25,6 +25,8 @@
 #define WORDS_MAX (KELP_MEMBERS_MAX + 8u)
 #define WORD_MAX  192u
 
+#define ARGUMENT_MAX (WORDS_MAX * WORD_MAX)
+
 /* ---- GET /v1/members ----------------------------------------------------------------------- */
 
 /* A number where it is one and a browser keeps it exact, else text. */
@@ -183,25 +185,42 @@ enum MHD_Result http_change(struct http_request *r, const char *verb)
 
 /* ---- /v1/raft/plan -------------------------------------------------------------------------- */
 
-/* ?verb=remove&id=3&force=true as the object that a body would be; ids stay text. */
-static enum MHD_Result argument_add(void *object, enum MHD_ValueKind kind, const char *name,
+struct query {
+    json_t *object;
+    bool wrong;
+};
+
+static json_t *list_json(const char *value)
+{
+    json_t *list = json_array();
+    for (const char *at = value; *at != '\0';) {
+        size_t len = strcspn(at, ",");
+        (void)json_array_append_new(list, json_stringn(at, len));
+        at += len;
+        at += *at == ',';
+    }
+    return list;
+}
+
+/* ?verb=remove&id=3&force=true as the object that a body would be; ids stay text. A name twice, or
+ * bytes that are no text, would be wrong in a body too. */
+static enum MHD_Result argument_add(void *ctx, enum MHD_ValueKind kind, const char *name,
                                     const char *value)
 {
+    struct query *q = ctx;
+    struct buf text;
     (void)kind;
-    bool flag = value != NULL && strcmp(value, "true") == 0;
-    if (strcmp(name, "members") == 0) {
-        json_t *members = json_array();
-        for (const char *at = value != NULL ? value : ""; *at != '\0';) {
-            size_t len = strcspn(at, ",");
-            (void)json_array_append_new(members, json_stringn(at, len));
-            at += len;
-            at += *at == ',';
-        }
-        (void)json_object_set_new(object, name, members);
-    } else {
-        (void)json_object_set_new(object, name,
-                                  flag ? json_true() : json_string(value != NULL ? value : ""));
-    }
+    buf_init(&text, ARGUMENT_MAX + 1);
+    bool sound = http_decode(value != NULL ? value : "", &text) &&
+                 (text.len == 0 || memchr(text.data, '\0', text.len) == NULL) &&
+                 buf_append(&text, bytes_of("", 1)) == KELP_OK;
+    const char *meant = sound ? (const char *)text.data : "";
+    json_t *as = strcmp(name, "members") == 0 ? list_json(meant)
+                 : strcmp(meant, "true") == 0 ? json_true()
+                                              : json_string(meant);
+    bool twice = json_object_get(q->object, name) != NULL;
+    if (json_object_set_new(q->object, name, as) != 0 || !sound || twice) q->wrong = true;
+    buf_close(&text);
     return MHD_YES;
 }
 
@@ -209,9 +228,9 @@ static bool plan_parse(const struct http_request *r, bool get, struct words *w)
 {
     json_error_t error;
     json_t *arguments = json_object();
+    struct query query = {.object = arguments};
     if (get) {
-        (void)MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, argument_add,
-                                        arguments);
+        (void)MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, argument_add, &query);
     } else {
         json_decref(arguments);
         arguments =
@@ -221,7 +240,7 @@ static bool plan_parse(const struct http_request *r, bool get, struct words *w)
     bool right = verb != NULL;
     if (right) words_make(w, verb, arguments);
     json_decref(arguments);
-    return right && !w->wrong;
+    return right && !w->wrong && !query.wrong;
 }
 
 enum MHD_Result http_plan(struct http_request *r, const char *method)

@@ -54,13 +54,32 @@ static json_t *index_json(uint64_t index)
     return json_string(text);
 }
 
+static json_t *error_json(const char *name, const char *words, const char *advice)
+{
+    return json_pack("{s:s,s:s,s:s}", "error", name, "message", words, "advice", advice);
+}
+
 enum MHD_Result http_answer_error(struct http_request *r, unsigned status, const char *name,
                                   const char *words, const char *advice)
 {
     const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
-    return send_json(r, status,
-                     json_pack("{s:s,s:s,s:s}", "error", name, "message", words, "advice", advice),
-                     status == 503 ? retry : NULL);
+    return send_json(r, status, error_json(name, words, advice), status == 503 ? retry : NULL);
+}
+
+/* The header that names what the answer showed: whatever tells something of the state has it, or a
+ * client that names it with its next read would go back in time. */
+struct index_header {
+    char text[24];
+    const char *lines[3];
+};
+
+static const char *const *index_header(const struct http_request *r, struct index_header *h)
+{
+    (void)snprintf(h->text, sizeof h->text, "%" PRIu64, r->outcome.pos.index);
+    h->lines[0] = "X-Kelp-Index";
+    h->lines[1] = h->text;
+    h->lines[2] = NULL;
+    return h->lines;
 }
 
 enum MHD_Result http_answer_method(struct http_request *r, const char *allowed)
@@ -98,6 +117,45 @@ static json_t *age_json(kelp_ns age)
     return age == KELP_NEVER ? json_null() : json_integer((json_int_t)(age / 1000000));
 }
 
+struct query {
+    struct buf *out;
+    bool first;
+};
+
+/* As it came, but for blanks: of those a plus sign was made. */
+static void argument_add(const char *text, struct buf *out)
+{
+    for (; *text != '\0'; text++)
+        text_add(out, "%c", *text == ' ' ? '+' : *text);
+}
+
+static enum MHD_Result argument_escape(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                       const char *value)
+{
+    struct query *q = ctx;
+    (void)kind;
+    text_add(q->out, q->first ? "?" : "&");
+    argument_add(name, q->out);
+    if (value != NULL) text_add(q->out, "=");
+    if (value != NULL) argument_add(value, q->out);
+    q->first = false;
+    return MHD_YES;
+}
+
+/* Where the same question would be answered: below http://leader. */
+static void location_make(const struct http_request *r, const char *http, struct buf *out)
+{
+    struct query query = {.out = out, .first = true};
+    text_add(out, "http://%s/v1/%s", http,
+             r->transfer            ? "raft/transfer"
+             : r->change || r->plan ? "raft/"
+                                    : "kv/");
+    key_escape(buf_bytes(&r->key), out); /* text_add puts a NUL behind it */
+    if (r->plan)
+        (void)MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, argument_escape,
+                                        &query);
+}
+
 enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome)
 {
     struct server *s = r->http->server;
@@ -121,11 +179,7 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
     struct buf location;
     (void)snprintf(leader, sizeof leader, "%" PRIu64, outcome->leader);
     buf_init(&location, PAGE_BYTES * 8);
-    text_add(&location, "http://%s%s", http,
-             r->transfer ? "/v1/raft/transfer"
-             : r->change ? "/v1/raft/"
-                         : "/v1/kv/");
-    key_escape(buf_bytes(&r->key), &location); /* text_add puts a NUL behind it */
+    location_make(r, http, &location);
     if (location.error != KELP_OK) {
         buf_close(&location);
         json_decref(body);
@@ -155,17 +209,16 @@ static bool bulk_of(struct kelp_bytes reply, struct kelp_bytes *out)
 
 static enum MHD_Result answer_value(struct http_request *r, struct kelp_bytes value)
 {
-    char index[24];
-    (void)snprintf(index, sizeof index, "%" PRIu64, r->outcome.pos.index);
-    const char *const headers[] = {"X-Kelp-Index", index, NULL};
+    struct index_header index;
     char *copy = malloc(value.len + 1);
     if (copy != NULL && value.len > 0) memcpy(copy, value.data, value.len);
-    return send_owned(r, 200, "application/octet-stream", copy, value.len, headers);
+    return send_owned(r, 200, "application/octet-stream", copy, value.len, index_header(r, &index));
 }
 
 /* The machine's own error, "-CODE words": of the request, not of the cluster. */
 static enum MHD_Result answer_machine_error(struct http_request *r, struct kelp_bytes reply)
 {
+    struct index_header index;
     char line[256];
     size_t len = reply.len - 1 < sizeof line - 1 ? reply.len - 1 : sizeof line - 1;
     memcpy(line, reply.data + 1, len);
@@ -173,8 +226,16 @@ static enum MHD_Result answer_machine_error(struct http_request *r, struct kelp_
     line[strcspn(line, "\r\n")] = '\0';
     char *words = strchr(line, ' ');
     if (words != NULL) *words++ = '\0';
-    return http_answer_error(r, strcmp(line, "UNCERTAIN") == 0 ? 504 : 400, line,
-                             words != NULL ? words : "", "");
+    return send_json(r, strcmp(line, "UNCERTAIN") == 0 ? 504 : 400,
+                     error_json(line, words != NULL ? words : "", ""), index_header(r, &index));
+}
+
+static enum MHD_Result answer_change(struct http_request *r)
+{
+    json_t *page = json_pack("{s:o}", "index", index_json(r->outcome.pos.index));
+    if (r->outcome.member != 0) /* it was given its id */
+        (void)json_object_set_new(page, "id", index_json(r->outcome.member));
+    return send_json(r, 200, page, NULL);
 }
 
 enum MHD_Result http_answer_json(struct http_request *r, unsigned status, json_t *object)
@@ -187,25 +248,22 @@ enum MHD_Result http_answer_done(struct http_request *r)
     struct kelp_bytes reply = buf_bytes(&r->result), value;
     if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
     if (r->plan) return http_answer_plan(r);
-    if (r->change)
-        return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)),
-                         NULL);
+    if (r->change) return answer_change(r);
     if (r->result.error != KELP_OK || reply.len == 0)
         return http_answer_error(r, 500, "NO_MEMORY", "out of memory for the answer", "");
     if (reply.data[0] == '-') return answer_machine_error(r, reply);
     if (r->code == KV_GET) {
+        struct index_header index;
         if (bulk_of(reply, &value)) return answer_value(r, value);
-        return http_answer_error(r, 404, "NOT_FOUND", "there is no such key", "");
+        return send_json(r, 404, error_json("NOT_FOUND", "there is no such key", ""),
+                         index_header(r, &index));
     }
     if (r->code == KV_DEL)
         return send_json(r, 200,
                          json_pack("{s:i,s:o}", "deleted", reply.len > 1 && reply.data[1] == '1',
                                    "index", index_json(r->outcome.pos.index)),
                          NULL);
-    json_t *page = json_pack("{s:o}", "index", index_json(r->outcome.pos.index));
-    if (r->change && r->outcome.member != 0) /* it was given its id */
-        (void)json_object_set_new(page, "id", index_json(r->outcome.member));
-    return send_json(r, 200, page, NULL);
+    return send_json(r, 200, json_pack("{s:o}", "index", index_json(r->outcome.pos.index)), NULL);
 }
 
 bool http_target(const struct http_request *r, kelp_id *target)

@@ -82,6 +82,52 @@ def test_moved_is_a_redirect(make_cluster):
     assert "X-Kelp-Leader" in answer.headers
 
 
+def test_a_plan_is_redirected_to_a_plan(make_cluster):
+    cluster = make_cluster(3, on_follower="moved")
+    leader = cluster.wait_leader()
+    follower = cluster.followers()[0]
+    with leader.raw() as c:
+        assert c.call("SET", "plan", "a user's") == "OK"
+    asked = {"verb": "add", "id": "4", "address": "127.0.0.1:1", "nowait": "true"}
+
+    def redirect(method, **words):
+        answer = wait_for(lambda: (a := requests.request(
+            method, url(follower, "/v1/raft/plan"), timeout=10, allow_redirects=False,
+            **words)).status_code == 307 and a, "307")
+        return answer.headers["Location"]
+    assert redirect("GET", params={"verb": "stop", "id": 2}) == \
+        url(leader, "/v1/raft/plan?verb=stop&id=2")
+    assert redirect("POST", json={"verb": "stop", "id": 2}) == url(leader, "/v1/raft/plan")
+    there = redirect("GET", params=asked)
+    assert there == url(leader, "/v1/raft/plan?verb=add&id=4&address=127.0.0.1%3A1&nowait=true")
+    for method, words in (("GET", {"params": {"verb": "stop", "id": follower.id}}),
+                          ("POST", {"json": {"verb": "stop", "id": follower.id}})):
+        page = requests.request(method, url(follower, "/v1/raft/plan"), timeout=10, **words)
+        assert page.status_code == 200 and page.json()["may"] == "yes", page.text
+    moved = requests.post(url(follower, "/v1/raft/remove"), json={"id": 9}, timeout=10,
+                          allow_redirects=False)
+    assert moved.headers["Location"] == url(leader, "/v1/raft/remove")
+
+
+def test_arguments_of_a_plan_are_decoded_and_judged_like_a_body(make_cluster):
+    node = make_cluster(1).nodes[1]
+
+    def plan(query, **headers):
+        return requests.get(url(node, "/v1/raft/plan?" + query), headers=headers, timeout=10)
+    for query in ("verb=move&id=1&address=127.0.0.1%3a7104", "verb=%6dove&id=%31&address=h:7104",
+                  "verb=set&members=1%3Dh%3A7104%2Fvoter"):
+        assert plan(query).status_code == 200, (query, plan(query).text)
+    for query in ("verb=stop&id=1%00", "verb=stop&id=1&id=2", "verb=stop&id=%ff", "verb=stop",
+                  "verb=move&id=1&address=127.0.0.1%253a7104", "verb=stop&id=" + "1" * 9000):
+        assert plan(query).status_code in (400, 414), (query, plan(query).text)
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200),
+                         ("none", 200)):
+        assert plan("verb=stop&id=1", **{"Sec-Fetch-Site": site}).status_code == status, site
+    page = requests.post(url(node, "/v1/raft/plan"), json={"verb": "stop", "id": 1}, timeout=10,
+                         headers={"Origin": "http://elsewhere.example"})
+    assert page.status_code == 403 and page.json()["error"] == "FORBIDDEN"
+
+
 @pytest.mark.parametrize("method, path, status", [
     ("GET", "/nowhere", 404), ("POST", "/healthz", 405), ("PATCH", "/v1/kv/x", 405),
 ])

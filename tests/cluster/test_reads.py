@@ -91,7 +91,27 @@ def test_a_lease_that_nobody_holds_is_refused_and_bad_words_are_named(make_clust
     node = cluster.nodes[1]
     got = requests.get(url(node, "k"), headers={"X-Kelp-Read": "any any"}, timeout=10)
     assert got.status_code == 400 and "one level" in got.json()["advice"]
-    assert cluster.kelp("get", "k", "--read", "never", at=client(node)).returncode == 1
+    for level in ("never", "", "any DEL", "any GET k", "stale", "stale DEL", "stale 5 after",
+                  "lease round round", "log after x", "stale 5 after 1 DEL", "any after 1 2 3 4 5 6"):
+        run = cluster.kelp("get", "k", "--read", level, at=client(node))
+        assert run.returncode == 2 and "--read" in run.stderr, (level, run)
+    for level in ("ANY", "lease round", "stale 60000 after 1", "log"):
+        run = cluster.kelp("get", "k", "--read", level, at=client(node))
+        assert (run.returncode, run.stdout) == (0, "2\n"), (level, run)
+
+
+def test_http_names_the_index_of_whatever_an_answer_shows(make_cluster):
+    cluster = make_cluster(3)
+    follower = cluster.followers()[0]
+    with follower.raw() as c:
+        assert c.call("SET", "k", "1") == "OK"
+        assert c.call("DEL", "k") == 1
+        index = c.call("RAFT", "INDEX")
+    gone = requests.get(url(follower, "k"), timeout=10)
+    assert gone.status_code == 404
+    assert int(gone.headers["X-Kelp-Index"]) >= index  # that it is gone is something to be seen
+    assert "X-Kelp-Index" not in requests.get(
+        url(follower, "k"), headers={"X-Kelp-Read": "never"}, timeout=10).headers
 
 
 def lease(node):
