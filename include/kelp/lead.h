@@ -93,7 +93,7 @@ KELP_API void kelp_transfer(struct kelp_node *node, kelp_id target, uint64_t tok
 /* kelp_transfer_cancel - end the open transfers with this token that were asked for here: REFUSED
  * CANCELLED if nobody was told to stand, else UNKNOWN CANCELLED. Without one nothing happens.
  * takes    node    not NULL
- *          token   of kelp_transfer
+ *          token   of kelp_transfer; those of kelp_transfer_call have none and are never meant
  * thread   any   cost  O(open transfers)   source  [§3.10] */
 KELP_API void kelp_transfer_cancel(struct kelp_node *node, uint64_t token);
 

@@ -207,7 +207,7 @@ static void cancel(struct inbox *i, uint64_t token)
     const struct letter *l;
     TAILQ_FOREACH(l, &i->handing, open_link)
     {
-        if (l->asked.token == token)
+        if (token != 0 && l->asked.token == token)
             driver_transfer_cancel(n->driver, node_now(n), i->transfers, (uint64_t)(uintptr_t)l);
     }
 }

@@ -259,7 +259,7 @@ static enum kelp_error wait_for(struct kelp_node *node, struct inbox_request req
         uv_mutex_destroy(&w.lock);
         return KELP_E_BUSY;
     }
-    request.token = 1;
+    request.token = 0; /* the caller has no name for it, and cannot cancel it */
     request.done = on_ended;
     request.ctx = &w;
     inbox_put(node->inbox, &request);

@@ -227,7 +227,7 @@ enum inbox_kind {
 struct inbox_request {
     enum inbox_kind kind;
     struct kelp_bytes bytes; /* copied */
-    uint64_t token;
+    uint64_t token;          /* the caller's name for it; 0: it has none */
     kelp_done_fn done;
     void *ctx;
     kelp_ns timeout;          /* CHANGE, AWAIT: from now on */

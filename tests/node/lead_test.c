@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lead_test.c - who leads, transfers and changes of the membership through the public API. */
+#include <pthread.h>
+
 #include "node/party.h"
 
 #define TOLD_MAX 64u
@@ -134,6 +136,21 @@ static void on_result(void *ctx, uint64_t token, const struct kelp_result *resul
     ended_count++;
 }
 
+struct awaiting_transfer {
+    struct kelp_node *node;
+    kelp_id target;
+    struct kelp_result result;
+    atomic_bool ended;
+};
+
+static void *transfer_and_wait(void *arg)
+{
+    struct awaiting_transfer *t = arg;
+    (void)kelp_transfer_call(t->node, t->target, &t->result);
+    t->ended = true;
+    return NULL;
+}
+
 static void a_transfer_has_one_outcome_and_can_be_cancelled(void **state)
 {
     (void)state;
@@ -159,6 +176,43 @@ static void a_transfer_has_one_outcome_and_can_be_cancelled(void **state)
     kelp_transfer_cancel(members[leader].node, 7); /* it is over: nothing happens */
     assert_true(ledger_holds(add_surely(leader, 1)));
     assert_int_equal(ended_count, 1);
+}
+
+static pthread_mutex_t stop_sign = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool stands;
+
+static void on_stop_sign(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)ctx, (void)token, (void)result;
+    stands = true;
+    (void)pthread_mutex_lock(&stop_sign); /* the node stands here */
+    (void)pthread_mutex_unlock(&stop_sign);
+}
+
+/* A call that waits has no token: whoever cancels the 1 of his own means no other. */
+static void a_transfer_that_is_waited_for_is_nobodys_to_cancel(void **state)
+{
+    (void)state;
+    three_listen();
+    unsigned leader = leader_awaited(), target = leader % NODES + 1;
+    struct awaiting_transfer t = {.node = members[leader].node, .target = target};
+    struct kelp_read_how any = {.level = KELP_READ_ANY};
+    pthread_t thread;
+    stands = false;
+    (void)pthread_mutex_lock(&stop_sign);
+    kelp_read_at(members[target].node, bytes_of("?", 1), &any, 1, on_stop_sign, NULL);
+    WAIT(stands); /* who does not answer never has everything */
+    (void)add_surely(leader, 1);
+    assert_int_equal(pthread_create(&thread, NULL, transfer_and_wait, &t), 0);
+    while (!t.ended) {
+        for (uint64_t token = 0; token < 3; token++)
+            kelp_transfer_cancel(members[leader].node, token);
+        breathe();
+    }
+    (void)pthread_mutex_unlock(&stop_sign);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_not_equal(t.result.outcome, KELP_DONE);
+    assert_int_not_equal(t.result.reason, KELP_R_CANCELLED);
 }
 
 static void members_are_changed_through_any_node(void **state)
@@ -264,6 +318,7 @@ int main(void)
         THREE(who_leads_is_told_once_and_can_be_read),
         THREE(awaiting_ends_at_its_deadline_and_with_the_node),
         THREE(a_transfer_has_one_outcome_and_can_be_cancelled),
+        THREE(a_transfer_that_is_waited_for_is_nobodys_to_cancel),
         THREE(members_are_changed_through_any_node),
         THREE(a_removed_node_shuts_down_if_it_is_told_to),
         THREE(a_leader_that_ends_when_it_is_removed_is_told_that_it_was_done),
