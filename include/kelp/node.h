@@ -181,7 +181,7 @@ KELP_API enum kelp_error kelp_node_change_call(struct kelp_node *node,
  *                   index of its result
  *          token, done, ctx   as kelp_propose; DONE or REFUSED: NO_LEASE, STALE_BEYOND
  *                   (result->ages says by how much), LOADING (STALE, ANY while the log is
- *                   replayed), TIMEOUT
+ *                   replayed), TIMEOUT, BAD_LEVEL
  * thread   any   cost  O(bytes)   source  [§6.4, §6.4.1] */
 KELP_API void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
                            const struct kelp_read_how *how, uint64_t token, kelp_done_fn done,
@@ -195,7 +195,9 @@ KELP_API void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
 KELP_API void kelp_verify_leader(struct kelp_node *node, uint64_t token, kelp_done_fn done,
                                  void *ctx);
 
-/* kelp_barrier - wait until everything that was proposed before is applied on this node.
+/* kelp_barrier - wait until everything that was proposed before is applied on this node. It stands
+ * in line with kelp_propose: what is proposed after it waits for it. Of a write whose outcome was
+ * UNKNOWN nothing is promised: it may still come.
  * takes    node     not NULL
  *          token, done, ctx   as kelp_propose; DONE: an entry that was appended after this call is
  *                   applied here; REFUSED: it has no effect, whether it was appended or not

@@ -200,7 +200,8 @@ enum kelp_outcome {
     X(47, IS_ELSEWHERE, "it is a member already, at another address", "MOVE changes its address")  \
     X(48, HAS_CLUSTER, "this node belongs to a cluster already, or waits for one",                 \
       "found with an empty directory, without --join and --bootstrap")                             \
-    X(50, DRAINED, "that node is drained", "undrain it first, or name another")
+    X(50, DRAINED, "that node is drained", "undrain it first, or name another")                    \
+    X(51, BAD_LEVEL, "there is no such read level", "name one of enum kelp_read_level")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -7,8 +7,9 @@
  * answers each outcome with the next request pays for no system call and no second copy.
  *
  * Several lines, the reads of each level in one, because a line answers in order: a read must see
- * what was answered before it was asked, and no more is promised between threads. A read that waits
- * for an index has its own for as long. Who awaits a leader stands in a list here, which
+ * what was answered before it was asked, and no more is promised between threads. A barrier stands
+ * among the writes, since it is about those before it. A read that waits for an index has its own
+ * line for as long. Who awaits a leader stands in a list here, which
  * is looked at after each of the driver's runs. Bytes that wait are bounded; what is above is
  * refused, on the loop like everything. */
 #include <pthread.h>
@@ -107,13 +108,26 @@ static bool propose(struct inbox *i, struct letter *l, struct kelp_bytes command
     return true;
 }
 
+/* The shared line of a read; NULL: there is no such level. A barrier stands among the writes, or it
+ * could be in the log before one that was proposed before it. */
+static struct driver_line *line_of(const struct inbox *i, const struct letter *l)
+{
+    unsigned level = (unsigned)l->asked.how.level; /* a user's number */
+    if (l->asked.kind == INBOX_BARRIER) return i->writes;
+    return level < LEVELS ? i->reads[level] : NULL;
+}
+
 static bool ask(struct inbox *i, struct letter *l, struct kelp_bytes question,
                 enum kelp_reason *reason)
 {
     struct node *n = i->node;
     kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
     *reason = KELP_R_BUSY;
-    struct driver_line *line = i->reads[l->asked.how.level];
+    struct driver_line *line = line_of(i, l);
+    if (line == NULL) {
+        *reason = KELP_R_BAD_LEVEL;
+        return false;
+    }
     if (l->asked.how.at_least != 0) { /* for as long as that takes */
         l->line = driver_line_open(n->driver, on_outcome, i);
         if (l->line == NULL) return false;

@@ -34,6 +34,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_DRAINED:
     case KELP_R_ADDRESS_USED:
     case KELP_R_BAD_CHANGE:
+    case KELP_R_BAD_LEVEL:
     case KELP_R_WITNESS_STAYS:
     case KELP_R_WITNESS_ALONE:
     case KELP_R_WITNESSES_MANY:

@@ -476,6 +476,58 @@ static void who_leads_is_verified_and_a_barrier_ends_on_every_node(void **state)
     assert_true(status_number(follower, "applied_index") > before);
 }
 
+static _Atomic unsigned ended_before;
+
+static void on_passed(void *ctx, uint64_t token, const struct kelp_result *result)
+{
+    (void)token;
+    ended_before = tally.ended;
+    atomic_store((atomic_int *)ctx, result->outcome == KELP_DONE ? 0 : (int)result->reason);
+}
+
+/* Proposals that are long under way are not overtaken, and those behind it wait. */
+static void a_barrier_stands_in_line_with_proposals(void **state)
+{
+    (void)state;
+    enum { LARGE = 1024 * 1024, BEFORE = 8 };
+    three_open();
+    WAIT(leader_of(1) != 0);
+    unsigned follower = leader_of(1) % NODES + 1;
+    (void)add_surely(follower, 1);
+    uint8_t *command = calloc(1, LARGE);
+    assert_non_null(command);
+    for (unsigned round = 0; round < 3; round++) {
+        atomic_int told = -1;
+        tally.ended = tally.done = 0;
+        for (uint64_t i = 1; i <= BEFORE; i++)
+            kelp_propose(members[follower].node, bytes_of(command, LARGE), i, on_done, &tally);
+        kelp_barrier(members[follower].node, 1, on_passed, &told);
+        kelp_propose(members[follower].node, bytes_of(command, 8), BEFORE + 1, on_done, &tally);
+        WAIT(told != -1);
+        assert_int_equal(told, 0);
+        assert_int_equal(ended_before, BEFORE);
+        WAIT(tally.ended == BEFORE + 1);
+    }
+    free(command);
+}
+
+static void a_level_that_does_not_exist_is_refused(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    uint64_t sum;
+    member_open(1);
+    const int wrong[] = {5, 77, -1, 1 << 30};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct kelp_read_how how = {.level = (enum kelp_read_level)wrong[i]};
+        assert_int_equal(ask_at(1, how, &sum, &result), KELP_R_BAD_LEVEL);
+        assert_int_equal(result.outcome, KELP_REFUSED);
+        how.at_least = 1; /* on a line of its own */
+        assert_int_equal(ask_at(1, how, &sum, &result), KELP_R_BAD_LEVEL);
+    }
+    assert_int_equal(add_surely(1, 1), 1);
+}
+
 static void every_node_knows_the_leaders_client_address(void **state)
 {
     (void)state;
@@ -720,6 +772,8 @@ int main(void)
         THREE(a_burst_of_reads_through_a_follower_is_served),
         THREE(reads_of_every_level_see_what_they_name_on_every_node),
         THREE(who_leads_is_verified_and_a_barrier_ends_on_every_node),
+        THREE(a_barrier_stands_in_line_with_proposals),
+        ONE(a_level_that_does_not_exist_is_refused),
         THREE(every_node_knows_the_leaders_client_address),
         THREE(a_wiped_directory_is_refused_by_the_cluster),
         THREE(followers_that_do_not_forward_name_the_leader),
