@@ -141,8 +141,10 @@ KELP_API void kelp_read(struct kelp_node *node, struct kelp_bytes question, uint
 struct kelp_member_edit {
     kelp_id id;
     enum kelp_edit_verb verb;
-    enum kelp_member_role role; /* ADD, SET: KELP_VOTER or KELP_LEARNER; else KELP_NONE */
-    const char *address;        /* ADD, SET, MOVE: HOST:PORT of its peer side; else NULL */
+    /* ADD, SET: KELP_VOTER, KELP_LEARNER or KELP_WITNESS; else KELP_NONE */
+    enum kelp_member_role role;
+    const char *address; /* ADD, SET, MOVE: HOST:PORT of its peer side; else NULL */
+    uint8_t priority;    /* PRIORITY: 0 never leads, the highest is preferred; usually 1 */
 };
 
 /* A change of the membership, as a whole or not at all; see change.h. */

@@ -158,8 +158,11 @@ static size_t change_bytes(const struct kelp_member_change *change, uint8_t *out
     c.if_index = change->if_index;
     for (uint32_t i = 0; i < c.count; i++) {
         const struct kelp_member_edit *edit = &change->edits[i];
-        c.edits[i] = (struct wire_edit){
-            .id = edit->id, .verb = (uint8_t)edit->verb, .role = (uint8_t)edit->role};
+        if ((unsigned)edit->verb > UINT8_MAX || (unsigned)edit->role > UINT8_MAX) return 0;
+        c.edits[i] = (struct wire_edit){.id = edit->id,
+                                        .verb = (uint8_t)edit->verb,
+                                        .role = (uint8_t)edit->role,
+                                        .priority = edit->priority};
         size_t len = edit->address != NULL ? strlen(edit->address) : 0;
         if (len >= WIRE_ADDRESS_MAX) return 0;
         if (len > 0) memcpy(c.edits[i].address.text, edit->address, len);
