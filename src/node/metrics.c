@@ -204,9 +204,12 @@ static void request_metrics(struct buf *out, const struct driver_status *d)
             d->messages_dropped);
 }
 
-static void log_metrics(struct buf *out, const struct saver_figures *f)
+static void log_metrics(struct buf *out, const struct node *n, const struct saver_figures *f)
 {
+    int number;
     counter(out, "log_writes_total", "Writes to the log.", f->store.writes);
+    counter(out, "log_detours_total", "Writes past the page cache that failed and went through it.",
+            posix_disk_detours(&n->disk, &number));
     counter(out, "log_syncs_total", "Syncs of log, vote and identity files.", f->store.syncs);
     counter(out, "log_written_bytes_total", "Bytes written.", f->store.bytes_written);
     counter(out, "log_entry_bytes_total", "Entry bytes among them.", f->store.entry_bytes);
@@ -259,7 +262,7 @@ enum kelp_error node_metrics(struct node *n, struct buf *out)
     raft_metrics(out, n, s);
     peer_metrics(out, n, &s->driver.view);
     request_metrics(out, &s->driver);
-    log_metrics(out, &figures);
+    log_metrics(out, n, &figures);
     net_metrics(out, n, &s->net);
     histogram(out, "log_sync_seconds", "One write and sync of the log.", &n->histograms.sync_ns);
     histogram(out, "log_append_seconds", "One save, its time in the queue included.",

@@ -53,10 +53,21 @@ uint64_t node_random(void *ctx)
 
 /* ---- completions of the log ------------------------------------------------------------------ */
 
+/* The data went its other way, and the sync judges it; but who looks after the disk must know. */
+static void detours_look(struct node *n)
+{
+    int number = 0;
+    if (n->detour_told || posix_disk_detours(&n->disk, &number) == 0) return;
+    n->detour_told = true;
+    node_log(n, KELP_WARN, "a write of the log past the page cache failed and went through it: %s",
+             uv_strerror(uv_translate_sys_error(number)));
+}
+
 static void log_saved(void *ctx, uint32_t group, uint64_t number)
 {
     struct node *n = ctx;
     (void)group;
+    detours_look(n);
     driver_saved(n->driver, number);
 }
 

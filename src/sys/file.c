@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ struct file {
 
 struct posix {
     int root;
+    _Atomic int detour_errno; /* of the first detour */
+    _Atomic uint64_t detours; /* writes past the page cache that failed, and went through it */
 };
 
 static enum kelp_error failed(struct kelp_fault *fault, const char *path, uint64_t offset,
@@ -238,9 +241,18 @@ static ssize_t direct_call(struct file *file, uint64_t offset, const struct rest
     return pwrite(file->direct, file->stage, *bytes, (off_t)offset);
 }
 
+/* A disk that begins to fail may do so here only: the page cache takes anything. A full one says so
+ * there too, and a file system that has no such writes is none that fails. */
+static void detour_note(struct posix *p, int number)
+{
+    if (number == EINVAL || number == ENOSPC || number == EDQUOT) return;
+    if (atomic_fetch_add(&p->detours, 1) == 0) atomic_store(&p->detour_errno, number);
+}
+
 /* Writes whole blocks until a call does not do as it was told; what is left then goes through the
  * page cache, which finds out for itself what is wrong. */
-static void write_direct(struct file *file, uint64_t *offset, struct rest *rest, uint64_t left)
+static void write_direct(struct posix *p, struct file *file, uint64_t *offset, struct rest *rest,
+                         uint64_t left)
 {
     while (left > 0) {
         size_t bytes;
@@ -248,6 +260,7 @@ static void write_direct(struct file *file, uint64_t *offset, struct rest *rest,
         do {
             n = direct_call(file, *offset, rest, left, &bytes);
         } while (n < 0 && errno == EINTR);
+        if (n < 0) detour_note(p, errno);
         if (n < 0 && errno == EINVAL) direct_close(file); /* larger blocks, or not at all */
         if (n <= 0) return;
         rest_advance(rest, (size_t)n);
@@ -261,11 +274,10 @@ static enum kelp_error posix_write(void *disk, struct file *file, uint64_t offse
                                    const struct kelp_bytes *parts, size_t count,
                                    struct kelp_fault *fault)
 {
-    (void)disk;
     struct rest rest = {.parts = parts, .count = count};
     uint64_t bytes = rest_bytes(&rest);
     if (file->direct >= 0 && offset % BLOCK == 0 && bytes % BLOCK == 0)
-        write_direct(file, &offset, &rest, bytes);
+        write_direct(disk, file, &offset, &rest, bytes);
     while (rest.part < count) {
         UNSET struct iovec vector[PARTS_AT_ONCE];
         int used = 0;
@@ -519,6 +531,14 @@ unsigned posix_disk_mode(const struct disk *disk)
     const struct posix *p = disk->state;
     struct stat root;
     return fstat(p->root, &root) == 0 ? root.st_mode & 07777u : 0700u;
+}
+
+uint64_t posix_disk_detours(const struct disk *disk, int *os_error)
+{
+    struct posix *p = disk->state;
+    uint64_t count = atomic_load(&p->detours);
+    *os_error = atomic_load(&p->detour_errno); /* 0 for a moment after the first */
+    return count;
 }
 
 void posix_disk_close(struct disk *disk)

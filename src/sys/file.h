@@ -76,4 +76,9 @@ void posix_disk_close(struct disk *disk);
 /* posix_disk_mode - who may do what in the root, as chmod has it: only new roots are made 0700. */
 unsigned posix_disk_mode(const struct disk *disk);
 
+/* posix_disk_detours - how many writes past the page cache failed and went through it instead, but
+ * for want of room or because there are no such writes; any thread. *os_error: errno of the first.
+ */
+uint64_t posix_disk_detours(const struct disk *disk, int *os_error);
+
 #endif

@@ -3,10 +3,13 @@
 #include "sys/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,6 +208,49 @@ static void a_write_that_is_refused_says_why(void **state)
     f->disk.ops->close(f->disk.state, file);
 }
 
+/* Can this directory be written to past the page cache? */
+static bool goes_direct(const char *path)
+{
+    uint8_t *block = aligned_alloc(4096, 4096);
+    int fd = open(path, O_WRONLY | O_CREAT | O_DIRECT, 0600);
+    assert_non_null(block);
+    memset(block, 0, 4096);
+    bool can = fd >= 0 && pwrite(fd, block, 4096, 0) == 4096;
+    if (fd >= 0) (void)close(fd);
+    (void)unlink(path);
+    free(block);
+    return can;
+}
+
+static void a_write_that_fails_past_the_cache_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit all, small = {8192, RLIM_INFINITY};
+    struct kelp_fault fault = {0};
+    char path[200];
+    static uint8_t block[8192] = {1};
+    struct kelp_bytes whole = {block, sizeof block};
+    int number = 0;
+    (void)snprintf(path, sizeof path, "%s/probe", f->root);
+    uint64_t expected = goes_direct(path);
+    struct file *file = open_file(f, "f", FILE_CREATE);
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+    small.rlim_max = all.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    enum kelp_error fits = f->disk.ops->write(f->disk.state, file, 0, &whole, 1, &fault);
+    uint64_t none = posix_disk_detours(&f->disk, &number);
+    enum kelp_error fails = f->disk.ops->write(f->disk.state, file, 8192, &whole, 1, &fault);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+    (void)signal(SIGXFSZ, before);
+    assert_int_equal(fits, KELP_OK);
+    assert_int_equal(none, 0);
+    assert_int_equal(fails, KELP_E_IO);
+    assert_int_equal(posix_disk_detours(&f->disk, &number), expected);
+    assert_int_equal(number, expected ? EFBIG : 0);
+    f->disk.ops->close(f->disk.state, file);
+}
+
 static void a_full_device_is_no_space(void **state)
 {
     (void)state;
@@ -301,6 +347,7 @@ int main(void)
         TEST(the_modes_of_opening_differ_as_they_say),
         TEST(a_symbolic_link_is_not_followed),
         TEST(a_write_that_is_refused_says_why),
+        TEST(a_write_that_fails_past_the_cache_is_counted),
         TEST(a_full_device_is_no_space),
         TEST(directories_are_made_listed_and_synced),
         TEST(a_second_lock_names_the_holder),
