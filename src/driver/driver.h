@@ -308,8 +308,8 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
  * KELP_E_BUSY: nothing is taken now, Raft does not run here. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
-/* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far as
- * their connections take it, and after that nothing is sent any more. */
+/* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far
+ * as their connections take it, and after that nothing is sent any more. */
 void driver_shutdown(struct driver *d, kelp_ns now);
 
 /* ---- looking at it ----------------------------------------------------------------------------

@@ -251,6 +251,22 @@ static void members_are_changed_through_any_node(void **state)
     assert_int_equal(result.reason, KELP_R_BAD_CHANGE);
 }
 
+static void priorities_are_given_and_what_is_no_verb_is_no_other(void **state)
+{
+    (void)state;
+    three_listen();
+    unsigned leader = leader_awaited(), other = leader % NODES + 1;
+    struct kelp_result result;
+    struct kelp_member_edit edit = {.id = other, .verb = KELP_EDIT_PRIORITY, .priority = 7};
+    struct kelp_member_change change = {.count = 1, .edits = &edit, .timeout = PATIENCE};
+    if (kelp_node_change_call(members[leader].node, &change, &result) != KELP_OK)
+        fail_msg("not done: %s", kelp_reason_name(result.reason));
+    WAIT(leader_of(1) == other); /* it is preferred, so it leads */
+    edit.verb = (enum kelp_edit_verb)(256 + KELP_EDIT_REMOVE);
+    assert_int_equal(kelp_node_change_call(members[leader].node, &change, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_BAD_CHANGE);
+}
+
 static void a_removed_node_shuts_down_if_it_is_told_to(void **state)
 {
     (void)state;
@@ -320,6 +336,7 @@ int main(void)
         THREE(a_transfer_has_one_outcome_and_can_be_cancelled),
         THREE(a_transfer_that_is_waited_for_is_nobodys_to_cancel),
         THREE(members_are_changed_through_any_node),
+        THREE(priorities_are_given_and_what_is_no_verb_is_no_other),
         THREE(a_removed_node_shuts_down_if_it_is_told_to),
         THREE(a_leader_that_ends_when_it_is_removed_is_told_that_it_was_done),
     };

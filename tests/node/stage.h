@@ -51,7 +51,7 @@ static inline void stage_directory(char out[64])
     assert_non_null(mkdtemp(out));
 }
 
-static inline unsigned stage_port(void)
+static inline unsigned stage_port_free(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -60,6 +60,20 @@ static inline unsigned stage_port(void)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     (void)close(fd);
     return ntohs(at.sin_port);
+}
+
+/* Free, and none of the last ones that were given: the system may name one twice. */
+static inline unsigned stage_port(void)
+{
+    static unsigned given[16], count;
+    unsigned port = 0, i = 0;
+    while (i < 16) {
+        port = stage_port_free();
+        for (i = 0; i < 16 && given[i] != port; i++) {
+        }
+    }
+    given[count++ % 16] = port;
+    return port;
 }
 
 struct adder {
