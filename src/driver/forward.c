@@ -158,6 +158,7 @@ static void request_told(struct driver *d, struct request *r, const struct wire_
             request_requeue(d, r);
             return;
         }
+        read_told(d, r);
     }
     if (outcome == KELP_DONE) request_result(d, r, a->result);
     request_close(d, r, outcome, reason);

@@ -201,12 +201,18 @@ void request_close(struct driver *d, struct request *r, enum kelp_outcome outcom
     }
 }
 
-/* A read that is asked again will see a later state than reads behind it that were answered
- * already; told in order, time would run backwards for their client. A read has no effect, so these
- * are asked again too. */
+/* A read that is asked again, or was told late, will see a later state than reads behind it that
+ * were told already; answered in order, time would run backwards for their client. A read has no
+ * effect, so these are asked again too. Afterwards nobody behind it is told, so that the next walk
+ * ends here: however many are asked again at once, a line is walked once. */
 void reads_behind_again(struct driver *d, struct request *first)
 {
-    for (struct request *r = TAILQ_NEXT(first, link); r != NULL; r = TAILQ_NEXT(r, link)) {
+    uint64_t last = first->line->order_told;
+    if (first->order >= last) return;
+    first->line->order_told = first->order;
+    struct request *r = TAILQ_NEXT(first, link);
+    for (; r != NULL && r->order <= last; r = TAILQ_NEXT(r, link)) {
+        d->behind_steps++;
         /* a write in between was refused, or this read would not have been started */
         if (r->kind != REQUEST_READ) continue;
         if (r->state == REQUEST_AWAITING || r->state == REQUEST_QUERYING) {

@@ -50,6 +50,7 @@ static void answer(struct driver *d, struct request *r, struct kelp_plan *plan,
     uint8_t bytes[WIRE_PLAN_BYTES_MAX];
     if (one_host(d, named, plan)) plan->warnings |= KELP_PLAN_W_ONE_HOST;
     r->pos.index = plan->index;
+    read_told(d, r);
     request_result(d, r, bytes_of(bytes, wire_plan_encode(plan, bytes)));
     request_close(d, r, KELP_DONE, KELP_R_NONE);
 }

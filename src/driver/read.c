@@ -12,8 +12,9 @@
  * log, sends linearizable reads on with their questions, as WHOLE ones.
  *
  * Within a line time never runs backwards: reads that are open together are of one level and went
- * one way, so their indexes come in order; one that comes late takes those behind it along; and who
- * waits for an index that it named itself is open alone. Only a STALE or ANY read may show less
+ * one way, so their answers come in order, and they are released in that order, whatever the
+ * indexes; one that is told late takes those behind it along that were told before; and who waits
+ * for an index that it named itself is open alone. Only a STALE or ANY read may show less
  * than an earlier request of its line did: a write elsewhere is not yet applied here.
  *
  * Two ages bound a STALE read. Contact: since a follower heard its leader, or a leader a quorum.
@@ -79,14 +80,20 @@ void read_opened(const struct driver *d, struct driver_line *line, const struct 
     line->read_level = r->how.level;
     line->read_whole = r->whole;
     line->read_alone = waits_alone(d, r);
+    if (line->open_reads == 0) line->index_awaited = 0;
 }
 
 /* ---- when its index is known ---- */
 
+/* Those of a line are released in the order in which they were told, so none waits for less than
+ * one before it: a leader may name a lower index later, and an index of its own may be the higher
+ * one although all of it is applied. */
 static void await(struct driver *d, struct request *r, kelp_index index)
 {
+    index = max_u64(index, r->how.at_least);
+    if (r->line != NULL) r->line->index_awaited = index = max_u64(index, r->line->index_awaited);
     r->state = REQUEST_AWAITING;
-    r->pos = kelp_pos_of(max_u64(index, r->how.at_least), 0);
+    r->pos = kelp_pos_of(index, 0);
     awaiting_add(d, r);
     timer_add(d, r);
 }
@@ -117,18 +124,20 @@ bool reads_release(struct driver *d)
     return any;
 }
 
+/* What was asked later may have been told earlier: an answer found no room on its way, a lease
+ * answered while a round was open, an earlier one was asked again. Told then, it saw an older state
+ * than this one will. Those that share a question are told in their order, by forward_answered. */
+void read_told(struct driver *d, struct request *r)
+{
+    if (r->line == NULL) return; /* a peer orders its own */
+    reads_behind_again(d, r);
+    r->line->order_told = r->order;
+}
+
 void read_indexed(struct driver *d, struct request *r, kelp_index index)
 {
-    struct driver_line *line = r->line;
-    ASSERT(line != NULL);
-    /* Answers may overtake each other where one found no room; what was asked later and knows its
-     * index already may be answered by an older state than this one. */
-    if (r->order < line->order_indexed && r->number != line->number_indexed)
-        reads_behind_again(d, r);
-    if (r->order > line->order_indexed) {
-        line->order_indexed = r->order;
-        line->number_indexed = r->number;
-    }
+    ASSERT(r->line != NULL);
+    read_told(d, r);
     await(d, r, index);
 }
 
@@ -136,6 +145,7 @@ void read_answered(struct driver *d, struct request *r, const struct kelp_answer
 {
     ASSERT(answer->outcome == KELP_DONE);
     bool known = answer->pos.index <= d->applied && r->how.at_least <= d->applied;
+    read_told(d, r);
     if (r->line == NULL && r->bare)
         request_close(d, r, KELP_DONE, KELP_R_NONE); /* who asked waits for it */
     else if (known && awaiting_first(d) == NULL)

@@ -339,13 +339,23 @@ struct request *index_find(struct driver *d, kelp_index index)
     return r;
 }
 
+/* Those that share a number are found in the order in which they were added. */
 void number_add(struct driver *d, struct request *r)
 {
-    bucket_add(&d->requests.numbers[r->number % BUCKETS], r);
+    struct request *last = d->gather_last;
+    if (last != NULL && last->number == r->number)
+        bucket_add(&last->bucket_next, r);
+    else
+        bucket_add(&d->requests.numbers[r->number % BUCKETS], r);
+    if (r->number == d->gather_number) d->gather_last = r;
 }
 
 void number_remove(struct driver *d, struct request *r)
 {
+    if (d->gather_last == r) { /* whoever comes now could not be added behind the others */
+        d->gather_last = NULL;
+        d->gather_number = 0;
+    }
     bucket_remove(&d->requests.numbers[r->number % BUCKETS], r);
 }
 

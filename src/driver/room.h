@@ -164,8 +164,8 @@ struct driver_line {
     enum kelp_read_level read_level; /* of the open reads .. */
     bool read_whole;                 /* .. are they forwarded with their questions? */
     bool read_alone;                 /* .. waits for an index that it named: nothing beside it */
-    /* the newest read that was told its index, and by the answer to which question */
-    uint64_t order_indexed, number_indexed;
+    uint64_t order_told;             /* no read behind this place knows what it may see */
+    kelp_index index_awaited;        /* those that are told from now on wait for no less */
     driver_done_fn done;
     void *ctx;
     struct asker asker;
@@ -382,7 +382,8 @@ struct driver {
     bool route_stale;
     kelp_ns leaderless_since, expire_at, retry_at;
     uint64_t forward_number;
-    uint64_t gather_number; /* the question for an index that reads may still join, 0: none */
+    uint64_t gather_number;      /* the question for an index that reads may still join, 0: none */
+    struct request *gather_last; /* of those that were added to such a question; NULL: none */
     uint8_t gather_level;
     bool gather_may_round;
     uint64_t heard_term;
@@ -417,6 +418,7 @@ struct driver {
 
     uint64_t done, refused_count, lost, unknown, by_reason[64];
     uint64_t forwards_dropped, messages_dropped, reads_again;
+    uint64_t behind_steps; /* of reads_behind_again, all together; for tests */
 };
 
 /* A leader that proposes nothing now: what is asked for waits until it is known who leads. */
@@ -530,7 +532,7 @@ void line_ready(struct driver *d, struct driver_line *line);
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
                    enum kelp_reason reason);
 void request_requeue(struct driver *d, struct request *r);
-/* A read that is asked again, or was told its index late: those behind it are asked again too. */
+/* A read that is asked again, or was told late: those behind it that were told are asked again. */
 void reads_behind_again(struct driver *d, struct request *first);
 void line_opened(struct driver *d, struct request *r);
 void request_dequeue(struct driver *d, struct request *r); /* its next state says where it went */
@@ -592,6 +594,8 @@ void read_begin(struct driver *d, struct request *r);   /* of our own core: out 
 void read_propose(struct driver *d, struct request *r); /* through the log */
 void read_answered(struct driver *d, struct request *r, const struct kelp_answer *answer);
 void read_indexed(struct driver *d, struct request *r, kelp_index index); /* by the leader */
+/* read_told - it knows from here on what it may see: an index, or its whole answer. */
+void read_told(struct driver *d, struct request *r);
 bool reads_release(struct driver *d); /* what is applied far enough; true: something was done */
 /* Is what is here fresh enough for it? Fills r->ages. */
 bool read_fresh(struct driver *d, struct request *r);
