@@ -54,7 +54,8 @@ static size_t batch_from_cache(struct driver *d)
 bool apply_run(struct driver *d)
 {
     if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
-    if (d->walk != NULL) return false; /* it must see one state from beginning to end */
+    /* it must see one state from beginning to end */
+    if (d->walk != NULL || d->walk_ended != 0) return false;
     if (d->untaken) return false; /* outcomes leave the core before what they speak of is applied */
     if (d->apply_open != 0 || d->apply_reading || d->apply_next > d->apply_to) return false;
     size_t count = batch_from_cache(d);

@@ -7,7 +7,8 @@
  *                flush; only now is what sends borrowed let go: dead requests, scratch, cache
  *
  * The driver calls ports from here only, so that an owner may report frames and completions at any
- * moment. */
+ * moment; but for `frees`, a question about a command's bytes, which is asked where that is
+ * proposed. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -347,6 +348,7 @@ void driver_shutdown(struct driver *d, kelp_ns now)
     }
     lead_refresh(d);
     lines_end(d, KELP_R_SHUTDOWN);
+    walk_end_tell(d);
     forward_reply_all(d);
     d->ports.peers->flush(d->ports.peers_ctx);
     for (unsigned round = 0; round < ROUNDS_MAX && !TAILQ_EMPTY(&d->ready); round++) {

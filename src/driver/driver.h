@@ -43,8 +43,9 @@ struct driver_machine_ops {
      * during the call or later. At most one call is open at a time. */
     void (*apply)(void *machine, kelp_index first, const struct kelp_bytes *entries, size_t count);
     /* Answer a question at the state as it is now; reply through driver_query_result(token), during
-     * the call or later: DONE. MORE: it goes on at the next call with the same token, and nothing
-     * is applied until it is DONE or query_end says that nobody wants it any more. One at a time:
+     * the call or later: DONE. What comes later is not heard if the read was asked again meanwhile,
+     * under another token. MORE: it goes on at the next call with the same token, and nothing is
+     * applied until it is DONE or query_end says that nobody wants it any more. One at a time:
      * where may_begin is 0 a long one is BUSY, and asked again. */
     enum kelp_query (*query)(void *machine, uint64_t token, struct kelp_bytes question,
                              int may_begin);
@@ -59,8 +60,8 @@ struct driver_machine_ops {
     void (*snapshot_end)(void *machine);
     /* Does the machine ask for one? May be NULL: never. */
     bool (*wants_snapshot)(void *machine);
-    /* Can the command only make the state smaller? Asked while disk room is short; may be NULL:
-     * none can. */
+    /* Can the command only make the state smaller? Asked while disk room is short, as the only one
+     * of these also from driver_write and driver_frame; may be NULL: none can. */
     bool (*frees)(void *machine, struct kelp_bytes command);
 };
 

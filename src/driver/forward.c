@@ -148,7 +148,7 @@ static void request_told(struct driver *d, struct request *r, const struct wire_
         return;
     }
     if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->pos.index < r->how.at_least) {
-        request_close(d, r, KELP_REFUSED, KELP_R_BEHIND); /* nor did the leader apply as much */
+        request_close(d, r, KELP_REFUSED, KELP_R_BEHIND); /* it was heard to have that: never */
         return;
     }
     if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->line != NULL) {

@@ -217,6 +217,7 @@ void reads_behind_again(struct driver *d, struct request *first)
         if (r->kind != REQUEST_READ) continue;
         if (r->state == REQUEST_AWAITING || r->state == REQUEST_QUERYING) {
             request_leave(d, r); /* it knows an index that may be too old */
+            request_rename(r);
             request_queue(d, r);
             continue;
         }

@@ -90,10 +90,20 @@ static void walk_over(struct driver *d)
     if (d->asker_count > 0) d->query_more = true;
 }
 
+/* The machine hears of it in queries_run: this may be a frame that came in. */
 static void walk_end(struct driver *d, struct request *r)
 {
     walk_over(d);
-    d->ports.machine->query_end(d->ports.machine_ctx, r->handle);
+    ASSERT(d->walk_ended == 0); /* none begins before it was told */
+    d->walk_ended = r->handle;
+    d->query_more = true;
+}
+
+void walk_end_tell(struct driver *d)
+{
+    uint64_t token = d->walk_ended;
+    d->walk_ended = 0;
+    if (token != 0) d->ports.machine->query_end(d->ports.machine_ctx, token);
 }
 
 void query_remove(struct driver *d, struct request *r)
@@ -127,6 +137,10 @@ static bool query_serve(struct driver *d, struct request *r)
     query_remove(d, r);
     if (r->line != NULL && r->line->closed) { /* nobody is listening */
         request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
+        return true;
+    }
+    if (read_hollow(d)) { /* which was not known when it was asked */
+        request_close(d, r, KELP_REFUSED, KELP_R_LOADING);
         return true;
     }
     if (!read_fresh(d, r)) {
@@ -177,7 +191,9 @@ static bool walk_step(struct driver *d)
 bool queries_run(struct driver *d)
 {
     d->query_more = false;
+    walk_end_tell(d);
     bool any = walk_step(d);
+    walk_end_tell(d);  /* before another one begins */
     size_t passed = 0; /* in a row: when everybody was, nobody can be served */
     struct asker *a;
     while ((a = TAILQ_FIRST(&d->askers)) != NULL && passed < d->asker_count) {

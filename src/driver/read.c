@@ -27,14 +27,14 @@
 #define BEHIND_MAX 16384u /* entries to be applied above which reads are sent on whole */
 
 /* A witness has no data, whatever it has applied. */
-static bool hollow(const struct driver *d)
+bool read_hollow(const struct driver *d)
 {
     return d->hollow || strip_witness(d, d->options.core.self);
 }
 
 static bool mute(const struct driver *d)
 {
-    return d->options.reads_elsewhere || hollow(d);
+    return d->options.reads_elsewhere || read_hollow(d);
 }
 
 bool read_local(const struct driver *d, const struct request *r)
@@ -102,10 +102,6 @@ static void release(struct driver *d, struct request *r)
 {
     if (r->bare) {
         request_close(d, r, KELP_DONE, KELP_R_NONE);
-        return;
-    }
-    if (hollow(d)) { /* which was not known when it was asked */
-        request_close(d, r, KELP_REFUSED, KELP_R_LOADING);
         return;
     }
     r->state = REQUEST_QUERYING;
@@ -213,6 +209,15 @@ static bool read_may_go(struct driver *d, const struct driver_line *line)
     return line->open_reads == 0 || (line->open_reads + 1) * line->answer_bytes <= LINE_READS;
 }
 
+/* A leader answers a whole read by what it has committed, which is no less than is known of it
+ * here; so one that names more waits here, and what it names is applied where it is answered. */
+static bool names_too_much(struct driver *d, const struct request *r)
+{
+    if (r->how.at_least <= max_u64(d->heard_commit, driver_look(d)->commit)) return false;
+    d->retry_at = min_u64(d->retry_at, d->now + RETRY_NS);
+    return true;
+}
+
 bool read_start(struct driver *d, struct driver_line *line, struct request *r)
 {
     if (read_local(d, r)) return start_local(d, line, r);
@@ -223,7 +228,7 @@ bool read_start(struct driver *d, struct driver_line *line, struct request *r)
         read_begin(d, r);
         return true;
     }
-    if (r->whole && !read_may_go(d, line)) return false;
+    if (r->whole && (names_too_much(d, r) || !read_may_go(d, line))) return false;
     if (!r->whole && forward_join(d, r)) return true;
     if (!forward_send(d, r)) return false;
     if (!r->whole) {

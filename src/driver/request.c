@@ -109,6 +109,12 @@ void request_recycle(struct driver *d, struct request *r)
     TAILQ_INSERT_TAIL(&d->requests.dead, r, link);
 }
 
+void request_rename(struct request *r)
+{
+    ASSERT(r->places[HEAP_TIMERS] == 0 && r->places[HEAP_AWAITING] == 0); /* ordered by it */
+    r->handle += UINT64_C(1) << SLOT_BITS; /* the next generation of this slot */
+}
+
 void requests_bury(struct driver *d)
 {
     struct request *r;
@@ -116,7 +122,7 @@ void requests_bury(struct driver *d)
         TAILQ_REMOVE(&d->requests.dead, r, link);
         buffers_free(r);
         r->state = REQUEST_FREE;
-        r->handle += UINT64_C(1) << SLOT_BITS; /* the next generation of this slot */
+        request_rename(r);
         TAILQ_INSERT_HEAD(&d->requests.free, r, link);
     }
 }

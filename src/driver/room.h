@@ -15,9 +15,9 @@
  *   knock.c    joining: the rules, pure          moving.c   a node whose address changed
  *   cache.c    the log's tail as bytes       status.c   looking at it
  *
- * Ports are called from driver_run and driver_shutdown only. Whatever a send borrowed stays until
- * flush: buffers go to the scratch arena, and requests that end before it are recycled behind
- * it. */
+ * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
+ * proposed. Whatever a send borrowed stays until flush: buffers go to the scratch arena, and
+ * requests that end before it are recycled behind it. */
 #ifndef DRIVER_ROOM_H
 #define DRIVER_ROOM_H
 
@@ -398,6 +398,7 @@ struct driver {
     uint64_t made_bytes;   /* of all lines: made and backlog */
     struct request *walk;  /* the read that goes on in pieces; NULL: none does */
     kelp_index walk_after; /* what must be applied before another one may begin */
+    uint64_t walk_ended;   /* the name of one that nobody wants any more, to be told; 0: none */
     bool walk_stepped;     /* in this run */
     uint64_t held_bytes;   /* of clients' requests, waiting or forwarded */
     uint64_t queued_count, forwarded_count;
@@ -495,6 +496,9 @@ struct request *request_take(struct driver *d, struct driver_line *line, enum re
 void request_recycle(struct driver *d, struct request *r);
 void requests_bury(struct driver *d);                          /* after flush */
 struct request *request_of(struct driver *d, uint64_t handle); /* NULL: long gone */
+/* request_rename - what was reported to it, or will be, under its name finds nobody: the machine
+ * may answer a question late that is asked anew. */
+void request_rename(struct request *r);
 bool request_keep(struct driver *d, struct request *r, struct kelp_bytes user,
                   struct kelp_bytes command);             /* copies them; false: out of memory */
 void request_let_go(struct driver *d, struct request *r); /* what was kept */
@@ -585,6 +589,7 @@ void moving_run(struct driver *d);
 kelp_ns moving_next(const struct driver *d);
 
 /* read.c */
+bool read_hollow(const struct driver *d); /* what its machine would answer was never committed */
 bool read_local(const struct driver *d, const struct request *r); /* answered by what is here */
 struct route read_route(const struct driver *d);                  /* .. of those */
 bool read_beside(const struct driver *d, const struct driver_line *line, const struct request *r);
@@ -607,6 +612,7 @@ void heard_leader(struct driver *d, const struct kelp_message *m); /* what it co
 void asker_init(struct asker *a, struct driver_line *line, struct peer *peer);
 void query_add(struct driver *d, struct request *r);    /* QUERYING, for its turn */
 void query_remove(struct driver *d, struct request *r); /* whether it waits or goes on */
+void walk_end_tell(struct driver *d);                   /* the machine, of one that was ended */
 bool queries_run(struct driver *d);                     /* true: something was done */
 bool answers_fit(const struct driver *d, const struct driver_line *line); /* one more read */
 /* May a read be forwarded, as far as its answer's room is known? Else it would be asked again at

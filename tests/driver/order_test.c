@@ -261,6 +261,80 @@ static void who_is_told_with_others_takes_along_what_another_question_answered(v
     scene_free(s);
 }
 
+/* Two reads of a follower; the answers to their questions are kept. The second is told first. */
+static void second_is_told(struct scene *s, bool takes_long)
+{
+    s->spy.keep_told = true;
+    (void)lab_read_how(s->reader, LINEARIZABLE, 9000);
+    lab_run(s->lab, 100);
+    if (takes_long)
+        (void)lab_read_long(s->reader, 1u << 30, 9000);
+    else
+        (void)lab_read_how(s->reader, LINEARIZABLE, 9000);
+    lab_run(s->lab, 100);
+    assert_int_equal(s->spy.count, 2);
+    inject(s, 1, 2);
+    lab_run(s->lab, 5);
+    assert_int_equal(last_of(s->reader)->state, REQUEST_QUERYING);
+}
+
+/* A kept answer comes in, without a run. */
+static void frame_in(struct scene *s, size_t number)
+{
+    const struct lab_packet *p = &s->spy.kept[number];
+    struct wire_frame frame;
+    size_t used;
+    assert_int_equal(wire_frame_decode(bytes_of(p->data, p->len), SIZE_MAX, &frame, &used, NULL),
+                     KELP_OK);
+    assert_int_equal(driver_frame(lab_node(s->lab, p->to)->driver, s->lab->now, p->from, p->lane,
+                                  p->connection, &frame, NULL),
+                     KELP_OK);
+}
+
+static void a_long_read_that_is_asked_again_is_ended_by_the_next_run_not_by_the_frame(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(lab_new(3, 8));
+    const struct lab_node *f = lab_node(s->lab, s->follower);
+    second_is_told(s, true);
+    assert_ptr_equal(f->driver->walk, last_of(s->reader));
+    frame_in(s, 0);
+    assert_int_equal(last_of(s->reader)->state, REQUEST_QUEUED);
+    assert_int_equal(f->machine->walks_ended, 0);
+    (void)driver_run(f->driver, s->lab->now);
+    assert_int_equal(f->machine->walks_ended, 1);
+    lab_run(s->lab, 5);
+    assert_int_equal(s->reader->told_count, 1);
+    scene_free(s);
+}
+
+static void an_answer_to_what_is_asked_anew_is_not_heard(void **state)
+{
+    (void)state;
+    struct scene *s = scene_of(lab_new(3, 9));
+    struct lab_node *f = lab_node(s->lab, s->follower);
+    f->hold_query = true;
+    second_is_told(s, false);
+    uint64_t token = last_of(s->reader)->handle;
+    frame_in(s, 0);
+    lab_run(s->lab, 100);
+    assert_int_equal(s->reader->told_count, 1);
+    assert_int_equal(s->spy.count, 3); /* the second, asked anew */
+    f->hold_query = true;
+    frame_in(s, 2);
+    lab_run(s->lab, 5);
+    assert_int_equal(last_of(s->reader)->state, REQUEST_QUERYING);
+    uint8_t result[16] = {0};
+    put_u64(result, 7);
+    driver_query_result(f->driver, token, bytes_of(result, sizeof result));
+    assert_int_equal(last_of(s->reader)->state, REQUEST_QUERYING);
+    put_u64(result, 9);
+    driver_query_result(f->driver, last_of(s->reader)->handle, bytes_of(result, sizeof result));
+    lab_await(s->reader, 2);
+    assert_int_equal(s->reader->told[1].result[0], 9);
+    scene_free(s);
+}
+
 /* ---- released in order ---- */
 
 static void what_names_an_index_that_is_applied_is_not_served_behind_a_later_read(void **state)
@@ -407,6 +481,8 @@ int main(void)
             a_read_by_lease_that_passed_a_round_is_asked_again_by_who_sends_it_on_whole),
         cmocka_unit_test(a_read_that_is_asked_again_of_its_own_node_takes_those_behind_it_along),
         cmocka_unit_test(who_is_told_with_others_takes_along_what_another_question_answered),
+        cmocka_unit_test(a_long_read_that_is_asked_again_is_ended_by_the_next_run_not_by_the_frame),
+        cmocka_unit_test(an_answer_to_what_is_asked_anew_is_not_heard),
         cmocka_unit_test(what_names_an_index_that_is_applied_is_not_served_behind_a_later_read),
         cmocka_unit_test(who_is_told_a_lower_index_waits_as_long_as_those_before_it),
         cmocka_unit_test(a_line_is_walked_once_however_many_are_asked_again),

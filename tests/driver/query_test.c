@@ -449,6 +449,27 @@ static void a_long_read_that_nobody_wants_any_more_is_ended(void **state)
     lab_free(lab);
 }
 
+static void a_long_read_begins_when_the_one_before_it_has_been_ended(void **state)
+{
+    (void)state;
+    struct lab *lab = three(14, 0);
+    kelp_id leader = lab_leader(lab);
+    struct lab_machine *m = lab_node(lab, leader)->machine;
+    struct lab_client *gone = lab_client(lab, leader), *other = lab_client(lab, leader);
+    (void)lab_read_long(gone, 1u << 30, 5000);
+    lab_run(lab, 5);
+    (void)lab_read_long(other, 1u << 30, 5000);
+    lab_run(lab, 5);
+    uint64_t token = m->walk_token;
+    driver_line_close(lab_node(lab, leader)->driver, gone->line); /* its client leaves */
+    lab_run(lab, 5);
+    assert_int_equal(m->walks_ended, 1); /* the machine saw them one at a time */
+    assert_true(m->walk_token != 0 && m->walk_token != token);
+    free(gone);
+    lab_client_free(other);
+    lab_free(lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -466,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_long_read_sees_one_state_while_others_are_served),
         cmocka_unit_test(long_reads_one_after_the_other_do_not_starve_writes),
         cmocka_unit_test(a_long_read_that_nobody_wants_any_more_is_ended),
+        cmocka_unit_test(a_long_read_begins_when_the_one_before_it_has_been_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "driver/lab.h"
 #include "driver/room.h"
 
@@ -161,6 +162,38 @@ static void a_read_through_the_log_appends_one_barrier_and_sees_what_is_before_i
     lab_await(s.writer, 3);
     assert_int_equal(newest(s.writer)->result[0], 2);
     assert_int_equal(last_on(&s, s.leader), last + 2);
+    scene_free(&s);
+}
+
+/* It was released, and another read's answer ended the run; meanwhile this node learns that it is a
+ * witness. What its machine holds is nobody's state, and has no age. */
+static void who_learns_that_it_has_no_data_answers_nothing_that_waits_for_its_turn(void **state)
+{
+    (void)state;
+    struct scene s = scene_of(24);
+    struct driver *d = lab_node(s.lab, s.follower)->driver;
+    struct lab_client *other = lab_client(s.lab, s.follower);
+    for (int i = 0; i < 3; i++) {
+        uint8_t question[8];
+        put_u64(question, QUERY_BYTES_RUN);
+        struct driver_question q = {.bytes = bytes_of(question, sizeof question),
+                                    .how = ANY,
+                                    .deadline = s.lab->now + 5000 * LAB_MS};
+        struct lab_client *c = i == 0 ? other : s.reader;
+        q.how = i == 0 ? ANY : stale(5000);
+        assert_true(driver_read(d, s.lab->now, c->line, ++c->tokens, &q));
+    }
+    (void)driver_run(d, s.lab->now);
+    assert_int_equal(other->told_count, 1);
+    assert_int_equal(s.reader->told_count, 0);
+    assert_int_equal(TAILQ_FIRST(&s.reader->line->requests)->state, REQUEST_QUERYING);
+    d->hollow = true;
+    lab_await(s.reader, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(s.reader->told[i].outcome, KELP_REFUSED);
+        assert_int_equal(s.reader->told[i].reason, KELP_R_LOADING);
+    }
+    lab_client_free(other);
     scene_free(&s);
 }
 
@@ -354,6 +387,39 @@ static void a_read_that_names_an_index_waits_for_it_or_for_its_deadline(void **s
     scene_free(&s);
 }
 
+/* Where the machine must not be asked the leader answers, and not before it applied as much. */
+static void what_names_an_index_waits_for_it_where_it_is_sent_on_whole_too(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 23);
+    lab->reads_elsewhere = true;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    lab_run(lab, 300);
+    struct lab_client *writer = lab_client(lab, leader);
+    struct lab_client *reader = lab_client(lab, leader == 1 ? 2 : 1);
+    struct kelp_read_how later = {.level = KELP_READ_ANY};
+    later.at_least = lab_status(lab, leader)->view.last + 1;
+    (void)lab_read_how(reader, later, 5000);
+    lab_run(lab, 200);
+    assert_int_equal(reader->told_count, 0);
+    (void)lab_write(writer, 1, 5000);
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(reader->told[0].result[0], 1);
+    later.at_least += 1000;
+    (void)lab_read_how(reader, later, 100);
+    (void)lab_read_how(reader, ANY, 5000);
+    lab_await(reader, 2);
+    assert_int_equal(reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(reader->told[1].reason, KELP_R_TIMEOUT);
+    lab_await(reader, 3);
+    assert_int_equal(reader->told[2].outcome, KELP_DONE);
+    lab_client_free(writer);
+    lab_client_free(reader);
+    lab_free(lab);
+}
+
 static void a_lease_read_is_refused_without_one_unless_a_round_may_stand_in(void **state)
 {
     (void)state;
@@ -511,6 +577,7 @@ int main(void)
         cmocka_unit_test(reads_that_start_together_share_one_question),
         cmocka_unit_test(who_joined_a_question_does_not_end_with_it),
         cmocka_unit_test(a_read_through_the_log_appends_one_barrier_and_sees_what_is_before_it),
+        cmocka_unit_test(who_learns_that_it_has_no_data_answers_nothing_that_waits_for_its_turn),
         cmocka_unit_test(any_is_answered_without_a_leader_and_linearizable_is_not),
         cmocka_unit_test(a_started_node_answers_no_read_before_its_replay),
         cmocka_unit_test(a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said),
@@ -518,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
         cmocka_unit_test(who_hears_a_leader_that_does_not_know_what_is_committed_grows_stale),
         cmocka_unit_test(a_read_that_names_an_index_waits_for_it_or_for_its_deadline),
+        cmocka_unit_test(what_names_an_index_waits_for_it_where_it_is_sent_on_whole_too),
         cmocka_unit_test(a_lease_read_is_refused_without_one_unless_a_round_may_stand_in),
         cmocka_unit_test(a_lease_answers_reads_on_every_node),
         cmocka_unit_test(a_leader_out_of_reach_refuses_reads_by_lease_once_it_has_lapsed),
