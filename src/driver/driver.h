@@ -58,6 +58,8 @@ struct driver_machine_ops {
     enum kelp_error (*snapshot_read)(void *machine, uint8_t *out, size_t *len, bool *last);
     size_t (*snapshot_head)(void *machine, uint64_t objects, uint64_t bytes, uint8_t *out);
     void (*snapshot_end)(void *machine);
+    /* Has it any? May be NULL: if there is a begin. */
+    bool (*has_snapshots)(void *machine);
     /* Does the machine ask for one? May be NULL: never. */
     bool (*wants_snapshot)(void *machine);
     /* Can the command only make the state smaller? Asked while disk room is short, as the only one
@@ -140,6 +142,8 @@ struct driver_boot {
     uint64_t time_ns;
     struct kelp_pos snapshot; /* the newest one, 0@0: none, and how large its file is */
     uint64_t snapshot_bytes;
+    /* as its head shows it; NULL: there is no snapshot */
+    const struct wire_config *snapshot_config;
 };
 
 /* ---- requests ------------------------------------------------------------------------------- */
@@ -304,9 +308,10 @@ void driver_machine_fault(struct driver *d, const struct kelp_fault *fault);
 kelp_ns driver_run(struct driver *d, kelp_ns now);
 
 /* driver_snapshot_now - take a snapshot of what is applied now, or of more, as soon as may be,
- * whatever else is due. KELP_OK: one is taken or will be, at or above *pos. KELP_E_NOT_FOUND:
- * nothing is new since the newest one, at *pos. KELP_E_NOT_SUPPORTED: the machine has none.
- * KELP_E_BUSY: nothing is taken now, Raft does not run here. */
+ * whatever else is due. KELP_OK: one is taken or will be, at or above *pos; one that fails is tried
+ * again. KELP_E_NOT_FOUND: nothing is new since the newest one, at *pos. KELP_E_NOT_SUPPORTED: the
+ * machine has none, or lacks what it was a witness of. KELP_E_BUSY: nothing is taken now, Raft does
+ * not run here. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
 /* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far

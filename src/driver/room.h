@@ -261,7 +261,7 @@ struct scratch { /* bytes that sends borrow, until flush */
 
 /* ---- snapshots: snapshot.c ---- */
 
-enum taking_phase { TAKING_NONE = 0, TAKING_READS, TAKING_WRITES, TAKING_DROPS };
+enum taking_phase { TAKING_NONE = 0, TAKING_READS, TAKING_WAITS, TAKING_WRITES, TAKING_DROPS };
 
 struct taking {
     enum taking_phase phase;
@@ -281,9 +281,12 @@ struct taking {
     bool done; /* the head is durable, or not */
     kelp_index done_index;
     enum kelp_error done_error;
-    kelp_ns began, after; /* not before: the last one failed */
+    kelp_ns began, after; /* not before: the last one failed; KELP_NEVER: there will be none */
+    kelp_ns waits_since;
+    unsigned failed_in_a_row;
 
-    bool asked;                              /* by an operator */
+    bool asked;                              /* by an operator, for the next one .. */
+    bool promised;                           /* .. and the one that is taken */
     uint64_t grown, grown_begin, grown_last; /* bytes of log, counted from the start */
     kelp_index boot_last;                    /* up to here the log was there at the start */
     uint32_t first_scale;                    /* in 65536ths */

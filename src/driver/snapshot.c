@@ -2,16 +2,23 @@
 /* snapshot.c - when a snapshot of the state machine is taken, and how it gets to the disk while
  * commands go on being applied. [§5.1.1, §5.1.2]
  *
- *   NONE --due: machine's begin--> READS --last object: head, machine's end--> WRITES --durable-+
- *    ^                               |  one object a run, into chunks,                          |
- *    |                               |  one chunk at the disk, the next being filled            |
- *    |                               +--error, fault: machine's end--> DROPS --answered---------+
- *    +------------------------------------------------------------------------------------------+
+ *   NONE --due: machine's begin--> READS --last object: machine's end--> WAITS --> WRITES --done--+
+ *    ^                              |  one object a run, into chunks,     |  until the own log    |
+ *    |                              |  one chunk at the disk, the next    |  holds what it shows  |
+ *    |                              |  being filled                       |                       |
+ *    |                              +--error, fault: machine's end--------+--> DROPS --answered---+
+ *    +--------------------------------------------------------------------------------------------+
  *
  * A run takes one object at most, so that nobody waits for more than that. The machine's end is
  * called as soon as the last object is read: what it keeps beside its state is let go before the
- * disk is done. Invariants: taken at `applied`, nothing of which this node's log could still lose,
- * never above an uncommitted configuration; end follows every begin, once. */
+ * disk is done. A machine may be ahead of its own disk at every moment, where others commit faster:
+ * so one begins all the same, and only the head, without which the objects are nothing, waits until
+ * the log holds what they show. Not for ever: the log may wait for the very room that they take.
+ *
+ * What an operator was promised is owed until one that holds it is durable: one that fails is tried
+ * again, less and less often. Invariants: taken at `applied`, durable when nothing of it could
+ * still be lost by this node's log, never above an uncommitted configuration; of a machine that was
+ * given positions only while the configuration shows a witness; end follows every begin, once. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -19,14 +26,30 @@
 #include "driver/room.h"
 #include "wire/snapchunk.h"
 
-#define RETRY_AFTER (1000 * MILLISECOND) /* a failed one is tried again */
+#define RETRY_AFTER (1000 * MILLISECOND)  /* a failed one is tried again, twice as late each time */
+#define RETRY_TWICE 6u                    /* .. so often at most */
+#define WAITS_MAX   (10000 * MILLISECOND) /* a head, for the log */
 #define SCALE       65536u
 
 /* ---- when ---- */
 
+static bool shows_witness(const struct wire_config *c, kelp_id id)
+{
+    for (size_t slot = 0; c != NULL && slot < c->config.count; slot++) {
+        const struct kelp_member *member = &c->config.members[slot];
+        if (member->id == id)
+            return member->role == KELP_WITNESS || member->role_old == KELP_WITNESS;
+    }
+    return false;
+}
+
 void snapshot_init(struct driver *d, const struct driver_boot *boot)
 {
     struct taking *t = &d->taking;
+    kelp_id self = d->options.core.self;
+    /* What was restored is empty if it is a witness's, also of one that was removed since. */
+    d->hollow = shows_witness(boot->config, self) || shows_witness(boot->config_before, self) ||
+                shows_witness(boot->snapshot_config, self);
     t->last = boot->snapshot;
     t->last_bytes = boot->snapshot_bytes;
     t->boot_last = boot->core.last;
@@ -67,27 +90,39 @@ static bool wanted(const struct driver *d)
     return machine->wants_snapshot != NULL && machine->wants_snapshot(d->ports.machine_ctx);
 }
 
-/* The machine stands at `applied`: no batch is open. Not above what is durable here: a snapshot
- * must never hold what this node's log could still lose. */
-static bool due(struct driver *d)
+static bool has_snapshots(const struct driver *d)
+{
+    const struct driver_machine_ops *machine = d->ports.machine;
+    if (machine->snapshot_begin == NULL || d->taking.after == KELP_NEVER) return false;
+    if (machine->has_snapshots != NULL && !machine->has_snapshots(d->ports.machine_ctx))
+        return false;
+    /* A start takes a snapshot for whole unless its head shows a witness. */
+    return !d->hollow ||
+           (d->config_count > 0 && shows_witness(&d->configs[0], d->options.core.self));
+}
+
+/* The machine stands at `applied`: no batch is open. */
+static bool due(const struct driver *d)
 {
     const struct taking *t = &d->taking;
-    if (d->ports.machine->snapshot_begin == NULL || d->state != DRIVER_RUNNING) return false;
+    if (d->state != DRIVER_RUNNING || !has_snapshots(d)) return false;
     if (d->closing || d->fault_due || d->apply_open != 0 || d->now < t->after) return false;
     if (d->applied <= t->last.index || !d->config_committed || !wanted(d)) return false;
-    return d->configs[0].config.index <= d->applied && driver_look(d)->durable >= d->applied;
+    return d->configs[0].config.index <= d->applied;
 }
 
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
 {
     struct taking *t = &d->taking;
     *pos = t->last;
-    if (d->state != DRIVER_RUNNING || d->closing) return KELP_E_BUSY;
-    if (d->ports.machine->snapshot_begin == NULL || t->after == KELP_NEVER)
-        return KELP_E_NOT_SUPPORTED;
+    if (!has_snapshots(d)) return KELP_E_NOT_SUPPORTED;
+    if (d->state != DRIVER_RUNNING || d->closing || d->fault_due) return KELP_E_BUSY;
     if (d->applied <= t->last.index) return KELP_E_NOT_FOUND;
     *pos = t->pos;
-    if (t->pos.index >= d->applied) return KELP_OK; /* it is under way */
+    if (t->phase != TAKING_DROPS && t->pos.index >= d->applied) { /* it is under way */
+        t->promised = true;
+        return KELP_OK;
+    }
     *pos = kelp_pos_of(d->applied, kelp_log_term(d->core, d->applied).v);
     t->asked = true;
     t->after = 0;
@@ -98,6 +133,7 @@ kelp_ns snapshot_next(const struct driver *d)
 {
     const struct driver_snapshots *when = &d->options.snapshots;
     const struct taking *t = &d->taking;
+    if (t->phase == TAKING_WAITS) return t->waits_since + WAITS_MAX;
     if (t->phase != TAKING_NONE || d->core == NULL) return KELP_NEVER;
     kelp_ns next = t->after > d->now ? t->after : KELP_NEVER;
     if (when->interval == 0 || d->applied <= t->last.index) return next;
@@ -134,14 +170,25 @@ static void over(struct driver *d)
     t->pos = kelp_pos_of(0, 0);
 }
 
-static void give_up(struct driver *d, enum kelp_error error)
+/* What was promised is owed; an operator who asks again does not wait for the time named. */
+static void failed(struct driver *d, kelp_index index, const char *why)
+{
+    struct taking *t = &d->taking;
+    t->failed++;
+    t->asked = t->asked || t->promised;
+    t->promised = false;
+    kelp_ns wait = RETRY_AFTER << t->failed_in_a_row;
+    if (t->failed_in_a_row < RETRY_TWICE) t->failed_in_a_row++;
+    t->after = d->now + wait;
+    driver_note(d, KELP_WARN, "the snapshot at %" PRIu64 " was given up, for %" PRIu64 " s: %s",
+                index, wait / (1000 * MILLISECOND), why);
+}
+
+static void give_up(struct driver *d, const char *why)
 {
     struct taking *t = &d->taking;
     machine_end(d);
-    t->failed++;
-    t->after = d->now + RETRY_AFTER;
-    driver_note(d, KELP_WARN, "the snapshot at %" PRIu64 " was given up: %s", t->pos.index,
-                kelp_strerror(error));
+    failed(d, t->pos.index, why);
     if (!t->pieces) {
         over(d);
         return;
@@ -152,6 +199,19 @@ static void give_up(struct driver *d, enum kelp_error error)
 }
 
 /* ---- taking ---- */
+
+static void begin_failed(struct driver *d, enum kelp_error error)
+{
+    struct taking *t = &d->taking;
+    if (error != KELP_E_NOT_SUPPORTED) {
+        failed(d, d->applied, kelp_strerror(error));
+        return;
+    }
+    t->asked = false; /* for good: there will be none */
+    t->after = KELP_NEVER;
+    t->failed++;
+    driver_note(d, KELP_WARN, "no snapshot is taken: the state machine says that it has none");
+}
 
 static void begin(struct driver *d)
 {
@@ -167,13 +227,13 @@ static void begin(struct driver *d)
             d->ports.machine->snapshot_begin(d->ports.machine_ctx, &d->configs[0], &pos, &head_len);
     if (error != KELP_OK) {
         buffers_free(t);
-        t->asked = false;
-        t->after = error == KELP_E_NOT_SUPPORTED ? KELP_NEVER : d->now + RETRY_AFTER;
+        begin_failed(d, error);
         return;
     }
     ASSERT(pos.index == d->applied);
     t->phase = TAKING_READS;
     t->machine_open = true;
+    t->promised = t->asked;
     t->asked = t->pieces = t->sealed = t->all_read = t->last_given = false;
     t->pos = pos;
     t->head_len = head_len;
@@ -214,7 +274,7 @@ static void object_read(struct driver *d)
     enum kelp_error error = d->ports.machine->snapshot_read(
         d->ports.machine_ctx, t->rooms[t->at] + t->filled, &len, &t->all_read);
     if (error != KELP_OK) {
-        give_up(d, error);
+        give_up(d, kelp_strerror(error));
         return;
     }
     t->filled += len;
@@ -224,15 +284,29 @@ static void object_read(struct driver *d)
     t->sealed = t->all_read ? t->pieces || t->in_chunk > 0 : full;
 }
 
-static void head_give(struct driver *d)
+static void head_make(struct driver *d)
 {
     struct taking *t = &d->taking;
     size_t len =
         d->ports.machine->snapshot_head(d->ports.machine_ctx, t->objects, t->offset, t->head);
     ASSERT(len == t->head_len);
     machine_end(d);
-    t->phase = TAKING_WRITES;
-    d->ports.store->snapshot(d->ports.store_ctx, d->options.group, t->pos, bytes_of(t->head, len));
+    t->phase = TAKING_WAITS;
+    t->waits_since = d->now;
+}
+
+static void head_give(struct driver *d)
+{
+    struct taking *t = &d->taking;
+    if (d->state != DRIVER_RUNNING || d->fault_due) {
+        give_up(d, "this node is faulted");
+    } else if (driver_look(d)->durable >= t->pos.index) {
+        t->phase = TAKING_WRITES;
+        d->ports.store->snapshot(d->ports.store_ctx, d->options.group, t->pos,
+                                 bytes_of(t->head, t->head_len));
+    } else if (d->now - t->waits_since >= WAITS_MAX) {
+        give_up(d, "the log waits for room, or for its disk");
+    }
 }
 
 static void go_on(struct driver *d)
@@ -240,13 +314,13 @@ static void go_on(struct driver *d)
     struct taking *t = &d->taking;
     bool broken = d->state != DRIVER_RUNNING || d->fault_due;
     if (broken) {
-        give_up(d, KELP_E_IO);
+        give_up(d, "this node is faulted");
         return;
     }
     if (!t->sealed && !t->all_read) object_read(d);
     if (t->phase != TAKING_READS) return;
     if (t->sealed && t->answers_open == 0) piece_give(d);
-    if (t->phase == TAKING_READS && t->all_read && !t->sealed && t->answers_open == 0) head_give(d);
+    if (t->phase == TAKING_READS && t->all_read && !t->sealed && t->answers_open == 0) head_make(d);
 }
 
 /* ---- what the store says ---- */
@@ -271,10 +345,12 @@ static void head_settle(struct driver *d)
     t->done = false;
     if (t->phase != TAKING_WRITES) return;
     if (t->done_error != KELP_OK) {
-        give_up(d, t->done_error);
+        give_up(d, kelp_strerror(t->done_error));
         return;
     }
     t->taken++;
+    t->failed_in_a_row = 0;
+    t->promised = false;
     t->last = t->pos;
     t->last_at = d->now;
     t->last_took = d->now - t->began;
@@ -293,7 +369,7 @@ static void pieces_settle(struct driver *d)
     t->answers_open -= t->answered;
     t->answered = 0;
     t->piece_error = KELP_OK;
-    if (t->phase == TAKING_READS && error != KELP_OK) give_up(d, error);
+    if (t->phase == TAKING_READS && error != KELP_OK) give_up(d, kelp_strerror(error));
     if (t->phase == TAKING_DROPS && t->answers_open == 0) over(d);
 }
 
@@ -306,6 +382,7 @@ void snapshot_run(struct driver *d)
     if (t->done) head_settle(d);
     if (t->phase == TAKING_NONE && due(d)) begin(d);
     if (t->phase == TAKING_READS && !d->closing) go_on(d);
+    if (t->phase == TAKING_WAITS && !d->closing) head_give(d);
 }
 
 bool snapshot_at_once(const struct driver *d)

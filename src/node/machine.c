@@ -97,6 +97,12 @@ static void machine_snapshot_end(void *machine)
     rsm_snapshot_end(n->rsm);
 }
 
+static bool machine_has_snapshots(void *machine)
+{
+    const struct node *n = machine;
+    return rsm_has_snapshots(n->rsm);
+}
+
 static bool machine_wants_snapshot(void *machine)
 {
     const struct node *n = machine;
@@ -157,6 +163,7 @@ const struct driver_machine_ops node_machine_ops = {
     .snapshot_read = machine_snapshot_read,
     .snapshot_head = machine_snapshot_head,
     .snapshot_end = machine_snapshot_end,
+    .has_snapshots = machine_has_snapshots,
     .wants_snapshot = machine_wants_snapshot,
     .frees = machine_frees,
 };

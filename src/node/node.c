@@ -394,6 +394,7 @@ static void driver_boot_fill(const struct store_found *found, struct driver_boot
     boot->time_ns = found->snapshot.time_ns;
     boot->snapshot = found->snapshot.pos;
     boot->snapshot_bytes = found->snapshot_bytes;
+    if (found->snapshot.config.config.count > 0) boot->snapshot_config = &found->snapshot.config;
 }
 
 static enum kelp_error driver_begin(struct node *n, const struct kelp_fsm_ops *ops,

@@ -184,10 +184,12 @@ void rsm_query_end(struct rsm *r, uint64_t token)
 
 /* ---- snapshots ---- */
 
-static bool has_snapshots(const struct rsm *r)
+bool rsm_has_snapshots(const struct rsm *r)
 {
     const struct kelp_fsm_ops *ops = r->ops;
-    if (ops->snapshot_begin == NULL) return false;
+    /* one that could not be restored is none: the next start would find it */
+    if (ops->snapshot_begin == NULL || ops->restore_begin == NULL || ops->restore_commit == NULL)
+        return false;
     return (ops->flags & KELP_FSM_DISPOSABLE) != 0 ||
            (ops->snapshot_read != NULL && ops->restore_object != NULL);
 }
@@ -197,7 +199,7 @@ enum kelp_error rsm_snapshot_begin(struct rsm *r, const struct wire_config *conf
                                    struct kelp_pos *pos, size_t *head_len)
 {
     ASSERT(r->open == NULL);
-    if (!has_snapshots(r) || r->applied.index == 0) return KELP_E_NOT_SUPPORTED;
+    if (!rsm_has_snapshots(r) || r->applied.index == 0) return KELP_E_NOT_SUPPORTED;
     if (r->stopped != KELP_OK) return r->stopped;
     struct open_snapshot *o = malloc(sizeof *o);
     if (o == NULL) return KELP_E_NO_MEMORY;

@@ -41,6 +41,9 @@ enum kelp_query rsm_query_part(struct rsm *r, uint64_t token, struct kelp_bytes 
                                int may_begin, kelp_reply_fn reply, void *sink);
 void rsm_query_end(struct rsm *r, uint64_t token);
 
+/* rsm_has_snapshots - can the machine be asked for one, and be restored from it? */
+bool rsm_has_snapshots(const struct rsm *r);
+
 /* A snapshot of the state at the last applied position; one at a time. begin is cheap and must
  * succeed or change nothing: *pos is where it stands, *head_len how long its head will be.
  * KELP_E_NOT_SUPPORTED: the machine has none. Then rsm_snapshot_read until *last, while the machine

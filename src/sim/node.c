@@ -189,6 +189,12 @@ static bool machine_port_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static bool machine_port_has_snapshots(void *machine)
+{
+    const struct node *n = machine;
+    return rsm_has_snapshots(n->rsm);
+}
+
 static bool machine_port_wants_snapshot(void *machine)
 {
     const struct node *n = machine;
@@ -205,6 +211,7 @@ static const struct driver_machine_ops machine_port = {
     .snapshot_read = machine_port_snapshot_read,
     .snapshot_head = machine_port_snapshot_head,
     .snapshot_end = machine_port_snapshot_end,
+    .has_snapshots = machine_port_has_snapshots,
     .wants_snapshot = machine_port_wants_snapshot,
     .frees = machine_port_frees,
 };
@@ -386,6 +393,7 @@ static void driver_boot_fill(struct node *n, const struct store_found *found,
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;
     boot->snapshot = found->snapshot.pos;
     boot->snapshot_bytes = found->snapshot_bytes;
+    if (found->snapshot.config.config.count > 0) boot->snapshot_config = &found->snapshot.config;
     boot->entry1 = (struct kelp_bytes){n->read_buffer, entry1_len};
 }
 
@@ -558,8 +566,7 @@ static void operator_comes(struct node *n)
     enum kelp_error error = driver_snapshot_now(n->driver, &pos);
     n->world->report->snapshots_asked += error == KELP_OK;
     bool known = error == KELP_OK || error == KELP_E_NOT_FOUND || error == KELP_E_BUSY;
-    known =
-        known || (error == KELP_E_NOT_SUPPORTED && n->world->machine.ops->snapshot_begin == NULL);
+    known = known || (error == KELP_E_NOT_SUPPORTED && !rsm_has_snapshots(n->rsm));
     if (!known || pos.index > applied)
         checker_fail(n->world->checker, RULE_W01, "node %u: a snapshot by hand: %s at %llu",
                      n->slot + 1u, kelp_strerror(error), (unsigned long long)pos.index);

@@ -125,6 +125,12 @@ static void port_snapshot_end(void *machine)
     rsm_snapshot_end(n->rsm);
 }
 
+static bool port_has_snapshots(void *machine)
+{
+    const struct lab_node *n = machine;
+    return !n->machine->no_snapshots && rsm_has_snapshots(n->rsm);
+}
+
 static bool port_wants_snapshot(void *machine)
 {
     const struct lab_node *n = machine;
@@ -145,6 +151,7 @@ static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driv
                                                       .snapshot_read = port_snapshot_read,
                                                       .snapshot_head = port_snapshot_head,
                                                       .snapshot_end = port_snapshot_end,
+                                                      .has_snapshots = port_has_snapshots,
                                                       .wants_snapshot = port_wants_snapshot,
                                                       .frees = port_frees};
 
@@ -158,10 +165,34 @@ static void copy_of(uint8_t **out, size_t *out_len, struct kelp_bytes in)
     *out_len = in.len;
 }
 
+/* Its configurations are what a recovery would find beside entry 1. */
+static void configs_note(struct lab_node *n, const struct kelp_save *save,
+                         const struct kelp_bytes *parts, size_t part_count)
+{
+    bool cut = (save->flags & (KELP_SAVE_TRUNCATE | KELP_SAVE_RESET)) != 0;
+    while (cut && n->config_count > 0 &&
+           n->configs[n->config_count - 1].config.index > save->end.index)
+        n->config_count--;
+    if ((save->flags & KELP_SAVE_APPEND) == 0) return;
+    for (size_t i = 0; i < part_count; i++) {
+        size_t used = 0;
+        for (size_t at = 0; at < parts[i].len; at += used) {
+            struct wire_entry e;
+            struct kelp_bytes left = bytes_of(parts[i].data + at, parts[i].len - at);
+            assert_int_equal(wire_entry_open(left, &e, &used, NULL), KELP_OK);
+            if (e.type != KELP_ENTRY_CONFIG || e.pos.index == 1) continue;
+            assert_true(n->config_count < LAB_CONFIGS);
+            struct wire_config *config = &n->configs[n->config_count++];
+            assert_int_equal(wire_config_decode(e.payload, e.pos.index, config, NULL), KELP_OK);
+        }
+    }
+}
+
 static void port_save(void *store, uint32_t group, const struct kelp_save *save,
                       const struct kelp_bytes *parts, size_t part_count)
 {
     struct lab_node *n = store;
+    configs_note(n, save, parts, part_count);
     if ((save->flags & KELP_SAVE_APPEND) != 0 && save->first == 1) {
         struct kelp_pos pos;
         uint8_t type;
@@ -227,7 +258,13 @@ static void done_saved(void *ctx, uint32_t group, uint64_t number)
 {
     struct lab_node *n = ctx;
     (void)group;
-    driver_saved(n->driver, number);
+    if (n->save_ms == 0 && n->late_count == 0) {
+        driver_saved(n->driver, number);
+        return;
+    }
+    assert_true(n->late_count < LAB_LATE);
+    n->late[(n->late_first + n->late_count++) % LAB_LATE] =
+        (struct lab_late){.number = number, .at = n->lab->now + n->save_ms * LAB_MS};
 }
 
 static void done_read(void *ctx, uint32_t group, uint64_t tag, enum kelp_error error,
@@ -243,7 +280,8 @@ static void done_snapshot(void *ctx, uint32_t group, kelp_index index, enum kelp
 {
     struct lab_node *n = ctx;
     (void)group;
-    n->head_len = n->head_new_len;
+    if (n->head_error != KELP_OK) error = n->head_error;
+    if (error == KELP_OK) n->head_len = n->head_new_len;
     driver_snapshot_done(n->driver, index, error);
 }
 
@@ -262,8 +300,18 @@ static void done_fault(void *ctx, uint32_t group, const struct kelp_fault *fault
     driver_store_fault(n->driver, fault);
 }
 
+static void late_tell(struct lab_node *n)
+{
+    while (n->late_count > 0 && n->late[n->late_first].at <= n->lab->now) {
+        driver_saved(n->driver, n->late[n->late_first].number);
+        n->late_first = (n->late_first + 1) % LAB_LATE;
+        n->late_count--;
+    }
+}
+
 static void store_run(struct lab_node *n)
 {
+    late_tell(n);
     if (n->hold_disk) return;
     if (n->pledge_queued) {
         n->pledge_queued = false;
@@ -451,7 +499,7 @@ static void directory_new(struct lab_node *n)
     free(n->entry1);
     free(n->head);
     n->entry1 = n->head = NULL;
-    n->entry1_len = n->head_len = n->head_new_len = 0;
+    n->entry1_len = n->head_len = n->head_new_len = n->config_count = 0;
     n->cluster = (struct kelp_cluster_id){0, 0};
     n->incarnation = prng_next(&n->lab->prng) | 1;
     n->start_count = 0;
@@ -479,8 +527,21 @@ struct lab *lab_new(size_t count, uint64_t seed)
     return lab;
 }
 
-/* What recovery would find: the newest snapshot, and entry 1 as the only configuration. */
-static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_config *config,
+/* The newest two in log and snapshot; the newest is the first. */
+static void boot_configs(struct lab_node *n, struct driver_boot *boot, struct wire_config config[2])
+{
+    if (boot->snapshot_config != NULL) config[0] = *boot->snapshot_config;
+    for (size_t i = 0; i < n->config_count; i++) {
+        kelp_index index = n->configs[i].config.index;
+        if (index <= config[0].config.index || index > boot->core.last) continue;
+        config[1] = config[0];
+        config[0] = n->configs[i];
+        boot->config_before = &config[1];
+    }
+}
+
+/* What recovery would find: the newest snapshot, and configurations. */
+static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_config config[2],
                       struct wire_snaphead *head)
 {
     memset(boot, 0, sizeof *boot);
@@ -489,16 +550,21 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
     struct wire_entry e;
     size_t used;
     assert_int_equal(wire_entry_decode(bytes_of(n->entry1, n->entry1_len), &e, &used, NULL), 0);
-    assert_int_equal(wire_config_decode(e.payload, 1, config, NULL), KELP_OK);
-    boot->config = config;
+    assert_int_equal(wire_config_decode(e.payload, 1, &config[0], NULL), KELP_OK);
+    boot->config = &config[0];
     if (boot->core.base.index == 0) boot->entry1 = bytes_of(n->entry1, n->entry1_len);
     head->pos.index = 0;
-    if (n->head_len == 0) return true;
+    if (n->head_len == 0) {
+        boot_configs(n, boot, config);
+        return true;
+    }
     assert_int_equal(wire_snaphead_decode(bytes_of(n->head, n->head_len), head, &used, NULL), 0);
     boot->core.applied = boot->core.snapshot = head->pos.index;
     if (boot->core.commit < head->pos.index) boot->core.commit = head->pos.index;
     boot->time_ns = head->time_ns;
     boot->snapshot = head->pos;
+    boot->snapshot_config = &head->config;
+    boot_configs(n, boot, config);
     return true;
 }
 
@@ -530,9 +596,9 @@ void lab_start(struct lab *lab, kelp_id id)
     n->machine->objects = lab->snapshot_objects;
     n->rsm = rsm_new(lab_machine_ops(n->machine), n->machine, 0);
     struct driver_boot boot;
-    struct wire_config config;
+    struct wire_config config[2];
     struct wire_snaphead head;
-    if (boot_make(n, &boot, &config, &head) && head.pos.index != 0) machine_restore(n, &head);
+    if (boot_make(n, &boot, config, &head) && head.pos.index != 0) machine_restore(n, &head);
     struct driver_options o = {
         .core = kelp_options_default(id, prng_next(&lab->prng)),
         .cluster = n->cluster,
@@ -592,6 +658,7 @@ static void node_drop(struct lab_node *n)
         free(n->held[i]);
     n->held_count = 0;
     n->hold_apply = n->hold_disk = n->pledge_queued = false;
+    n->late_count = 0;
 }
 
 void lab_crash(struct lab *lab, kelp_id id)

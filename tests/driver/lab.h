@@ -14,10 +14,12 @@
 #include "rsm/rsm.h"
 #include "store/memstore.h"
 
-#define LAB_NODES  5u
-#define LAB_VALUES 8192u
-#define LAB_FREES  1000000u /* a value from here on passes for a deletion */
-#define LAB_MS     UINT64_C(1000000)
+#define LAB_NODES   5u
+#define LAB_VALUES  8192u
+#define LAB_FREES   1000000u /* a value from here on passes for a deletion */
+#define LAB_MS      UINT64_C(1000000)
+#define LAB_LATE    1024u
+#define LAB_CONFIGS 16u
 
 struct lab;
 
@@ -28,8 +30,9 @@ struct lab_machine {
     uint64_t walks_ended;                         /* without an answer */
     uint64_t objects;                             /* in each snapshot; 0: it is disposable */
     uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
-    bool wants;                 /* a snapshot */
-    enum kelp_error read_error; /* what the next read of a snapshot says */
+    bool wants;                              /* a snapshot */
+    enum kelp_error begin_error, read_error; /* what begin, and the next read, of a snapshot say */
+    bool no_snapshots;
 };
 
 struct lab_link {
@@ -44,6 +47,13 @@ struct lab_node {
     bool hold_disk;              /* the store does not run */
     bool hold_apply;             /* the machine keeps its batches until released */
     enum kelp_error piece_error; /* what the store says of every piece of a snapshot */
+    enum kelp_error head_error;  /* .. and of every head */
+    uint64_t save_ms;            /* saves are reported so much later */
+    struct lab_late {
+        uint64_t number;
+        kelp_ns at;
+    } late[LAB_LATE];
+    size_t late_first, late_count;
     bool hold_query;             /* the machine keeps the next question and never answers it */
     bool joins, moves;           /* as in driver_options */
     struct wire_address address; /* what it advertises; "": nothing */
@@ -54,6 +64,8 @@ struct lab_node {
     struct memstore *store;
     uint8_t *entry1, *head;
     size_t entry1_len, head_len, head_new_len;
+    struct wire_config configs[LAB_CONFIGS]; /* of its log, but for entry 1 */
+    size_t config_count;
     struct kelp_bytes snapshot;
     struct driver *driver;
     struct rsm *rsm;

@@ -110,6 +110,7 @@ static enum kelp_error fsm_objects_begin(void *fsm, uint32_t group, uint8_t *own
                                          void **snapshot)
 {
     struct lab_machine *m = fsm;
+    if (m->begin_error != KELP_OK) return m->begin_error;
     assert_int_equal(m->snapshots_begun, m->snapshots_ended);
     m->snapshots_begun++;
     m->reads_left = m->objects;

@@ -2,6 +2,7 @@
 /* snapshot_test.c - snapshots as the driver takes them: when, beside what, and their end. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,7 +134,7 @@ static void a_snapshot_that_fails_is_ended_once_dropped_and_tried_again(void **s
     assert_true(failed > s.failed);
     assert_int_equal(n->machine->snapshots_begun, n->machine->snapshots_ended);
     n->machine->read_error = KELP_OK;
-    lab_run(lab, 1500);
+    lab_run(lab, 2500); /* twice as late as before */
     s = lab_status(lab, n->id)->snapshot;
     assert_int_equal(s.taken, 1);
     assert_int_equal(s.failed, failed);
@@ -202,6 +203,247 @@ static uint64_t taken(struct lab *lab, const struct lab_node *n)
 {
     return lab_status(lab, n->id)->snapshot.taken;
 }
+
+/* ---- what an operator was told ---- */
+
+static uint64_t failures(struct lab *lab, const struct lab_node *n)
+{
+    return lab_status(lab, n->id)->snapshot.failed;
+}
+
+/* No rule asks for one: what is taken was promised. */
+static struct lab *lab_asked(struct lab_client **c, struct lab_node **n)
+{
+    struct lab *lab = lab_new(1, 33);
+    lab->snapshot_objects = 7;
+    lab_start_all(lab);
+    *n = lab_node(lab, lab_await_leader(lab));
+    *c = lab_client(lab, (*n)->id);
+    write_many(lab, *c, 1, 10);
+    lab_run(lab, 100);
+    return lab;
+}
+
+static void a_promised_snapshot_outlives_the_one_that_fails(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_asked(&c, &n);
+    enum kelp_error *where[] = {&n->machine->begin_error, &n->machine->read_error, &n->piece_error,
+                                &n->head_error};
+    for (size_t i = 0; i < 4; i++) {
+        struct kelp_pos pos;
+        uint64_t before = taken(lab, n), failed = failures(lab, n);
+        *where[i] = KELP_E_NO_MEMORY;
+        assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+        lab_run(lab, 100);
+        assert_int_equal(failures(lab, n), failed + 1); /* counted, and told */
+        assert_non_null(strstr(n->note, "out of memory"));
+        *where[i] = KELP_OK;
+        lab_run(lab, 5000);
+        assert_int_equal(taken(lab, n), before + 1);
+        assert_true(lab_status(lab, n->id)->snapshot.last.index >= pos.index);
+        lab_run(lab, 5000);
+        assert_int_equal(taken(lab, n), before + 1); /* once */
+        write_many(lab, c, c->told_count + 1, c->told_count + 1);
+    }
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_snapshot_that_goes_on_failing_is_tried_less_and_less_often(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_asked(&c, &n);
+    struct kelp_pos pos;
+    n->piece_error = KELP_E_NO_SPACE;
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(lab, 127 * 1000);
+    assert_in_range(failures(lab, n), 6, 7); /* after 1, 2, 4, 8, 16, 32 seconds */
+    lab_run(lab, 200 * 1000);
+    assert_in_range(failures(lab, n), 9, 11); /* after 64 each time */
+    uint64_t failed = failures(lab, n);
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(lab, 100);
+    assert_int_equal(failures(lab, n), failed + 1); /* who asks does not wait */
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_machine_without_snapshots_says_so_at_once(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_asked(&c, &n);
+    struct kelp_pos pos;
+    n->machine->no_snapshots = true;
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_E_NOT_SUPPORTED);
+    n->machine->no_snapshots = false;
+    n->machine->begin_error = KELP_E_NOT_SUPPORTED; /* which it could not know before */
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(lab, 100);
+    assert_int_equal(failures(lab, n), 1);
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_E_NOT_SUPPORTED);
+    n->machine->begin_error = KELP_OK;
+    lab_run(lab, 10000);
+    assert_int_equal(taken(lab, n), 0);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void one_that_is_being_dropped_is_none_that_is_under_way(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_asked(&c, &n);
+    struct kelp_pos pos;
+    n->machine->wants = true;
+    n->piece_error = KELP_E_NO_SPACE;
+    for (int i = 0; i < 1000 && n->driver->taking.phase != TAKING_DROPS; i++) {
+        (void)memstore_run(n->store);
+        (void)driver_run(n->driver, lab->now);
+    }
+    assert_int_equal(n->driver->taking.phase, TAKING_DROPS);
+    n->machine->wants = false;
+    n->piece_error = KELP_OK;
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(lab, 100); /* and not after a second */
+    assert_int_equal(taken(lab, n), 1);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+/* ---- a log that is behind ---- */
+
+static void a_node_whose_disk_is_always_behind_takes_snapshots_under_load(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 18);
+    lab->snapshot_every = 50;
+    lab->snapshot_objects = 7;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    struct lab_node *n = lab_node(lab, leader % 3 + 1);
+    struct lab_client *c = lab_client(lab, leader);
+    n->save_ms = 30; /* ten entries of the others */
+    for (uint64_t i = 1; i <= 1000; i++) {
+        (void)lab_write(c, i, 20000);
+        lab_run(lab, 3);
+        const struct kelp_view *view = &lab_status(lab, n->id)->view;
+        if (i > 100) assert_true(view->durable < view->applied);
+    }
+    assert_true(taken(lab, n) > 5);
+    assert_int_equal(failures(lab, n), 0);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+static void a_head_does_not_wait_for_ever_for_the_log(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 19);
+    lab->snapshot_objects = 7;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    struct lab_node *n = lab_node(lab, leader % 3 + 1);
+    struct lab_client *c = lab_client(lab, leader);
+    lab_run(lab, 300);
+    n->save_ms = 14000;
+    for (uint64_t i = 1; i <= 10; i++)
+        (void)lab_write(c, i, 20000);
+    lab_run(lab, 100);
+    struct kelp_pos pos;
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(lab, 9800);
+    assert_int_equal(n->machine->snapshots_begun, 1);
+    assert_int_equal(n->machine->snapshots_ended, 1); /* what it kept is let go meanwhile */
+    assert_int_equal(failures(lab, n), 0);
+    assert_true(memstore_pieces(n->store).len > 0);
+    lab_run(lab, 400);
+    assert_int_equal(failures(lab, n), 1);
+    assert_int_equal(memstore_pieces(n->store).len, 0); /* the log may need their room */
+    lab_run(lab, 6000);
+    assert_int_equal(taken(lab, n), 1);
+    assert_true(lab_status(lab, n->id)->snapshot.last.index >= pos.index);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+/* ---- witnesses ---- */
+
+static void witness_add(struct lab *lab, kelp_id at, kelp_id id)
+{
+    struct wire_change change = {.count = 1};
+    change.edits[0] = (struct wire_edit){.id = id, .verb = KELP_EDIT_ADD, .role = KELP_WITNESS};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node%d:7101", (int)id);
+    struct lab_client *c = lab_client(lab, at);
+    (void)lab_change(c, &change, 20000);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    lab_client_free(c);
+}
+
+/* Is told nothing that its machine would say. */
+static void assert_read_refused(struct lab *lab, kelp_id id)
+{
+    struct lab_client *c = lab_client(lab, id);
+    (void)lab_read_how(c, (struct kelp_read_how){.level = KELP_READ_ANY}, 2000);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_REFUSED);
+    lab_client_free(c);
+}
+
+/* As if its log had brought it the configuration that removes it. */
+static void removal_written(struct lab_node *n, kelp_index index)
+{
+    struct wire_config *config = &n->configs[n->config_count];
+    *config = n->configs[n->config_count - 1];
+    n->config_count++;
+    config->config.index = index;
+    config->config.count = 2;
+}
+
+/* An empty machine is shown neither by a snapshot that was taken while the configuration said so,
+ * nor by one that would be taken now. */
+static void a_removed_witness_answers_no_reads_after_a_start(void **state)
+{
+    (void)state;
+    for (int early = 0; early < 2; early++) {
+        struct lab *lab = lab_new(3, 34);
+        lab->founders = 2;
+        lab->snapshot_objects = 2;
+        lab_start_all(lab);
+        kelp_id leader = lab_await_leader(lab);
+        struct lab_client *c = lab_client(lab, leader);
+        struct kelp_pos pos;
+        witness_add(lab, leader, 3);
+        write_many(lab, c, 1, 20);
+        lab_run(lab, 1000);
+        struct lab_node *w = lab_node(lab, 3);
+        assert_int_equal(w->machine->count, 0);
+        if (early == 1) assert_int_equal(driver_snapshot_now(w->driver, &pos), KELP_OK);
+        lab_run(lab, 100);
+        assert_int_equal(taken(lab, w), early);
+        kelp_index last = lab_status(lab, 3)->view.last;
+        lab_crash(lab, 3);
+        w->cut = true;
+        removal_written(w, last - 1);
+        lab_start(lab, 3);
+        lab_run(lab, 100);
+        assert_int_equal(lab_status(lab, 3)->committed.config.count, 2);
+        assert_read_refused(lab, 3);
+        assert_int_equal(driver_snapshot_now(w->driver, &pos), KELP_E_NOT_SUPPORTED);
+        lab_client_free(c);
+        lab_free(lab);
+    }
+}
+
+/* ---- when ---- */
 
 static void the_first_snapshot_of_a_process_comes_later(void **state)
 {
@@ -294,6 +536,13 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_fails_is_ended_once_dropped_and_tried_again),
         cmocka_unit_test(an_open_snapshot_is_ended_when_the_driver_goes),
         cmocka_unit_test(an_operator_gets_a_snapshot_unless_there_is_nothing_new),
+        cmocka_unit_test(a_promised_snapshot_outlives_the_one_that_fails),
+        cmocka_unit_test(a_snapshot_that_goes_on_failing_is_tried_less_and_less_often),
+        cmocka_unit_test(a_machine_without_snapshots_says_so_at_once),
+        cmocka_unit_test(one_that_is_being_dropped_is_none_that_is_under_way),
+        cmocka_unit_test(a_node_whose_disk_is_always_behind_takes_snapshots_under_load),
+        cmocka_unit_test(a_head_does_not_wait_for_ever_for_the_log),
+        cmocka_unit_test(a_removed_witness_answers_no_reads_after_a_start),
         cmocka_unit_test(the_first_snapshot_of_a_process_comes_later),
         cmocka_unit_test(a_long_log_is_a_reason),
         cmocka_unit_test(time_alone_is_a_reason_if_anything_is_new),

@@ -305,6 +305,26 @@ static enum kelp_error restored(struct rsm *r, const struct wire_snaphead *head)
     return error == KELP_OK ? rsm_restore_commit(r, head, NULL) : error;
 }
 
+/* The next start would find a snapshot that it cannot take. */
+static void a_machine_that_cannot_be_restored_has_no_snapshots(void **state)
+{
+    (void)state;
+    struct kelp_fsm_ops partly = ops;
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    assert_true(rsm_has_snapshots(r));
+    rsm_free(r);
+    for (int missing = 0; missing < 3; missing++) {
+        partly = ops;
+        if (missing == 0) partly.snapshot_begin = NULL;
+        if (missing == 1) partly.restore_begin = NULL;
+        if (missing == 2) partly.restore_commit = NULL;
+        r = rsm_new(&partly, calloc(1, sizeof *sum), 0);
+        assert_false(rsm_has_snapshots(r));
+        rsm_free(r);
+    }
+}
+
 static void a_snapshot_restores_state_clock_and_chain(void **state)
 {
     (void)state;
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(an_entry_in_a_session_is_not_applied_without_sessions),
         cmocka_unit_test(an_extension_reaches_the_machine),
         cmocka_unit_test(a_damaged_or_misplaced_entry_stops_it),
+        cmocka_unit_test(a_machine_that_cannot_be_restored_has_no_snapshots),
         cmocka_unit_test(a_snapshot_restores_state_clock_and_chain),
         cmocka_unit_test(a_query_is_answered_at_the_state_as_it_is),
     };
