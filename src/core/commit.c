@@ -4,8 +4,17 @@
  * A leader commits only an entry of its own term that a quorum holds durably, itself counted by its
  * own reported saves; everything below comes with it. A follower commits up to the least of the
  * leader's commit index and what it has verified against that leader. A witness is counted only
- * while a voter is absent, see witness.c. Invariants: commit only
- * grows; commit <= last; applied <= commit. */
+ * while a voter is absent, see witness.c.
+ *
+ * A log is compacted below what every member has: voters, learners, who is being staged, witnesses.
+ * `everyone` is that, counted by leaders over the members of a committed configuration, told to the
+ * others, and never lowered. So it says nothing of a member that was added since: as long as it is
+ * below the newest configuration here nothing is compacted, on whatever node and whoever leads; but
+ * a leader, which knows what each member has, may go up to the least of that. Once it has reached
+ * the configuration it was counted with all that are in it. Who is added to a log that was
+ * compacted before finds it so.
+ *
+ * Invariants: commit only grows; commit <= last; applied <= commit. */
 #include "core/core.h"
 
 static kelp_index durable_at(const struct kelp_core *r, uint32_t slot)
@@ -13,13 +22,26 @@ static kelp_index durable_at(const struct kelp_core *r, uint32_t slot)
     return slot == r->self_slot ? r->durable : r->peers[slot].progress.match;
 }
 
-/* Known to be durable on every member, and committed: nobody will ever ask for it again. */
-static void everyone_advance(struct kelp_core *r)
+static kelp_index least_durable(const struct kelp_core *r)
 {
     kelp_index least = r->commit;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         least = min_u64(least, durable_at(r, slot));
-    r->everyone = max_u64(r->everyone, least);
+    return least;
+}
+
+/* Known to be durable on every member, and committed: nobody will ever ask for it again. Whom an
+ * uncommitted configuration leaves out may be a member again. */
+static void everyone_advance(struct kelp_core *r)
+{
+    if (r->config.index > r->commit) return;
+    r->everyone = max_u64(r->everyone, least_durable(r));
+}
+
+static kelp_index nobody_needs(const struct kelp_core *r)
+{
+    if (r->everyone >= r->config.index) return r->everyone;
+    return r->role == KELP_LEADER ? min_u64(r->everyone, least_durable(r)) : 0;
 }
 
 /* Tell peers soon, but not at once: the next append or heartbeat usually carries it. */
@@ -116,7 +138,7 @@ void commit_settle(struct kelp_core *r)
 
 void commit_compact(struct kelp_core *r, struct kelp_save *save)
 {
-    kelp_index may = min_u64(min_u64(r->everyone, r->snapshot),
+    kelp_index may = min_u64(min_u64(nobody_needs(r), r->snapshot),
                              sub_sat(r->applied, r->options.trailing_entries));
     may = min_u64(may, min_u64(r->emitted_last, r->durable));
     kelp_index step = 1 + r->options.trailing_entries / 16;
