@@ -310,8 +310,8 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
 /* driver_snapshot_now - take a snapshot of what is applied now, or of more, as soon as may be,
  * whatever else is due. KELP_OK: one is taken or will be, at or above *pos; one that fails is tried
  * again. KELP_E_NOT_FOUND: nothing is new since the newest one, at *pos. KELP_E_NOT_SUPPORTED: the
- * machine has none, or lacks what it was a witness of. KELP_E_BUSY: nothing is taken now, Raft does
- * not run here. */
+ * machine has none. KELP_E_BUSY: nothing is taken now, Raft does not run here, or the machine lacks
+ * data and the configuration shows no witness. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
 /* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far

@@ -94,18 +94,20 @@ static bool has_snapshots(const struct driver *d)
 {
     const struct driver_machine_ops *machine = d->ports.machine;
     if (machine->snapshot_begin == NULL || d->taking.after == KELP_NEVER) return false;
-    if (machine->has_snapshots != NULL && !machine->has_snapshots(d->ports.machine_ctx))
-        return false;
-    /* A start takes a snapshot for whole unless its head shows a witness. */
-    return !d->hollow ||
-           (d->config_count > 0 && shows_witness(&d->configs[0], d->options.core.self));
+    return machine->has_snapshots == NULL || machine->has_snapshots(d->ports.machine_ctx);
+}
+
+/* A start takes a snapshot for whole unless its head shows a witness. */
+static bool misleads(const struct driver *d)
+{
+    return d->hollow && !shows_witness(&d->configs[0], d->options.core.self);
 }
 
 /* The machine stands at `applied`: no batch is open. */
 static bool due(const struct driver *d)
 {
     const struct taking *t = &d->taking;
-    if (d->state != DRIVER_RUNNING || !has_snapshots(d)) return false;
+    if (d->state != DRIVER_RUNNING || !has_snapshots(d) || misleads(d)) return false;
     if (d->closing || d->fault_due || d->apply_open != 0 || d->now < t->after) return false;
     if (d->applied <= t->last.index || !d->config_committed || !wanted(d)) return false;
     return d->configs[0].config.index <= d->applied;
@@ -117,6 +119,7 @@ enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
     *pos = t->last;
     if (!has_snapshots(d)) return KELP_E_NOT_SUPPORTED;
     if (d->state != DRIVER_RUNNING || d->closing || d->fault_due) return KELP_E_BUSY;
+    if (misleads(d)) return KELP_E_BUSY;
     if (d->applied <= t->last.index) return KELP_E_NOT_FOUND;
     *pos = t->pos;
     if (t->phase != TAKING_DROPS && t->pos.index >= d->applied) { /* it is under way */

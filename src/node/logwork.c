@@ -3,7 +3,9 @@
  *
  * Consecutive saves are one store_save: one write and one sync. A save that finds no room is no
  * failure: it stays at the head of everything and is tried again, and the core sees a disk that
- * stalls. Long before that the store's judgement of its room goes to the loop, whenever it changes.
+ * stalls. Only what makes room goes past it: a snapshot, which holds nothing but what was reported
+ * durable, and the compaction of the saves themselves. Long before that the store's judgement of
+ * its room goes to the loop, whenever it changes.
  * Invariant: after the first failure nothing is saved any more and nothing is reported as saved. */
 #include <stdlib.h>
 
@@ -96,6 +98,21 @@ static void job_perform(struct saver *s, struct job *job)
     if (job->error != KELP_OK && final) job_failed(s, job, &fault);
 }
 
+/* What the saves at the head wait for. */
+static void room_perform(struct saver *s, struct job_list *ended)
+{
+    struct job *job = STAILQ_FIRST(&s->jobs), *next;
+    for (; job != NULL; job = next) {
+        next = STAILQ_NEXT(job, link);
+        if (job->kind == JOB_SAVE && (job->save.flags & KELP_SAVE_COMPACT) != 0)
+            store_compact(s->store, job->save.keep);
+        if (job->kind != JOB_SNAPSHOT) continue;
+        STAILQ_REMOVE(&s->jobs, job, job, link);
+        job_perform(s, job);
+        STAILQ_INSERT_TAIL(ended, job, link);
+    }
+}
+
 /* Move the jobs that are done to `ended`; what found no room stays at the head. */
 void jobs_perform(struct saver *s, struct job_list *ended)
 {
@@ -110,7 +127,10 @@ void jobs_perform(struct saver *s, struct job_list *ended)
                 next = STAILQ_NEXT(next, link);
             }
             s->stuck = !saves_perform(s, job, count);
-            if (s->stuck) return;
+            if (s->stuck) {
+                room_perform(s, ended);
+                return;
+            }
         } else {
             job_perform(s, job);
             count = 1;

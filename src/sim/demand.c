@@ -395,9 +395,23 @@ static bool housekept(const struct world *w)
     return true;
 }
 
+/* Where the oldest snapshot ends that is kept to be started from. */
+static kelp_index oldest_kept(const struct world *w, const struct store_stats *stats)
+{
+    kelp_index oldest = 0;
+    uint32_t left = w->swarm.snapshots_kept;
+    for (uint32_t i = 0; i < stats->snapshot_count && left > 0; i++) {
+        if (stats->snapshots[i].damaged) continue;
+        oldest = stats->snapshots[i].pos.index;
+        left--;
+    }
+    return oldest;
+}
+
 /* Everybody is there and has everything: each log may keep what it was told to keep, what came
- * since the last snapshot, and what was under way when that was taken. On disk an entry takes two
- * blocks at most, a segment's head two, and only whole segments go. */
+ * since the last snapshot, and what was under way when that was taken. On disk it stays down to the
+ * oldest snapshot that is kept; an entry takes two blocks at most there, a segment's head two, and
+ * only whole segments go. */
 static bool log_small(struct world *w, const struct node *n)
 {
     const struct swarm *s = &w->swarm;
@@ -409,7 +423,8 @@ static bool log_small(struct world *w, const struct node *n)
     kelp_view(core_of(n), &v);
     store_stats(n->store, &stats);
     uint64_t kept = v.last - v.first + 1;
-    uint64_t segments = kept * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
+    uint64_t stored = max_u64(kept, v.last - oldest_kept(w, &stats));
+    uint64_t segments = stored * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
     w->report->entries_kept = max_u64(w->report->entries_kept, kept);
     return kept <= most && stats.log_bytes <= segments * s->segment_bytes + large &&
            stats.spares <= s->spares;

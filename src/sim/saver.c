@@ -220,11 +220,9 @@ struct read_result {
     kelp_index last;
 };
 
-static enum kelp_error job_perform(struct node *n, struct read_result *read,
+static enum kelp_error job_perform(struct node *n, const struct job *job, struct read_result *read,
                                    struct kelp_fault *fault)
 {
-    if (n->job_work) return store_idle_work(n->store, &n->work_due, fault);
-    const struct job *job = job_at(n, 0);
     switch ((enum job_kind)job->kind) {
     case JOB_SAVE: return store_saves(n, fault);
     case JOB_READ:
@@ -244,10 +242,17 @@ static enum kelp_error job_perform(struct node *n, struct read_result *read,
     UNREACHABLE();
 }
 
-static void job_report(struct node *n, enum kelp_error error, const struct read_result *read,
-                       const struct kelp_fault *fault)
+/* The job at the head, or housekeeping. */
+static enum kelp_error turn_perform(struct node *n, struct read_result *read,
+                                    struct kelp_fault *fault)
 {
-    const struct job *job = job_at(n, 0);
+    if (n->job_work) return store_idle_work(n->store, &n->work_due, fault);
+    return job_perform(n, job_at(n, 0), read, fault);
+}
+
+static void job_report(struct node *n, const struct job *job, enum kelp_error error,
+                       const struct read_result *read, const struct kelp_fault *fault)
+{
     struct checker *checker = n->world->checker;
     if (job->kind == JOB_READ && (error == KELP_E_GONE || error == KELP_OK)) {
         driver_read_done(n->driver, job->tag, error, read->before, job->first, read->last,
@@ -356,6 +361,35 @@ static bool dies_inside(struct node *n)
     return job_at(n, 0)->kind == JOB_SAVE && (!n->death.voting || job_votes(n));
 }
 
+/* What makes room goes past the saves that wait for some, as in a node: what belongs to a snapshot,
+ * and what the saves themselves let go. */
+static void room_perform(struct node *n)
+{
+    struct kelp_fault fault = {0};
+    struct read_result read = {0};
+    for (size_t i = 0; i < n->job_count && !store_failed(n->store);) {
+        struct job job = *job_at(n, i);
+        if (job.kind == JOB_SAVE && (job.save.flags & KELP_SAVE_COMPACT) != 0)
+            store_compact(n->store, job.save.keep);
+        if (job.kind != JOB_SNAPSHOT && job.kind != JOB_PIECE && job.kind != JOB_DROP) {
+            i++;
+            continue;
+        }
+        n->job_count--;
+        for (size_t after = i; after < n->job_count; after++)
+            *job_at(n, after) = *job_at(n, after + 1);
+        enum kelp_error error = job_perform(n, &job, &read, &fault);
+        job_report(n, &job, error, &read, &fault);
+        free(job.head);
+        n->world->report->snapshots_past++;
+    }
+    enum kelp_error error = store_idle_work(n->store, &n->work_due, &fault);
+    if (error == KELP_OK) return;
+    n->work_due = false;
+    node_fault(n, &fault);
+    driver_store_fault(n->driver, &fault);
+}
+
 void saver_job_ends(struct node *n)
 {
     if (dies_inside(n)) {
@@ -365,10 +399,11 @@ void saver_job_ends(struct node *n)
     struct kelp_fault fault = {0};
     struct read_result read = {0};
     bool work = n->job_work;
-    enum kelp_error error = job_perform(n, &read, &fault);
+    enum kelp_error error = turn_perform(n, &read, &fault);
     n->job_end = KELP_NEVER;
     bool saves = !work && job_at(n, 0)->kind == JOB_SAVE;
     if (saves && error == KELP_E_NO_SPACE && !store_failed(n->store)) {
+        room_perform(n);
         space_tell(n);
         n->job_end = n->world->now + ROOM_RETRY; /* a disk that stalls, until there is room */
         node_run(n);
@@ -383,8 +418,9 @@ void saver_job_ends(struct node *n)
     } else {
         bool changed = saves && save_made_work(n);
         if (changed && error == KELP_OK) space_tell(n);
-        n->work_due = n->work_due || changed;
-        job_report(n, error, &read, &fault);
+        bool snapshot = job_at(n, 0)->kind == JOB_SNAPSHOT; /* lets a part of the log go */
+        n->work_due = n->work_due || changed || snapshot;
+        job_report(n, job_at(n, 0), error, &read, &fault);
         jobs_drop(n, n->job_batch);
     }
     job_begin(n);
@@ -404,7 +440,7 @@ void saver_die(struct node *n, enum sim_disk_crash crash)
         }
         sim_disk_budget(n->disk, operations);
         /* Nobody hears how it went: the node is dead. */
-        if (operations > 0) (void)job_perform(n, &read, &fault);
+        if (operations > 0) (void)turn_perform(n, &read, &fault);
     }
     sim_disk_budget(n->disk, 0);
     snapwriter_close(&n->writer);

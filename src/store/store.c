@@ -28,6 +28,8 @@ struct store {
     struct vote vote;
     struct wal wal;
     struct snapfile snapshot;
+    kelp_index kept;  /* the oldest snapshot that is kept to be started from ends there; 0: none */
+    kelp_index asked; /* nothing below is needed but for that one */
     struct store_found found;
     struct kelp_run *runs; /* found.runs: as it was at opening */
     uint64_t save_offset;  /* the core counts from 1; on disk the numbers go on */
@@ -326,6 +328,20 @@ static enum kelp_error configs_find(struct store *s, struct kelp_fault *fault)
     return KELP_OK;
 }
 
+/* What is kept, and from where on: should those above the oldest one be damaged, a start needs all
+ * of the log behind it. A list that could not be had changes nothing. */
+static void snapshots_note(struct store *s)
+{
+    struct store_stats *stats = &s->wal.stats;
+    snapfile_list(s->disk, s->snapshot.head.pos, stats);
+    uint64_t left = max_u64(s->options.snapshots_kept, 1);
+    for (uint32_t i = 0; i < stats->snapshot_count && left > 0; i++) {
+        if (stats->snapshots[i].damaged) continue;
+        s->kept = stats->snapshots[i].pos.index;
+        left--;
+    }
+}
+
 static enum kelp_error found_fill(struct store *s, const struct recovered *recovered,
                                   struct kelp_fault *fault)
 {
@@ -340,7 +356,7 @@ static enum kelp_error found_fill(struct store *s, const struct recovered *recov
     f->last = p->last.index;
     f->commit = min_u64(p->last.index, max_u64(s->wal.commit, max_u64(snapshot, p->base.index)));
     f->everyone = min_u64(p->last.index, s->wal.everyone);
-    snapfile_list(s->disk, s->snapshot.head.pos, &s->wal.stats);
+    snapshots_note(s);
     f->snapshot = s->snapshot.head;
     f->snapshot_bytes = s->snapshot.len + s->snapshot.head.object_bytes;
     f->has_entries = f->last > 0 || snapshot > 0;
@@ -537,11 +553,19 @@ enum kelp_error store_save(struct store *s, const struct store_save_item *items,
     if (voted && error == KELP_E_NO_SPACE && s->wal.refused) return report(error, &cause, fault);
     if (error != KELP_OK) return end(s, error, &cause, fault);
     for (size_t i = 0; i < count; i++) {
-        if ((items[i].save.flags & KELP_SAVE_COMPACT) == 0) continue;
-        /* Never above what a snapshot holds: such a directory could not be opened again. */
-        places_compact(&s->wal.places, min_u64(items[i].save.keep, s->snapshot.head.pos.index + 1));
+        if ((items[i].save.flags & KELP_SAVE_COMPACT) != 0) store_compact(s, items[i].save.keep);
     }
     return KELP_OK;
+}
+
+void store_compact(struct store *s, kelp_index keep)
+{
+    if (store_failed(s)) return;
+    s->asked = max_u64(s->asked, keep);
+    /* Never above what every snapshot that is kept holds: a directory without the others could not
+     * be opened again. Nor above the log, which may wait for room. */
+    keep = min_u64(keep, min_u64(s->kept, s->wal.places.last.index) + 1);
+    places_compact(&s->wal.places, keep);
 }
 
 enum kelp_error store_read(struct store *s, kelp_index first, uint32_t entries_max,
@@ -568,7 +592,8 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
     struct kelp_fault cause = {0};
     error = snapfile_write(s->disk, &s->options, &s->snapshot, pos, head, &cause);
     s->wal.stats.syncs += 2;
-    if (error == KELP_OK) snapfile_list(s->disk, s->snapshot.head.pos, &s->wal.stats);
+    if (error == KELP_OK) snapshots_note(s);
+    if (error == KELP_OK) store_compact(s, s->asked);
     s->found.snapshot = s->snapshot.head;
     s->found.snapshot_bytes = s->snapshot.len + s->snapshot.head.object_bytes;
     if (error == KELP_E_ARGUMENT || error == KELP_E_NO_SPACE || error == KELP_E_NO_MEMORY) {

@@ -23,7 +23,8 @@ struct store_options {
     uint64_t segment_bytes;    /* 64 MiB; a multiple of 4096, at least 4 blocks */
     uint32_t spares_max;       /* 4 */
     uint64_t zero_piece_bytes; /* 1 MiB: how much of a spare one store_idle_work call writes */
-    uint32_t snapshots_kept;   /* 2: so many of the newest snapshots stay; 0: one */
+    /* 2: so many of the newest snapshots stay, and the log behind the oldest of them; 0: one */
+    uint32_t snapshots_kept;
     uint64_t (*random)(void *ctx); /* 64 random bits: incarnation, segments */
     void *random_ctx;
     /* what the store notes while it works, one line for people (level: enum kelp_level); may be
@@ -102,9 +103,14 @@ struct store_save_item {
  * other error is final: the store refuses every later call. Save numbers given are the core's own,
  * counted from 1 at each start; on disk they follow those of the start before. Compaction takes
  * effect in memory at once, on disk a whole segment at a time in store_idle_work; it never goes
- * above the newest snapshot, and a reset needs its snapshot to be stored before it. */
+ * above the oldest snapshot that is kept, so the store may hold more than it was asked to keep. A
+ * reset needs its snapshot to be stored before it. */
 enum kelp_error store_save(struct store *s, const struct store_save_item *items, size_t count,
                            struct kelp_fault *fault);
+
+/* store_compact - a save's compaction alone, of a save that may still wait for room: what it lets
+ * go is room. keep: as in a save, nothing below it is needed any more. */
+void store_compact(struct store *s, kelp_index keep);
 
 /* store_read - encoded entries from first on, as many as fit both limits but at least one; out is
  * grown with realloc, the caller owns it. *last < first when entries_max is 0. before: the position

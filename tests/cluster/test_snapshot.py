@@ -95,6 +95,27 @@ def test_a_damaged_snapshot_falls_back_or_the_start_says_what_to_do(make_cluster
     assert "the checksum of a snapshot's chunk" in node.dump()[1]
 
 
+def test_the_one_before_serves_although_the_log_was_compacted(make_cluster):
+    cluster = make_cluster(1, snapshot_log_bytes=0, trailing_entries=100, snapshots_kept=2,
+                           segment_bytes=1 << 20)
+    node = cluster.wait_leader()
+    taken = []
+    for turn in range(3):  # several segments between two of them
+        fill(node, 20000, 300, turn * 1000)
+        taken.append(cluster.kelp_json("snapshot", "now")["index"])
+    fill(node, 500, 300)
+    wait_for(lambda: not os.path.exists(os.path.join(node.data, "log", f"{1:020}.seg")),
+             "segments are used again")
+    before = cluster.wait_equal()
+    old, new = snapshots(node)
+    assert str(taken[1]) in old and str(taken[2]) in new
+    node.kill()
+    damage(new, 5000)
+    node.start()
+    wait_for(lambda: node.number("snapshot_index") == taken[1], "the one before serves")
+    wait_for(lambda: cluster.wait_equal()[1] == before[1], "the log behind it is replayed")
+
+
 def test_without_a_good_snapshot_the_start_says_what_to_do(make_cluster):
     cluster = make_cluster(1, snapshots_kept=1, **EAGER)
     node = cluster.wait_leader()

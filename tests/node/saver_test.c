@@ -337,6 +337,70 @@ static void a_full_disk_is_told_and_holds_saves_until_there_is_room(void **state
     assert_int_equal(faults, 0);
 }
 
+/* One entry that fills the better part of a segment, or more than one. */
+static void save_large(kelp_index index, size_t payload)
+{
+    static uint8_t large[4][400 * 1024];
+    assert_true(index < 4 + 1 && payload < sizeof large[0] - 256);
+    uint8_t *room = large[index - 1];
+    struct wire_entry e = {.pos = kelp_pos_of(index, 1), .type = KELP_ENTRY_COMMAND};
+    e.payload = bytes_of(room + 128, payload); /* zeros, and where they are encoded to */
+    size_t len = wire_entry_size(&e);
+    uint8_t *bytes = malloc(len);
+    assert_non_null(bytes);
+    wire_entry_encode(&e, bytes);
+    memcpy(room, bytes, len);
+    free(bytes);
+    struct kelp_save s = {.number = ++next_number, .flags = KELP_SAVE_APPEND, .term = {1}};
+    if (next_number == 1) s.flags |= KELP_SAVE_VOTE;
+    s.first = s.last = index;
+    struct kelp_bytes part = bytes_of(room, len);
+    saver_store_ops.save(saver, 0, &s, &part, 1);
+}
+
+static void give_snapshot(kelp_index index)
+{
+    static uint8_t bytes[WIRE_SNAPHEAD_BYTES_MAX];
+    struct wire_snaphead *head = calloc(1, sizeof *head);
+    assert_non_null(head);
+    head->pos = kelp_pos_of(index, 1);
+    head->config.config = (struct kelp_config){.index = 1, .id_highest = 1, .count = 1};
+    head->config.config.members[0] = (struct kelp_member){.id = 1, .role = KELP_VOTER};
+    (void)snprintf(head->config.peer[0].text, WIRE_ADDRESS_MAX, "127.0.0.1:7101");
+    size_t len = wire_snaphead_encode(head, bytes, sizeof bytes);
+    assert_true(len > 0);
+    free(head);
+    saver_store_ops.snapshot(saver, 0, kelp_pos_of(index, 1), bytes_of(bytes, len));
+}
+
+/* A snapshot's bytes lie on the disk already; what ends it, and what it lets go, must not wait
+ * behind the save that they keep out. */
+static void what_makes_room_goes_past_saves_that_found_none(void **state)
+{
+    (void)state;
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    start();
+    for (kelp_index i = 1; i <= 3; i++) {
+        save_large(i, 200 * 1024);
+        WAIT(saved == i);
+    }
+    full = true;
+    save_large(4, 300 * 1024); /* no spare is large enough */
+    saver_store_ops.read(saver, 0, 9, 1, 1, 100000);
+    give_snapshot(3);
+    WAIT(snapshot_index == 3);
+    assert_int_equal(snapshot_error, KELP_OK);
+    struct kelp_save compact = {
+        .number = ++next_number, .flags = KELP_SAVE_COMPACT, .term = {1}, .keep = 4};
+    saver_store_ops.save(saver, 0, &compact, NULL, 0);
+    WAIT((saver_figures(saver, &figures), figures.store.segments == 1));
+    assert_int_equal(saved, 3);
+    assert_int_equal(last_read.tag, 0);
+    full = false;
+    WAIT(saved == 5);
+    assert_int_equal(faults, 0);
+}
+
 static void stopping_gives_up_saves_that_found_no_room(void **state)
 {
     (void)state;
@@ -360,6 +424,7 @@ int main(void)
         TEST(stopping_finishes_what_is_queued),
         TEST(a_failed_sync_faults_once_and_nothing_is_saved_after_it),
         TEST(a_full_disk_is_told_and_holds_saves_until_there_is_room),
+        TEST(what_makes_room_goes_past_saves_that_found_none),
         TEST(stopping_gives_up_saves_that_found_no_room),
         TEST(spares_are_made_while_nothing_waits),
     };

@@ -35,7 +35,7 @@ static void print_counts(const struct kelp_sim_report *r)
 {
     (void)printf("nodes %u, %llu requests: %llu done, %llu refused, %llu lost, %llu unknown, %llu "
                  "abandoned; %llu commits, %llu elections, %llu restarts, %llu snapshots "
-                 "in %llu pieces, %llu dropped, "
+                 "in %llu pieces, %llu dropped, %llu past saves, "
                  "%llu torn sectors, %llu crashes in recovery, %llu frames, %llu lost, %llu again, "
                  "%llu damaged, %llu faults\n",
                  r->nodes, (unsigned long long)r->requests, (unsigned long long)r->done,
@@ -44,10 +44,10 @@ static void print_counts(const struct kelp_sim_report *r)
                  (unsigned long long)r->commits, (unsigned long long)r->elections,
                  (unsigned long long)r->restarts, (unsigned long long)r->snapshots,
                  (unsigned long long)r->snapshot_pieces, (unsigned long long)r->snapshots_dropped,
-                 (unsigned long long)r->torn_sectors, (unsigned long long)r->recovery_crashes,
-                 (unsigned long long)r->frames, (unsigned long long)r->frames_lost,
-                 (unsigned long long)r->frames_repeated, (unsigned long long)r->frames_damaged,
-                 (unsigned long long)r->faults);
+                 (unsigned long long)r->snapshots_past, (unsigned long long)r->torn_sectors,
+                 (unsigned long long)r->recovery_crashes, (unsigned long long)r->frames,
+                 (unsigned long long)r->frames_lost, (unsigned long long)r->frames_repeated,
+                 (unsigned long long)r->frames_damaged, (unsigned long long)r->faults);
 }
 
 int main(int argc, char **argv)

@@ -275,7 +275,7 @@ static void an_older_snapshot_serves_only_if_the_log_reaches_it(void **state)
     fakedisk_free(reaches);
 
     snap_bytes(d, 7, NULL)[5000] ^= 1;
-    s = open_keeping(d, 2, &fault);
+    s = open_keeping(d, 1, &fault); /* the one before is not to be kept */
     kit_compact(s, 1, 7);
     kit_idle(s);
     store_close(s);
@@ -285,6 +285,45 @@ static void an_older_snapshot_serves_only_if_the_log_reaches_it(void **state)
     assert_int_equal(fault.error, KELP_E_CORRUPT);
     assert_non_null(strstr(fault.what, "newest good snapshot ends at 3@1"));
     assert_non_null(strstr(fault.what, "put the damaged one back"));
+}
+
+/* Five entries a segment: the segments between the two must stay, those below the older one go. */
+static void the_log_stays_for_the_oldest_snapshot_that_is_kept(void **state)
+{
+    struct fakedisk *d = *state;
+    struct kelp_fault fault = {0};
+    struct store_stats stats;
+    struct store *s = kit_start(d);
+    for (uint64_t i = 1; i <= 32; i++)
+        kit_append(s, i, i, i, 1);
+    store_close(s);
+    s = open_keeping(d, 3, &fault);
+    for (kelp_index i = 7; i <= 27; i += 10) {
+        assert_int_equal(snapshot_try(d, s, kelp_pos_of(i, 1)), KELP_OK);
+        kit_compact(s, i, i + 1);
+    }
+    kit_idle(s);
+    store_stats(s, &stats);
+    assert_int_equal(stats.segments, 6); /* with 6..10 the first; the tail is the seventh */
+    store_close(s);
+    fakedisk_cut(d, CUT_KEEPS_ALL);
+    for (kelp_index i = 27; i > 7; i -= 10) {
+        snap_bytes(d, i, NULL)[5000] ^= 1;
+        s = open_keeping(d, 3, &fault);
+        if (s == NULL) fail_msg("%s", fault.what);
+        assert_int_equal(store_found(s)->snapshot.pos.index, i - 10);
+        expect_objects(s);
+        assert_int_equal(store_found(s)->last, 32);
+        assert_int_equal(kit_read(s, 32, 100), 1);
+        store_close(s);
+    }
+    s = open_keeping(d, 3, &fault);
+    kit_compact(s, 100, 28); /* what is damaged is not counted */
+    kit_idle(s);
+    store_close(s);
+    s = open_keeping(d, 3, &fault);
+    assert_non_null(s);
+    store_close(s);
 }
 
 static void no_room_for_a_piece_leaves_all_as_it_was(void **state)
@@ -312,6 +351,7 @@ int main(void)
         TEST(a_flipped_bit_anywhere_falls_back_on_the_one_before),
         TEST(as_many_snapshots_stay_as_are_to_be_kept),
         TEST(an_older_snapshot_serves_only_if_the_log_reaches_it),
+        TEST(the_log_stays_for_the_oldest_snapshot_that_is_kept),
         TEST(no_room_for_a_piece_leaves_all_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
