@@ -101,10 +101,14 @@ static bool address_taken(const struct driver *d, const struct wire_change *chan
     return false;
 }
 
-/* The incarnation of a node that shows itself now; 0: it does not. */
-static uint64_t shown(struct driver *d, kelp_id id)
+/* The incarnation of a node that shows itself now; 0: it does not. Where two directories show
+ * themselves under one id the address named says which is meant; otherwise it may be another
+ * spelling of the one shown. */
+static uint64_t shown(struct driver *d, const struct wire_edit *named)
 {
-    const struct peer *p = peer_find(d, id);
+    const struct peer *p = peer_find(d, named->id);
+    bool two = p != NULL && p->swapped != 0 && d->now < p->swapped + KNOCK_NS;
+    if (two && strcmp(p->address.text, named->address.text) != 0) return 0;
     for (size_t lane = 0; p != NULL && lane < KELP_LANES; lane++) {
         if (p->connection[lane] != 0) return p->incarnation;
     }
@@ -133,8 +137,10 @@ size_t change_knocks(const struct driver *d, struct driver_knock out[KELP_MEMBER
     return count;
 }
 
-/* Who is meant by an edit that does not name id and address both: the only one that fits. */
-static const struct peer *knock_meant(const struct driver *d, const struct wire_edit *edit)
+/* Who is meant by an edit that does not name id and address both: the only one that fits, or any
+ * of several. */
+static const struct peer *knock_meant(const struct driver *d, const struct wire_edit *edit,
+                                      bool any)
 {
     const struct peer *meant = NULL;
     for (size_t i = 0; i < d->peer_count; i++) {
@@ -143,7 +149,7 @@ static const struct peer *knock_meant(const struct driver *d, const struct wire_
         if (edit->address.text[0] != '\0')
             fits = fits && strcmp(edit->address.text, p->address.text) == 0;
         if (!fits || !knocks_now(d, p)) continue;
-        if (meant != NULL) return NULL;
+        if (meant != NULL && !any) return NULL;
         meant = p;
     }
     return meant;
@@ -162,8 +168,11 @@ static const struct kelp_member *member_meant(const struct wire_config *c,
 }
 
 /* Fill in what was left to be found out. False: nobody fits. The id given is the next free one; of
- * a change made twice it is the one given before. */
-static bool name_all(struct driver *d, struct wire_change *change, uint64_t *incarnations)
+ * a change made twice it is the one given before, unless another directory knocks at that address:
+ * then the core is told what it shows, and refuses it. Above the highest id there may be none is
+ * free: the edit names that one, and *spent says so. */
+static bool name_all(struct driver *d, struct wire_change *change, uint64_t *incarnations,
+                     bool *spent)
 {
     kelp_id next = newest(d)->config.id_highest + 1;
     d->given = 0;
@@ -176,8 +185,11 @@ static bool name_all(struct driver *d, struct wire_change *change, uint64_t *inc
         incarnations[i] = 0;
         if (edit->verb != KELP_EDIT_ADD || !open) continue;
         const struct kelp_member *before = member_meant(newest(d), edit);
-        const struct peer *p = before == NULL ? knock_meant(d, edit) : NULL;
+        const struct peer *p = knock_meant(d, edit, before != NULL);
         if (before == NULL && p == NULL) return false;
+        *spent = edit->id == 0 && before == NULL && next > WIRE_CHANGE_NUMBER_MAX;
+        if (*spent) edit->id = WIRE_CHANGE_NUMBER_MAX;
+        if (*spent) return true;
         if (edit->id == 0) d->given = edit->id = before != NULL ? before->id : next++;
         if (edit->address.text[0] == '\0')
             edit->address = before != NULL ? *address_in(newest(d), before->id) : p->address;
@@ -193,8 +205,10 @@ static enum kelp_reason edits_make(struct driver *d, struct wire_change *change,
     uint64_t incarnations[KELP_MEMBERS_MAX];
     enum kelp_reason reason = KELP_R_NONE;
     *missing = *member = 0;
-    bool known = name_all(d, change, incarnations);
-    if (!known) *missing = KELP_ID_WAITING;
+    bool spent = false, known = name_all(d, change, incarnations, &spent) && !spent;
+    if (spent) reason = KELP_R_ID_USED;
+    if (spent) *member = WIRE_CHANGE_NUMBER_MAX;
+    if (!known && !spent) *missing = KELP_ID_WAITING;
     for (uint32_t i = 0; i < change->count; i++) {
         const struct wire_edit *named = &change->edits[i];
         const struct wire_address *now = address_in(newest(d), named->id);
@@ -208,12 +222,13 @@ static enum kelp_reason edits_make(struct driver *d, struct wire_change *change,
         }
         if (now != NULL) {
             edits[i].moved = strcmp(now->text, named->address.text) != 0;
+            edits[i].incarnation = incarnations[i];
             continue;
         }
         bool comes = named->verb != KELP_EDIT_MOVE &&
                      named->id > newest(d)->config.id_highest; /* else the core refuses it */
         edits[i].incarnation = incarnations[i];
-        if (comes && incarnations[i] == 0) edits[i].incarnation = shown(d, named->id);
+        if (comes && incarnations[i] == 0) edits[i].incarnation = shown(d, named);
         if (comes && edits[i].incarnation == 0 && *missing == 0) *missing = named->id;
     }
     return reason;

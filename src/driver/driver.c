@@ -114,6 +114,10 @@ static enum kelp_error options_check(const struct driver_options *o, struct kelp
 {
     enum kelp_error error = kelp_options_check(&o->core, fault);
     if (error != KELP_OK) return error;
+    if (o->core.self > WIRE_CHANGE_NUMBER_MAX && !id_waits(o->core.self))
+        return fault_set(fault, KELP_E_ARGUMENT, "driver",
+                         "id %llu is above 2^62: no member can have it",
+                         (unsigned long long)o->core.self);
     if (o->random == NULL)
         return fault_set(fault, KELP_E_ARGUMENT, "driver", "a source of random bits is needed");
     if (o->core.limits.entry_bytes_max > WIRE_ENTRY_MAX)

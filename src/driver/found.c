@@ -53,6 +53,9 @@ enum kelp_error found_check_list(const struct driver_member *listed, size_t coun
     bool there = false;
     for (size_t i = 0; i < count; i++) {
         if (listed[i].id == 0) return fault_set(fault, KELP_E_ARGUMENT, "bootstrap", "lists id 0");
+        if (listed[i].id > WIRE_CHANGE_NUMBER_MAX)
+            return fault_set(fault, KELP_E_ARGUMENT, "bootstrap", "lists id %llu, above 2^62",
+                             (unsigned long long)listed[i].id);
         if (!wire_address_check(listed[i].peer.text)) {
             return fault_set(fault, KELP_E_ARGUMENT, "bootstrap", "\"%.100s\" is no HOST:PORT",
                              listed[i].peer.text);

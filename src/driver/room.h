@@ -228,6 +228,7 @@ struct peer {
     uint64_t used;               /* when it was last wanted, in peer_uses */
     struct wire_address address; /* as its last hello showed */
     kelp_ns knocked;             /* when it last said that it waits to be added; 0: never */
+    kelp_ns swapped;             /* when another directory last showed itself as it; 0: never */
 };
 
 /* ---- reads of the log ---- */

@@ -58,7 +58,8 @@ static const char *member_take(const char *at, struct driver_member *out)
     char *end;
     size_t len = strcspn(at, ",");
     uint64_t id = strtoull(at, &end, 10);
-    if (at[0] < '0' || at[0] > '9' || id == 0 || id == UINT64_MAX || *end != '=') return NULL;
+    if (at[0] < '0' || at[0] > '9' || id == 0 || id > WIRE_CHANGE_NUMBER_MAX || *end != '=')
+        return NULL;
     const char *address = end + 1;
     if (address > at + len) return NULL;
     size_t address_len = (size_t)(at + len - address);
@@ -78,7 +79,8 @@ static enum kelp_error members_take(struct driver_member *out, size_t *count, co
     do {
         if (*count == KELP_MEMBERS_MAX) return wrong(fault, option, text, "more than 32 members");
         at = member_take(at, &out[*count]);
-        if (at == NULL) return wrong(fault, option, text, "this is not ID=HOST:PORT,...");
+        if (at == NULL)
+            return wrong(fault, option, text, "this is not ID=HOST:PORT,... with ids of 1 to 2^62");
         ++*count;
     } while (*at != '\0');
     return KELP_OK;
@@ -144,8 +146,8 @@ static enum kelp_error addresses_take(struct node *n, const struct kelp_node_opt
 
 static enum kelp_error numbers_check(const struct kelp_node_options *o, struct kelp_fault *fault)
 {
-    if (o->id >= KELP_ID_WAITING)
-        return wrong(fault, "id", "2^63 or more", "no member has such an id");
+    if (o->id > WIRE_CHANGE_NUMBER_MAX)
+        return wrong(fault, "id", "above 2^62", "no member can have such an id");
     if (o->id == 0 && o->bootstrap != NULL)
         return wrong(fault, "id", "0", "who founds a cluster with others needs an id above 0");
     if (o->join != NULL && o->bootstrap != NULL)

@@ -15,8 +15,8 @@
  *       61     8  next_id
  *       69    8n  ids          not 0, none twice
  *            1+w  words        a text as in wire.c
- *              8  given        below 2^63; this and what follows only if one of them is not 0
- *              8  leader       below 2^63
+ *              8  given        at most 2^62; this and what follows only if one of them is not 0
+ *              8  leader       at most 2^62
  *            1+a  leader_peer  an address as in wire.c
  *                 entry 1, of type configuration, to the end of the body: WIRE_FOUND_ENTRY only
  *
@@ -50,7 +50,7 @@ static const char *found_wrong(const struct wire_found *f)
     if (f->id_count > KELP_MEMBERS_MAX) return "a message of founding lists more than 32 ids";
     if (!wire_ids_distinct(f->ids, f->id_count))
         return "a message of founding lists an id twice, or none";
-    if (f->given >= KELP_ID_WAITING || f->leader >= KELP_ID_WAITING)
+    if (f->given > WIRE_NUMBER_MAX || f->leader > WIRE_NUMBER_MAX)
         return "a message of founding names a member by an id that none has";
     return NULL;
 }

@@ -582,6 +582,47 @@ static void who_has_no_id_is_given_the_next_free_one_once(void **state)
     told = asked(lab, leader, &change); /* asked once more: it is so */
     assert_outcome(told, KELP_DONE, KELP_R_NOTHING_NEW);
     assert_int_equal(told.member, 4);
+    knock(lab, leader, KELP_ID_WAITING | 6, 77,
+          "there:1"); /* emptied, started again: another one */
+    told = asked(lab, leader, &change);
+    assert_outcome(told, KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
+    assert_int_equal(told.member, 4);
+    knock(lab, leader, KELP_ID_WAITING | 7, 78, "there:1"); /* nor are two of them the member */
+    assert_outcome(asked(lab, leader, &change), KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
+    lab_free(lab);
+}
+
+static void no_id_is_given_above_the_highest_there_may_be(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 30);
+    kelp_id leader = lab_leader(lab), highest = UINT64_C(1) << 62;
+    struct wire_change last = learner(highest, NULL), any = learner(0, NULL);
+    knock(lab, leader, highest, 57, "there:3");
+    assert_outcome(asked(lab, leader, &last), KELP_DONE, KELP_R_NONE);
+    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_ID_USED);
+    assert_int_equal(config_of(lab, leader)->config.count, 4);
+    lab_free(lab);
+}
+
+static void of_two_directories_with_one_id_the_address_says_which_is_added(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 31);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change here = learner(9, "here:1");
+    struct lab_client *c = lab_client(lab, leader);
+    knock(lab, leader, 9, 61, "here:1");
+    knock(lab, leader, 9, 62, "there:1");
+    (void)lab_change(c, &here, 20000);
+    lab_run(lab, 1000);
+    assert_int_equal(c->told_count, 0);
+    knock(lab, leader, 9, 61, "here:1"); /* each comes back as soon as the other takes its place */
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
+    assert_int_equal(config_of(lab, leader)->config.members[3].incarnation, 61);
+    lab_client_free(c);
     lab_free(lab);
 }
 
@@ -778,6 +819,8 @@ int main(void)
         cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
         cmocka_unit_test(who_knocks_is_listed_for_a_while),
         cmocka_unit_test(who_has_no_id_is_given_the_next_free_one_once),
+        cmocka_unit_test(no_id_is_given_above_the_highest_there_may_be),
+        cmocka_unit_test(of_two_directories_with_one_id_the_address_says_which_is_added),
         cmocka_unit_test(an_address_left_out_is_the_one_of_who_knocks),
         cmocka_unit_test(nobody_is_added_who_does_not_knock_or_is_not_meant_alone),
         cmocka_unit_test(a_change_waits_for_a_knock),

@@ -154,6 +154,16 @@ static void what_the_user_gets_wrong_is_named(void **state)
     o.join = "127.0.0.1:7101,nowhere";
     assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
     assert_non_null(strstr(fault.what, "nowhere"));
+    o = options_of(1);
+    o.id = (UINT64_C(1) << 62) + 1; /* nobody could write such a member down */
+    o.bootstrap = NULL;
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "2^62"));
+    assert_int_equal(kelp_found(&o, false, NULL, &fault), KELP_E_ARGUMENT);
+    o = options_of(1);
+    o.bootstrap = "1=127.0.0.1:7001,4611686018427387905=127.0.0.1:7002";
+    assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "2^62"));
 }
 
 static void a_directory_in_use_or_of_another_node_is_refused(void **state)
