@@ -274,10 +274,12 @@ KELP_API size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)
  * takes    node      not NULL
  *          if_empty  true: a node that holds a cluster already, or founds one, is fine
  *          fault     filled on error; may be NULL
- * returns  KELP_OK: it begins to; kelp_node_status says when it leads
+ * returns  KELP_OK: it holds the first entry, durably; kelp_node_status says when it leads
  * errors   KELP_E_FOREIGN: it holds a cluster, waits for one, or was started with join or
  *          bootstrap; the fault says which
- * thread   any but the node's own   cost  one visit to the node's thread   source  [§4.4] */
+ *          KELP_E_BUSY: out of memory; or it has begun to and is not done after request_timeout:
+ *          ask again with if_empty
+ * thread   any but the node's own   cost  five syncs   source  [§4.4] */
 KELP_API enum kelp_error kelp_node_found(struct kelp_node *node, bool if_empty,
                                          struct kelp_fault *fault);
 

@@ -3,7 +3,10 @@
  *
  * The rules are in found.c; here its messages become frames and its saves go to the store. The
  * save of entry 1 is the store's first; the core's own numbers follow it. Entry 1 counts as
- * committed: every member starts from the same. */
+ * committed: every member starts from the same.
+ *
+ * Who asks a node that waits to found a cluster of itself has a request in a line like any other;
+ * the founding begins at once, and the request ends as DONE when entry 1 is durable. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +58,15 @@ static void campaign_early(struct driver *d)
     (void)driver_step(d, &input);
 }
 
+/* Who asked for it hears of it once entry 1 is durable. */
+static void founding_told(struct driver *d)
+{
+    for (size_t i = 0; i < d->requests.chunk_count * REQUESTS_A_CHUNK; i++) {
+        struct request *r = &d->requests.chunks[i / REQUESTS_A_CHUNK][i % REQUESTS_A_CHUNK];
+        if (r->state == REQUEST_HANDING && r->founds) request_close(d, r, KELP_DONE, KELP_R_NONE);
+    }
+}
+
 void birth_saved(struct driver *d)
 {
     if (d->found->phase != FOUND_SAVE || d->save_given == 0) return;
@@ -72,6 +84,7 @@ void birth_saved(struct driver *d)
     }
     driver_note(d, KELP_INFO, "holds entry 1, Raft starts%s",
                 d->found->founded ? ": founded the cluster" : "");
+    founding_told(d);
 }
 
 static void entry_save(struct driver *d, struct kelp_bytes entry)
@@ -127,7 +140,7 @@ bool birth_run(struct driver *d)
             d->ports.store->pledge(d->ports.store_ctx, d->options.group, todo.cluster);
             break;
         case FOUND_DO_NAME:
-            if (d->ports.store->name == NULL) break;
+            ASSERT(d->ports.store->name != NULL); /* or it would not have begun without an id */
             d->ports.store->name(d->ports.store_ctx, d->options.group, todo.cluster, todo.node);
             break;
         case FOUND_DO_SAVE: entry_save(d, todo.entry); break;
@@ -156,9 +169,9 @@ static void hand_on(struct driver *d)
     }
 }
 
-const char *driver_found(struct driver *d, kelp_ns now, bool if_empty)
+/* NULL: it may found a cluster of itself, or does, or is to hold one and does. */
+static const char *founding_refused(struct driver *d, bool if_empty)
 {
-    d->now = max_u64(d->now, now);
     if (d->closing || d->state == DRIVER_FAULTED) return "it is faulted, or stops";
     if (if_empty && d->found->phase == FOUND_HOLDS) return NULL;
     bool founds = d->found->founds_alone && d->found->phase != FOUND_HOLDS;
@@ -173,14 +186,39 @@ const char *driver_found(struct driver *d, kelp_ns now, bool if_empty)
                        (unsigned long long)d->options.core.self);
         return d->refusal;
     }
+    return found_alone_refused(d->found);
+}
+
+bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                  bool if_empty, kelp_ns deadline, const char **why)
+{
+    d->now = max_u64(d->now, now);
+    d->reserved = NULL;
+    *why = founding_refused(d, if_empty);
+    if (*why != NULL || !request_reserve(d)) return false;
+    struct request *r = line_append(d, line, REQUEST_TRANSFER, token, deadline);
+    request_hold(d, r, bytes_of(NULL, 0), bytes_of(NULL, 0));
+    if (r->state != REQUEST_QUEUED) return true; /* the line is full: it is told so */
+    r->founds = true;
+    if (d->found->phase == FOUND_HOLDS || d->found->founds_alone) return true;
     kelp_id self = d->options.core.self;
     struct driver_member alone = {.id = id_waits(self) ? 1 : self, .peer = d->options.peer};
     if (d->options.bootstrap_count == 0) d->listed[0] = alone;
-    const char *why = found_alone(d->found, d->now, &d->listed[0]);
-    if (why == NULL)
-        driver_note(d, KELP_INFO, "founds a cluster of itself alone, node %llu",
-                    (unsigned long long)alone.id);
-    return why;
+    if (found_alone(d->found, d->now, &d->listed[0]) != NULL) UNREACHABLE(); /* looked at above */
+    driver_note(d, KELP_INFO, "founds a cluster of itself alone, node %llu",
+                (unsigned long long)alone.id);
+    return true;
+}
+
+bool founding_start(struct driver *d, struct request *r)
+{
+    request_start_here(d, r);
+    r->state = REQUEST_HANDING;
+    if (d->core != NULL)
+        request_close(d, r, KELP_DONE, KELP_R_NONE);
+    else
+        timer_add(d, r);
+    return true;
 }
 
 kelp_ns birth_tick(struct driver *d)

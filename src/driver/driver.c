@@ -173,6 +173,11 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     struct kelp_fault unheard = {.error = KELP_OK};
     if (fault == NULL) fault = &unheard;
     if (options_check(options, fault) != KELP_OK) return NULL;
+    if (id_waits(options->core.self) && ports->store->name == NULL) {
+        (void)fault_set(fault, KELP_E_ARGUMENT, "driver",
+                        "a node without an id needs a store that writes down the one it is given");
+        return NULL;
+    }
     struct driver *d = calloc(1, sizeof *d);
     if (d == NULL) {
         (void)fault_set(fault, KELP_E_NO_MEMORY, "driver", "out of memory");

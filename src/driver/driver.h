@@ -262,9 +262,11 @@ void driver_retire(struct driver *d, kelp_ns now);
 bool driver_retired(const struct driver *d);
 
 /* driver_found - a node that waits founds a cluster of itself alone; one that waits for an id
- * becomes node 1. NULL: it begins to, or (if_empty) holds a cluster already; else why it may not.
- * The words are valid until the next call. */
-const char *driver_found(struct driver *d, kelp_ns now, bool if_empty);
+ * becomes node 1. DONE: it holds the cluster's first entry, durably, or (if_empty) has held a
+ * cluster before. UNKNOWN: it has begun to. false: nothing was begun and no outcome follows; *why
+ * says why it may not, valid until the next call, or is NULL: out of memory. */
+bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                  bool if_empty, kelp_ns deadline, const char **why);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
  * FORWARD_ANSWER or FOUND.

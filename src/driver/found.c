@@ -25,6 +25,10 @@
  * entry 1. A directory that was emptied shows another incarnation and is turned away by whoever
  * still holds the cluster; while such a node is down, the round that needs everybody empty at once
  * cannot end.
+ * Who founds alone makes the cluster id so that its halves agree with each other and with its
+ * incarnation. So a directory that is pledged and holds nothing knows whether anybody else may be
+ * pledged to the same: if not, the founding that was cut short is gone on with when it is asked for
+ * again. (One whose log was lost instead does not start: it has a vote.)
  * Invariants: a pledge is told only after it is durable, entry 1 is handed on only after it is
  * durable here. */
 #include "driver/found.h"
@@ -179,7 +183,18 @@ void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, con
         return;
     }
     char since[48] = "a time that is not known", next[48] = "";
+    unsigned long long self = f->setup.self;
     if (since_unix_ms != 0) date_words(since_unix_ms, since, sizeof since);
+    if (f->setup.listed_count == 0) { /* it joins: perhaps it never was that node */
+        if (next_id != 0)
+            (void)snprintf(next, sizeof next, " or %llu", (unsigned long long)next_id);
+        (void)snprintf(f->words, sizeof f->words,
+                       "node %llu of this cluster (of %s) is another directory: start this one "
+                       "with another id (--id auto%s); if it was node %llu (wiped disk), remove "
+                       "that one, too (kelp members replace)",
+                       self, since, next, self);
+        return;
+    }
     if (next_id != 0)
         (void)snprintf(next, sizeof next, ": the next free one is %llu",
                        (unsigned long long)next_id);
@@ -187,7 +202,7 @@ void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, con
         f->words, sizeof f->words,
         "this cluster exists since %s, this directory is empty (wiped disk): remove node "
         "%llu and add it with a new id (kelp members replace)%s",
-        since, (unsigned long long)f->setup.self, next);
+        since, self, next);
 }
 
 /* Append "node 3 (no answer yet)" for everybody who is waited for. */
@@ -304,6 +319,23 @@ static void write_start(struct found *f)
     f->save_due = true;
 }
 
+/* What the higher half of a cluster id is, if one node founded it alone. */
+static uint64_t alone_half(uint64_t incarnation, uint64_t lower)
+{
+    struct prng mix = {.state = incarnation ^ lower};
+    return prng_next(&mix);
+}
+
+bool found_alone_made(struct kelp_cluster_id cluster, uint64_t incarnation)
+{
+    return !cluster_zero(cluster) && cluster.hi == alone_half(incarnation, cluster.lo);
+}
+
+bool found_cut(const struct found *f)
+{
+    return is_empty(f) && found_alone_made(f->setup.cluster, f->setup.incarnation);
+}
+
 /* Everybody is empty and names the same nodes. */
 static void pledge_start(struct found *f, kelp_ns now)
 {
@@ -318,6 +350,8 @@ static void pledge_start(struct found *f, kelp_ns now)
     do {
         f->pledging.hi = f->setup.random(f->setup.random_ctx);
         f->pledging.lo = f->setup.random(f->setup.random_ctx);
+        if (f->setup.listed_count == 1)
+            f->pledging.hi = alone_half(f->setup.incarnation, f->pledging.lo);
     } while (cluster_zero(f->pledging));
     f->pledge_to = 0;
     f->naming = id_waits(f->setup.self) ? f->setup.listed[0].id : 0;
@@ -325,16 +359,23 @@ static void pledge_start(struct found *f, kelp_ns now)
     f->pledge_due = !f->name_due;
 }
 
-const char *found_alone(struct found *f, kelp_ns now, const struct driver_member *self)
+const char *found_alone_refused(const struct found *f)
 {
     if (f->phase == FOUND_HOLDS) return "it holds a cluster";
     if (f->phase == FOUND_FOREIGN) return "a cluster refuses its directory";
     if (f->founds_alone) return "it founds one just now";
     if (f->phase != FOUND_WAIT || f->setup.listed_count > 0)
         return "it founds one with --bootstrap";
-    if (!cluster_zero(f->setup.cluster) || !cluster_zero(f->pledging))
+    bool pledged = !cluster_zero(f->setup.cluster) && !found_cut(f);
+    if (pledged || !cluster_zero(f->pledging))
         return "its directory is pledged to a cluster whose first entry it does not hold";
-    if (f->host != 0) return "it knocks at a cluster";
+    return f->host != 0 ? "it knocks at a cluster" : NULL;
+}
+
+const char *found_alone(struct found *f, kelp_ns now, const struct driver_member *self)
+{
+    const char *why = found_alone_refused(f);
+    if (why != NULL) return why;
     f->setup.listed = self;
     f->setup.listed_count = 1;
     f->peers[0] = (struct found_peer){.id = self->id};

@@ -114,8 +114,11 @@ void found_saved(struct found *f, kelp_ns now);   /* entry 1 is durable: Raft ma
 void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, const char *words);
 /* found_disconnected - the last lane to a peer is down. */
 void found_disconnected(struct found *f, kelp_id peer);
-/* found_alone - a node that waits, listed by nobody and with nothing behind it, founds a cluster of
- * itself; one that waits for an id becomes node 1. NULL: it goes on; else why it may not. */
+/* found_alone_refused - why this node may not found a cluster of itself; NULL: it may. A founding
+ * alone that was cut short between its pledge and entry 1 may be gone on with.
+ * found_alone - a node that waits, listed by nobody and with nothing behind it, does so; one that
+ * waits for an id becomes node 1. NULL: it goes on; else the same words. */
+const char *found_alone_refused(const struct found *f);
 const char *found_alone(struct found *f, kelp_ns now, const struct driver_member *self);
 
 /* found_committed - a configuration was committed: whoever knocks is judged by it alone.
@@ -138,6 +141,10 @@ void found_words(const struct found *f, char *out, size_t size);
 
 /* ---- between found.c and knock.c ---- */
 
+/* found_cut - what it is pledged to it began to found alone, and holds nothing of it: nobody else
+ * ever heard of that cluster. */
+bool found_cut(const struct found *f);
+bool found_alone_made(struct kelp_cluster_id cluster, uint64_t incarnation);
 struct wire_found *found_say(struct found *f, enum wire_found_type type, kelp_id to,
                              uint64_t round);
 bool knock_heard(struct found *f, const struct wire_found *m); /* false: it is not one */

@@ -14,7 +14,8 @@
  * incarnation is what the change records, so what it is called is the same whenever it asks again,
  * whatever was lost and whoever crashed.
  * Invariants: who knocks is given an id by a committed configuration only, and once; a node without
- * an id takes no entry and makes no promise; no answer to a knock ends a node. */
+ * an id takes no entry and makes no promise; an answer to a knock ends a node only if another
+ * directory has its id, as a member, by what is committed. */
 #include <stdio.h>
 #include <string.h>
 
@@ -59,8 +60,23 @@ void knock_answered(struct found *f, kelp_ns now, const struct wire_found *m)
     name_begin(f, m);
 }
 
+/* Of one that is pledged to a cluster and holds nothing of it. */
+static void pledged_words(const struct found *f, char *out, size_t size)
+{
+    const char *next = "empty the directory if no node of it is left";
+    if (found_cut(f)) next = "founding it alone was cut short: kelp bootstrap goes on";
+    if (f->host != 0) next = "waits for its first entry";
+    (void)snprintf(out, size, "pledged to cluster %016llx%016llx and holds nothing of it: %s",
+                   (unsigned long long)f->setup.cluster.hi, (unsigned long long)f->setup.cluster.lo,
+                   next);
+}
+
 void knock_words(const struct found *f, char *out, size_t size)
 {
+    if (!cluster_zero(f->setup.cluster)) {
+        pledged_words(f, out, size);
+        return;
+    }
     char add[48] = "auto HOST:PORT", where[96] = "";
     if (!id_waits(f->setup.self))
         (void)snprintf(add, sizeof add, "%llu HOST:PORT", (unsigned long long)f->setup.self);

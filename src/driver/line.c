@@ -183,6 +183,7 @@ void request_close(struct driver *d, struct request *r, enum kelp_outcome outcom
 {
     /* without an effect there is nothing that may happen */
     if (r->kind == REQUEST_READ && outcome != KELP_DONE) outcome = KELP_REFUSED;
+    if (r->founds && outcome == KELP_REFUSED) outcome = KELP_UNKNOWN; /* it began before */
     if (outcome == KELP_DONE &&
         r->result_lost) { /* it happened, but nobody can say with what result */
         outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;
@@ -482,6 +483,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         return true;
     }
     if (r->drain) return drain_start(d, r);
+    if (r->founds) return founding_start(d, r);
     if (read_local(d, r)) return read_start(d, line, r);
     kelp_id self = d->options.core.self;
     if (!r->forward && d->leader_hint != 0 && d->leader_hint != self) {

@@ -116,6 +116,7 @@ struct request {
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
     bool drain;          /* of this node: a transfer that goes nowhere else; see handover.c */
+    bool founds;         /* of this node: it founds alone, and has begun to; see birth.c */
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
     bool bare;           /* a read without a question: answered with the index alone */
@@ -641,6 +642,7 @@ bool forward_term_led(struct driver *d, uint64_t term); /* here and now */
 enum kelp_error raft_start(struct driver *d, const struct kelp_boot *boot,
                            struct kelp_fault *fault);
 bool birth_run(struct driver *d);
+bool founding_start(struct driver *d, struct request *r);
 kelp_ns birth_tick(struct driver *d);
 void birth_saved(struct driver *d);
 

@@ -5,8 +5,10 @@
  *
  * The rules are driver/found.c's: the same machine runs here against a store that blocks. Whoever
  * opens a node in the directory later finds what a founder leaves behind. Cut short, it holds
- * nothing but a pledge, and says so: it is to be emptied by hand.
- * Invariant: a directory that holds or is pledged to a cluster is never written to. */
+ * nothing but a pledge, and the next one goes on with it; one that others may have made, too, is to
+ * be emptied by hand.
+ * Invariant: a directory that holds a cluster, or is pledged to one of several nodes, is never
+ * written to. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +40,13 @@ static enum kelp_error machine_run(struct found *f, struct store *s, struct kelp
     struct found_todo todo;
     kelp_ns now = 0;
     while (error == KELP_OK && f->phase != FOUND_HOLDS) {
-        now += SECOND; /* its clock counts nothing here but its own steps */
-        (void)found_tick(f, now);
-        if (!found_next(f, &todo)) return fault_set(fault, KELP_E_NO_MEMORY, "found", "no memory");
+        bool some = false;
+        for (int step = 0; step < 2 && !some; step++) { /* pledged already: one passes in silence */
+            now += SECOND; /* its clock counts nothing here but its own steps */
+            (void)found_tick(f, now);
+            some = found_next(f, &todo);
+        }
+        if (!some) return fault_set(fault, KELP_E_NO_MEMORY, "found", "no memory");
         switch (todo.kind) {
         case FOUND_NOTHING:
         case FOUND_DO_SEND:
@@ -71,7 +77,7 @@ static enum kelp_error there(const struct store *s, const struct node *n, bool i
                          "the directory holds cluster %016" PRIx64 "%016" PRIx64 " as node %" PRIu64
                          "; node %" PRIu64 " founds no second one there",
                          i->cluster.hi, i->cluster.lo, i->node, n->options.id);
-    if (!pledged) return KELP_OK;
+    if (!pledged || found_alone_made(i->cluster, i->incarnation)) return KELP_OK;
     return fault_set(fault, KELP_E_FOREIGN, "found",
                      "the directory is pledged to cluster %016" PRIx64 "%016" PRIx64
                      " and holds no entry of it: empty it by hand first",
@@ -87,6 +93,7 @@ static enum kelp_error write_first(struct node *n, struct store *s, struct kelp_
         .self = n->options.id,
         .incarnation = store_found(s)->identity.incarnation,
         .seed = n->options.raft.seed,
+        .cluster = store_found(s)->identity.cluster,
         .listed = &alone,
         .listed_count = 1,
         .election_min_ns = n->options.raft.election_min,

@@ -33,7 +33,8 @@ struct letter {
     kelp_ns deadline;              /* CHANGE, AWAIT */
     uint8_t *bytes;                /* until the driver has them */
     size_t len;
-    struct driver_line *line; /* its own, of a read that names an index; NULL: a shared one */
+    struct driver_line
+        *line; /* its own, FOUND, or a read that names an index; NULL: a shared one */
 };
 
 STAILQ_HEAD(letter_list, letter);
@@ -267,17 +268,22 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
     return due;
 }
 
-/* The one byte: is a cluster that is there already fine? */
-static void tell_found(struct inbox *i, struct letter *l)
+/* The one byte: is a cluster that is there already fine? It has a line of its own: nobody who asks
+ * before waits with it. */
+static bool found(struct inbox *i, struct letter *l, enum kelp_reason *reason, const char **why)
 {
-    const char *why = node_found(i->node, l->len == 1 && l->bytes != NULL && l->bytes[0] != 0);
-    struct kelp_result result = {.outcome = KELP_DONE, .reason = KELP_R_NONE};
-    if (why != NULL) {
-        result.outcome = KELP_REFUSED;
-        result.reason = KELP_R_HAS_CLUSTER;
-        result.bytes = bytes_of(why, strlen(why));
-    }
-    letter_answer(i, l, &result);
+    struct node *n = i->node;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    bool if_empty = l->len == 1 && l->bytes != NULL && l->bytes[0] != 0;
+    *reason = KELP_R_BUSY;
+    l->line = driver_line_open(n->driver, on_outcome, i);
+    if (l->line == NULL) return false;
+    if (driver_found(n->driver, now, l->line, (uint64_t)(uintptr_t)l, if_empty, deadline, why))
+        return true;
+    driver_line_close(n->driver, l->line);
+    l->line = NULL;
+    if (*why != NULL) *reason = KELP_R_HAS_CLUSTER;
+    return false;
 }
 
 /* ---- letters --------------------------------------------------------------------------------- */
@@ -309,6 +315,7 @@ static void letter_open(struct inbox *i, struct letter *l)
     struct kelp_bytes bytes = bytes_of(l->bytes, l->len);
     bool taken = false, over = is_over(i, l);
     enum kelp_reason reason = over ? KELP_R_SHUTDOWN : KELP_R_BUSY;
+    const char *why = NULL;
     if (!over && !l->refused) {
         switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
@@ -323,7 +330,7 @@ static void letter_open(struct inbox *i, struct letter *l)
         case INBOX_TRANSFER: taken = transfer(i, l, &reason); break;
         case INBOX_CANCEL: cancel(i, l->asked.token); break;
         case INBOX_AWAIT: TAILQ_INSERT_TAIL(&i->awaiting, l, open_link); return;
-        case INBOX_FOUND: tell_found(i, l); return;
+        case INBOX_FOUND: taken = found(i, l, &reason, &why); break;
         case INBOX_SNAPSHOT: take_snapshot(i, l); return;
         }
     }
@@ -337,6 +344,7 @@ static void letter_open(struct inbox *i, struct letter *l)
         return;
     }
     struct kelp_result result = {.outcome = KELP_REFUSED, .reason = reason};
+    if (why != NULL) result.bytes = bytes_of(why, strlen(why));
     letter_answer(i, l, &result);
 }
 

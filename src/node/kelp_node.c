@@ -394,6 +394,7 @@ enum kelp_error kelp_node_found(struct kelp_node *node, bool if_empty, struct ke
     if (wait_for(node, request, why, sizeof why - 1, &result, &len) == KELP_OK) return KELP_OK;
     why[result.bytes.len] = '\0';
     bool busy = result.reason != KELP_R_HAS_CLUSTER;
-    return fault_set(fault, busy ? KELP_E_BUSY : KELP_E_FOREIGN, "found", "%s",
+    return fault_set(fault, busy ? KELP_E_BUSY : KELP_E_FOREIGN, "found", "%s%s",
+                     result.outcome == KELP_UNKNOWN ? "it has begun to: " : "",
                      busy ? kelp_reason_words(result.reason) : (const char *)why);
 }

@@ -623,10 +623,3 @@ kelp_id node_id(const struct node *n)
 {
     return n->options.id;
 }
-
-const char *node_found(struct node *n, bool if_empty)
-{
-    const char *why = driver_found(n->driver, node_now(n), if_empty);
-    node_poke(n);
-    return why;
-}

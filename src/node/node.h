@@ -44,8 +44,6 @@ kelp_ns node_now(struct node *n); /* CLOCK_BOOTTIME, read now */
 void node_poke(struct node *n);
 struct rsm *node_rsm(struct node *n);
 kelp_id node_id(const struct node *n); /* from KELP_ID_WAITING on: it waits to be given one */
-/* node_found - as kelp_node_found, on the loop; NULL, or why not. */
-const char *node_found(struct node *n, bool if_empty);
 
 /* The addresses a member advertised, by whatever way this node learnt them; NULL: not known. */
 const struct wire_member_addresses *node_addresses(const struct node *n, kelp_id id);

@@ -133,7 +133,9 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
         return;
     }
     if (o->outcome == KELP_DONE) {
-        if (r->transfer)
+        if (r->found)
+            (void)resp_simple(&c->out, "OK");
+        else if (r->transfer)
             outcome_transferred(&c->out, o->leader);
         else if (r->plan)
             plan_reply(&c->out, o->result);
@@ -277,6 +279,20 @@ void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *rep
                      open_reserve(c) && driver_drain(node_driver(c->server->node), now, c->line,
                                                      c->token_last + 1, wish, deadline),
                      reply);
+}
+
+void client_found(struct client *c, bool if_empty, struct buf *reply)
+{
+    kelp_ns now = c->server->clients.now;
+    kelp_ns deadline = now + c->server->settings.request_timeout_ms * 1000000u;
+    const char *why = NULL;
+    bool asked = open_reserve(c) && driver_found(node_driver(c->server->node), now, c->line,
+                                                 c->token_last + 1, if_empty, deadline, &why);
+    if (why != NULL)
+        (void)resp_error(reply, "ERR HAS_CLUSTER: %s", why);
+    else
+        leadership_asked(c, asked, reply);
+    if (asked) open_at(c, c->open_count - 1)->found = true;
 }
 
 /* ---- from bytes to commands -------------------------------------------------------------- */
@@ -662,23 +678,6 @@ static void client_close(struct client *c)
     uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
-static void address_text(const struct sockaddr_storage *from, char *out)
-{
-    char host[48] = "";
-    unsigned port = 0;
-    if (from->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
-        (void)uv_ip6_name(v6, host, sizeof host);
-        port = ntohs(v6->sin6_port);
-        (void)snprintf(out, CLIENT_ADDRESS_MAX, "[%s]:%u", host, port);
-        return;
-    }
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
-    (void)uv_ip4_name(v4, host, sizeof host);
-    port = ntohs(v4->sin_port);
-    (void)snprintf(out, CLIENT_ADDRESS_MAX, "%s:%u", host, port);
-}
-
 static struct client *client_new(struct server *s)
 {
     struct client *c = calloc(1, sizeof *c);
@@ -720,9 +719,10 @@ static void on_connection(uv_stream_t *listener, int status)
     struct sockaddr_storage from = {0}, to = {0};
     int len = sizeof from;
     if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&from, &len) == 0)
-        address_text(&from, c->remote);
+        server_address_text(&from, c->remote, sizeof c->remote);
     len = sizeof to;
-    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&to, &len) == 0) address_text(&to, c->local);
+    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&to, &len) == 0)
+        server_address_text(&to, c->local, sizeof c->local);
     (void)uv_tcp_nodelay(&c->tcp, 1); /* without these a connection is worse, not wrong */
     (void)uv_tcp_keepalive(&c->tcp, 1, 60);
     s->clients.accepted++;

@@ -33,6 +33,7 @@ struct open_request {
     bool change;   /* of the membership: done with a status line */
     bool plan;     /* of a change: done with a plan */
     bool transfer; /* its answer is made here, not by the machine */
+    bool found;    /* likewise */
 };
 
 /* A command that looks at the node, copied: it runs when every earlier request of its connection is
@@ -122,6 +123,8 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 /* client_drain - the same about this node alone; see driver_drain. */
 void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
+/* client_found - have this node found a cluster of itself alone; answered when it holds one. */
+void client_found(struct client *c, bool if_empty, struct buf *reply);
 
 /* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
  * of the page's choice in the body. Closes, without an answer, before the body is looked at. */

@@ -222,6 +222,22 @@ enum MHD_Result http_change_start(struct http_request *r, const char *verb,
     return wait_for_it(r);
 }
 
+enum MHD_Result http_found_start(struct http_request *r, bool if_empty)
+{
+    struct server *s = r->http->server;
+    struct driver *d = node_driver(s->node);
+    kelp_ns now = node_now(s->node), deadline = now + s->settings.request_timeout_ms * 1000000u;
+    const char *why = NULL;
+    if (s->stage != SERVER_RUNNING) return refused(r, KELP_R_SHUTDOWN);
+    r->found = true;
+    r->line = driver_line_open(d, request_done, r);
+    bool asked = r->line != NULL && driver_found(d, now, r->line, 1, if_empty, deadline, &why);
+    if (why != NULL) return http_answer_error(r, 400, "HAS_CLUSTER", why, "");
+    if (!asked) return refused(r, KELP_R_BUSY);
+    node_poke(s->node);
+    return wait_for_it(r);
+}
+
 /* A web page may make its reader's browser post here; browsers say where the page is from. */
 static bool is_foreign_page(const struct http_request *r)
 {
@@ -406,7 +422,9 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         if (r->body.error != KELP_OK) return http_answer_too_long(r);
         return route(r, url, method);
     case HTTP_WAITING: return MHD_YES;
-    case HTTP_DONE: return r->transfer ? http_answer_transfer(r) : http_answer_done(r);
+    case HTTP_DONE:
+        if (r->found) return http_answer_found(r);
+        return r->transfer ? http_answer_transfer(r) : http_answer_done(r);
     }
     return MHD_NO;
 }

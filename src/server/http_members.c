@@ -9,7 +9,7 @@
  *   priority: {"id": 2, "priority": 5}
  *   add: "id" may be "auto", and "address" left out where the node knocks
  *   replace: {"old": 3, "new": 4, "address": ..}   set: {"members": ["4=host:port/learner"]}
- *   bootstrap: {"if_empty": true}                  of this node alone, answered at once */
+ *   bootstrap: {"if_empty": true}                  of this node alone */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -303,7 +303,11 @@ enum MHD_Result http_bootstrap(struct http_request *r)
     json_decref(arguments);
     if (!right)
         return http_answer_error(r, 400, "BAD_REQUEST", "the body is not {\"if_empty\": true}", "");
-    const char *why = node_found(r->http->server->node, empty);
-    if (why != NULL) return http_answer_error(r, 400, "HAS_CLUSTER", why, "");
-    return http_answer_json(r, 200, json_pack("{s:b}", "founds", 1));
+    return http_found_start(r, empty);
+}
+
+enum MHD_Result http_answer_found(struct http_request *r)
+{
+    if (r->outcome.outcome != KELP_DONE) return http_answer_outcome(r, &r->outcome);
+    return http_answer_json(r, 200, json_pack("{s:b}", "founded", 1));
 }

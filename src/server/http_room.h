@@ -40,6 +40,7 @@ struct http_request {
     struct visitor *visitor; /* NULL: there was no memory for it */
     struct driver_line *line;
     enum http_state state;
+    bool found;                /* POST /v1/raft/bootstrap */
     bool transfer;             /* POST /v1/raft/transfer; else about a key */
     uint8_t code;              /* of the machine's command */
     bool change;               /* of the membership; key is its verb then */
@@ -78,6 +79,8 @@ enum MHD_Result http_answer_plan(struct http_request *r);
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
                                   const struct wire_change *change);
 enum MHD_Result http_bootstrap(struct http_request *r);       /* POST /v1/raft/bootstrap */
+enum MHD_Result http_found_start(struct http_request *r, bool if_empty);
+enum MHD_Result http_answer_found(struct http_request *r); /* HTTP_DONE */
 enum MHD_Result http_answer_transfer(struct http_request *r); /* HTTP_DONE */
 /* http_target - the member that the body names, 0: none. false: it is not {"id": N}. */
 bool http_target(const struct http_request *r, kelp_id *target);

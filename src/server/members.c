@@ -370,11 +370,7 @@ void run_raft_bootstrap(const struct call *call)
         (void)resp_error(call->reply, "ERR syntax error: RAFT BOOTSTRAP [IFEMPTY]");
         return;
     }
-    const char *why = node_found(call->server->node, if_empty);
-    if (why != NULL)
-        (void)resp_error(call->reply, "ERR HAS_CLUSTER: %s", why);
-    else
-        (void)resp_simple(call->reply, "OK");
+    client_found(call->client, if_empty, call->reply);
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */

@@ -58,6 +58,23 @@ const char *server_http_address(const struct server *s, kelp_id id)
     return a != NULL && a->http.text[0] != '\0' ? a->http.text : NULL;
 }
 
+void server_address_text(const struct sockaddr_storage *from, char *out, size_t size)
+{
+    char host[48] = "";
+    unsigned port = 0;
+    if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
+        (void)uv_ip6_name(v6, host, sizeof host);
+        port = ntohs(v6->sin6_port);
+        (void)snprintf(out, size, "[%s]:%u", host, port);
+        return;
+    }
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
+    (void)uv_ip4_name(v4, host, sizeof host);
+    port = ntohs(v4->sin_port);
+    (void)snprintf(out, size, "%s:%u", host, port);
+}
+
 int server_listen_address(uv_loop_t *loop, const char *text, struct sockaddr_storage *out)
 {
     struct endpoint at;

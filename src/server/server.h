@@ -60,5 +60,7 @@ const char *server_http_address(const struct server *s, kelp_id id);
 
 /* server_listen_address - resolve HOST:PORT for listening, waiting for it. 0 or a libuv error. */
 int server_listen_address(uv_loop_t *loop, const char *text, struct sockaddr_storage *out);
+/* server_address_text - as HOST:PORT, the host of version 6 in brackets. */
+void server_address_text(const struct sockaddr_storage *from, char *out, size_t size);
 
 #endif

@@ -278,8 +278,8 @@ static void refusal_words(const struct wire_judge *judge, const struct wire_hell
         break;
     case WIRE_REFUSE_WIPED:
         (void)fault_set(&f, KELP_E_WIPED, NULL,
-                        "the cluster exists and the directory of node %llu is empty: remove it "
-                        "and add it with a new id, %llu is free",
+                        "node %llu of the cluster is another directory than this empty one: start "
+                        "it with another id, %llu is free; if it was wiped, remove that node",
                         node, next);
         break;
     case WIRE_REFUSE_MALFORMED:

@@ -28,9 +28,33 @@ static void assert_done(const struct lab_told *t, uint64_t token)
                  kelp_reason_name(t->reason));
 }
 
+static uint64_t none_at_all(void *ctx)
+{
+    (void)ctx;
+    return 4;
+}
+
 static kelp_id follower(struct lab *lab)
 {
     return lab_leader(lab) == 1 ? 2 : 1;
+}
+
+static void a_node_without_an_id_needs_a_store_that_keeps_one(void **state)
+{
+    (void)state;
+    struct kelp_store_ops keeps_none = {.size = sizeof keeps_none};
+    struct driver_options o = {.core = kelp_options_default(KELP_ID_WAITING | 1, 7)};
+    struct driver_ports ports = {.store = &keeps_none};
+    struct driver_boot boot = {.time_ns = 0};
+    struct kelp_fault fault = {.error = KELP_OK};
+    o.random = none_at_all;
+    assert_null(driver_new(&o, &ports, &boot, 0, &fault));
+    assert_int_equal(fault.error, KELP_E_ARGUMENT);
+    assert_non_null(strstr(fault.what, "without an id"));
+    fault = (struct kelp_fault){.error = KELP_OK};
+    o.core.self = (UINT64_C(1) << 62) + 1;
+    assert_null(driver_new(&o, &ports, &boot, 0, &fault));
+    assert_non_null(strstr(fault.what, "2^62"));
 }
 
 /* Two directories are emptied while the third, which holds the cluster, is down. */
@@ -686,6 +710,7 @@ int main(void)
         cmocka_unit_test(emptied_directories_never_make_a_second_cluster),
         cmocka_unit_test(a_founding_survives_loss_and_crashes_of_anyone),
         cmocka_unit_test(a_single_node_founds_and_serves_at_once),
+        cmocka_unit_test(a_node_without_an_id_needs_a_store_that_keeps_one),
         cmocka_unit_test(three_nodes_found_one_cluster_and_agree),
         cmocka_unit_test(a_write_and_a_read_through_any_node_are_done),
         cmocka_unit_test(a_pipeline_is_answered_in_order_and_reads_see_what_came_before),

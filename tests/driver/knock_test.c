@@ -312,6 +312,9 @@ static void a_node_whose_id_another_directory_has_is_told_that_it_was_wiped(void
     adopt(w, &c, true);
     run(w, 3000);
     assert_int_equal(w->joiner.phase, FOUND_FOREIGN);
+    /* it cannot know which of the two it is */
+    assert_non_null(strstr(words(w), "start this one with another id (--id auto or 10)"));
+    assert_non_null(strstr(words(w), "if it was node 9 (wiped disk)"));
     porch_free(w);
 }
 
@@ -405,6 +408,35 @@ static void a_waiting_node_founds_alone_once_and_becomes_node_1(void **state)
     porch_free(w);
 }
 
+static void founding_alone_goes_on_after_a_crash_at_every_step(void **state)
+{
+    (void)state;
+    bool crashed = true;
+    uint64_t cut = 0;
+    struct driver_member self = {.id = 9, .peer = {"here:7101"}};
+    for (uint64_t at = 1; crashed; at++) {
+        struct porch *w = porch_new(11, 9);
+        w->crash_at = at;
+        assert_null(found_alone(&w->joiner, w->now, &self));
+        run(w, 2000);
+        crashed = w->crashed;
+        struct kelp_cluster_id pledged = w->disk.cluster;
+        if (crashed) {
+            joiner_start(w);
+            bool half = !cluster_zero(pledged) && w->disk.entry1_len == 0;
+            assert_true((strstr(words(w), "kelp bootstrap goes on") != NULL) == half);
+            cut += half;
+            if (w->disk.entry1_len == 0) assert_null(found_alone(&w->joiner, w->now, &self));
+            run(w, 2000);
+        }
+        assert_int_equal(w->joiner.phase, FOUND_HOLDS);
+        assert_int_equal(w->joiner.config.config.members[0].incarnation, w->disk.incarnation);
+        if (!cluster_zero(pledged)) assert_true(cluster_equal(pledged, w->disk.cluster));
+        porch_free(w);
+    }
+    assert_true(cut > 0);
+}
+
 static void who_knocks_or_is_pledged_founds_nothing(void **state)
 {
     (void)state;
@@ -416,6 +448,9 @@ static void who_knocks_or_is_pledged_founds_nothing(void **state)
     w->disk.cluster = (struct kelp_cluster_id){1, 2};
     joiner_start(w);
     assert_non_null(strstr(found_alone(&w->joiner, w->now, &self), "pledged"));
+    assert_non_null(strstr(words(w),
+                           "pledged to cluster 00000000000000010000000000000002 and holds "
+                           "nothing of it: empty the directory"));
     run(w, 2000);
     assert_int_equal(w->disk.entry1_len, 0);
     porch_free(w);
@@ -454,6 +489,7 @@ int main(void)
         cmocka_unit_test(joining_survives_a_crash_at_every_step),
         cmocka_unit_test(a_node_without_an_id_takes_no_entry),
         cmocka_unit_test(a_waiting_node_founds_alone_once_and_becomes_node_1),
+        cmocka_unit_test(founding_alone_goes_on_after_a_crash_at_every_step),
         cmocka_unit_test(who_knocks_or_is_pledged_founds_nothing),
         cmocka_unit_test(a_removal_that_is_not_committed_ends_no_founder),
     };

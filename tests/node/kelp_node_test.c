@@ -14,6 +14,9 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "driver/found.h"
+#include "store/store.h"
+#include "sys/file.h"
 
 /* ---- one node -------------------------------------------------------------------------------- */
 
@@ -164,6 +167,60 @@ static void what_the_user_gets_wrong_is_named(void **state)
     o.bootstrap = "1=127.0.0.1:7001,4611686018427387905=127.0.0.1:7002";
     assert_int_equal(open_with(&members[1], &o, &fault), KELP_E_ARGUMENT);
     assert_non_null(strstr(fault.what, "2^62"));
+}
+
+static uint64_t some_bits(void *ctx)
+{
+    return ctx == NULL ? 99 : 98;
+}
+
+/* What a founding alone leaves that was cut short after the pledge, made here by its machine. */
+static struct kelp_cluster_id pledged_alone(const char *directory, bool alone)
+{
+    struct disk disk;
+    struct store *s;
+    struct driver_member self = {.id = 1, .peer = {"127.0.0.1:7001"}};
+    struct found f;
+    struct found_todo todo = {.kind = FOUND_NOTHING};
+    struct store_options options = {
+        .node = 1, .segment_bytes = 65536, .zero_piece_bytes = 65536, .random = some_bits};
+    assert_int_equal(posix_disk(directory, &disk, NULL), KELP_OK);
+    assert_int_equal(store_open(disk, &options, &s, NULL), KELP_OK);
+    uint64_t incarnation = store_found(s)->identity.incarnation;
+    struct found_setup setup = {
+        .self = 1, .incarnation = incarnation, .seed = 1, .random = some_bits};
+    assert_true(found_init(&f, &setup, 0));
+    assert_null(found_alone(&f, 0, &self));
+    assert_true(found_next(&f, &todo));
+    assert_int_equal(todo.kind, FOUND_DO_PLEDGE);
+    if (!alone) todo.cluster.hi++; /* as of several that found one together */
+    assert_int_equal(store_pledge(s, todo.cluster, NULL), KELP_OK);
+    found_free(&f);
+    store_close(s);
+    posix_disk_close(&disk);
+    return todo.cluster;
+}
+
+static void a_founding_alone_that_was_cut_short_is_gone_on_with(void **state)
+{
+    (void)state;
+    struct kelp_fault fault = {.error = KELP_OK};
+    struct member alone, listed;
+    stage_directory(alone.directory);
+    stage_directory(listed.directory);
+    struct kelp_cluster_id made, pledged = pledged_alone(alone.directory, true);
+    (void)pledged_alone(listed.directory, false);
+    struct kelp_node_options o = stage_options(1, alone.directory);
+    o.peer = "127.0.0.1:7001";
+    assert_int_equal(kelp_found(&o, false, &made, &fault), KELP_OK);
+    assert_true(made.hi == pledged.hi && made.lo == pledged.lo);
+    assert_int_equal(kelp_found(&o, false, &made, &fault), KELP_E_FOREIGN); /* it holds it now */
+    o.data = listed.directory;
+    fault = (struct kelp_fault){.error = KELP_OK};
+    assert_int_equal(kelp_found(&o, false, &made, &fault), KELP_E_FOREIGN);
+    assert_non_null(strstr(fault.what, "empty it by hand"));
+    stage_remove(alone.directory);
+    stage_remove(listed.directory);
 }
 
 static void a_directory_in_use_or_of_another_node_is_refused(void **state)
@@ -767,6 +824,7 @@ int main(void)
         ONE(a_snapshot_by_hand_holds_what_was_applied),
         ONE(status_has_every_name_of_the_contract),
         ONE(what_the_user_gets_wrong_is_named),
+        ONE(a_founding_alone_that_was_cut_short_is_gone_on_with),
         ONE(a_directory_in_use_or_of_another_node_is_refused),
         ONE(an_address_in_use_is_refused_and_leaves_nothing_behind),
         ONE(each_of_many_requests_from_many_threads_ends_once),
