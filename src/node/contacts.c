@@ -9,7 +9,8 @@
  * there, until it holds a configuration. The table: each node tells its
  * neighbours its own row, with its start count as version, so the row of its newest start wins
  * everywhere; the leader passes the whole table on, so that a node can name the client address of
- * one it has no connection to. */
+ * one it has no connection to. A hello is the node's own word: it replaces what the row says, as a
+ * version after it, since a directory that was emptied counts its starts from one again. */
 #include <string.h>
 
 #include "base/assert.h"
@@ -213,6 +214,21 @@ static void row_take(struct node *n, const struct wire_member_addresses *row)
     n->addresses_due = true;
 }
 
+/* By the node itself, in its hello: it has no version. */
+static void row_said(struct node *n, struct wire_member_addresses *held,
+                     const struct wire_member_addresses *said)
+{
+    bool fresh = held->id != said->id || held->version == 0; /* until its own row comes */
+    bool moved = strcmp(held->peer.text, said->peer.text) != 0;
+    bool serves_elsewhere = strcmp(held->client.text, said->client.text) != 0 ||
+                            strcmp(held->http.text, said->http.text) != 0;
+    uint64_t version = fresh ? 0 : held->version + (moved || serves_elsewhere);
+    *held = *said;
+    held->version = version;
+    if (moved) n->look_due = true;
+    if (serves_elsewhere) n->addresses_due = true;
+}
+
 static void rows_send(struct node *n, kelp_id to, const struct wire_member_addresses *rows,
                       size_t count)
 {
@@ -284,11 +300,7 @@ static void own_up(void *ctx, kelp_id peer, enum kelp_lane lane, uint64_t connec
         .id = peer, .peer = hello->peer, .client = hello->client, .http = hello->http};
     struct wire_member_addresses *held = row_find(n, peer);
     if (held == NULL && row_welcome(n, peer)) held = row_make(n);
-    bool fresh = held != NULL && (held->id != peer || held->version == 0);
-    bool moved = held != NULL && strcmp(held->peer.text, row.peer.text) != 0;
-    if (fresh) *held = row; /* until its own row comes, with a version */
-    if (moved) held->peer = row.peer;
-    if (moved) n->look_due = true;
+    if (held != NULL) row_said(n, held, &row);
     driver_connected(n->driver, node_now(n), peer, lane, connection, hello);
     if (lane != KELP_LANE_CONTROL || !dialled) return;
     const struct wire_member_addresses *own = node_addresses(n, n->options.id);

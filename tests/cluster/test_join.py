@@ -121,6 +121,32 @@ def test_a_running_node_founds_alone_once(make_cluster):
         assert c.call("SET", "a", "1") == "OK"
 
 
+def test_an_emptied_joiner_serves_where_it_says_now(make_cluster):
+    cluster = make_cluster(3, founders=2, start=False)
+    third = cluster.nodes[3]
+    third.join = peer(cluster.nodes[1]) + "," + peer(cluster.nodes[2])
+    cluster.start()
+    leader = cluster.wait_leader()
+    wait_for(lambda: "3" in knocking(leader), "it knocks")
+    third.kill()
+    third.empty_directory()  # its starts are counted from one again
+    third.client_port, third.http_port = free_ports(2)
+    third.start()
+    wait_for(lambda: "3" in knocking(leader), "it knocks again")
+    done(leader, "ADD", 3)
+    wait_for(lambda: (third.status() or {}).get("role") == "follower", "it takes part")
+
+    def moved():
+        with cluster.wait_leader().raw() as c:
+            c.call("RAFT", "TRANSFER", 3)
+        return (third.status() or {}).get("role") == "leader"
+    wait_for(moved, "it leads")
+    for node in (cluster.nodes[1], cluster.nodes[2]):
+        wait_for(lambda n=node: (n.status() or {}).get("leader_id") == "3", "they follow it")
+        with node.raw() as c:
+            assert c.call("ROLE")[:3] == [b"slave", b"127.0.0.1", third.client_port]
+
+
 def test_a_directory_is_founded_offline_once(make_cluster, tmp_path):
     cluster = make_cluster(1, founders=0, start=False)
     node = cluster.nodes[1]
