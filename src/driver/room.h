@@ -381,7 +381,8 @@ struct driver {
         refused; /* where requests go now; who said that it does not lead in that term */
     struct driver_line *move_line; /* moving.c; NULL: none yet */
     bool move_open;
-    kelp_ns move_at; /* not before */
+    kelp_ns move_at;              /* not before */
+    enum kelp_reason move_reason; /* why it was not moved when it last asked */
     kelp_id leader_hint;
     char refusal[160]; /* driver_found: why not */
     bool route_stale;

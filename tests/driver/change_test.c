@@ -710,61 +710,6 @@ static void plans_through_a_bad_network_are_told_once_and_are_never_uncertain(vo
     }
 }
 
-static void a_node_whose_address_changed_asks_to_be_moved_once(void **state)
-{
-    (void)state;
-    struct lab *lab = cluster(3, 3, 26);
-    kelp_id moved = lab_leader(lab) % 3 + 1;
-    struct lab_node *n = lab_node(lab, moved);
-    lab_crash(lab, moved);
-    n->moves = true;
-    (void)snprintf(n->address.text, WIRE_ADDRESS_MAX, "new:1");
-    lab_start(lab, moved);
-    lab_run(lab, 5000);
-    kelp_id leader = lab_await_leader(lab);
-    assert_string_equal(config_of(lab, leader)->peer[moved - 1].text, "new:1");
-    struct wire_change elsewhere = change_of(KELP_EDIT_MOVE, moved, "else:2");
-    assert_outcome(asked(lab, leader, &elsewhere), KELP_DONE, KELP_R_NONE);
-    kelp_index index = config_of(lab, leader)->config.index;
-    lab_run(lab, 10000); /* what somebody moves while it runs stays there */
-    assert_int_equal(config_of(lab, leader)->config.index, index);
-    lab_free(lab);
-}
-
-static void a_node_that_was_not_told_to_stays_where_it_is(void **state)
-{
-    (void)state;
-    struct lab *lab = lab_new(3, 27);
-    for (kelp_id id = 1; id <= 3; id++)
-        (void)snprintf(lab_node(lab, id)->address.text, WIRE_ADDRESS_MAX, "other%d:1", (int)id);
-    lab_start_all(lab);
-    kelp_id leader = lab_await_leader(lab);
-    lab_run(lab, 5000);
-    assert_int_equal(config_of(lab, leader)->config.index, 1);
-    lab_free(lab);
-}
-
-static void all_move_at_once(void **state)
-{
-    (void)state;
-    struct lab *lab = cluster(3, 3, 28);
-    for (kelp_id id = 1; id <= 3; id++) {
-        struct lab_node *n = lab_node(lab, id);
-        lab_crash(lab, id);
-        n->moves = true;
-        (void)snprintf(n->address.text, WIRE_ADDRESS_MAX, "new%d:1", (int)id);
-    }
-    lab->loss = 100; /* frames are lost, too */
-    lab_start_all(lab);
-    kelp_id leader = lab_await_leader(lab);
-    lab_run(lab, 60000);
-    leader = lab_await_leader(lab);
-    assert_string_equal(config_of(lab, leader)->peer[0].text, "new1:1");
-    assert_string_equal(config_of(lab, leader)->peer[1].text, "new2:1");
-    assert_string_equal(config_of(lab, leader)->peer[2].text, "new3:1");
-    lab_free(lab);
-}
-
 /* Why a node does not found a cluster of itself; "": it does, or did. */
 static const char *not_founding(struct lab_client *c, bool if_empty)
 {
@@ -897,9 +842,6 @@ int main(void)
         cmocka_unit_test(an_address_left_out_is_the_one_of_who_knocks),
         cmocka_unit_test(nobody_is_added_who_does_not_knock_or_is_not_meant_alone),
         cmocka_unit_test(a_change_waits_for_a_knock),
-        cmocka_unit_test(a_node_whose_address_changed_asks_to_be_moved_once),
-        cmocka_unit_test(a_node_that_was_not_told_to_stays_where_it_is),
-        cmocka_unit_test(all_move_at_once),
         cmocka_unit_test(a_running_empty_node_founds_alone_and_nobody_else_does),
         cmocka_unit_test(who_founds_alone_is_told_so_when_entry_1_is_durable),
         cmocka_unit_test(a_founding_that_lasts_too_long_is_uncertain_and_goes_on),
