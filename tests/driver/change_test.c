@@ -710,110 +710,6 @@ static void plans_through_a_bad_network_are_told_once_and_are_never_uncertain(vo
     }
 }
 
-/* Why a node does not found a cluster of itself; "": it does, or did. */
-static const char *not_founding(struct lab_client *c, bool if_empty)
-{
-    struct driver *d = lab_node(c->lab, c->node)->driver;
-    const char *why = NULL;
-    kelp_ns until = c->lab->now + UINT64_C(5000000000);
-    bool asked = driver_found(d, c->lab->now, c->line, c->tokens + 1, if_empty, until, &why);
-    if (asked) c->tokens++;
-    assert_true(asked == (why == NULL));
-    return asked ? "" : why;
-}
-
-static void a_running_empty_node_founds_alone_and_nobody_else_does(void **state)
-{
-    (void)state;
-    struct lab *lab = lab_new(2, 29);
-    lab->founders = 0;
-    struct lab_node *first = lab_node(lab, 1), *second = lab_node(lab, 2);
-    second->joins = true;
-    (void)snprintf(second->address.text, WIRE_ADDRESS_MAX, "node2:7101");
-    lab_start_all(lab);
-    lab_run(lab, 1000);
-    struct lab_client *c = lab_client(lab, 1), *other = lab_client(lab, 2);
-    assert_non_null(strstr(not_founding(c, false), "no address"));
-    lab_client_free(c);
-    lab_crash(lab, 1);
-    (void)snprintf(first->address.text, WIRE_ADDRESS_MAX, "node1:7101");
-    lab_start(lab, 1);
-    assert_non_null(strstr(not_founding(other, false), "--join"));
-    lab_client_free(other);
-    c = lab_client(lab, 1);
-    assert_string_equal(not_founding(c, false), "");
-    assert_non_null(strstr(not_founding(c, false), "just now"));
-    assert_string_equal(not_founding(c, true), ""); /* it is at it */
-    assert_int_equal(lab_await_leader(lab), 1);
-    lab_await(c, 2);
-    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
-    assert_outcome(c->told[1], KELP_DONE, KELP_R_NONE);
-    assert_string_equal(config_of(lab, 1)->peer[0].text, "node1:7101");
-    assert_string_equal(not_founding(c, true), "");
-    assert_non_null(strstr(not_founding(c, false), "as node 1"));
-    lab_await(c, 3);
-    assert_outcome(c->told[2], KELP_DONE, KELP_R_NONE);
-    lab_client_free(c);
-    lab_run(lab, 2000);
-    assert_int_equal(lab_status(lab, 1)->knock_count, 1); /* the other one, meanwhile */
-    struct wire_change change = change_of(KELP_EDIT_ADD, 2, NULL);
-    assert_outcome(asked(lab, 1, &change), KELP_DONE, KELP_R_NONE);
-    lab_run(lab, 500);
-    assert_int_equal(config_of(lab, 2)->config.count, 2);
-    lab_free(lab);
-}
-
-static struct lab *one_that_waits(uint64_t seed)
-{
-    struct lab *lab = lab_new(1, seed);
-    lab->founders = 0;
-    (void)snprintf(lab_node(lab, 1)->address.text, WIRE_ADDRESS_MAX, "node1:7101");
-    lab_start(lab, 1);
-    lab_run(lab, 100);
-    return lab;
-}
-
-static void who_founds_alone_is_told_so_when_entry_1_is_durable(void **state)
-{
-    (void)state;
-    struct lab *lab = one_that_waits(32);
-    struct lab_client *c = lab_client(lab, 1);
-    lab_node(lab, 1)->hold_disk = true;
-    assert_string_equal(not_founding(c, false), "");
-    lab_run(lab, 1000);
-    assert_int_equal(c->told_count, 0);
-    lab_node(lab, 1)->hold_disk = false;
-    while (c->told_count == 0)
-        lab_run(lab, 1);
-    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
-    lab_client_free(c);
-    lab_crash(lab, 1); /* at once */
-    lab_start(lab, 1);
-    assert_int_equal(lab_await_leader(lab), 1);
-    lab_free(lab);
-}
-
-static void a_founding_that_lasts_too_long_is_uncertain_and_goes_on(void **state)
-{
-    (void)state;
-    struct lab *lab = one_that_waits(33);
-    struct lab_client *c = lab_client(lab, 1);
-    lab_node(lab, 1)->hold_disk = true;
-    assert_string_equal(not_founding(c, false), "");
-    lab_await(c, 1);
-    assert_outcome(c->told[0], KELP_UNKNOWN, KELP_R_TIMEOUT);
-    assert_string_equal(not_founding(c, true), "");
-    lab_client_free(c);
-    lab_crash(lab, 1); /* pledged, or not even that */
-    lab_start(lab, 1);
-    c = lab_client(lab, 1);
-    assert_string_equal(not_founding(c, true), "");
-    lab_await(c, 1);
-    assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
-    lab_client_free(c);
-    lab_free(lab);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -842,9 +738,6 @@ int main(void)
         cmocka_unit_test(an_address_left_out_is_the_one_of_who_knocks),
         cmocka_unit_test(nobody_is_added_who_does_not_knock_or_is_not_meant_alone),
         cmocka_unit_test(a_change_waits_for_a_knock),
-        cmocka_unit_test(a_running_empty_node_founds_alone_and_nobody_else_does),
-        cmocka_unit_test(who_founds_alone_is_told_so_when_entry_1_is_durable),
-        cmocka_unit_test(a_founding_that_lasts_too_long_is_uncertain_and_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
