@@ -5,9 +5,9 @@
  * Of each node the checker knows the newest configuration of its log and the one before that may
  * still be in force. A leader was elected by a quorum of its newest one, all of whom gave their
  * vote in its term; neighbouring ones share a node in every decision. A witness keeps little data,
- * and whoever has entries without theirs never leads, nor is it anything but a witness (M03). A checker that was never
- * told a configuration takes all nodes for voters. Priority 0 does not lead, unless its log keeps
- * from leading who may: then it has refused such a one its vote (N11). */
+ * and whoever has entries without theirs never leads, nor is it anything but a witness (M03). A
+ * checker that was never told a configuration takes all nodes for voters. Priority 0 does not lead,
+ * unless its log keeps from leading who may: then it has refused such a one its vote (N11). */
 #include "base/min.h"
 #include "core/config.h"
 #include "sim/checker_room.h"
