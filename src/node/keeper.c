@@ -5,6 +5,7 @@
  * So neither the loop nor the owner of the log waits for them. What makes the snapshot count, its
  * head and its name, is the log owner's work: see saver.c. An error but for want of room or memory
  * ends the log like any other failed write of this disk. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -15,6 +16,7 @@ struct keeper {
     uv_loop_t *loop;
     struct snapwriter writer;
     struct kelp_store_done done;
+    void (*note)(void *ctx, int level, const char *line); /* with the ctx of done */
     uv_work_t work;
     uint32_t group;
     bool busy, drops; /* the work is at a thread; it is a drop */
@@ -30,6 +32,7 @@ struct keeper {
 };
 
 struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_store_done *done,
+                          void (*note)(void *ctx, int level, const char *line),
                           struct kelp_fault *fault)
 {
     struct keeper *k = calloc(1, sizeof *k);
@@ -43,6 +46,7 @@ struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_s
     }
     k->loop = loop;
     k->done = *done;
+    k->note = note;
     return k;
 }
 
@@ -61,6 +65,16 @@ static void on_work(uv_work_t *work)
     k->fault = (struct kelp_fault){.error = KELP_OK};
     k->error = k->drops ? snapwriter_drop(&k->writer, &k->fault)
                         : snapwriter_write(&k->writer, k->offset, k->bytes, k->last, &k->fault);
+}
+
+/* What was given up still takes its room: the next snapshot overwrites it, or the next start
+ * removes it. */
+static void drop_failed(const struct keeper *k)
+{
+    char line[300];
+    (void)snprintf(line, sizeof line, "the rest of a snapshot was not removed: %s: %s",
+                   k->fault.where, k->fault.what);
+    k->note(k->done.ctx, KELP_WARN, line);
 }
 
 static void work_start(struct keeper *k);
@@ -82,6 +96,7 @@ static void on_worked(uv_work_t *work, int status)
         k->done.fault(k->done.ctx, k->group, &k->fault);
     }
     bool dropped = k->drops;
+    if (dropped && error != KELP_OK) drop_failed(k);
     k->drops = k->drop_waits;
     k->drop_waits = false;
     if (k->drops) work_start(k);

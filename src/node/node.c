@@ -316,7 +316,7 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
                                    log_pledged, log_fault, log_space, log_piece};
     n->saver = saver_new(n->loop, n->store, n->disk, &done, &n->histograms);
     if (n->saver == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
-    n->keeper = keeper_new(n->loop, data, &done, fault);
+    n->keeper = keeper_new(n->loop, data, &done, watch_store_note, fault);
     if (n->keeper == NULL) return fault->error;
     saver_keeper(n->saver, n->keeper);
     node_log(n, KELP_INFO,

@@ -89,7 +89,7 @@ enum kelp_error node_metrics(struct node *n, struct buf *out);
 struct node_snapshot {
     struct kelp_pos pos;
     uint64_t bytes;
-    bool damaged;
+    const char *state; /* "whole", "unread", "damaged" */
 };
 
 /* node_snapshots - the snapshots on disk, newest first, as the log's owner saw them last. */

@@ -67,6 +67,7 @@ struct keeper;
 
 /* Pieces of snapshots for a data directory; nobody is called before keeper_piece. NULL: fault. */
 struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_store_done *done,
+                          void (*note)(void *ctx, int level, const char *line),
                           struct kelp_fault *fault);
 void keeper_piece(struct keeper *k, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                   bool last);

@@ -129,7 +129,8 @@ size_t node_snapshots(struct node *n, struct node_snapshot out[NODE_SNAPSHOTS_MA
     saver_figures(n->saver, &figures);
     for (size_t i = 0; i < figures.store.snapshot_count; i++) {
         const struct store_snapshot_row *row = &figures.store.snapshots[i];
-        out[i] = (struct node_snapshot){row->pos, row->bytes, row->damaged};
+        const char *state = row->damaged ? "damaged" : row->unread ? "unread" : "whole";
+        out[i] = (struct node_snapshot){row->pos, row->bytes, state};
     }
     return figures.store.snapshot_count;
 }

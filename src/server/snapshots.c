@@ -71,7 +71,7 @@ static void run_list(const struct call *call)
     (void)resp_array(call->reply, count + (open->open.index != 0));
     if (open->open.index != 0) line_add(call, open->open, open->open_bytes, "taking");
     for (size_t i = 0; i < count; i++)
-        line_add(call, rows[i].pos, rows[i].bytes, rows[i].damaged ? "damaged" : "whole");
+        line_add(call, rows[i].pos, rows[i].bytes, rows[i].state);
     free(status);
 }
 
@@ -109,8 +109,7 @@ enum MHD_Result http_page_snapshots(struct http_request *r)
     if (open->open.index != 0)
         (void)json_array_append_new(list, row_json(open->open, open->open_bytes, "taking"));
     for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(
-            list, row_json(rows[i].pos, rows[i].bytes, rows[i].damaged ? "damaged" : "whole"));
+        (void)json_array_append_new(list, row_json(rows[i].pos, rows[i].bytes, rows[i].state));
     json_t *page = json_pack("{s:I,s:I,s:o}", "taken", (json_int_t)open->taken, "failed",
                              (json_int_t)open->failed, "snapshots", list);
     free(status);

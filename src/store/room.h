@@ -387,9 +387,10 @@ enum kelp_error snapfile_read(struct disk disk, const char *name, uint8_t **out,
                               size_t *out_len, struct kelp_fault *fault);
 bool snapfile_parse(const char *name, struct kelp_pos *pos); /* without directory */
 void snapfile_free(struct snapfile *s);
-/* snapfile_list - what is there into the rows of out; those above the newest good one are
- * damaged. */
-void snapfile_list(struct disk disk, struct kelp_pos newest, struct store_stats *out);
+/* snapfile_list - what is there into the rows of out; those above the newest good one are damaged,
+ * those below the one that was that at the start were not read. */
+void snapfile_list(struct disk disk, struct kelp_pos newest, kelp_index opened,
+                   struct store_stats *out);
 
 /* snapobjects_walk - read and verify what stands behind the head, in order. give NULL: verify only,
  * and all damage is KELP_E_CORRUPT. */

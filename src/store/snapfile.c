@@ -198,8 +198,9 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
     error = temporary_write(disk, head, next.head.object_bytes, fault);
     if (error == KELP_OK) {
         error = disk.ops->rename(disk.state, SNAP_TEMPORARY, next.name, fault);
-        if (error == KELP_OK) error = disk.ops->sync_dir(disk.state, "snap", fault);
-        if (error == KELP_E_NO_SPACE)
+        bool renamed = error == KELP_OK; /* else nothing has changed */
+        if (renamed) error = disk.ops->sync_dir(disk.state, "snap", fault);
+        if (renamed && error == KELP_E_NO_SPACE)
             error = KELP_E_IO; /* which name is durable is not known: final */
     }
     if (error != KELP_OK) {
@@ -251,7 +252,8 @@ enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool wh
     return KELP_OK;
 }
 
-void snapfile_list(struct disk disk, struct kelp_pos newest, struct store_stats *out)
+void snapfile_list(struct disk disk, struct kelp_pos newest, kelp_index opened,
+                   struct store_stats *out)
 {
     struct file_entry *rows = NULL;
     size_t count = 0;
@@ -263,6 +265,7 @@ void snapfile_list(struct disk disk, struct kelp_pos newest, struct store_stats 
         if (!snapfile_parse(rows[i - 1].name, &row->pos)) continue;
         row->bytes = rows[i - 1].size;
         row->damaged = row->pos.index > newest.index; /* or it would be the newest */
+        row->unread = row->pos.index < opened;
         out->snapshot_count++;
     }
     free(rows);

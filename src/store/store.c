@@ -28,8 +28,9 @@ struct store {
     struct vote vote;
     struct wal wal;
     struct snapfile snapshot;
-    kelp_index kept;  /* the oldest snapshot that is kept to be started from ends there; 0: none */
-    kelp_index asked; /* nothing below is needed but for that one */
+    kelp_index opened; /* the newest good one at the start: since then all were written here */
+    kelp_index kept;   /* the oldest snapshot that is kept to be started from ends there; 0: none */
+    kelp_index asked;  /* nothing below is needed but for that one */
     struct store_found found;
     struct kelp_run *runs; /* found.runs: as it was at opening */
     uint64_t save_offset;  /* the core counts from 1; on disk the numbers go on */
@@ -333,7 +334,7 @@ static enum kelp_error configs_find(struct store *s, struct kelp_fault *fault)
 static void snapshots_note(struct store *s)
 {
     struct store_stats *stats = &s->wal.stats;
-    snapfile_list(s->disk, s->snapshot.head.pos, stats);
+    snapfile_list(s->disk, s->snapshot.head.pos, s->opened, stats);
     uint64_t left = max_u64(s->options.snapshots_kept, 1);
     for (uint32_t i = 0; i < stats->snapshot_count && left > 0; i++) {
         if (stats->snapshots[i].damaged) continue;
@@ -356,6 +357,7 @@ static enum kelp_error found_fill(struct store *s, const struct recovered *recov
     f->last = p->last.index;
     f->commit = min_u64(p->last.index, max_u64(s->wal.commit, max_u64(snapshot, p->base.index)));
     f->everyone = min_u64(p->last.index, s->wal.everyone);
+    s->opened = snapshot;
     snapshots_note(s);
     f->snapshot = s->snapshot.head;
     f->snapshot_bytes = s->snapshot.len + s->snapshot.head.object_bytes;

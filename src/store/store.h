@@ -178,7 +178,8 @@ enum kelp_error store_idle_work(struct store *s, bool *more, struct kelp_fault *
 struct store_snapshot_row {
     struct kelp_pos pos;
     uint64_t bytes;
-    bool damaged;
+    bool damaged; /* the start passed it over */
+    bool unread;  /* the start found a newer good one and did not look at it */
 };
 
 #define STORE_SNAPSHOTS_MAX 16u /* of which one is told */

@@ -114,6 +114,13 @@ def test_the_one_before_serves_although_the_log_was_compacted(make_cluster):
     node.start()
     wait_for(lambda: node.number("snapshot_index") == taken[1], "the one before serves")
     wait_for(lambda: cluster.wait_equal()[1] == before[1], "the log behind it is replayed")
+    cluster.kelp_json("snapshot", "now")  # the damaged one goes
+    node.kill()
+    node.start()
+    wait_for(lambda: (node.number("snapshot_index") or 0) > taken[2], "the newest serves")
+    rows = cluster.kelp_json("snapshot", "list")["snapshots"]
+    assert [(row["index"] == taken[1], row["state"]) for row in rows] == [
+        (False, "whole"), (True, "unread")]
 
 
 def test_without_a_good_snapshot_the_start_says_what_to_do(make_cluster):

@@ -313,6 +313,12 @@ static void the_log_stays_for_the_oldest_snapshot_that_is_kept(void **state)
         if (s == NULL) fail_msg("%s", fault.what);
         assert_int_equal(store_found(s)->snapshot.pos.index, i - 10);
         expect_objects(s);
+        store_stats(s, &stats);
+        assert_int_equal(stats.snapshot_count, 3);
+        for (unsigned row = 0; row < 3; row++) { /* one above it was read, and nothing below it */
+            assert_int_equal(stats.snapshots[row].damaged, stats.snapshots[row].pos.index >= i);
+            assert_int_equal(stats.snapshots[row].unread, stats.snapshots[row].pos.index < i - 10);
+        }
         assert_int_equal(store_found(s)->last, 32);
         assert_int_equal(kit_read(s, 32, 100), 1);
         store_close(s);
