@@ -78,9 +78,9 @@ enum MHD_Result http_answer_plan(struct http_request *r);
  * answered when that is done. */
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
                                   const struct wire_change *change);
-enum MHD_Result http_bootstrap(struct http_request *r);       /* POST /v1/raft/bootstrap */
+enum MHD_Result http_bootstrap(struct http_request *r); /* POST /v1/raft/bootstrap */
 enum MHD_Result http_found_start(struct http_request *r, bool if_empty);
-enum MHD_Result http_answer_found(struct http_request *r); /* HTTP_DONE */
+enum MHD_Result http_answer_found(struct http_request *r);    /* HTTP_DONE */
 enum MHD_Result http_answer_transfer(struct http_request *r); /* HTTP_DONE */
 /* http_target - the member that the body names, 0: none. false: it is not {"id": N}. */
 bool http_target(const struct http_request *r, kelp_id *target);
