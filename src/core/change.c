@@ -45,7 +45,7 @@ enum kelp_reason change_gate(const struct kelp_core *r)
     if (r->role != KELP_LEADER) return KELP_R_NOT_LEADER;
     if (!own_term_committed(r)) return KELP_R_NO_COMMIT_YET;
     if (transfer_open(r)) return KELP_R_TRANSFERRING;
-    bool settled = r->config.index <= r->commit && !r->config.joint && !edit_staging(&r->config);
+    bool settled = r->config.index <= r->commit && !r->config.joint && !r->staging;
     return settled ? KELP_R_NONE : KELP_R_PENDING;
 }
 
@@ -554,16 +554,16 @@ bool change_drive(struct kelp_core *r)
     kelp_index last = r->log.last;
     if (r->config.joint) {
         if (r->config.index <= r->commit) leave_joint(r);
-    } else if (edit_staging(&r->config)) {
+    } else if (r->staging) {
         staged_on(r);
     } else {
         struct change *change = NULL;
-        while (change_gate(r) == KELP_R_NONE && (change = change_at(r, CHANGE_WAITING)) != NULL &&
-               change->round == 0 && !r->leave_due)
+        while ((change = change_at(r, CHANGE_WAITING)) != NULL && change->round == 0 &&
+               !r->leave_due && change_gate(r) == KELP_R_NONE)
             begin(r, change);
         if (r->leave_due) return false; /* first: is there somebody to hand over to? */
         remove_unseen(r);
-        if (change_gate(r) == KELP_R_NONE && lease_settings_new(r)) settings_write(r);
+        if (lease_settings_new(r) && change_gate(r) == KELP_R_NONE) settings_write(r);
         mark(r);
     }
     return r->log.last > last;
@@ -638,7 +638,7 @@ kelp_ns change_deadline(const struct kelp_core *r)
         if (r->changes[i].outcome == 0) due = min_u64(due, r->changes[i].deadline);
     }
     if (r->role != KELP_LEADER || core_silent(r) || !own_term_committed(r)) return due;
-    if (transfer_open(r)) return due; /* nothing is decided before it is over */
+    if (!r->staging || transfer_open(r)) return due; /* nothing is decided before that is over */
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         const struct catch_up *c = &r->peers[slot].catch_up;
         if (!staging(r, slot) || c->target == 0 || c->failed) continue;

@@ -138,11 +138,12 @@ void commit_settle(struct kelp_core *r)
 
 void commit_compact(struct kelp_core *r, struct kelp_save *save)
 {
-    kelp_index may = min_u64(min_u64(nobody_needs(r), r->snapshot),
-                             sub_sat(r->applied, r->options.trailing_entries));
+    kelp_index least = r->log.base.index + 1 + r->options.trailing_entries / 16;
+    kelp_index may = min_u64(r->snapshot, sub_sat(r->applied, r->options.trailing_entries));
+    if (may < least) return; /* nearly always */
     may = min_u64(may, min_u64(r->emitted_last, r->durable));
-    kelp_index step = 1 + r->options.trailing_entries / 16;
-    if (may < r->log.base.index + step) return;
+    may = min_u64(may, nobody_needs(r));
+    if (may < least) return;
     save->flags |= KELP_SAVE_COMPACT;
     save->keep = may + 1;
     log_compact(&r->log, may + 1);

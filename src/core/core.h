@@ -245,6 +245,7 @@ struct kelp_core {
     struct kelp_config config_before; /* what a truncation of that one goes back to */
     bool config_has_before;
     bool witnessed;                     /* config has a witness, or a mark left of one */
+    bool staging;                       /* config has somebody on the way to a vote */
     bool told_removed;                  /* by a member that knows the removal to be committed */
     bool behind;                        /* who leads, or asked for votes, has more than our log */
     uint32_t self_slot;                 /* in config; CONFIG_NO_SLOT: not a member */

@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "core/core.h"
+#include "core/edit.h"
 
 #define MS            1000000u /* ns */
 #define DRIFT_PPM     1000u    /* generous for a crystal */
@@ -344,6 +345,7 @@ void peers_rebuild(struct kelp_core *r)
         r->peers[at].id = 0;
     r->self_slot = config_slot(&r->config, r->options.self);
     witness_seek(r);
+    r->staging = edit_staging(&r->config);
 }
 
 struct peer *peer_of(struct kelp_core *r, kelp_id id)

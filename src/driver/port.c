@@ -29,9 +29,10 @@ void config_push(struct driver *d, const struct wire_config *config)
 /* Forget those at or above an index: the log was cut there. */
 static void config_cut(struct driver *d, kelp_index index)
 {
+    size_t before = d->config_count;
     while (d->config_count > 1 && d->configs[d->config_count - 1].config.index >= index)
         d->config_count--;
-    if (d->config_count > 0) found_adopt(d->found, &d->configs[d->config_count - 1]);
+    if (d->config_count < before) found_adopt(d->found, &d->configs[d->config_count - 1]);
 }
 
 void config_sync(struct driver *d)
