@@ -212,6 +212,7 @@ bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint6
 
 bool founding_start(struct driver *d, struct request *r)
 {
+    if (r->line->open_writes + r->line->open_reads > 0) return false; /* their way is the line's */
     request_start_here(d, r);
     r->state = REQUEST_HANDING;
     if (d->core != NULL)

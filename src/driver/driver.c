@@ -160,6 +160,11 @@ static enum kelp_error start(struct driver *d, const struct driver_boot *boot,
                              struct kelp_fault *fault)
 {
     if (!parts_make(d, boot)) return fault_set(fault, KELP_E_NO_MEMORY, "driver", "out of memory");
+    bool ran = boot->core.term.v > 1 || boot->core.vote != 0; /* Raft starts with entry 1 only */
+    if (boot->config == NULL && ran)
+        return fault_set(fault, KELP_E_WIPED, "log",
+                         "it holds nothing, but the vote file has term %llu: the log was lost",
+                         (unsigned long long)boot->core.term.v);
     if (boot->config == NULL) return KELP_OK;
     if (boot->config_before != NULL) config_push(d, boot->config_before);
     config_push(d, boot->config);

@@ -83,7 +83,7 @@ struct found {
     struct wire_config committed; /* the newest known to be, where this node holds one */
     uint8_t *entry1;
     size_t entry1_len;
-    char words[256]; /* FOREIGN: why */
+    char words[320]; /* FOREIGN: why */
     struct wire_found out
         /* messages to send, oldest first; a full ring drops: it is a lost message */
         [FOUND_TODO_MAX];

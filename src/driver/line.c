@@ -183,7 +183,10 @@ void request_close(struct driver *d, struct request *r, enum kelp_outcome outcom
 {
     /* without an effect there is nothing that may happen */
     if (r->kind == REQUEST_READ && outcome != KELP_DONE) outcome = KELP_REFUSED;
-    if (r->founds && outcome == KELP_REFUSED) outcome = KELP_UNKNOWN; /* it began before */
+    if (r->founds && outcome == KELP_REFUSED) { /* it began before, and may be over */
+        outcome = d->core != NULL ? KELP_DONE : KELP_UNKNOWN;
+        if (outcome == KELP_DONE) reason = KELP_R_NONE;
+    }
     if (outcome == KELP_DONE &&
         r->result_lost) { /* it happened, but nobody can say with what result */
         outcome = r->kind == REQUEST_WRITE ? KELP_UNKNOWN : KELP_REFUSED;

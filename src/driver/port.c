@@ -200,8 +200,10 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     struct peer *p = peer_make(d, peer);
     if (p == NULL) return; /* its forwards are dropped, everything else works */
     p->connection[lane] = connection;
-    if (p->incarnation != 0 && p->incarnation != hello->incarnation)
+    if (p->incarnation != 0 && p->incarnation != hello->incarnation) {
         p->swapped = max_u64(1, d->now);
+        p->knocked = 0; /* that was another directory */
+    }
     p->incarnation = hello->incarnation;
     p->election_min_ns = hello->election_min_ns;
     p->drift_ppm = hello->drift_ppm;

@@ -47,8 +47,12 @@ void snapshot_init(struct driver *d, const struct driver_boot *boot)
 {
     struct taking *t = &d->taking;
     kelp_id self = d->options.core.self;
-    /* What was restored is empty if it is a witness's, also of one that was removed since. */
-    d->hollow = shows_witness(boot->config, self) || shows_witness(boot->config_before, self) ||
+    /* What was restored is empty if it is a witness's, also of one that was removed since. A
+     * configuration that is not known to be committed may be taken back: positions behind it are
+     * still to be applied, and tell. */
+    bool counts = boot->config != NULL && boot->config->config.index <= boot->core.commit;
+    d->hollow = (counts && shows_witness(boot->config, self)) ||
+                shows_witness(boot->config_before, self) ||
                 shows_witness(boot->snapshot_config, self);
     t->last = boot->snapshot;
     t->last_bytes = boot->snapshot_bytes;

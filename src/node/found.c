@@ -77,6 +77,11 @@ static enum kelp_error there(const struct store *s, const struct node *n, bool i
                          "the directory holds cluster %016" PRIx64 "%016" PRIx64 " as node %" PRIu64
                          "; node %" PRIu64 " founds no second one there",
                          i->cluster.hi, i->cluster.lo, i->node, n->options.id);
+    if (store_found(s)->term.v > 1 || store_found(s)->vote != 0)
+        return fault_set(fault, KELP_E_WIPED, "log",
+                         "it holds nothing, but the vote file has term %" PRIu64
+                         ": the log was lost",
+                         store_found(s)->term.v);
     if (!pledged || found_alone_made(i->cluster, i->incarnation)) return KELP_OK;
     return fault_set(fault, KELP_E_FOREIGN, "found",
                      "the directory is pledged to cluster %016" PRIx64 "%016" PRIx64

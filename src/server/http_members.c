@@ -190,12 +190,12 @@ struct query {
     bool wrong;
 };
 
-static json_t *list_json(const char *value)
+static json_t *list_json(const char *value, bool *sound)
 {
     json_t *list = json_array();
     for (const char *at = value; *at != '\0';) {
         size_t len = strcspn(at, ",");
-        (void)json_array_append_new(list, json_stringn(at, len));
+        if (json_array_append_new(list, json_stringn(at, len)) != 0) *sound = false;
         at += len;
         at += *at == ',';
     }
@@ -215,7 +215,7 @@ static enum MHD_Result argument_add(void *ctx, enum MHD_ValueKind kind, const ch
                  (text.len == 0 || memchr(text.data, '\0', text.len) == NULL) &&
                  buf_append(&text, bytes_of("", 1)) == KELP_OK;
     const char *meant = sound ? (const char *)text.data : "";
-    json_t *as = strcmp(name, "members") == 0 ? list_json(meant)
+    json_t *as = strcmp(name, "members") == 0 ? list_json(meant, &sound)
                  : strcmp(meant, "true") == 0 ? json_true()
                                               : json_string(meant);
     bool twice = json_object_get(q->object, name) != NULL;

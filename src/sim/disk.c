@@ -334,8 +334,9 @@ static enum kelp_error disk_rename(void *state, const char *from, const char *to
     if (!disk_alive(d)) return disk_dead_error(fault, from);
     struct name *n = disk_table_find(&d->seen, from);
     if (n == NULL) return disk_error(fault, KELP_E_NOT_FOUND, ENOENT, from, "no such file");
-    disk_change(d, CHANGE_MOVE, from, to, n->image);
-    if (n->image != NULL) image_begins(n->image, is_log(to));
+    struct image *image = n->image; /* names change places */
+    disk_change(d, CHANGE_MOVE, from, to, image);
+    if (image != NULL) image_begins(image, is_log(to));
     return KELP_OK;
 }
 

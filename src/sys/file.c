@@ -246,7 +246,9 @@ static ssize_t direct_call(struct file *file, uint64_t offset, const struct rest
 static void detour_note(struct posix *p, int number)
 {
     if (number == EINVAL || number == ENOSPC || number == EDQUOT) return;
-    if (atomic_fetch_add(&p->detours, 1) == 0) atomic_store(&p->detour_errno, number);
+    int none = 0;
+    (void)atomic_compare_exchange_strong(&p->detour_errno, &none, number);
+    (void)atomic_fetch_add(&p->detours, 1); /* counted when it can be named */
 }
 
 /* Writes whole blocks until a call does not do as it was told; what is left then goes through the

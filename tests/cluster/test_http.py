@@ -118,6 +118,7 @@ def test_arguments_of_a_plan_are_decoded_and_judged_like_a_body(make_cluster):
                   "verb=set&members=1%3Dh%3A7104%2Fvoter"):
         assert plan(query).status_code == 200, (query, plan(query).text)
     for query in ("verb=stop&id=1%00", "verb=stop&id=1&id=2", "verb=stop&id=%ff", "verb=stop",
+                  "verb=set&members=4=127.0.0.1:9/learner,%ff",
                   "verb=move&id=1&address=127.0.0.1%253a7104", "verb=stop&id=" + "1" * 9000):
         assert plan(query).status_code in (400, 414), (query, plan(query).text)
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200),

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -112,3 +113,27 @@ def test_founding_waits_until_everybody_is_there(make_cluster):
     cluster.wait_leader()
     ids = {n.status()["cluster_id"] for n in cluster.nodes.values()}
     assert len(ids) == 1 and int(ids.pop(), 16) != 0
+
+
+def test_a_log_that_is_empty_beside_a_vote_was_lost(make_cluster, program):
+    """Not a founding that was cut short: that one never voted."""
+    cluster = make_cluster(1)
+    node = cluster.nodes[1]
+    cluster.wait_leader()
+    with node.raw() as client:
+        for i in range(3):
+            assert client.call("SET", f"k{i}", i) == "OK"
+    node.kill()
+    folder = os.path.join(node.data, "log")
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with open(path, "r+b") as file:  # the two blocks of its head stay
+            file.seek(8192)
+            file.write(bytes(os.path.getsize(path) - 8192))
+    node.start()
+    assert node.wait_exit() != 0
+    assert "the log was lost" in node.log_tail(), node.log_tail()
+    run = subprocess.run([program, "bootstrap", "--data", node.data, "--peer",
+                          f"127.0.0.1:{node.peer_port}"], text=True, capture_output=True,
+                         timeout=20, check=False)
+    assert run.returncode > 0 and "the log was lost" in run.stderr, run.stderr

@@ -33,6 +33,36 @@ static const char *not_founding(struct lab_client *c, bool if_empty)
     return asked ? "" : why;
 }
 
+/* A write goes to a leader that is cut off; another one leads. What is written behind it goes there
+ * only once it is known what became of the first, whatever is asked in between. */
+static void a_founding_that_is_there_already_changes_no_order(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 7);
+    lab_start_all(lab);
+    kelp_id old = lab_await_leader(lab), follower = old == 1 ? 2 : 1;
+    struct lab_client *c = lab_client(lab, follower);
+    (void)lab_write(c, 1, 20000);
+    lab_await(c, 1);
+    lab_node(lab, old)->cut = true;
+    (void)lab_write(c, 11, 20000);
+    kelp_id now = old;
+    for (int i = 0; i < 200 && (now == old || now == 0); i++) {
+        lab_run(lab, 100);
+        now = lab_status(lab, follower)->view.leader;
+    }
+    assert_true(now != old && now != 0);
+    assert_string_equal(not_founding(c, true), "");
+    (void)lab_write(c, 22, 20000);
+    lab_run(lab, 1000);
+    assert_int_equal(c->told_count, 1); /* both wait */
+    assert_int_equal(lab_node(lab, now)->machine->count, 1);
+    lab_await(c, 4);
+    assert_outcome(c->told[2], KELP_DONE, KELP_R_NONE);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 static void a_running_empty_node_founds_alone_and_nobody_else_does(void **state)
 {
     (void)state;
@@ -133,6 +163,7 @@ static void a_founding_that_lasts_too_long_is_uncertain_and_goes_on(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_founding_that_is_there_already_changes_no_order),
         cmocka_unit_test(a_running_empty_node_founds_alone_and_nobody_else_does),
         cmocka_unit_test(who_founds_alone_is_told_so_when_entry_1_is_durable),
         cmocka_unit_test(a_founding_that_lasts_too_long_is_uncertain_and_goes_on),

@@ -444,6 +444,66 @@ static void a_removed_witness_answers_no_reads_after_a_start(void **state)
     }
 }
 
+static kelp_id deaf_to; /* nobody but node 4 gets entries from it; 0: all do */
+
+static bool only_to_4(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    (void)lab;
+    (void)ctx;
+    return deaf_to == 0 || p->from != deaf_to || p->to == 4 || p->lane != KELP_LANE_ENTRIES;
+}
+
+static void add_4(struct lab_client *c, uint8_t role)
+{
+    struct wire_change change = {.count = 1, .flags = KELP_CHANGE_FORCE};
+    change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = role};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
+    (void)lab_change(c, &change, 20000);
+}
+
+/* The configuration that makes 4 a witness reaches only 4, which starts again; nobody else ever
+ * hears of it, and 4 becomes a voter with all the data. */
+static void what_was_not_committed_makes_no_machine_empty(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(4, 7);
+    lab->founders = 3;
+    lab->watch = only_to_4;
+    deaf_to = 0;
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab), third = leader == 3 ? 2 : 3;
+    struct lab_client *c = lab_client(lab, leader);
+    write_many(lab, c, 1, 5);
+    lab_crash(lab, third);
+    lab_run(lab, 3000);
+    assert_int_equal(lab_leader(lab), leader);
+    deaf_to = leader;
+    add_4(c, KELP_WITNESS);
+    for (int i = 0; i < 4000 && lab_status(lab, 4)->latest.config.count < 4; i++)
+        lab_run(lab, 1);
+    assert_int_equal(lab_status(lab, 4)->latest.config.count, 4);
+    lab_run(lab, 20);
+    lab_client_free(c);
+    lab_crash(lab, leader);
+    lab_crash(lab, 4);
+    lab_start(lab, third);
+    lab_start(lab, 4);
+    deaf_to = 0;
+    lab_run(lab, 8000);
+    c = lab_client(lab, lab_await_leader(lab));
+    add_4(c, KELP_VOTER);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    lab_client_free(c);
+    c = lab_client(lab, 4);
+    (void)lab_read(c, 5000);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    assert_int_equal(c->told[0].result[0], 5);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 /* ---- when ---- */
 
 static void the_first_snapshot_of_a_process_comes_later(void **state)
@@ -544,6 +604,7 @@ int main(void)
         cmocka_unit_test(a_node_whose_disk_is_always_behind_takes_snapshots_under_load),
         cmocka_unit_test(a_head_does_not_wait_for_ever_for_the_log),
         cmocka_unit_test(a_removed_witness_answers_no_reads_after_a_start),
+        cmocka_unit_test(what_was_not_committed_makes_no_machine_empty),
         cmocka_unit_test(the_first_snapshot_of_a_process_comes_later),
         cmocka_unit_test(a_long_log_is_a_reason),
         cmocka_unit_test(time_alone_is_a_reason_if_anything_is_new),
