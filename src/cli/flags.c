@@ -106,8 +106,10 @@ bool flags_parse(const struct verb *verb, const struct flag *flags, size_t count
             return false;
         } else {
             int used = take_flag(verb, flags, count, *argc - i, argv + i);
-            *status = CLI_USAGE;
-            if (used == 0) return false;
+            if (used == 0) {
+                *status = CLI_USAGE;
+                return false;
+            }
             i += used;
         }
     }

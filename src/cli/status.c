@@ -133,36 +133,44 @@ static void print_whole(FILE *out, const struct status_node *nodes, size_t count
                   status_text(leader, "tolerates"));
 }
 
-static void print_row(FILE *out, const struct status_node *n)
+/* Whoever was emptied and founded anew is no member of what the others are; cluster: theirs. */
+static void print_row(FILE *out, const struct status_node *n, const char *cluster)
 {
     bool colours = out == stdout;
     if (n->fields == NULL) {
-        (void)fprintf(out, "  %4s %s%-12s%s %s  %s\n", "?", colours ? print_colour(PRINT_RED) : "",
+        (void)fprintf(out, "  %4s %s%-13s%s %s  %s\n", "?", colours ? print_colour(PRINT_RED) : "",
                       "unreachable", colours ? print_end() : "", n->client, n->error);
         return;
     }
     const char *role = status_text(n, "role"), *health = status_text(n, "health");
     bool leads = strcmp(role, "leader") == 0, well = strcmp(health, "ok") == 0;
-    char contact[32] = "-";
+    char contact[32] = "-", other[64] = "";
+    const char *own = status_text(n, "cluster_id");
+    if (own[0] != '\0' && strcmp(own, cluster) != 0)
+        (void)snprintf(other, sizeof other, "  of another cluster: %.32s", own);
     if (!leads && status_text(n, "last_contact_ms")[0] != '\0')
         (void)snprintf(contact, sizeof contact, "%s ms", status_text(n, "last_contact_ms"));
     (void)fprintf(
-        out, "%s %4s %s%-12s%s %s%-9.9s%s %6s %9s %9s %9s %9s  %s%s%s\n", leads ? "*" : " ",
+        out, "%s %4s %s%-13s%s %s%-9.9s%s %6s %9s %9s %9s %9s  %s%s%s%s%s\n", leads ? "*" : " ",
         status_text(n, "node_id"), colours && leads ? print_colour(PRINT_GREEN) : "", role,
         colours && leads ? print_end() : "", colours && !well ? print_colour(PRINT_RED) : "",
         health, colours && !well ? print_end() : "", status_text(n, "term"),
         status_text(n, "last_index"), status_text(n, "commit_index"),
         status_text(n, "applied_index"), contact, n->client,
+        strcmp(status_text(n, "drained"), "yes") == 0 ? "  drained:yes" : "", other,
         status_text(n, "reason")[0] != '\0' ? "  " : "", status_text(n, "reason"));
 }
 
 void status_print(FILE *out, const struct status_node *nodes, size_t count)
 {
+    const char *cluster = "";
+    for (size_t i = count; i > 0; i--)
+        if (nodes[i - 1].fields != NULL) cluster = status_text(&nodes[i - 1], "cluster_id");
     print_whole(out, nodes, count);
-    (void)fprintf(out, "  %4s %-12s %-9s %6s %9s %9s %9s %9s  %s\n", "node", "role", "health",
+    (void)fprintf(out, "  %4s %-13s %-9s %6s %9s %9s %9s %9s  %s\n", "node", "role", "health",
                   "term", "last", "commit", "applied", "contact", "client");
     for (size_t i = 0; i < count; i++)
-        print_row(out, &nodes[i]);
+        print_row(out, &nodes[i], cluster);
 }
 
 /* ---- for programs ------------------------------------------------------------------------ */

@@ -52,6 +52,7 @@ static void flags_stand_anywhere_and_words_keep_their_order(void **state)
     assert_string_equal(p.name, "kelp");
     assert_int_equal(p.count, 3);
     assert_int_equal(p.argc, 4);
+    assert_int_equal(p.status, -1); /* only who does not go on is told one */
     assert_string_equal(argv[1], "one");
     assert_string_equal(argv[2], "two");
     assert_string_equal(argv[3], "three");

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,31 @@ static void json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_s
     status_forget(&nodes[1]);
 }
 
+static void a_row_says_who_is_drained_or_of_another_cluster(void **state)
+{
+    (void)state;
+    struct status_node nodes[3] = {node_of("node_id:1\nrole:leader\nhealth:ok\ncluster_id:aa\n"),
+                                   node_of("node_id:2\nrole:follower\nhealth:ok\ncluster_id:aa\n"
+                                           "drained:yes\n"),
+                                   node_of("node_id:3\nrole:leader\nhealth:ok\ncluster_id:bb\n")};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    status_print(out, nodes, 3);
+    assert_int_equal(fclose(out), 0);
+    const char *second = strstr(text, "2 follower"), *third = strstr(text, "3 leader");
+    assert_non_null(second);
+    assert_non_null(third);
+    const char *drained = strstr(text, "drained:yes"), *other = strstr(text, "another cluster: bb");
+    assert_true(drained > second && drained < third);
+    assert_true(other > third);
+    assert_null(strstr(other + 1, "another"));
+    free(text);
+    for (size_t i = 0; i < 3; i++)
+        status_forget(&nodes[i]);
+}
+
 static void large_numbers_are_grouped(void **state)
 {
     (void)state;
@@ -106,6 +132,7 @@ int main(void)
         cmocka_unit_test(a_line_is_a_name_and_everything_behind_its_first_colon),
         cmocka_unit_test(lines_of_peers_become_a_list),
         cmocka_unit_test(json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_so),
+        cmocka_unit_test(a_row_says_who_is_drained_or_of_another_cluster),
         cmocka_unit_test(large_numbers_are_grouped),
         cmocka_unit_test(bytes_that_are_no_text_are_hex_in_json),
     };
