@@ -97,6 +97,8 @@ static void member_heals(struct world *w, struct node *n)
     sim_disk_behave(n->disk);
     atlas_room_back(n);
     if (n->state == NODE_FAULTED) node_crash(n, SIM_CRASH_PROCESS, 10 * MS);
+    /* Who retires ends: else it said for ever that it is leaving, and nobody handed over to it. */
+    if (n->retires == n->life) sim_node_stop(n, 10 * MS);
     if (n->opening) n->opens_at = w->now;
     if (n->state == NODE_DOWN) node_start(n);
 }

@@ -5,8 +5,8 @@
  * one that does not exist. What must hold: one answer, in time; "done" names a node that led; and
  * no leader hands over longer than an election timeout, for it takes no writes meanwhile (L07, with
  * I35 in checker.c and promise.c). A node may also be asked to retire, as a server does before it
- * ends; it is stopped when its time for that is over, retired or not. Or it is drained for a while:
- * done means that it is, and does not lead. */
+ * ends; it is stopped when its time for that is over, or the faults are, retired or not. Or it is
+ * drained for a while: done means that it is, and does not lead. */
 #include "base/min.h"
 #include "sim/trace.h"
 #include "sim/world.h"
@@ -111,6 +111,7 @@ void mover_retires(struct world *w, struct node *n)
 {
     if (n->state != NODE_UP || node_paused(n)) return;
     driver_retire(n->driver, node_clock(n));
+    n->retires = n->life;
     nemesis_mend_later(w, w->now + w->swarm.election_min + 2 * w->swarm.heartbeat, MEND_RETIRED,
                        n->slot, n->life);
     node_run(n);

@@ -167,10 +167,11 @@ struct node {
     kelp_ns handing_since;       /* its clock, 0: it does not hand over */
     struct kelp_leadership told; /* of who leads, in this life */
     kelp_term elected_told;
-    uint64_t parted; /* the last life in which it told a voter to stand because it faulted */
-    bool outside;    /* of the core that must live after healing: stays as broken as it is */
-    bool closed;     /* no client comes to it any more */
-    bool opening;    /* its store is open, the rest of it not yet: down for everybody else */
+    uint64_t retires; /* the last life in which it was told to hand over and end */
+    uint64_t parted;  /* the last life in which it told a voter to stand because it faulted */
+    bool outside;     /* of the core that must live after healing: stays as broken as it is */
+    bool closed;      /* no client comes to it any more */
+    bool opening;     /* its store is open, the rest of it not yet: down for everybody else */
     struct harm harm;
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
