@@ -274,5 +274,5 @@ void snapfile_list(struct disk disk, struct kelp_pos newest, kelp_index opened,
 void snapfile_free(struct snapfile *s)
 {
     free(s->bytes);
-    *s = (struct snapfile){0};
+    memset(s, 0, sizeof *s);
 }
