@@ -606,7 +606,7 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
         break;
     case WIRE_FOUND_SHOWN:
         shown(f, now, m);
-        knock_answered(f, now, m);
+        knock_answered(f, m);
         break;
     case WIRE_FOUND_PLEDGED: pledge_told(f, m); break;
     case WIRE_FOUND_REFUSED: refused(f, m); break;

@@ -148,7 +148,7 @@ bool found_alone_made(struct kelp_cluster_id cluster, uint64_t incarnation);
 struct wire_found *found_say(struct found *f, enum wire_found_type type, kelp_id to,
                              uint64_t round);
 bool knock_heard(struct found *f, const struct wire_found *m); /* false: it is not one */
-void knock_answered(struct found *f, kelp_ns now, const struct wire_found *m);
+void knock_answered(struct found *f, const struct wire_found *m);
 void knock_round(struct found *f);
 void knock_words(const struct found *f, char *out, size_t size);
 

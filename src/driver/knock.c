@@ -48,15 +48,17 @@ static void name_begin(struct found *f, const struct wire_found *m)
     f->name_due = true;
 }
 
-void knock_answered(struct found *f, kelp_ns now, const struct wire_found *m)
+/* The next round is not hastened by what is heard: answers that differ, of two nodes of which one
+ * is cut off, would each ask for another one at once. A new connection brings one forward. */
+void knock_answered(struct found *f, const struct wire_found *m)
 {
     if (f->phase != FOUND_WAIT || f->setup.listed_count > 0 || m->round != f->round) return;
     if (!m->holds) return;
-    bool news = f->leader.id != m->leader || f->host == 0;
+    bool first = f->host == 0 || !cluster_equal(f->host_cluster, m->cluster);
     f->host = m->from;
     f->host_cluster = m->cluster;
-    f->leader = (struct driver_member){.id = m->leader, .peer = m->leader_peer};
-    if (news) f->next = now; /* knock there, once it is dialled */
+    if (first || m->leader != 0) /* who knows none tells nothing new */
+        f->leader = (struct driver_member){.id = m->leader, .peer = m->leader_peer};
     name_begin(f, m);
 }
 

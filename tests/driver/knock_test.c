@@ -283,6 +283,28 @@ static void who_knocks_learns_the_cluster_and_who_leads_there(void **state)
     porch_free(w);
 }
 
+/* One of them is cut off from the others, or was not told yet. */
+static void hosts_that_know_different_leaders_are_not_asked_more_often(void **state)
+{
+    (void)state;
+    struct porch *w = porch_new(3, NAME);
+    struct wire_address first = {.text = "node1:7101"};
+    uint64_t begin = w->joiner.round;
+    found_connected(&w->joiner, w->now, 2, false, 102);
+    found_leads(&w->hosts[1], 0, NULL);
+    run(w, 10000);
+    assert_true(w->joiner.round - begin <= 15); /* once a second in the end */
+    assert_int_equal(w->joiner.leader.id, 2);
+    found_leads(&w->hosts[1], 1, &first);
+    run(w, 10000);
+    assert_true(w->joiner.round - begin <= 28);
+    found_leads(&w->hosts[0], 1, &first);
+    run(w, 2000);
+    assert_int_equal(w->joiner.leader.id, 1);
+    assert_string_equal(w->joiner.leader.peer.text, "node1:7101");
+    porch_free(w);
+}
+
 static void a_node_with_an_id_that_is_no_member_waits_and_is_not_ended(void **state)
 {
     (void)state;
@@ -482,6 +504,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_knocks_learns_the_cluster_and_who_leads_there),
+        cmocka_unit_test(hosts_that_know_different_leaders_are_not_asked_more_often),
         cmocka_unit_test(a_node_with_an_id_that_is_no_member_waits_and_is_not_ended),
         cmocka_unit_test(a_node_whose_id_another_directory_has_is_told_that_it_was_wiped),
         cmocka_unit_test(an_id_is_given_by_a_committed_configuration_only),
