@@ -351,6 +351,7 @@ static bool leads(struct driver *d)
 bool changes_run(struct driver *d)
 {
     struct request *r = TAILQ_FIRST(&d->changes);
+    d->reach_at = KELP_NEVER; /* who waits for more than that is not woken by it, see reach */
     if (r == NULL || d->change_open != 0 || d->closing || d->fault_due) return false;
     if (d->core == NULL || d->state != DRIVER_RUNNING) return false;
     if (!leads(d)) {

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "driver/lab.h"
+#include "driver/room.h"
 #include "wire/found.h"
 #include "wire/plan.h"
 
@@ -517,6 +518,40 @@ static void a_change_does_not_wait_behind_a_plan(void **state)
     lab_free(lab);
 }
 
+/* The time for which a new member is waited for ends while no change may begin: its driver waits
+ * for that then, and is not due all the while. */
+static void nobody_is_woken_by_a_wait_that_ended_while_leadership_moves(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 4, 34);
+    kelp_id leader = lab_leader(lab), other = leader % 3 + 1;
+    lab_crash(lab, 4);
+    lab_run(lab, 100);
+    struct wire_change four = add(4);
+    struct lab_client *c = lab_client(lab, leader), *mover = lab_client(lab, leader);
+    (void)lab_change(c, &four, 20000);
+    lab_run(lab, 1);
+    struct driver *d = lab_node(lab, leader)->driver;
+    kelp_ns until = d->reach_at;
+    assert_true(until > lab->now && until != KELP_NEVER);
+    while (lab->now + 20 * LAB_MS < until)
+        lab_run(lab, 1);
+    lab_node(lab, other)->cut = true; /* it is not brought level, or does not stand */
+    (void)lab_transfer(mover, other, 20000);
+    while (lab->now < until + 20 * LAB_MS) {
+        lab_run(lab, 1);
+        assert_true(driver_run(d, lab->now) > lab->now);
+    }
+    assert_true(lab_status(lab, leader)->view.transferring);
+    assert_int_equal(c->told_count, 0);
+    lab_node(lab, other)->cut = false;
+    lab_await(c, 1);
+    assert_outcome(c->told[0], KELP_REFUSED, KELP_R_NOT_REACHED);
+    lab_client_free(mover);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 /* Somebody who is no node of the lab shakes hands with one and says that it waits. */
 static void knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation,
                   const char *address)
@@ -730,6 +765,7 @@ int main(void)
         cmocka_unit_test(a_plan_is_refused_for_what_the_change_would_be),
         cmocka_unit_test(whether_a_node_may_stop_is_told_while_another_change_waits),
         cmocka_unit_test(a_change_does_not_wait_behind_a_plan),
+        cmocka_unit_test(nobody_is_woken_by_a_wait_that_ended_while_leadership_moves),
         cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
         cmocka_unit_test(who_knocks_is_listed_for_a_while),
         cmocka_unit_test(who_has_no_id_is_given_the_next_free_one_once),
