@@ -531,7 +531,7 @@ KELP_API void kelp_view(const struct kelp_core *core, struct kelp_view *view);
 /* kelp_contact - since when what this node knows may be out of date, for reads with a stated bound.
  * takes    core    not NULL
  * returns  when a leader last heard from a quorum, itself included, or another node from a leader;
- *          0: never
+ *          what comes again, or behind something newer, does not count; 0: never
  * thread   one at a time per core   cost  O(members)   source  [§6.2] */
 KELP_API kelp_ns kelp_contact(const struct kelp_core *core);
 

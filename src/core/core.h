@@ -213,6 +213,8 @@ struct kelp_core {
     kelp_id vote, leader;
     kelp_term elected; /* the last term whose election was won here, since the start; 0: none */
     kelp_ns role_since, leader_contact;
+    kelp_term heard_term;   /* the newest message that a leader was heard by: its term .. */
+    uint64_t heard_id;      /* .. and its id there */
     kelp_ns led_at;         /* when it last ceased to lead */
     kelp_ns election_at;    /* when a node that hears nobody stands; KELP_NEVER for a leader */
     kelp_ns needed_at;      /* priority 0: when its log last kept somebody from leading; 0: never */

@@ -198,6 +198,7 @@ static void scratch_clear(struct kelp_core *r)
     memset(&r->made, 0, sizeof r->made);
     r->event_count = r->events_taken = 0;
     r->message_id = 0;
+    r->heard_term.v = r->heard_id = 0;
 }
 
 static void shadow_normalise(struct shadow *shadow)

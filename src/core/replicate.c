@@ -11,8 +11,8 @@
  * The leader. A peer is probed until an append is accepted, then appends stream up to the window. A
  * window without progress is called lost and probed again from match; each time the wait doubles,
  * so that a slow link is not filled with repetitions. To a peer whose full disk takes nothing only
- * one append is under way. Refusals of a superseded attempt are ignored; match, round and contact
- * always count.
+ * one append is under way. Refusals of a superseded attempt are ignored; match and round always
+ * count, contact if something newer is answered than the last time.
  *
  * Two leaders in one term, or an entry that differs at or below commit, cannot happen while disks
  * keep their promises: the node faults and says both positions. */
@@ -52,6 +52,16 @@ static void owe_rejected(struct kelp_core *r, const struct kelp_message *m, stru
     debt->refused = m->append.prev;
 }
 
+/* A leader numbers what it sends. A message that comes again, or behind a newer one, says nothing
+ * about now: whoever has lost its leader must not look fresh by what it heard long ago. */
+static void contact_note(struct kelp_core *r, const struct kelp_message *m)
+{
+    if (m->term.v == r->heard_term.v && m->id <= r->heard_id) return;
+    r->heard_term = m->term;
+    r->heard_id = m->id;
+    r->leader_contact = max_u64(1, r->now);
+}
+
 /* The sender leads our term, or (false) it must not be listened to. */
 static bool hear_leader(struct kelp_core *r, const struct kelp_message *m)
 {
@@ -62,6 +72,7 @@ static bool hear_leader(struct kelp_core *r, const struct kelp_message *m)
         return false;
     }
     role_follow(r, m->from);
+    contact_note(r, m);
     return true;
 }
 
@@ -300,9 +311,11 @@ static void forgot_us(struct kelp_core *r, struct peer *peer, const struct kelp_
 
 static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_message *m)
 {
-    peer->contact = r->now;
+    if (m->id > peer->answered_id && m->id <= r->message_id) { /* else it came before, or late */
+        peer->answered_id = m->id;
+        peer->contact = r->now;
+    }
     lease_answered(r, peer, m->id);
-    if (m->id <= r->message_id) peer->answered_id = max_u64(peer->answered_id, m->id);
     if (m->answer.durable > peer->durable) peer->saved_at = r->now;
     bool stalled = (m->answer.health & KELP_HEALTH_STALL) != 0;
     if (stalled != peer->stalled && r->witnessed) r->dirty |= DIRTY_MATCH; /* who counts now? */

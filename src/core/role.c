@@ -96,7 +96,6 @@ void role_follow(struct kelp_core *r, kelp_id leader)
     ASSERT(leader != 0 && leader != r->options.self);
     ASSERT(r->role != KELP_LEADER);
     if (r->role != KELP_FOLLOWER || r->leader != leader) follower(r, leader);
-    r->leader_contact = max_u64(1, r->now);
     lease_stick(r);
     r->timeouts = 0;
     r->behind = false;

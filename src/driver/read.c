@@ -248,7 +248,9 @@ void heard_leader(struct driver *d, const struct kelp_message *m)
     /* of an earlier term too: what a leader called committed is committed for ever */
     d->heard_commit = max_u64(d->heard_commit, m->append.commit);
     if (m->term.v < d->heard_term) return; /* it may have been long on its way */
+    if (m->term.v == d->heard_term && m->id <= d->heard_id) return; /* it comes again, or late */
     d->heard_term = m->term.v;
+    d->heard_id = m->id;
     d->heard_at = max_u64(1, d->now);
     level_note(d);
 }

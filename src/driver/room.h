@@ -392,8 +392,8 @@ struct driver {
     struct request *gather_last; /* of those that were added to such a question; NULL: none */
     uint8_t gather_level;
     bool gather_may_round;
-    uint64_t heard_term;
-    kelp_ns heard_at;        /* when a leader's message last came .. */
+    uint64_t heard_term, heard_id; /* of the newest message of a leader */
+    kelp_ns heard_at;              /* when that came .. */
     kelp_ns level_at;        /* .. and all that it told was applied; 0: never */
     kelp_index heard_commit; /* the highest that a leader told, whatever this node holds */
     uint32_t pump_left;

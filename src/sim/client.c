@@ -222,7 +222,9 @@ static kelp_index committed_at(const struct clients *all, kelp_ns at)
 
 /* A message may have been on its way, or with a node that stood still, for the longest time there
  * is, and a leader that was deposed learns it an election timeout later. Neither does a node know:
- * the bound is on what it heard. A clock that stood still knows nothing. */
+ * the bound is on what it heard. A clock that stood still knows nothing. A message that comes long
+ * after it left is not believed by who heard it before, or a newer one; but who did not hear one
+ * since its start cannot know. */
 static kelp_index must_see(const struct world *w, const struct client *c, const struct request *q)
 {
     const struct swarm *s = &w->swarm;
@@ -233,6 +235,7 @@ static kelp_index must_see(const struct world *w, const struct client *c, const 
                       s->delay_late + s->apply_range;
     if (n->frozen_until != 0 || (n->frozen_last != 0 && n->frozen_last + longest > w->now))
         return 0;
+    if (n->misled_last != 0 && n->misled_last + longest > w->now) return 0;
     return committed_at(&w->clients, sub_sat(w->now, longest));
 }
 

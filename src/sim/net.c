@@ -498,7 +498,9 @@ static void packet_arrives(struct world *w, struct packet *p)
         knock_arrives(w, p, &frame);
         return;
     }
-    if (end_open(l, n->slot, p->connection)) frame_to_driver(w, p, &frame);
+    if (!end_open(l, n->slot, p->connection)) return;
+    if (!p->damaged) watch_heard(n, p);
+    frame_to_driver(w, p, &frame);
 }
 
 void net_frame_arrives(struct world *w, struct packet *p, uint64_t piece)

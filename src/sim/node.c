@@ -543,7 +543,8 @@ void node_start(struct node *n)
     }
     n->state = NODE_UP;
     n->life++;
-    n->paused_until = n->pause_inside = 0;
+    n->paused_until = n->pause_inside = n->misled_last = 0;
+    memset(n->heard, 0, sizeof n->heard);
     w->report->restarts += n->life > 1;
     n->stall = 0;
     driver_hello(n->driver, &n->hello);

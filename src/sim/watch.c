@@ -82,6 +82,7 @@ void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_
 #define BODY_TYPE      2u
 #define BODY_FLAGS     3u
 #define BODY_TERM      24u
+#define BODY_ID        32u
 #define BODY_ROUND     48u
 #define BODY_VOTE_TERM 56u
 #define BODY_MATCH     56u
@@ -110,6 +111,30 @@ void watch_frame(struct node *n, unsigned to, const struct packet *p)
         checker_fail(n->world->checker, RULE_N02, "node %u is faulted and sends", n->slot + 1u);
     if (parting) n->parted = n->life;
     checker_sends(n->world->checker, n->slot, &sent);
+}
+
+/* A node knows by their numbers what comes again, or behind what is newer. What it never heard, or
+ * not since it started, is news to it however long ago it left. Only a replay can be on its way for
+ * longer than must_see() allows for. */
+void watch_heard(struct node *n, const struct packet *p)
+{
+    if (p->kind != WIRE_MESSAGE || p->len < WIRE_FRAME_HEAD + BODY_FIXED_MIN) return;
+    const uint8_t *body = p->data + WIRE_FRAME_HEAD;
+    uint64_t term = load_u64(body + BODY_TERM), id = load_u64(body + BODY_ID);
+    uint64_t *last_term = &n->heard[p->from].term, *last = &n->heard[p->from].id;
+    bool new = false;
+    if (body[BODY_TYPE] == KELP_MSG_ANSWER) {
+        last = &n->heard[p->from].answered;
+        new = id > *last;
+    } else if (body[BODY_TYPE] == KELP_MSG_APPEND || body[BODY_TYPE] == KELP_MSG_HEARTBEAT) {
+        new = term > *last_term || (term == *last_term && id > *last);
+        if (new) *last_term = term;
+    }
+    if (!new) return;
+    *last = id;
+    const struct world *w = n->world;
+    kelp_ns usual = w->swarm.fault_long + w->swarm.delay_late;
+    if (p->replayed && w->now - p->sent_at > usual) n->misled_last = w->now;
 }
 
 /* What of a frame goes into the trace. Entry 1 and refusals tell the founder's wall clock, which

@@ -180,6 +180,10 @@ struct node {
     kelp_ns pause_inside; /* it will stand still so long in the middle of its next run */
     kelp_ns frozen_until; /* its clock; 0: it goes */
     kelp_ns frozen_last;  /* when it last went on after that */
+    struct {
+        uint64_t term, id, answered;
+    } heard[NODES_MAX];  /* by slot of the sender: the newest as a leader; of our own, answered */
+    kelp_ns misled_last; /* when it was last told of long ago, and could not know it */
     struct death death;
     /* parts */
     struct sim_disk *disk;
@@ -411,6 +415,7 @@ void saver_die(struct node *n, enum sim_disk_crash crash);
 void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_bytes *parts,
                 size_t part_count);
 void watch_frame(struct node *n, unsigned to, const struct packet *p);
+void watch_heard(struct node *n, const struct packet *p); /* it arrives whole */
 bool watch_recovery(struct node *n, struct kelp_fault *fault);
 void sim_watch_event(struct node *n, const struct kelp_event *event);
 void watch_node(struct node *n);

@@ -21,7 +21,9 @@ static void level_for(struct fixture *f, kelp_ns span, uint32_t health)
     for (kelp_ns until = f->now + span; f->now < until;) {
         pass(f, 100 * MS);
         for (kelp_id id = 2; id <= 3; id++) {
+            const struct kelp_message *asked = sent(f, KELP_MSG_HEARTBEAT, id);
             struct kelp_message m = answer_of(f, id, 2);
+            if (asked != NULL) m.id = asked->id;
             if (id == 2) m.answer.health = health;
             receive(f, m);
         }

@@ -457,6 +457,51 @@ static void a_learners_contact_keeps_no_leader(void **state)
     fixture_close(f);
 }
 
+/* What comes again was true once. */
+static void an_answer_that_comes_again_is_no_contact(void **state)
+{
+    (void)state;
+    struct fixture *f = leader();
+    struct kelp_message first = answer_of(f, 2, 0), second = answer_of(f, 2, 0);
+    pass(f, 300 * MS);
+    receive(f, second);
+    kelp_ns heard = kelp_contact(f->core);
+    assert_int_equal(heard, f->now);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(f->view.role, KELP_LEADER);
+        pass(f, 100 * MS);
+        receive(f, first);
+        receive(f, second);
+        assert_int_equal(kelp_contact(f->core), heard);
+    }
+    pass(f, 1 * MS);
+    assert_int_equal(f->view.role, KELP_FOLLOWER);
+    fixture_close(f);
+}
+
+static void a_message_that_comes_again_is_no_contact(void **state)
+{
+    (void)state;
+    struct fixture *f = node(.log = "1@1");
+    struct kelp_message first = heartbeat_of(f, 2, 3), second = heartbeat_of(f, 2, 3);
+    receive(f, second);
+    kelp_ns heard = kelp_contact(f->core);
+    assert_int_equal(heard, f->now);
+    pass(f, 300 * MS);
+    receive(f, first);
+    receive(f, second);
+    assert_int_equal(kelp_contact(f->core), heard);
+    assert_int_equal(f->view.leader, 2);
+    receive(f, heartbeat_of(f, 2, 3));
+    assert_int_equal(kelp_contact(f->core), f->now);
+    pass(f, 300 * MS);
+    struct kelp_message next = heartbeat_of(f, 3, 4); /* who leads next has numbers of its own */
+    next.id = 1;
+    receive(f, next);
+    assert_int_equal(kelp_contact(f->core), f->now);
+    fixture_close(f);
+}
+
 static void a_silent_peer_is_noticed_and_welcomed_back(void **state)
 {
     (void)state;
@@ -600,6 +645,8 @@ int main(void)
         cmocka_unit_test(a_leader_without_a_quorum_steps_down),
         cmocka_unit_test(without_check_quorum_a_leader_stays),
         cmocka_unit_test(a_learners_contact_keeps_no_leader),
+        cmocka_unit_test(an_answer_that_comes_again_is_no_contact),
+        cmocka_unit_test(a_message_that_comes_again_is_no_contact),
         cmocka_unit_test(a_silent_peer_is_noticed_and_welcomed_back),
         cmocka_unit_test(entries_older_than_the_tables_are_looked_up_and_sent),
         cmocka_unit_test(a_lookup_of_another_revision_is_ignored),
