@@ -394,8 +394,8 @@ struct driver {
     bool gather_may_round;
     uint64_t heard_term, heard_id; /* of the newest message of a leader */
     kelp_ns heard_at;              /* when that came .. */
-    kelp_ns level_at;        /* .. and all that it told was applied; 0: never */
-    kelp_index heard_commit; /* the highest that a leader told, whatever this node holds */
+    kelp_ns level_at;              /* .. and all that it told was applied; 0: never */
+    kelp_index heard_commit;       /* the highest that a leader told, whatever this node holds */
     uint32_t pump_left;
     struct asker_list askers; /* the first is next */
     size_t asker_count;
