@@ -151,33 +151,6 @@ static void *transfer_and_wait(void *arg)
     return NULL;
 }
 
-static void a_transfer_has_one_outcome_and_can_be_cancelled(void **state)
-{
-    (void)state;
-    three_listen();
-    unsigned leader = leader_awaited(), target = leader % NODES + 1;
-    struct kelp_result result;
-    assert_int_equal(kelp_transfer_call(members[leader].node, leader, &result), KELP_E_BUSY);
-    assert_int_equal(result.reason, KELP_R_SELF);
-    assert_int_equal(kelp_transfer_call(members[target].node, 9, &result), KELP_E_BUSY);
-    assert_int_equal(result.reason, KELP_R_UNKNOWN_MEMBER);
-    member_close(target); /* who does not answer never has everything */
-    (void)add_surely(leader, 1);
-    ended_count = 0;
-    kelp_transfer(members[leader].node, target, 7, on_result, NULL);
-    kelp_transfer_cancel(members[leader].node, 8); /* another one */
-    kelp_transfer_cancel(members[leader].node, 7);
-    kelp_transfer_cancel(members[leader].node, 7);
-    WAIT(ended_count > 0);
-    assert_int_equal(ended.outcome, KELP_REFUSED);
-    assert_int_equal(ended.reason, KELP_R_CANCELLED);
-    assert_int_equal(kelp_transfer_call(members[leader].node, 0, &result), KELP_OK);
-    assert_int_equal(ended_count, 1);
-    kelp_transfer_cancel(members[leader].node, 7); /* it is over: nothing happens */
-    assert_true(ledger_holds(add_surely(leader, 1)));
-    assert_int_equal(ended_count, 1);
-}
-
 static pthread_mutex_t stop_sign = PTHREAD_MUTEX_INITIALIZER;
 static atomic_bool stands;
 
@@ -189,6 +162,44 @@ static void on_stop_sign(void *ctx, uint64_t token, const struct kelp_result *re
     (void)pthread_mutex_unlock(&stop_sign);
 }
 
+/* A node that neither answers nor says that it leaves: it never has everything. */
+static void stand_still(unsigned id)
+{
+    struct kelp_read_how any = {.level = KELP_READ_ANY};
+    stands = false;
+    (void)pthread_mutex_lock(&stop_sign);
+    kelp_read_at(members[id].node, bytes_of("?", 1), &any, 1, on_stop_sign, NULL);
+    WAIT(stands);
+}
+
+static void a_transfer_has_one_outcome_and_can_be_cancelled(void **state)
+{
+    (void)state;
+    three_listen();
+    unsigned leader = leader_awaited(), target = leader % NODES + 1;
+    struct kelp_result result;
+    assert_int_equal(kelp_transfer_call(members[leader].node, leader, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_SELF);
+    assert_int_equal(kelp_transfer_call(members[target].node, 9, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_UNKNOWN_MEMBER);
+    stand_still(target);
+    (void)add_surely(leader, 1);
+    ended_count = 0;
+    kelp_transfer(members[leader].node, target, 7, on_result, NULL);
+    kelp_transfer_cancel(members[leader].node, 8); /* another one */
+    kelp_transfer_cancel(members[leader].node, 7);
+    kelp_transfer_cancel(members[leader].node, 7);
+    WAIT(ended_count > 0);
+    assert_int_equal(ended.outcome, KELP_REFUSED);
+    assert_int_equal(ended.reason, KELP_R_CANCELLED);
+    assert_int_equal(kelp_transfer_call(members[leader].node, 0, &result), KELP_OK);
+    (void)pthread_mutex_unlock(&stop_sign);
+    assert_int_equal(ended_count, 1);
+    kelp_transfer_cancel(members[leader].node, 7); /* it is over: nothing happens */
+    assert_true(ledger_holds(add_surely(leader, 1)));
+    assert_int_equal(ended_count, 1);
+}
+
 /* A call that waits has no token: whoever cancels the 1 of his own means no other. */
 static void a_transfer_that_is_waited_for_is_nobodys_to_cancel(void **state)
 {
@@ -196,12 +207,8 @@ static void a_transfer_that_is_waited_for_is_nobodys_to_cancel(void **state)
     three_listen();
     unsigned leader = leader_awaited(), target = leader % NODES + 1;
     struct awaiting_transfer t = {.node = members[leader].node, .target = target};
-    struct kelp_read_how any = {.level = KELP_READ_ANY};
     pthread_t thread;
-    stands = false;
-    (void)pthread_mutex_lock(&stop_sign);
-    kelp_read_at(members[target].node, bytes_of("?", 1), &any, 1, on_stop_sign, NULL);
-    WAIT(stands); /* who does not answer never has everything */
+    stand_still(target);
     (void)add_surely(leader, 1);
     assert_int_equal(pthread_create(&thread, NULL, transfer_and_wait, &t), 0);
     while (!t.ended) {
