@@ -162,7 +162,7 @@ static inline void stage_silent(void *ctx, enum kelp_level level, const char *li
         fprintf(stderr, "%s %d %s\n", (const char *)ctx, level, line);
 }
 
-/* Small files and fast timers. */
+/* Small files and fast timers; a request has time on the slowest machine. */
 static inline struct kelp_node_options stage_options(kelp_id id, const char *data)
 {
     struct kelp_node_options o = kelp_node_options_default(id, data);
@@ -170,6 +170,7 @@ static inline struct kelp_node_options stage_options(kelp_id id, const char *dat
     o.raft.election_min = 150000000;
     o.raft.election_max = 300000000;
     o.segment_bytes = 1024 * 1024;
+    o.request_timeout = UINT64_C(20000000000);
     o.log = stage_silent;
     static const char *const names[] = {"?", "n1", "n2", "n3", "n4"};
     o.log_ctx = (void *)(uintptr_t)names[id < 5 ? id : 0];
