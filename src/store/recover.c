@@ -51,6 +51,7 @@ struct scan {
     uint64_t next;              /* the number expected behind the pending write */
     struct file *file;
     struct held pending, fresh;
+    bool proved; /* a mark behind it says that the pending write is durable */
     struct kelp_fault damage; /* what is wrong at offset, error KELP_OK: nothing that is known */
     uint64_t torn_bytes;
     bool written; /* the block looked at holds something: a mark, or what was torn */
@@ -349,11 +350,14 @@ static enum kelp_error step_write(struct scan *s, const struct write_head *h, en
         return corrupt(s, s->at, s->offset, fault,
                        "it follows another write than the one found before it", h->number);
     }
-    bool copy = h->number < s->next;
-    enum kelp_error error = copy ? KELP_OK : pending_apply(s, fault);
+    bool copy = h->number < s->next, mark = h->record_count == 0;
+    /* A mark was not synced: a start that did not find it has put a copy of the write behind it,
+     * perhaps into the next segment. */
+    if (mark) s->proved = s->proved || !copy;
+    enum kelp_error error = copy || mark ? KELP_OK : pending_apply(s, fault);
     if (error != KELP_OK) return error;
     *step = STEP_SEARCH;
-    if (h->record_count == 0) {
+    if (mark) {
         if ((h->flags & WRITE_CONTINUES) == 0 || s->at + 1 < s->w->segment_count) return KELP_OK;
         return room_fault(fault, KELP_E_CORRUPT, "log", 0, s->w->places.last.index + 1,
                           "segment %" PRIu64 " is missing: the one before it says that it exists",
@@ -368,6 +372,7 @@ static enum kelp_error step_write(struct scan *s, const struct write_head *h, en
     }
     struct held held = s->pending;
     s->pending = s->fresh;
+    s->proved = false;
     s->fresh = held; /* its buffer is used again */
     if (!copy) s->next++;
     s->offset += room_blocks(h->bytes);
@@ -530,6 +535,10 @@ static enum kelp_error finish(struct scan *s, struct recovered *out, struct kelp
                   ", which was never reported durable",
                   s->torn_bytes, s->next);
         w->unproved = true; /* so that a mark covers what is left of its head */
+    }
+    if (s->proved) {
+        enum kelp_error error = pending_apply(s, fault);
+        if (error != KELP_OK) return error;
     }
     if (s->pending.present) {
         s->pending.present = false;
