@@ -65,7 +65,7 @@ KELP_API void kelp_leadership(struct kelp_node *node, struct kelp_leadership *ou
  *          timeout  from now on; 0: only what is so already
  *          token, done, ctx   as kelp_propose
  * outcome  once: DONE with leader, and pos.term its term; REFUSED with TIMEOUT, with NO_LEADER if
- *          none is known by then, with SHUTDOWN
+ *          none is known by then, with REMOVED (not of NEWS), with SHUTDOWN
  * thread   any   cost  O(waiting)   source  - */
 KELP_API void kelp_await(struct kelp_node *node, enum kelp_await what, uint64_t sequence,
                          kelp_ns timeout, uint64_t token, kelp_done_fn done, void *ctx);

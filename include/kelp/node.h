@@ -59,8 +59,10 @@ struct kelp_node_options {
     uint64_t answer_bytes_max; /* 256 MiB of answers to reads that are made and not taken */
     kelp_lead_fn lead;         /* each event of lead.h, once; NULL: nobody listens */
     void *lead_ctx;
-    /* once a committed configuration has removed this node it answers SHUTDOWN and takes no more
-     * part; false: it says so in its status and refuses what it cannot do */
+    /* once a committed configuration has removed this node it answers SHUTDOWN (at first perhaps
+     * REMOVED) and takes no more part; false: it says so in its status, refuses with REMOVED what
+     * only a member can do, and goes on with reads of the levels ANY and, as long as their bound
+     * allows, STALE */
     bool stop_when_removed;
     /* a snapshot once the log has grown by so much and by snapshot_log_ratio (4) times the last
      * snapshot; KELP_SNAPSHOT_NEVER, the default until snapshots travel between nodes: no such
@@ -80,9 +82,9 @@ struct kelp_result {
      * that another one which names it as at_least never shows less */
     struct kelp_pos pos;
     struct kelp_read_ages ages; /* a STALE read's, also when it is refused for them */
-    kelp_id leader;             /* a hint, 0 if not known */
-    struct kelp_bytes bytes;    /* DONE: the state machine's reply; borrowed during the call */
-    kelp_id member;             /* a change refused because of a member: which; 0: of none */
+    kelp_id leader; /* a hint, 0 if not known; REMOVED: a member that this node knew, to be asked */
+    struct kelp_bytes bytes; /* DONE: the state machine's reply; borrowed during the call */
+    kelp_id member;          /* a change refused because of a member: which; 0: of none */
 };
 
 /* kelp_node_options_default - options for a node with default timers and limits.
@@ -192,7 +194,7 @@ KELP_API void kelp_read_at(struct kelp_node *node, struct kelp_bytes question,
 /* kelp_verify_leader - does this node lead, after all that was answered before this call?
  * takes    node     not NULL
  *          token, done, ctx   as kelp_propose; DONE: a quorum confirmed it since; REFUSED:
- *                   NOT_LEADER (result->leader is a hint), NO_LEADER, TIMEOUT
+ *                   NOT_LEADER (result->leader is a hint), NO_LEADER, REMOVED, TIMEOUT
  * thread   any   cost  one round, shared with reads   source  [§6.4] */
 KELP_API void kelp_verify_leader(struct kelp_node *node, uint64_t token, kelp_done_fn done,
                                  void *ctx);

@@ -200,6 +200,7 @@ enum kelp_outcome {
     X(47, IS_ELSEWHERE, "it is a member already, at another address", "MOVE changes its address")  \
     X(48, HAS_CLUSTER, "this node belongs to a cluster already, or waits for one",                 \
       "found with an empty directory, without --join and --bootstrap")                             \
+    X(49, REMOVED, "this node was removed from the cluster", "ask a member")                       \
     X(50, DRAINED, "that node is drained", "undrain it first, or name another")                    \
     X(51, BAD_LEVEL, "there is no such read level", "name one of enum kelp_read_level")
 

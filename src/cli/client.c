@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/min.h"
+
 #define WORDS_MAX   16u
 #define HOPS_MAX    5u
 #define REQUEST_MAX (64u << 20)
@@ -177,22 +179,46 @@ bool client_connect(struct client *c, const char *address)
     return c->fd >= 0;
 }
 
+bool client_next(const char **list, char address[CLI_ADDRESS_MAX])
+{
+    const char *at = *list;
+    size_t len = strcspn(at, ",");
+    if (*at == '\0') return false;
+    (void)snprintf(address, CLI_ADDRESS_MAX, "%.*s", (int)len, at);
+    *list = at + len + (at[len] == ',');
+    return true;
+}
+
+/* What went wrong with one address after the other. */
+struct skipped {
+    char words[CLIENT_ERROR_MAX];
+    size_t used, count;
+};
+
+static void skip(struct skipped *s, const char *at, const char *why)
+{
+    size_t room = sizeof s->words - s->used;
+    int more = snprintf(s->words + s->used, room, "%s%s%s%s", s->count > 0 ? "; " : "", at,
+                        at[0] != '\0' ? ": " : "", why);
+    s->used += (size_t)more < room ? (size_t)more : room - 1;
+    s->count++;
+}
+
+static void skipped_say(struct client *c, const char *what, const struct skipped *s)
+{
+    (void)snprintf(c->error, sizeof c->error, "%s: %.*s", what, (int)(CLIENT_ERROR_MAX - 48),
+                   s->words);
+}
+
 bool client_connect_any(struct client *c, const char *list)
 {
-    char errors[CLIENT_ERROR_MAX] = "";
-    size_t used = 0;
-    for (const char *at = list; *at != '\0';) {
-        char address[CLI_ADDRESS_MAX];
-        size_t len = strcspn(at, ",");
-        (void)snprintf(address, sizeof address, "%.*s", (int)len, at);
-        if (len > 0 && client_connect(c, address)) return true;
-        int more = snprintf(errors + used, sizeof errors - used, "%s%s", used > 0 ? "; " : "",
-                            len > 0 ? c->error : "an empty address");
-        used += (size_t)more < sizeof errors - used ? (size_t)more : 0;
-        at += len + (at[len] == ',');
+    struct skipped skipped = {.used = 0};
+    char address[CLI_ADDRESS_MAX];
+    while (client_next(&list, address)) {
+        if (client_connect(c, address)) return true;
+        skip(&skipped, "", c->error); /* which begins with the address */
     }
-    (void)snprintf(c->error, sizeof c->error, "no node answers: %.*s", (int)(CLIENT_ERROR_MAX - 24),
-                   errors);
+    skipped_say(c, "no node answers", &skipped);
     return false;
 }
 
@@ -253,6 +279,7 @@ redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes 
     buf_init(&request, REQUEST_MAX);
     client_encode(&request, count, words);
     bool sent = request.error == KELP_OK;
+    c->written = sent;
     if (!sent)
         lost(c, kelp_strerror(request.error), "");
     else
@@ -272,8 +299,40 @@ redisReply *client_follow(struct client *c, size_t count, const struct kelp_byte
         const char *space = strchr(reply->str + 6, ' ');
         (void)snprintf(leader, sizeof leader, "%s", space != NULL ? space + 1 : "");
         freeReplyObject(reply);
+        c->written = false; /* who said so did nothing */
         if (!client_connect(c, leader)) return NULL;
     }
+}
+
+/* Does it refuse because of what it is, so that another node may serve? Each of these says that
+ * nothing happened; an outcome that is not known is UNCERTAIN. */
+static bool serves_not(const redisReply *reply)
+{
+    static const char *const refusals[] = {"CLUSTERDOWN ", "LOADING ", "TRYAGAIN SHUTDOWN"};
+    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < COUNT_OF(refusals); i++) {
+        if (strncmp(reply->str, refusals[i], strlen(refusals[i])) == 0) return true;
+    }
+    return false;
+}
+
+redisReply *client_ask(struct client *c, const char *list, size_t count,
+                       const struct kelp_bytes *words)
+{
+    struct skipped skipped = {.used = 0};
+    char address[CLI_ADDRESS_MAX];
+    bool only = strchr(list, ',') == NULL, answered = false;
+    while (client_next(&list, address)) {
+        redisReply *reply = NULL;
+        c->written = false;
+        if (client_connect(c, address)) reply = client_follow(c, count, words);
+        if (reply == NULL && c->written) return NULL; /* it may have happened */
+        if (reply != NULL && (only || !serves_not(reply))) return reply;
+        skip(&skipped, reply != NULL ? c->at : "", reply != NULL ? reply->str : c->error);
+        answered = answered || reply != NULL;
+        if (reply != NULL) freeReplyObject(reply);
+    }
+    skipped_say(c, answered ? "no node serves this" : "no node answers", &skipped);
+    return NULL;
 }
 
 redisReply *client_line(struct client *c, const char *line)

@@ -3,7 +3,8 @@
  * turn and follows the leader.
  *
  * A request that was written and not answered has an unknown outcome, so it is never sent again
- * here; what is tried again is only what was never written, or was answered "moved". */
+ * here; what is tried again is only what was never written, or was answered with a refusal that
+ * says that this node cannot serve: "moved", and of several addresses those of client_ask. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
@@ -12,7 +13,7 @@
 #include "base/buf.h"
 #include "cli/room.h"
 
-#define CLIENT_ERROR_MAX 400u
+#define CLIENT_ERROR_MAX 1000u
 #define CLIENT_TIMEOUT_MS                                                                          \
     8000u /* above the server's own deadline, so that its answer comes first */
 
@@ -20,6 +21,7 @@ struct client {
     int fd; /* -1: not connected */
     unsigned timeout_ms;
     bool harmless; /* nothing that is asked changes anything, so no answer leaves nothing open */
+    bool written;  /* the last request was, in part at least */
     redisReader *reader;
     char at[CLI_ADDRESS_MAX];     /* the node it is connected to */
     char error[CLIENT_ERROR_MAX]; /* why the last call failed, one clause */
@@ -45,6 +47,16 @@ redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes 
 
 /* client_follow - the same, going where -MOVED points. */
 redisReply *client_follow(struct client *c, size_t count, const struct kelp_bytes *words);
+
+/* client_ask - client_follow of a list's addresses in turn: the next one if none is reached, or if
+ * the node refuses because of what it is: removed, waiting to be founded, without a leader,
+ * faulted, loading, stopping. NULL: no answer, c->error says why, of all that were skipped if all
+ * were. The refusal of a single address is an answer. */
+redisReply *client_ask(struct client *c, const char *list, size_t count,
+                       const struct kelp_bytes *words);
+
+/* client_next - take the next address off a list; false: there is none. */
+bool client_next(const char **list, char address[CLI_ADDRESS_MAX]);
 
 /* client_line - client_call with words separated by blanks. */
 redisReply *client_line(struct client *c, const char *line);

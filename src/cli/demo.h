@@ -17,7 +17,7 @@ struct reckoning {
     uint64_t index;    /* where all hashes were taken */
     char hash[DEMO_NODES + 1][32];
     bool equal;
-    char error[400]; /* why it could not be done; empty: it was */
+    char error[1000]; /* why it could not be done; empty: it was */
 };
 
 /* reckon - read every key back through every node and compare the nodes' state hashes at one index;

@@ -52,7 +52,7 @@ static redisReply *ask(const struct verb *verb, const struct keys *k, size_t cou
     }
     for (size_t i = 0; i < count; i++)
         bytes[i] = bytes_of(words[i], strlen(words[i]));
-    if (client_connect_any(&c, k->at)) reply = client_follow(&c, count, bytes);
+    reply = client_ask(&c, k->at, count, bytes);
     free(bytes);
     if (reply == NULL) (void)cli_error(verb, CLI_FAILED, "%s", c.error);
     client_close(&c);

@@ -84,23 +84,35 @@ static int plan_show(const struct verb *verb, const redisReply *reply, bool json
     return printed != CLI_DONE ? printed : status;
 }
 
-/* Connect to whoever leads; to the first that answers if nobody says who does. */
-static bool connect_leader(struct client *c, const char *at)
+/* True: the node that is asked leads; else leader is where it says that one is, "": it knows none.
+ */
+static bool leads(struct client *c, char leader[CLI_ADDRESS_MAX])
 {
-    if (!client_connect_any(c, at)) return false;
     redisReply *role = client_line(c, "ROLE");
-    bool follows = role != NULL && role->type == REDIS_REPLY_ARRAY && role->elements >= 3 &&
-                   role->element[1]->type == REDIS_REPLY_STRING && role->element[1]->len > 0 &&
-                   role->element[2]->type == REDIS_REPLY_INTEGER;
-    char leader[CLI_ADDRESS_MAX] = "", first[CLI_ADDRESS_MAX];
+    bool said = role != NULL && role->type == REDIS_REPLY_ARRAY && role->elements >= 3;
+    bool master = said && role->element[0]->type == REDIS_REPLY_STRING &&
+                  strcmp(role->element[0]->str, "master") == 0;
+    bool follows = said && role->element[1]->type == REDIS_REPLY_STRING &&
+                   role->element[1]->len > 0 && role->element[2]->type == REDIS_REPLY_INTEGER;
+    leader[0] = '\0';
     if (follows)
-        (void)snprintf(leader, sizeof leader, "%s:%lld", role->element[1]->str,
+        (void)snprintf(leader, CLI_ADDRESS_MAX, "%s:%lld", role->element[1]->str,
                        role->element[2]->integer);
     if (role != NULL) freeReplyObject(role);
-    if (leader[0] == '\0') return c->fd >= 0 || client_connect_any(c, at);
-    memcpy(first, c->at, sizeof first);
-    client_close(c);
-    return client_connect(c, leader) || client_connect(c, first);
+    return master;
+}
+
+/* Connect to whoever leads; to the first that answers if nobody says who does: it may have been
+ * removed, or wait to be founded. */
+static bool connect_leader(struct client *c, const char *at)
+{
+    char address[CLI_ADDRESS_MAX], leader[CLI_ADDRESS_MAX];
+    for (const char *rest = at; client_next(&rest, address);) {
+        if (!client_connect(c, address)) continue;
+        if (leads(c, leader)) return true;
+        if (leader[0] != '\0' && client_connect(c, leader)) return true;
+    }
+    return client_connect_any(c, at);
 }
 
 static bool plans(int argc, char **argv)
@@ -119,8 +131,10 @@ static redisReply *ask(const struct verb *verb, const char *at, int argc, char *
     for (int i = 1; i < argc; i++)
         words[count++] = bytes_of(argv[i], strlen(argv[i]));
     if (list) words[1] = bytes_of("MEMBERS", 7);
-    if (list ? connect_leader(&c, at) : client_connect_any(&c, at))
-        reply = list ? client_call(&c, 2, words) : client_follow(&c, count, words);
+    if (!list)
+        reply = client_ask(&c, at, count, words);
+    else if (connect_leader(&c, at))
+        reply = client_call(&c, 2, words);
     if (reply == NULL) (void)cli_error(verb, CLI_FAILED, "%s", c.error);
     client_close(&c);
     if (reply == NULL || reply->type != REDIS_REPLY_ERROR) return reply;

@@ -10,8 +10,8 @@
 
 struct status_node {
     char client[CLI_ADDRESS_MAX];
-    char error[400]; /* why it does not answer; empty: fields is set */
-    json_t *fields;  /* RAFT STATUS, name to text */
+    char error[1000]; /* why it does not answer; empty: fields is set */
+    json_t *fields;   /* RAFT STATUS, name to text */
 };
 
 /* status_ask - ask one node; false: node->error. The fields are owned until status_forget. */

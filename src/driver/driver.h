@@ -158,7 +158,7 @@ struct driver_outcome {
     enum kelp_reason reason;
     struct kelp_pos pos;        /* a read: nothing above its index was seen, term 0 */
     struct kelp_read_ages ages; /* a STALE read's */
-    kelp_id leader;             /* a hint, 0 if not known */
+    kelp_id leader;             /* a hint, 0 if not known; REMOVED: a member that this node knew */
     kelp_id member; /* a change: whom it was refused for, or who was given an id; 0: nobody */
     struct kelp_bytes result; /* DONE: the machine's reply, borrowed during the call */
 };

@@ -34,6 +34,7 @@ static struct route route_now(struct driver *d)
     const struct kelp_view *view = driver_look(d);
     struct route route = {.node = view->leader, .term = view->term.v};
     d->leader_hint = view->leader;
+    if (view->leader != 0 && view->leader != view->self) d->followed = view->leader;
     bool refused = d->refused.node == route.node && d->refused.term == route.term;
     if (route.node == 0 || refused) return none;
     if (view->role == KELP_LEADER) return view->term.v == d->led_term ? route : none;
@@ -46,6 +47,23 @@ static struct route route_now(struct driver *d)
     return route.connection != 0 ? route : none;
 }
 
+/* Is there no way to a leader, and none to come? While one is open it is used: who was removed may
+ * still be served by who removed it. */
+static bool removed_now(struct driver *d, struct route route)
+{
+    if (d->core == NULL || d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
+    return route.node == 0 && driver_look(d)->removed;
+}
+
+static void removed_settle(struct driver *d)
+{
+    for (size_t i = 0; i < d->requests.chunk_count * REQUESTS_A_CHUNK; i++) {
+        struct request *r = &d->requests.chunks[i / REQUESTS_A_CHUNK][i % REQUESTS_A_CHUNK];
+        bool waits = r->state == REQUEST_AWAITING && read_hopeless(d, r, r->pos.index);
+        if (waits) request_removed(d, r);
+    }
+}
+
 void route_refresh(struct driver *d)
 {
     if (!d->route_stale) return;
@@ -53,13 +71,16 @@ void route_refresh(struct driver *d)
     handover_refresh(d);
     lead_refresh(d);
     kelp_id hint = d->leader_hint;
+    bool removed = d->removed;
     struct route route = route_now(d);
-    if (route_equal(route, d->route) && hint == d->leader_hint) return;
+    d->removed = removed_now(d, route);
+    if (route_equal(route, d->route) && hint == d->leader_hint && removed == d->removed) return;
     if (route.node == 0 && d->route.node != 0) {
         d->leaderless_since = d->now;
         d->expire_at = 0;
     }
     d->route = route;
+    if (d->removed && !removed) removed_settle(d);
     struct driver_line *line;
     TAILQ_FOREACH(line, &d->lines, all_link)
     {
@@ -203,6 +224,27 @@ void request_close(struct driver *d, struct request *r, enum kelp_outcome outcom
         d->guest_count--;
         TAILQ_INSERT_TAIL(&d->answers, r, link);
     }
+}
+
+/* Whom a client of a removed node may ask: who led last, or else some voter. 0: nobody is known. */
+static kelp_id member_to_ask(const struct driver *d)
+{
+    const struct kelp_config *c = &d->configs[d->config_count - 1].config;
+    kelp_id some = 0;
+    for (size_t slot = 0; slot < c->count; slot++) {
+        kelp_id id = c->members[slot].id;
+        if (id == d->options.core.self) continue;
+        if (id == d->followed) return id;
+        if (some == 0 && c->members[slot].role == KELP_VOTER) some = id;
+    }
+    return some;
+}
+
+/* It was not begun, or was a read. */
+void request_removed(struct driver *d, struct request *r)
+{
+    r->leader = member_to_ask(d);
+    request_close(d, r, KELP_REFUSED, KELP_R_REMOVED);
 }
 
 /* A read that is asked again, or was told late, will see a later state than reads behind it that
@@ -494,6 +536,10 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         request_close(d, r, KELP_REFUSED, KELP_R_NOT_LEADER);
         return true;
     }
+    if (d->removed && !d->route_stale) {
+        request_removed(d, r);
+        return true;
+    }
     if (d->route.node == 0 || d->route_stale || !line_may_start(d, line, r)) return false;
     bool planned_here = r->plan && d->route.node == self;
     if (r->kind == REQUEST_READ && !planned_here) return read_start(d, line, r);
@@ -611,13 +657,14 @@ static void timers_expire(struct driver *d)
     }
 }
 
-/* Without a way to a leader a request waits two election timeouts. */
+/* Without a way to a leader a request waits two election timeouts; where this node was removed it
+ * does not wait. */
 kelp_ns lines_expire(struct driver *d)
 {
     timers_expire(d);
     struct request *first = timer_first(d);
     kelp_ns next = first != NULL ? first->deadline : KELP_NEVER;
-    if (d->route.node != 0 || d->queued_count == 0) return next;
+    if (d->route.node != 0 || d->removed || d->queued_count == 0) return next;
     if (d->now < d->expire_at) return min_u64(next, d->expire_at);
     kelp_ns patience = add_sat(d->options.core.election_max, d->options.core.election_max);
     enum kelp_reason reason = d->state == DRIVER_WAITING ? KELP_R_NOT_STARTED : KELP_R_NO_LEADER;

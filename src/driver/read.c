@@ -85,13 +85,25 @@ void read_opened(const struct driver *d, struct driver_line *line, const struct 
 
 /* ---- when its index is known ---- */
 
+/* What a removed node has not committed never comes to it. */
+bool read_hopeless(struct driver *d, const struct request *r, kelp_index index)
+{
+    return d->removed && r->line != NULL && index > driver_look(d)->commit;
+}
+
 /* Those of a line are released in the order in which they were told, so none waits for less than
  * one before it: a leader may name a lower index later, and an index of its own may be the higher
  * one although all of it is applied. */
 static void await(struct driver *d, struct request *r, kelp_index index)
 {
     index = max_u64(index, r->how.at_least);
-    if (r->line != NULL) r->line->index_awaited = index = max_u64(index, r->line->index_awaited);
+    if (r->line != NULL) index = max_u64(index, r->line->index_awaited);
+    if (read_hopeless(d, r, index)) {
+        r->state = REQUEST_READING; /* the state that owns nothing */
+        request_removed(d, r);
+        return;
+    }
+    if (r->line != NULL) r->line->index_awaited = index;
     r->state = REQUEST_AWAITING;
     r->pos = kelp_pos_of(index, 0);
     awaiting_add(d, r);

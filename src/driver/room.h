@@ -384,6 +384,8 @@ struct driver {
     kelp_ns move_at;              /* not before */
     enum kelp_reason move_reason; /* why it was not moved when it last asked */
     kelp_id leader_hint;
+    kelp_id followed;  /* who led last, but for this node; 0: nobody yet */
+    bool removed;      /* by a committed configuration, and there is no way to a leader any more */
     char refusal[160]; /* driver_found: why not */
     bool route_stale;
     kelp_ns leaderless_since, expire_at, retry_at;
@@ -541,6 +543,7 @@ void route_refresh(struct driver *d);
 void line_ready(struct driver *d, struct driver_line *line);
 void request_close(struct driver *d, struct request *r, enum kelp_outcome outcome,
                    enum kelp_reason reason);
+void request_removed(struct driver *d, struct request *r); /* with whom to ask instead */
 void request_requeue(struct driver *d, struct request *r);
 /* A read that is asked again, or was told late: those behind it that were told are asked again. */
 void reads_behind_again(struct driver *d, struct request *first);
@@ -599,6 +602,8 @@ bool read_hollow(const struct driver *d); /* what its machine would answer was n
 bool read_local(const struct driver *d, const struct request *r); /* answered by what is here */
 struct route read_route(const struct driver *d);                  /* .. of those */
 bool read_beside(const struct driver *d, const struct driver_line *line, const struct request *r);
+/* read_hopeless - would it wait for an index that never comes here? */
+bool read_hopeless(struct driver *d, const struct request *r, kelp_index index);
 void read_opened(const struct driver *d, struct driver_line *line, const struct request *r);
 bool read_start(struct driver *d, struct driver_line *line, struct request *r); /* false: waits */
 void read_begin(struct driver *d, struct request *r);   /* of our own core: out of the queue */

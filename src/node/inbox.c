@@ -237,6 +237,12 @@ static bool is_so(const struct letter *l, const struct kelp_leadership *now)
     return false;
 }
 
+/* A removed node never hears of a leader again. */
+static bool is_vain(const struct inbox *i, const struct letter *l, kelp_id leader)
+{
+    return leader == 0 && l->asked.what != KELP_AWAIT_NEWS && node_removed(i->node);
+}
+
 /* Who awaits something is answered if it is so, or if the time is over. Callbacks ask anew through
  * the list, so nobody comes behind whom we look at. */
 static kelp_ns on_turned(void *ctx, kelp_ns now)
@@ -249,8 +255,8 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
     driver_leadership(i->node->driver, &lead);
     for (struct letter *l = TAILQ_FIRST(&i->awaiting); l != NULL; l = next) {
         next = TAILQ_NEXT(l, open_link);
-        bool so = is_so(l, &lead);
-        if (!so && !over && l->deadline > now) {
+        bool so = is_so(l, &lead), vain = is_vain(i, l, lead.leader);
+        if (!so && !over && !vain && l->deadline > now) {
             due = min_u64(due, l->deadline);
             continue;
         }
@@ -259,6 +265,7 @@ static kelp_ns on_turned(void *ctx, kelp_ns now)
         if (!so) {
             result.outcome = KELP_REFUSED;
             result.reason = lead.leader == 0 ? KELP_R_NO_LEADER : KELP_R_TIMEOUT;
+            if (vain) result.reason = KELP_R_REMOVED;
             if (over) result.reason = KELP_R_SHUTDOWN;
         }
         TAILQ_REMOVE(&i->awaiting, l, open_link);

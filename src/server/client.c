@@ -147,6 +147,7 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
     if ((r->change || r->plan) && o->outcome == KELP_REFUSED) place.index = o->pos.index;
     if (s->settings.on_follower == ON_FOLLOWER_MOVED)
         place.leader = server_client_address(s, o->leader);
+    if (o->reason == KELP_R_REMOVED) place.other = server_client_address(s, o->leader);
     if (o->reason == KELP_R_LOADING) place.loaded_percent = loaded_percent(s);
     outcome_reply(&c->out, o->outcome, o->reason, &place);
 }

@@ -8,10 +8,13 @@
 #include "base/assert.h"
 #include "proto/resp_reply.h"
 
+#define ABOUT_MAX 192u /* an address and a few words */
+
 static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
 {
     switch (reason) {
     case KELP_R_NOT_LEADER: return leader_named ? OUTCOME_MOVED : OUTCOME_TRYAGAIN;
+    case KELP_R_REMOVED: return leader_named ? OUTCOME_MOVED : OUTCOME_CLUSTERDOWN;
     case KELP_R_NO_LEADER:
     case KELP_R_NOT_STARTED:
     case KELP_R_FAULTED: return OUTCOME_CLUSTERDOWN;
@@ -151,10 +154,12 @@ void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reaso
     case OUTCOME_ERR:
     case OUTCOME_UNCERTAIN: break;
     }
-    char about[96] = "";
+    char about[ABOUT_MAX] = "";
     bool config = reason == KELP_R_PENDING || reason == KELP_R_CONFIG_CHANGED;
     if (place->member != 0)
         (void)snprintf(about, sizeof about, " node=%" PRIu64, place->member);
+    else if (reason == KELP_R_REMOVED && place->other != NULL)
+        (void)snprintf(about, sizeof about, " at=%s", place->other);
     else if (reason == KELP_R_STALE_BEYOND)
         about_ages(&place->ages, about, sizeof about);
     else if (config && place->index != 0)

@@ -9,8 +9,8 @@
 #include "base/buf.h"
 
 enum outcome_code {
-    OUTCOME_MOVED,       /* ask the leader */
-    OUTCOME_CLUSTERDOWN, /* no leader, or this node cannot work */
+    OUTCOME_MOVED,       /* ask the leader; of a node that was removed: a member */
+    OUTCOME_CLUSTERDOWN, /* no leader, or this node cannot work, or was removed */
     OUTCOME_TRYAGAIN,
     OUTCOME_LOADING,
     OUTCOME_NOSPACE,
@@ -29,7 +29,8 @@ unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason);
 /* What a RESP error needs beside the outcome. */
 struct outcome_place {
     uint16_t slot;
-    const char *leader; /* HOST:PORT of the leader to be told; NULL: none */
+    const char *leader; /* HOST:PORT to be redirected to, the leader's; NULL: none */
+    const char *other;  /* REMOVED: HOST:PORT of a member to ask instead; NULL: not known */
     unsigned loaded_percent;
     uint64_t member;            /* a change refused for a member: which, 0: for none */
     struct kelp_read_ages ages; /* STALE_BEYOND */

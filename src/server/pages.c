@@ -159,9 +159,8 @@ static void location_make(const struct http_request *r, const char *http, struct
 enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_outcome *outcome)
 {
     struct server *s = r->http->server;
-    const char *http = s->settings.on_follower == ON_FOLLOWER_MOVED
-                           ? server_http_address(s, outcome->leader)
-                           : NULL;
+    const char *there = server_http_address(s, outcome->leader);
+    const char *http = s->settings.on_follower == ON_FOLLOWER_MOVED ? there : NULL;
     enum outcome_code code = outcome_code(outcome->outcome, outcome->reason, http != NULL);
     unsigned status = outcome_http_status(code, outcome->reason);
     json_t *body =
@@ -174,7 +173,9 @@ enum MHD_Result http_answer_outcome(struct http_request *r, const struct driver_
         (void)json_object_set_new(body, "applied_ms", age_json(outcome->ages.applied));
     }
     const char *const retry[] = {MHD_HTTP_HEADER_RETRY_AFTER, "1", NULL};
-    if (code != OUTCOME_MOVED) return send_json(r, status, body, status == 503 ? retry : NULL);
+    bool removed = outcome->reason == KELP_R_REMOVED, later = status == 503 && !removed;
+    if (removed && there != NULL) (void)json_object_set_new(body, "at", json_string(there));
+    if (code != OUTCOME_MOVED) return send_json(r, status, body, later ? retry : NULL);
     char leader[24];
     struct buf location;
     (void)snprintf(leader, sizeof leader, "%" PRIu64, outcome->leader);
@@ -314,7 +315,7 @@ static enum MHD_Result page_ready(struct http_request *r)
     else if (status.driver.replaying)
         reason = KELP_R_LOADING;
     else if (status.driver.view.leader == 0)
-        reason = KELP_R_NO_LEADER;
+        reason = status.driver.view.removed ? KELP_R_REMOVED : KELP_R_NO_LEADER;
     else if (status.driver.view.drained)
         reason = KELP_R_DRAINED;
     if (reason == KELP_R_NONE)

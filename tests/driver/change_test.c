@@ -266,7 +266,7 @@ static void the_leader_goes(enum kelp_edit_verb verb, enum successor successor, 
         assert_int_equal(c->told_count, c->tokens);
         for (size_t i = 0; i < c->told_count; i++) {
             bool gone = id == leader && verb == KELP_EDIT_REMOVE &&
-                        c->told[i].outcome == KELP_REFUSED && c->told[i].reason == KELP_R_NO_LEADER;
+                        c->told[i].outcome == KELP_REFUSED && c->told[i].reason == KELP_R_REMOVED;
             if (c->told[i].outcome != KELP_DONE && !gone)
                 fail_msg("node %d, request %zu: %s %s", (int)id, i,
                          kelp_outcome_name(c->told[i].outcome),

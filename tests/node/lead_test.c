@@ -307,6 +307,15 @@ static void a_removed_node_shuts_down_if_it_is_told_to(void **state)
     if (kelp_node_change_call(members[1].node, &change, &result) != KELP_OK)
         fail_msg("not done: %s", kelp_reason_name(result.reason));
     WAIT(status_says(2, "\nrole:removed\n")); /* it was not told to */
+    WAIT(leader_of(2) == 0);
+    assert_int_equal(add(2, 1, &result, &sum), KELP_E_BUSY);
+    assert_int_equal(result.outcome, KELP_REFUSED);
+    assert_int_equal(result.reason, KELP_R_REMOVED);
+    assert_in_range(result.leader, 1, 3); /* whom to ask */
+    assert_int_not_equal(result.leader, 2);
+    kelp_await(members[2].node, KELP_AWAIT_LEADER, 0, UINT64_MAX, 3, on_result, NULL);
+    WAIT(ended_count > 2);
+    assert_int_equal(ended.reason, KELP_R_REMOVED);
     assert_true(ledger_holds(add_surely(1, 2)));
 }
 

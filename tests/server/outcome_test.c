@@ -11,7 +11,7 @@
 
 #include "server/outcome.h"
 
-#define REASONS 38
+#define REASONS 52
 
 /* The reply begins with these words. */
 static void begins(enum kelp_outcome outcome, enum kelp_reason reason,
@@ -66,6 +66,19 @@ static void a_named_leader_is_told_with_the_slot(void **state)
     begins(KELP_REFUSED, KELP_R_NOT_LEADER, &place, "-MOVED 12182 node2.example:7001");
 }
 
+static void a_removed_node_says_so_and_where_to_go(void **state)
+{
+    (void)state;
+    const struct outcome_place nowhere = {.slot = 12182};
+    const struct outcome_place there = {.other = "node2.example:7001"};
+    const struct outcome_place moved = {.slot = 12182, .leader = "node2.example:7001"};
+    begins(KELP_REFUSED, KELP_R_REMOVED, &nowhere, "-CLUSTERDOWN REMOVED: this node was removed");
+    begins(KELP_REFUSED, KELP_R_REMOVED, &there,
+           "-CLUSTERDOWN REMOVED at=node2.example:7001: this node was removed");
+    begins(KELP_REFUSED, KELP_R_REMOVED, &moved, "-MOVED 12182 node2.example:7001");
+    assert_int_equal(outcome_http_status(OUTCOME_CLUSTERDOWN, KELP_R_REMOVED), 503);
+}
+
 static void a_leader_without_an_address_is_no_redirection(void **state)
 {
     (void)state;
@@ -106,6 +119,7 @@ int main(void)
         cmocka_unit_test(only_unknown_is_uncertain),
         cmocka_unit_test(refusals_have_their_words),
         cmocka_unit_test(a_named_leader_is_told_with_the_slot),
+        cmocka_unit_test(a_removed_node_says_so_and_where_to_go),
         cmocka_unit_test(a_leader_without_an_address_is_no_redirection),
         cmocka_unit_test(loading_says_how_far),
         cmocka_unit_test(a_reason_of_a_newer_version_is_not_definite_about_why),
