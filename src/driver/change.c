@@ -83,6 +83,15 @@ void config_made(struct driver *d, const struct kelp_made *made)
 
 /* ---- may it be handed to the core? ---- */
 
+/* It goes with this change: its address is free for who comes with it, most of all for the same
+ * machine with an empty directory. While the new member catches up both stand there; whoever is
+ * dialled says which of them it is. */
+static bool leaves(const struct wire_change *change, kelp_id id)
+{
+    const struct wire_edit *edit = edit_of(change, id);
+    return edit != NULL && edit->verb == KELP_EDIT_REMOVE;
+}
+
 /* Somebody else has this address, or will have it. */
 static bool address_taken(const struct driver *d, const struct wire_change *change,
                           const struct wire_edit *edit)
@@ -91,7 +100,8 @@ static bool address_taken(const struct driver *d, const struct wire_change *chan
     for (size_t slot = 0; slot < now->config.count; slot++) {
         kelp_id other = now->config.members[slot].id;
         const struct wire_address *address = address_after(d, change, other);
-        if (other != edit->id && strcmp(address->text, edit->address.text) == 0) return true;
+        if (other == edit->id || leaves(change, other)) continue;
+        if (strcmp(address->text, edit->address.text) == 0) return true;
     }
     for (uint32_t i = 0; i < change->count; i++) {
         const struct wire_edit *other = &change->edits[i];
@@ -155,12 +165,15 @@ static const struct peer *knock_meant(const struct driver *d, const struct wire_
     return meant;
 }
 
-/* The member that an edit means which was carried out before, NULL: none. */
+/* The member that an edit means which was carried out before, NULL: none. Who goes with the change
+ * is not who came with it. */
 static const struct kelp_member *member_meant(const struct wire_config *c,
+                                              const struct wire_change *change,
                                               const struct wire_edit *edit)
 {
     for (size_t slot = 0; slot < c->config.count; slot++) {
         const struct kelp_member *m = &c->config.members[slot];
+        if (edit->id == 0 && leaves(change, m->id)) continue;
         if (edit->id != 0 ? m->id == edit->id : strcmp(c->peer[slot].text, edit->address.text) == 0)
             return m;
     }
@@ -184,7 +197,7 @@ static bool name_all(struct driver *d, struct wire_change *change, uint64_t *inc
         bool open = edit->id == 0 || edit->address.text[0] == '\0';
         incarnations[i] = 0;
         if (edit->verb != KELP_EDIT_ADD || !open) continue;
-        const struct kelp_member *before = member_meant(newest(d), edit);
+        const struct kelp_member *before = member_meant(newest(d), change, edit);
         const struct peer *p = knock_meant(d, edit, before != NULL);
         if (before == NULL && p == NULL) return false;
         *spent = edit->id == 0 && before == NULL && next > WIRE_CHANGE_NUMBER_MAX;

@@ -196,13 +196,12 @@ void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, con
         return;
     }
     if (next_id != 0)
-        (void)snprintf(next, sizeof next, ": the next free one is %llu",
-                       (unsigned long long)next_id);
-    (void)snprintf(
-        f->words, sizeof f->words,
-        "this cluster exists since %s, this directory is empty (wiped disk): remove node "
-        "%llu and add it with a new id (kelp members replace)%s",
-        since, self, next);
+        (void)snprintf(next, sizeof next, " (it will be node %llu)", (unsigned long long)next_id);
+    (void)snprintf(f->words, sizeof f->words,
+                   "this cluster exists since %s, this directory is empty (wiped disk): remove all "
+                   "in it, start with --id auto --join instead of --bootstrap, then kelp members "
+                   "replace %llu auto%s",
+                   since, self, next);
 }
 
 /* Append "node 3 (no answer yet)" for everybody who is waited for. */

@@ -6,9 +6,9 @@
  * witnesses among them, now and then with the index of its configuration, without waiting or with
  * force; half of those who come are named by their id alone, since they knock. In some runs whoever
  * comes first is a witness. Every other start of a node finds that it was moved, and moves itself
- * back. Ids are slots, so there are few, and who was removed never comes back. What is told is
- * judged: DONE means that the committed configuration says so (M02). After the faults every change
- * comes to its end (L12). */
+ * back; half of those who replace somebody take its address. Ids are slots, so there are few, and
+ * who was removed never comes back. What is told is judged: DONE means that the committed
+ * configuration says so (M02). After the faults every change comes to its end (L12). */
 #include <stdio.h>
 
 #include "base/min.h"
@@ -140,7 +140,9 @@ static void change_draw(struct world *w, const struct kelp_config *config,
         (void)edit_add(w, change, KELP_EDIT_REMOVE, some);
     } else if (kind == 3 && room) {
         (void)edit_add(w, change, KELP_EDIT_REMOVE, some);
-        edit_add(w, change, KELP_EDIT_ADD, next)->role = KELP_VOTER;
+        struct wire_edit *comes = edit_add(w, change, KELP_EDIT_ADD, next);
+        comes->role = KELP_VOTER;
+        if (next % 2 == 0) comes->address = w->members[some - 1].peer; /* of whom it replaces */
     } else if (kind == 4) {
         change_whole(w, config, change);
     } else if (kind == 5) {

@@ -87,6 +87,39 @@ def test_two_of_three_emptied_while_the_third_is_down_make_no_second_cluster(mak
             assert c.call("GET", "alone") is None  # refused means never
 
 
+def test_a_wiped_node_is_replaced_where_it_stood_by_what_its_log_says(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    with leader.raw() as c:
+        assert c.call("SET", "before", "1") == "OK"
+    node = cluster.followers()[0]
+    node.kill()
+    node.empty_directory()
+    node.start()
+    assert node.wait_exit() == 3, node.log_tail()
+    said = f"with --id auto --join instead of --bootstrap, then kelp members replace {node.id} auto"
+    assert said in node.log_tail(), node.log_tail()
+    node.empty_directory()  # of its id
+    cluster.founders = [i for i in cluster.founders if i != node.id]
+    node.id_flag = "auto"
+    node.join = f"127.0.0.1:{leader.peer_port}"
+    node.start()
+    wait_for(lambda: (node.status() or {}).get("role") == "passive" and "knocks" in cluster.kelp(
+        "members", at=f"127.0.0.1:{leader.client_port}").stdout, "it knocks")
+    at = f"127.0.0.1:{leader.client_port}"
+    run = cluster.kelp("members", "plan", "replace", str(node.id), "auto", at=at)
+    assert run.returncode == 0, run
+    run = cluster.kelp("members", "replace", str(node.id), "auto", at=at)
+    assert run.returncode == 0 and run.stdout.strip().endswith("id=4"), run
+    wait_for(lambda: (node.status() or {}).get("role") == "follower", "it takes part")
+    assert node.status()["node_id"] == "4"
+    assert leader.status()["voters"] == ",".join(
+        str(i) for i in sorted({1, 2, 3, 4} - {node.id}))
+    cluster.wait_equal()
+    with node.raw() as c:
+        assert c.call("GET", "before") == b"1"
+
+
 def test_an_identity_without_its_vote_file_is_refused(make_cluster):
     cluster = make_cluster(3)
     node = cluster.followers()[0]

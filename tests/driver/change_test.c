@@ -12,7 +12,6 @@
 #include "base/bytes.h"
 #include "driver/lab.h"
 #include "driver/room.h"
-#include "wire/found.h"
 #include "wire/plan.h"
 
 /* Nodes 1..founders are a cluster with a leader; the others are up and wait. */
@@ -552,29 +551,6 @@ static void nobody_is_woken_by_a_wait_that_ended_while_leadership_moves(void **s
     lab_free(lab);
 }
 
-/* Somebody who is no node of the lab shakes hands with one and says that it waits. */
-static void knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation,
-                  const char *address)
-{
-    struct driver *d = lab_node(lab, at)->driver;
-    struct wire_hello hello = {.node = id, .incarnation = incarnation, .empty = true};
-    (void)snprintf(hello.peer.text, WIRE_ADDRESS_MAX, "%s", address);
-    driver_connected(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &hello);
-    struct wire_found m = {.type = WIRE_FOUND_SHOW, .from = id, .to = at, .round = 1};
-    m.incarnation = incarnation;
-    uint8_t frame[WIRE_FRAME_HEAD + WIRE_FOUND_HEAD_MAX];
-    struct kelp_bytes part = {frame + WIRE_FRAME_HEAD, 0};
-    part.len = wire_found_encode(&m, frame + WIRE_FRAME_HEAD);
-    wire_frame_head(frame, WIRE_FOUND, 0, &part, 1);
-    struct wire_frame decoded;
-    size_t used;
-    assert_int_equal(wire_frame_decode((struct kelp_bytes){frame, WIRE_FRAME_HEAD + part.len},
-                                       WIRE_FRAME_BODY_MAX, &decoded, &used, NULL),
-                     KELP_OK);
-    assert_int_equal(driver_frame(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &decoded, NULL),
-                     KELP_OK);
-}
-
 static struct wire_change learner(kelp_id id, const char *address)
 {
     struct wire_change c = change_of(KELP_EDIT_ADD, id, address);
@@ -587,8 +563,8 @@ static void who_knocks_is_listed_for_a_while(void **state)
     (void)state;
     struct lab *lab = cluster(3, 3, 21);
     kelp_id leader = lab_leader(lab);
-    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
-    knock(lab, leader, 9, 56, "there:2");
+    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, leader, 9, 56, "there:2");
     const struct driver_status *status = lab_status(lab, leader);
     assert_int_equal(status->knock_count, 2);
     assert_int_equal(status->knocks[0].id, KELP_ID_WAITING | 5);
@@ -604,7 +580,7 @@ static void who_has_no_id_is_given_the_next_free_one_once(void **state)
     (void)state;
     struct lab *lab = cluster(3, 3, 22);
     kelp_id leader = lab_leader(lab);
-    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
     struct wire_change change = learner(0, "there:1");
     struct lab_told told = asked(lab, leader % 3 + 1, &change); /* through a follower, too */
     assert_outcome(told, KELP_DONE, KELP_R_NONE);
@@ -617,12 +593,12 @@ static void who_has_no_id_is_given_the_next_free_one_once(void **state)
     told = asked(lab, leader, &change); /* asked once more: it is so */
     assert_outcome(told, KELP_DONE, KELP_R_NOTHING_NEW);
     assert_int_equal(told.member, 4);
-    knock(lab, leader, KELP_ID_WAITING | 6, 77,
-          "there:1"); /* emptied, started again: another one */
+    lab_knock(lab, leader, KELP_ID_WAITING | 6, 77,
+              "there:1"); /* emptied, started again: another one */
     told = asked(lab, leader, &change);
     assert_outcome(told, KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
     assert_int_equal(told.member, 4);
-    knock(lab, leader, KELP_ID_WAITING | 7, 78, "there:1"); /* nor are two of them the member */
+    lab_knock(lab, leader, KELP_ID_WAITING | 7, 78, "there:1"); /* nor are two of them the member */
     assert_outcome(asked(lab, leader, &change), KELP_REFUSED, KELP_R_MEMBER_DIFFERS);
     lab_free(lab);
 }
@@ -633,9 +609,9 @@ static void no_id_is_given_above_the_highest_there_may_be(void **state)
     struct lab *lab = cluster(3, 3, 30);
     kelp_id leader = lab_leader(lab), highest = UINT64_C(1) << 62;
     struct wire_change last = learner(highest, NULL), any = learner(0, NULL);
-    knock(lab, leader, highest, 57, "there:3");
+    lab_knock(lab, leader, highest, 57, "there:3");
     assert_outcome(asked(lab, leader, &last), KELP_DONE, KELP_R_NONE);
-    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
     assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_ID_USED);
     assert_int_equal(config_of(lab, leader)->config.count, 4);
     lab_free(lab);
@@ -648,12 +624,13 @@ static void of_two_directories_with_one_id_the_address_says_which_is_added(void 
     kelp_id leader = lab_leader(lab);
     struct wire_change here = learner(9, "here:1");
     struct lab_client *c = lab_client(lab, leader);
-    knock(lab, leader, 9, 61, "here:1");
-    knock(lab, leader, 9, 62, "there:1");
+    lab_knock(lab, leader, 9, 61, "here:1");
+    lab_knock(lab, leader, 9, 62, "there:1");
     (void)lab_change(c, &here, 20000);
     lab_run(lab, 1000);
     assert_int_equal(c->told_count, 0);
-    knock(lab, leader, 9, 61, "here:1"); /* each comes back as soon as the other takes its place */
+    lab_knock(lab, leader, 9, 61,
+              "here:1"); /* each comes back as soon as the other takes its place */
     lab_await(c, 1);
     assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
     assert_int_equal(config_of(lab, leader)->config.members[3].incarnation, 61);
@@ -667,7 +644,7 @@ static void an_address_left_out_is_the_one_of_who_knocks(void **state)
     struct lab *lab = cluster(3, 3, 23);
     kelp_id leader = lab_leader(lab);
     struct wire_change change = learner(9, NULL), any = learner(0, NULL);
-    knock(lab, leader, 9, 56, "there:2");
+    lab_knock(lab, leader, 9, 56, "there:2");
     assert_outcome(asked(lab, leader, &change), KELP_DONE, KELP_R_NONE);
     assert_string_equal(config_of(lab, leader)->peer[3].text, "there:2");
     assert_int_equal(config_of(lab, leader)->config.members[3].incarnation, 56);
@@ -677,7 +654,7 @@ static void an_address_left_out_is_the_one_of_who_knocks(void **state)
         asked(lab, leader, &change); /* what to do instead stands in the reason */
     assert_outcome(told, KELP_REFUSED, KELP_R_IS_LEARNER);
     assert_int_equal(told.member, 9);
-    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
     told = asked(lab, leader, &any); /* the only one without an id; 9 was the highest */
     assert_outcome(told, KELP_DONE, KELP_R_NONE);
     assert_int_equal(told.member, 10);
@@ -693,11 +670,11 @@ static void nobody_is_added_who_does_not_knock_or_is_not_meant_alone(void **stat
                        nine = learner(9, NULL);
     assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_NOT_KNOCKING);
     assert_outcome(asked(lab, leader, &nine), KELP_REFUSED, KELP_R_NOT_KNOCKING);
-    knock(lab, leader, 9, 57, ""); /* nobody could dial it */
+    lab_knock(lab, leader, 9, 57, ""); /* nobody could dial it */
     assert_int_equal(lab_status(lab, leader)->knock_count, 0);
     assert_outcome(asked(lab, leader, &nine), KELP_REFUSED, KELP_R_NOT_KNOCKING);
-    knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
-    knock(lab, leader, KELP_ID_WAITING | 6, 56, "there:2");
+    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, leader, KELP_ID_WAITING | 6, 56, "there:2");
     assert_outcome(asked(lab, leader, &any), KELP_REFUSED, KELP_R_NOT_KNOCKING);
     assert_outcome(asked(lab, leader, &there), KELP_REFUSED, KELP_R_NOT_KNOCKING);
     assert_int_equal(config_of(lab, leader)->config.count, 3);
@@ -713,7 +690,7 @@ static void a_change_waits_for_a_knock(void **state)
     (void)lab_change(c, &any, 20000);
     lab_run(lab, 100);
     assert_int_equal(c->told_count, 0);
-    knock(lab, c->node, KELP_ID_WAITING | 5, 55, "there:1");
+    lab_knock(lab, c->node, KELP_ID_WAITING | 5, 55, "there:1");
     lab_await(c, 1);
     assert_outcome(c->told[0], KELP_DONE, KELP_R_NONE);
     assert_int_equal(c->told[0].member, 4);

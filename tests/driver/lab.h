@@ -181,4 +181,7 @@ uint64_t lab_read_of(struct lab_client *c, uint64_t bytes, uint64_t timeout_ms);
 uint64_t lab_transfer(struct lab_client *c, kelp_id target, uint64_t timeout_ms);
 void lab_await(struct lab_client *c, size_t told_count); /* fails after 30 s */
 
+/* lab_knock - somebody who is no node of the lab shakes hands with one and says that it waits */
+void lab_knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation, const char *address);
+
 #endif

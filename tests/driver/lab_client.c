@@ -2,12 +2,14 @@
 /* lab_client.c - clients of the lab: they remember what they were told, in order. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/bytes.h"
 #include "driver/lab.h"
+#include "wire/found.h"
 
 static void told(void *ctx, uint64_t token, const struct driver_outcome *o)
 {
@@ -160,4 +162,25 @@ void lab_await(struct lab_client *c, size_t told_count)
         lab_run(c->lab, 1);
     if (c->told_count < told_count)
         fail_msg("%zu of %zu outcomes within 30 s", c->told_count, told_count);
+}
+
+void lab_knock(struct lab *lab, kelp_id at, kelp_id id, uint64_t incarnation, const char *address)
+{
+    struct driver *d = lab_node(lab, at)->driver;
+    struct wire_hello hello = {.node = id, .incarnation = incarnation, .empty = true};
+    (void)snprintf(hello.peer.text, WIRE_ADDRESS_MAX, "%s", address);
+    driver_connected(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &hello);
+    struct wire_found m = {.type = WIRE_FOUND_SHOW, .from = id, .to = at, .round = 1};
+    m.incarnation = incarnation;
+    uint8_t frame[WIRE_FRAME_HEAD + WIRE_FOUND_HEAD_MAX];
+    struct kelp_bytes part = {frame + WIRE_FRAME_HEAD, 0};
+    part.len = wire_found_encode(&m, frame + WIRE_FRAME_HEAD);
+    wire_frame_head(frame, WIRE_FOUND, 0, &part, 1);
+    struct wire_frame decoded;
+    size_t used;
+    assert_int_equal(wire_frame_decode((struct kelp_bytes){frame, WIRE_FRAME_HEAD + part.len},
+                                       WIRE_FRAME_BODY_MAX, &decoded, &used, NULL),
+                     KELP_OK);
+    assert_int_equal(driver_frame(d, lab->now, id, KELP_LANE_CONTROL, incarnation, &decoded, NULL),
+                     KELP_OK);
 }
