@@ -11,14 +11,20 @@
  * everywhere; the leader passes the whole table on, so that a node can name the client address of
  * one it has no connection to. A hello is the node's own word: it replaces what the row says, as a
  * version after it, since a directory that was emptied counts its starts from one again. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/min.h"
 #include "node/room.h"
+#include "wire/wire.h"
 
 #define ROWS_A_FRAME 8u /* a frame on the control lane stays below its 4 KiB */
 #define GONE_NS      (1000 * MILLISECOND)
+/* Whoever dials and is refused comes again after a second; it is logged once a minute. */
+#define CLAIM_NS       (10 * SECOND)
+#define CLAIM_QUIET_NS (60 * SECOND)
 
 /* ---- the peers port -------------------------------------------------------------------------- */
 
@@ -275,6 +281,38 @@ static void own_hello(void *ctx, struct wire_hello *out)
     out->http = n->http;
 }
 
+/* Whoever dials knows which member it dials. Where it is of another cluster this directory was
+ * probably emptied and founded a second one beside the first, which cannot be known alone. Anybody
+ * who reaches this port can say such a thing, and nothing proves it: so it is said to people, and
+ * nothing is refused for it. */
+static void claim_note(struct node *n, const struct wire_judge *judge, const struct wire_hello *h)
+{
+    struct claim *c = &n->claim;
+    bool known = !wire_cluster_zero(h->cluster) && !wire_cluster_zero(judge->cluster);
+    if (!known || wire_cluster_equal(h->cluster, judge->cluster) || h->answer || h->to == 0) return;
+    kelp_ns now = max_u64(1, node_now(n));
+    *c = (struct claim){
+        .cluster = h->cluster, .by = h->node, .as = h->to, .at = now, .said = c->said};
+    if (c->said != 0 && now < c->said + CLAIM_QUIET_NS) return;
+    c->said = now;
+    char words[256];
+    if (contacts_claim(n, words, sizeof words)) node_log(n, KELP_ERROR, "%s", words);
+}
+
+bool contacts_claim(struct node *n, char *out, size_t size)
+{
+    const struct claim *c = &n->claim;
+    unsigned long long by = c->by, as = c->as;
+    if (c->at == 0 || node_now(n) >= c->at + CLAIM_NS) return false;
+    (void)snprintf(out, size,
+                   "this address is node %llu of cluster %016" PRIx64 "%016" PRIx64
+                   ", says its node %llu, but this node is of another: if it was emptied, stop it, "
+                   "empty it again, start it with --id auto --join, then kelp members replace %llu "
+                   "auto there",
+                   as, c->cluster.hi, c->cluster.lo, by, as);
+    return true;
+}
+
 static enum wire_refusal own_judge(void *ctx, const struct wire_hello *theirs, kelp_id expected,
                                    struct wire_refuse *out)
 {
@@ -282,7 +320,9 @@ static enum wire_refusal own_judge(void *ctx, const struct wire_hello *theirs, k
     struct wire_judge judge;
     driver_judge(n->driver, &judge);
     judge.expected = expected;
-    return wire_hello_judge(&judge, theirs, out);
+    enum wire_refusal refusal = wire_hello_judge(&judge, theirs, out);
+    if (refusal != 0) claim_note(n, &judge, theirs);
+    return refusal;
 }
 
 static void own_refused(void *ctx, kelp_id peer, const struct wire_refuse *refuse)

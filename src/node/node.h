@@ -66,7 +66,7 @@ struct node_status {
     } rsm;
     const char *role;   /* follower pre-candidate candidate leader passive removed shutdown */
     const char *health; /* ok loading recovering quarantined faulted */
-    char reason[256];   /* why health is not ok, or what it waits for */
+    char reason[256];   /* why health is not ok, what it waits for, or what people must look at */
     uint64_t disk_free_bytes, uptime_ms;
     kelp_id id;
     uint64_t incarnation;

@@ -103,6 +103,13 @@ struct contact { /* a node we keep a connection to */
     struct wire_address other; /* as it says itself; "": the same, or not known */
 };
 
+/* By the word of somebody's hello this address is a member of another cluster. */
+struct claim {
+    struct kelp_cluster_id cluster;
+    kelp_id by, as;   /* who said so; which member */
+    kelp_ns at, said; /* when it was heard last, and logged last; 0: never */
+};
+
 enum node_phase {
     NODE_OPEN = 0, /* before its first turn */
     NODE_RUNS,
@@ -157,6 +164,7 @@ struct node {
     size_t address_count;
     bool addresses_due; /* the leader passes the table on */
     bool joining;       /* somebody is dialled by an address of --join */
+    struct claim claim;
 
     uv_mutex_t lead_lock; /* for what follows: anybody may read it */
     struct kelp_leadership lead;
@@ -190,6 +198,8 @@ extern const struct kelp_peers_ops node_peers_ops; /* peers = struct node * */
 struct net_owner contacts_owner(struct node *n);
 void contacts_refresh(struct node *n); /* after n->status: whom the configuration wants dialled */
 void contacts_pass_on(struct node *n); /* the leader's table to everybody */
+/* contacts_claim - words about a claim that was heard lately; false: there is none */
+bool contacts_claim(struct node *n, char *out, size_t size);
 
 /* watch.c */
 void watch_event(void *ctx, const struct kelp_event *event);

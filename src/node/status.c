@@ -108,7 +108,7 @@ void node_status(struct node *n, struct node_status *out)
         (void)snprintf(out->reason, sizeof out->reason, "disk room: %s%s",
                        kelp_space_name(out->driver.view.space),
                        out->driver.view.role == KELP_LEADER ? ", writes are refused" : "");
-    else
+    else if (out->driver.words[0] != '\0' || !contacts_claim(n, out->reason, sizeof out->reason))
         (void)snprintf(out->reason, sizeof out->reason, "%s", out->driver.words);
     out->disk_free_bytes = figures.disk_free_bytes;
     out->uptime_ms = (node_now(n) - n->started_at) / MILLISECOND;

@@ -120,6 +120,34 @@ def test_a_wiped_node_is_replaced_where_it_stood_by_what_its_log_says(make_clust
         assert c.call("GET", "before") == b"1"
 
 
+def test_a_second_cluster_at_the_address_of_a_member_says_so_loudly(make_cluster):
+    cluster = make_cluster(3, founders=1)
+    first = cluster.nodes[1]
+    for number in (2, 3):
+        with first.raw(timeout=90) as c:
+            answer = c.call("RAFT", "ADD", number, f"127.0.0.1:{cluster.nodes[number].peer_port}")
+        assert answer.startswith("OK"), answer
+    before = first.status()["cluster_id"]
+    assert first.status()["reason"] == ""
+    for node in cluster.nodes.values():
+        node.kill()
+    first.empty_directory()
+    first.start()  # --bootstrap 1=itself: alone it cannot know
+    wait_for(lambda: (first.status() or {}).get("role") == "leader", "it leads one of its own")
+    assert first.status()["cluster_id"] != before
+    for number in (2, 3):
+        cluster.nodes[number].start()
+    wait_for(lambda: f"node 1 of cluster {before}" in first.status()["reason"], "it was told")
+    assert "this address is node 1 of cluster" in first.log() and "replace 1 auto" in first.log()
+    run = cluster.kelp("status")
+    assert before in run.stdout and "this address is node 1" in run.stdout, run
+    with first.raw() as c:  # anybody could say such a thing, so nothing is refused for it
+        assert c.call("SET", "a", "1") == "OK"
+    for number in (2, 3):
+        cluster.nodes[number].kill()
+    wait_for(lambda: first.status()["reason"] == "", "nobody says so any more")
+
+
 def test_an_identity_without_its_vote_file_is_refused(make_cluster):
     cluster = make_cluster(3)
     node = cluster.followers()[0]
