@@ -171,8 +171,9 @@ static void check_change(const struct kelp_core *r, struct verdict *v)
              r->log.revision == was->revision,
          "a leader cut its own log");
     rule(v,
-         !was->handing_over || !handing_over(r) || was->noop_due || r->role != KELP_LEADER ||
-             r->term.v != was->term.v || r->log.last == was->last,
+         !was->handing_over || !handing_over(r) || was->handing_until != r->transfer.until ||
+             was->noop_due || r->role != KELP_LEADER || r->term.v != was->term.v ||
+             r->log.last == was->last,
          "a leader that hands over took an entry");
     rule(v,
          !was->leaving || !change_leaves(r) || was->noop_due || r->term.v != was->term.v ||
@@ -205,6 +206,7 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
                                 .role = r->role,
                                 .config_index = r->config.index,
                                 .handing_over = handing_over(r),
+                                .handing_until = r->transfer.until,
                                 .leaving = change_leaves(r),
                                 .noop_due = r->noop_due};
     return v.error;

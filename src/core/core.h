@@ -199,6 +199,7 @@ struct shadow {
     uint64_t revision;
     enum kelp_role role;
     bool handing_over, leaving, noop_due;
+    kelp_ns handing_until; /* tells one transfer from the next */
 };
 
 struct kelp_core {
