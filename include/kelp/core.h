@@ -435,7 +435,8 @@ struct kelp_view {
     uint32_t changes_open;
     bool leaving;      /* leader: its newest configuration takes its vote; it takes no proposals */
     bool transferring; /* leader: takes no proposals, until this is over */
-    kelp_id transfer_to; /* .. to whom, 0: not known yet */
+    kelp_id transfer_to;    /* .. to whom, 0: not known yet */
+    kelp_ns transfer_until; /* .. and when it is given up */
     enum kelp_lease lease;
     kelp_ns lease_until;                 /* exclusive, on this node's clock; 0: there is none */
     uint64_t lease_reads, lease_refused; /* served by lease; asked for it and did not get it */

@@ -486,6 +486,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->transferring = transfer_open(r);
     view->leaving = change_leaves(r);
     view->transfer_to = view->transferring ? r->transfer.target : 0;
+    view->transfer_until = view->transferring ? r->transfer.until : 0;
     view->lease = lease_state(r);
     view->lease_until = lease_until(r);
     view->lease_reads = r->lease_reads;

@@ -162,7 +162,9 @@ static void state_moves_on(struct checker *c, unsigned node, const struct kelp_v
     if (led_on && (v->revision != before->revision || v->last < before->last))
         checker_fail(c, RULE_I06, "node %u leads term %llu and cut its log from %llu to %llu",
                      node + 1, (ull)v->term.v, (ull)before->last, (ull)v->last);
-    if (led_on && v->transferring && before->transferring && v->last != before->last)
+    bool hands_on = v->transferring && before->transferring;
+    hands_on = hands_on && v->transfer_until == before->transfer_until; /* the same transfer */
+    if (led_on && hands_on && v->last != before->last)
         checker_fail(c, RULE_I35, "node %u hands over term %llu and took entry %llu", node + 1,
                      (ull)v->term.v, (ull)v->last);
 }
