@@ -35,7 +35,9 @@ enum kelp_plan_member_flag {
     X(8, FEW_LEADERS, "failures that leave a quorum may leave nobody who can lead")                \
     X(16, ONE_HOST, "all voters have addresses of one host")                                       \
     X(32, LEADER_GOES, "the leader goes: somebody else has to lead")                               \
-    X(64, SILENT, "a voter that stays does not answer")
+    X(64, SILENT, "a voter that stays does not answer")                                            \
+    X(128, PREFERRED,                                                                              \
+      "a voter with a higher priority than the leader's leads once it was level for a while")
 
 enum kelp_plan_warning {
 #define KELP_PLAN_WARNING_ENUM(bit, name, words) KELP_PLAN_W_##name = bit,
@@ -61,7 +63,7 @@ struct kelp_plan_member {
 struct kelp_plan {
     kelp_index index;    /* of the configuration it was made of */
     kelp_id leader;      /* who leads now */
-    kelp_id leader_next; /* who would, as far as it can be told; 0: it cannot be */
+    kelp_id leader_next; /* who does in the end, as far as it can be told; 0: it cannot be */
     /* why it would be refused, or ought not to be done; KELP_R_NONE: nothing is against it */
     enum kelp_reason reason;
     kelp_id member;    /* whom that is about, 0: nobody */

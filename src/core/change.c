@@ -380,7 +380,7 @@ static struct plan_facts facts_of(const struct kelp_core *r, kelp_index *match)
         bool self = slot == r->self_slot;
         bool heard = self || r->now <= peer->contact + r->options.election_min;
         if (heard) facts.answers |= 1u << slot;
-        if (transfer_able(r, slot)) facts.able |= 1u << slot;
+        if (transfer_well(r, slot)) facts.able |= 1u << slot;
         match[slot] = self ? r->durable : peer->progress.match;
     }
     return facts;

@@ -394,8 +394,10 @@ bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to
 uint32_t transfer_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);
 /* transfer_open - a leader that hands over appends nothing: no proposal, no change, no clock. */
 bool transfer_open(const struct kelp_core *r);
-/* transfer_able - could leadership be handed to this member now? */
+/* transfer_able - could leadership be handed to this member now? transfer_well - does nothing but
+ * its role or its priority speak against it? */
 bool transfer_able(const struct kelp_core *r, uint32_t slot);
+bool transfer_well(const struct kelp_core *r, uint32_t slot);
 
 /* ---- space.c: the only writer of what is known about room on disks ---- */
 void space_own(struct kelp_core *r, uint32_t room, uint32_t health);

@@ -12,6 +12,9 @@
  * caught up. What makes no configuration is refused even if it is forced: one without a voter is
  * none.
  *
+ * Who leads then is where it ends: a voter that is preferred to the leader gets the leadership once
+ * it was level for a while, see transfer.c.
+ *
  * Invariants: rows ascend by id; spare <= tolerates; a plan that changes nothing is never refused
  * for what it would do. */
 #include "core/plan.h"
@@ -130,16 +133,15 @@ static void rows_make(struct kelp_plan *plan, const struct plan_facts *facts,
 
 /* ---- who leads ---- */
 
-static bool may_lead(const struct kelp_config *config, kelp_id id)
-{
-    uint32_t slot = config_slot(config, id);
-    return slot != CONFIG_NO_SLOT && kelp_priority_of(&config->members[slot]) > 0;
-}
-
 static uint8_t priority_in(const struct kelp_config *config, kelp_id id)
 {
     uint32_t slot = config_slot(config, id);
     return slot != CONFIG_NO_SLOT ? kelp_priority_of(&config->members[slot]) : 0;
+}
+
+static bool may_lead(const struct kelp_config *config, kelp_id id)
+{
+    return leads(role_in(config, id)) && priority_in(config, id) > 0;
 }
 
 /* As a leader that hands over chooses while it has time. */
@@ -152,17 +154,18 @@ static bool better(const struct plan_facts *facts, const struct kelp_config *aft
     return facts->match[slot] > facts->match[than];
 }
 
-/* Whoever leads goes on where it may; else the preferred voter, of those the one with most. */
+/* Whoever leads goes on where it may and nobody is preferred to it; else the preferred voter, of
+ * those the one with most. */
 static kelp_id leader_after(const struct plan_facts *facts, const struct kelp_config *after,
                             kelp_id stops)
 {
     uint32_t found = CONFIG_NO_SLOT;
     bool stays = facts->leader != stops && leads(role_in(after, facts->leader));
-    if (stays && may_lead(after, facts->leader)) return facts->leader;
+    uint8_t own = stays ? priority_in(after, facts->leader) : 0;
     for (uint32_t slot = 0; slot < facts->now->count; slot++) {
         kelp_id id = facts->now->members[slot].id;
         if (id == stops || id == facts->leader || !has(facts->able, slot)) continue;
-        if (!leads(role_in(after, id)) || !may_lead(after, id)) continue;
+        if (!leads(role_in(after, id)) || priority_in(after, id) <= own) continue;
         if (found == CONFIG_NO_SLOT || better(facts, after, slot, found)) found = slot;
     }
     if (found == CONFIG_NO_SLOT) return stays ? facts->leader : 0;
@@ -175,7 +178,7 @@ static uint32_t leaders_of(const struct kelp_config *config)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < config->count; slot++)
-        count += leads(config->members[slot].role) && may_lead(config, config->members[slot].id);
+        count += may_lead(config, config->members[slot].id);
     return count;
 }
 
@@ -200,13 +203,16 @@ static void warnings_make(struct kelp_plan *plan, const struct plan_facts *facts
 {
     uint32_t leaders = leaders_of(after);
     bool led = plan->leader != 0, changes = plan->way != KELP_PLAN_NOTHING;
+    bool moves = led && plan->leader_next != plan->leader;
+    bool stays = plan->leader != stops && may_lead(after, plan->leader);
     warn(plan, plan->after.works && plan->after.spare == 0, KELP_PLAN_W_NO_SPARE);
     warn(plan, plan->after.spare < plan->before.spare, KELP_PLAN_W_LESS_SPARE);
     warn(plan, plan->after.voters % 2 == 0 && plan->way != KELP_PLAN_STOP, KELP_PLAN_W_EVEN);
     warn(plan, leaders < plan->after.voters && leaders <= plan->after.tolerates,
          KELP_PLAN_W_FEW_LEADERS);
-    warn(plan, led && changes && plan->leader_next != plan->leader, KELP_PLAN_W_LEADER_GOES);
+    warn(plan, moves && changes && !stays, KELP_PLAN_W_LEADER_GOES);
     warn(plan, voter_silent(facts, after, stops), KELP_PLAN_W_SILENT);
+    warn(plan, moves && stays, KELP_PLAN_W_PREFERRED);
 }
 
 /* ---- what speaks against it ---- */

@@ -11,7 +11,7 @@ struct plan_facts {
     uint32_t members_max;
     kelp_id leader;          /* who leads now */
     slot_set answers;        /* members that are heard, the leader among them */
-    slot_set able;           /* whom leadership could be handed to now */
+    slot_set able;           /* who could take over, as far as role and priority allow */
     const kelp_index *match; /* by slot: how much of the leader's log it has */
 };
 

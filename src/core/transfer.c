@@ -33,9 +33,9 @@
  * higher one are healthy and were less than a heartbeat behind at every look for three longest
  * election timeouts, and hands over to the highest of them, once no change of members goes on. Not
  * within ten longest election timeouts of having tried, or of having taken over from somebody with
- * a higher one, who may answer well and yet not hold a majority. A disk that stalled lately is not
- * preferred, and neither is who is drained. Who leads with priority 0 hands over to whoever could
- * lead, as soon as there is one.
+ * a higher one: who answers well may yet not hold a majority, and who asked for a transfer wants
+ * it. A disk that stalled lately is not preferred, and neither is who is drained. Who leads with
+ * priority 0 hands over to whoever could lead, as soon as there is one.
  *
  * A leader that faults has one last word: the order, to the best voter, to stand with what it has.
  * So has one whose vote a committed configuration took, see change.c.
@@ -71,14 +71,20 @@ static uint8_t priority_at(const struct kelp_core *r, uint32_t slot)
     return kelp_priority_of(&r->config.members[slot]);
 }
 
-bool transfer_able(const struct kelp_core *r, uint32_t slot)
+bool transfer_well(const struct kelp_core *r, uint32_t slot)
 {
     const struct peer *peer = &r->peers[slot];
-    if (slot == r->self_slot || r->config.members[slot].role != KELP_VOTER) return false;
-    if (priority_at(r, slot) == 0) return false;
+    if (slot == r->self_slot) return false;
     if (peer->silent || peer->progress.flow == KELP_NEEDS_SNAPSHOT) return false;
     if (peer->leaving || peer->drained) return false;
     return peer->space == KELP_SPACE_OK && !peer->stalled;
+}
+
+bool transfer_able(const struct kelp_core *r, uint32_t slot)
+{
+    if (r->config.members[slot].role != KELP_VOTER) return false;
+    if (priority_at(r, slot) == 0) return false;
+    return transfer_well(r, slot);
 }
 
 /* A transfer to the best waits for the preferred one, for a quarter of its time. */

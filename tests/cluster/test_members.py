@@ -347,6 +347,9 @@ def test_leadership_goes_to_the_highest_priority_and_never_to_0(make_cluster):
     other, last = [node for node in cluster.nodes.values() if node is not leader]
     with Ledger(cluster, writers=2) as ledger:
         wait_for(lambda: ledger.count > 20, "the load runs")
+        ran = cluster.kelp("members", "plan", "priority", str(other.id), "9")
+        said = f"leader: {leader.id} now, then probably {other.id}"
+        assert ran.returncode == 0 and said in ran.stdout and "higher priority" in ran.stdout, ran
         index = done(last, "PRIORITY", other.id, 9)
         assert done(leader, "PRIORITY", other.id, 9) == index
         wait_for(lambda: cluster.leader() is other, "the preferred leads")

@@ -357,6 +357,41 @@ static void what_to_think_of_is_said(void **state)
     assert_int_equal(plan.warnings, KELP_PLAN_W_NO_SPARE | KELP_PLAN_W_SILENT);
 }
 
+static struct kelp_edit priority_of(kelp_id id, uint8_t priority)
+{
+    return (struct kelp_edit){.id = id, .verb = KELP_EDIT_PRIORITY, .priority = priority};
+}
+
+static void who_is_preferred_leads_in_the_end(void **state)
+{
+    struct scene s;
+    (void)state;
+    sample(&s, 15);
+    struct kelp_plan plan = planned(&s, priority_of(2, 9));
+    assert_int_equal(plan.leader_next, 2);
+    assert_int_equal(plan.warnings, KELP_PLAN_W_PREFERRED);
+    assert_int_equal(plan.members[1].flags, KELP_PLAN_ANSWERS | KELP_PLAN_WILL_LEAD);
+    plan = planned(&s, priority_of(1, 9)); /* who leads is preferred */
+    assert_int_equal(plan.leader_next, 1);
+    assert_int_equal(plan.warnings, 0);
+    plan = planned(&s, priority_of(1, 0)); /* it may not stay */
+    assert_int_equal(plan.leader_next, 2);
+    assert_true((plan.warnings & KELP_PLAN_W_LEADER_GOES) != 0);
+    assert_true((plan.warnings & KELP_PLAN_W_PREFERRED) == 0);
+    s.config.members[2].preference = kelp_preference_of(5);
+    assert_int_equal(planned(&s, priority_of(2, 4)).leader_next, 3); /* the highest of them */
+    s.facts.able &= ~4u;                                             /* 3 is drained, say */
+    assert_int_equal(planned(&s, priority_of(2, 4)).leader_next, 2);
+    plan = planned(&s, priority_of(4, 9)); /* a learner never leads .. */
+    assert_int_equal(plan.leader_next, 1);
+    s.facts.able |= 8u;
+    s.config.members[3].preference = kelp_preference_of(9);
+    plan = planned(&s, (struct kelp_edit){.id = 4, .verb = KELP_EDIT_PROMOTE}); /* .. until then */
+    assert_int_equal(plan.leader_next, 4);
+    plan_stop(&s.facts, 3, 0, &plan);
+    assert_int_equal(plan.leader_next, 1);
+}
+
 static void a_stop_in_a_joint_configuration_looks_at_both_majorities(void **state)
 {
     struct scene s;
@@ -387,6 +422,7 @@ int main(void)
         cmocka_unit_test(another_index_is_refused_and_cannot_be_forced),
         cmocka_unit_test(entries_are_counted_by_what_is_staged_and_joint),
         cmocka_unit_test(what_to_think_of_is_said),
+        cmocka_unit_test(who_is_preferred_leads_in_the_end),
         cmocka_unit_test(a_stop_in_a_joint_configuration_looks_at_both_majorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
