@@ -28,9 +28,6 @@
 #define INPUT_HEADS_MAX 24u                  /* bytes of a bulk's head and end */
 #define KEPT_MAX        (256u * 1024 * 1024) /* unfinished requests of all clients together */
 
-static void client_close(struct client *c);
-static void client_dirty(struct client *c);
-
 static struct client *client_of(uv_stream_t *stream)
 {
     return stream->data;
@@ -337,7 +334,10 @@ static void command(struct client *c, const struct kelp_bytes *argv, size_t argc
     struct buf *reply = reply_begin(c);
     size_t before = reply->len;
     c->server->clients.commands++;
-    command_dispatch(c, argv, argc, reply);
+    if (c->server->clients.stage == CLIENTS_DISMISSED)
+        client_refuse(c, reply);
+    else
+        command_dispatch(c, argv, argc, reply);
     reply_end(c, reply, before);
 }
 
@@ -382,7 +382,7 @@ static size_t requests_run(struct client *c, uint8_t *data, size_t len)
     struct clients *all = &c->server->clients;
     struct resp_limits limits = limits_of(c->server);
     size_t used = 0;
-    while (used < len && !c->quitting && !c->closing && !all->draining && !is_full(c, false)) {
+    while (used < len && !c->quitting && !c->closing && client_heard(c) && !is_full(c, false)) {
         struct resp_request request;
         switch (resp_parse(&c->parser, &limits, data + used, len - used, all->argv, &request)) {
         case RESP_REQUEST:
@@ -401,20 +401,20 @@ static size_t requests_run(struct client *c, uint8_t *data, size_t len)
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *room);
 static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from);
 
-static void reading_update(struct client *c)
+void client_reading(struct client *c)
 {
     struct clients *all = &c->server->clients;
     bool full = is_full(c, c->paused);
     if (full && !c->paused) TAILQ_INSERT_TAIL(&all->paused, c, paused_link);
     if (!full && c->paused) TAILQ_REMOVE(&all->paused, c, paused_link);
     c->paused = full;
-    bool read = !full && !c->quitting && !all->draining;
+    bool read = c->parting || (!full && !c->quitting && client_heard(c));
     if (read == c->reading) return;
     c->reading = read;
     if (!read)
         (void)uv_read_stop((uv_stream_t *)&c->tcp);
     else if (uv_read_start((uv_stream_t *)&c->tcp, on_room, on_bytes) != 0)
-        client_close(c);
+        client_end(c);
 }
 
 static void kept_count(struct client *c)
@@ -461,11 +461,11 @@ static void bytes_arrived(struct client *c, uint8_t *data, size_t len)
         if (c->in.len == 0) buf_trim(&c->in, ROOM_KEPT);
     } else if (used < len && buf_append(&c->in, bytes_of(data + used, len - used)) != KELP_OK) {
         log_line(KELP_WARN, "client %s: no memory for its request, disconnected", c->remote);
-        client_close(c);
+        client_end(c);
         return;
     }
     kept_count(c);
-    reading_update(c);
+    client_reading(c);
 }
 
 static void submitted(struct server *s)
@@ -479,7 +479,7 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
 {
     struct client *c = client_of(stream);
     struct server *s = c->server;
-    if (count == 0) return;
+    if (count == 0 || client_wasted(c, count)) return;
     if (count < 0) {
         if (count == UV_ENOBUFS)
             log_line(KELP_WARN, "client %s: no room for its unfinished request, disconnected",
@@ -488,9 +488,9 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
             log_line(KELP_DEBUG, "client %s: %s", c->remote, uv_strerror((int)count));
         if (count == UV_EOF && c->open_count > 0) c->quitting = true; /* it may still listen */
         if (c->quitting)
-            reading_update(c);
+            client_reading(c);
         else
-            client_close(c);
+            client_end(c);
         return;
     }
     s->clients.now = node_now(s->node); /* after the bytes were read */
@@ -505,6 +505,14 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
     submitted(s);
 }
 
+void client_go_on(struct client *c)
+{
+    if (c->in.len > 0)
+        bytes_arrived(c, c->in.data, c->in.len);
+    else
+        client_reading(c);
+}
+
 static void client_resume(struct client *c)
 {
     if (c->parked != NULL && c->open_count == 0) {
@@ -515,10 +523,7 @@ static void client_resume(struct client *c)
         client_dirty(c);
     }
     if (is_full(c, true)) return;
-    if (c->in.len > 0)
-        bytes_arrived(c, c->in.data, c->in.len);
-    else
-        reading_update(c);
+    client_go_on(c);
     if (c->closing || !c->paused) return;
     TAILQ_REMOVE(&c->server->clients.paused, c, paused_link); /* the others' turn */
     TAILQ_INSERT_TAIL(&c->server->clients.paused, c, paused_link);
@@ -539,7 +544,7 @@ void clients_resume(struct server *s)
 
 /* ---- writing ----------------------------------------------------------------------------- */
 
-static void client_dirty(struct client *c)
+void client_dirty(struct client *c)
 {
     if (c->dirty || c->closing) return;
     c->dirty = true;
@@ -557,7 +562,7 @@ static void on_written(uv_write_t *write, int status)
     buf_clear(&c->sending);
     buf_trim(&c->sending, ROOM_KEPT);
     if (status < 0)
-        client_close(c); /* "closing" when it was us */
+        client_end(c); /* "closing" when it was us */
     else
         client_dirty(c); /* more may wait, and reading may go on */
 }
@@ -570,7 +575,7 @@ static void client_write(struct client *c)
     uv_buf_t bytes = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
     int sent = uv_try_write((uv_stream_t *)&c->tcp, &bytes, 1);
     if (sent < 0 && sent != UV_EAGAIN) {
-        client_close(c);
+        client_end(c);
         return;
     }
     if (sent > 0) c->server->clients.bytes_out += (uint64_t)sent;
@@ -585,7 +590,7 @@ static void client_write(struct client *c)
     c->sending = c->out;
     c->out = swap;
     bytes = uv_buf_init((char *)c->sending.data, (unsigned)c->sending.len);
-    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &bytes, 1, on_written) != 0) client_close(c);
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, &bytes, 1, on_written) != 0) client_end(c);
 }
 
 static void client_flush(struct client *c)
@@ -597,14 +602,14 @@ static void client_flush(struct client *c)
         s->clients.closed_slow++;
         log_line(KELP_WARN, "client %s: does not take its answers (%zu bytes wait), disconnected",
                  c->remote, unsent(c));
-        client_close(c);
+        client_end(c);
         return;
     }
     client_write(c);
     if (c->closing) return;
     backlog_tell(c);
     if (c->quitting && c->open_count == 0 && c->parked == NULL && unsent(c) == 0)
-        client_close(c);
+        client_end(c);
     else if (c->paused && (c->parked != NULL ? c->open_count == 0 : !is_full(c, true)))
         server_wake(s);
 }
@@ -624,7 +629,7 @@ static void client_watch(struct client *c, uint64_t now)
     s->clients.closed_slow++;
     log_line(KELP_WARN, "client %s: has taken no answer for %llu ms (%zu bytes wait), disconnected",
              c->remote, (unsigned long long)(now - c->progress_ms), unsent(c));
-    client_close(c);
+    client_end(c);
 }
 
 void clients_watch(struct server *s)
@@ -658,10 +663,12 @@ static void on_closed(uv_handle_t *handle)
     free(c->open);
     free(c->parked);
     free(c->name);
+    struct server *s = c->server;
     free(c);
+    clients_left(s);
 }
 
-static void client_close(struct client *c)
+void client_end(struct client *c)
 {
     if (c->closing) return;
     struct clients *all = &c->server->clients;
@@ -714,7 +721,7 @@ static void on_connection(uv_stream_t *listener, int status)
     struct client *c = client_new(s);
     if (c == NULL) return;
     if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0) {
-        client_close(c);
+        client_end(c);
         return;
     }
     struct sockaddr_storage from = {0}, to = {0};
@@ -736,9 +743,9 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     c->line = driver_line_open(node_driver(s->node), request_done, c);
     if (c->line == NULL)
-        client_close(c);
+        client_end(c);
     else
-        reading_update(c);
+        client_reading(c);
 }
 
 bool clients_open(struct server *s, char *error, size_t size)
@@ -766,25 +773,13 @@ bool clients_open(struct server *s, char *error, size_t size)
     return false;
 }
 
-void clients_drain(struct server *s)
-{
-    if (s->clients.draining) return;
-    s->clients.draining = true;
-    uv_close((uv_handle_t *)&s->clients.listener, NULL);
-    struct client *c, *next;
-    for (c = TAILQ_FIRST(&s->clients.all); c != NULL; c = next) {
-        next = TAILQ_NEXT(c, link);
-        reading_update(c);
-    }
-}
-
 void clients_close(struct server *s)
 {
-    clients_drain(s);
+    clients_hold(s);
     struct client *c;
     while ((c = TAILQ_FIRST(&s->clients.all)) != NULL) {
         client_write(c); /* what the socket takes; the kernel delivers it after the close */
-        client_close(c);
+        client_end(c);
     }
     s->clients.opened = false;
 }

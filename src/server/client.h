@@ -10,7 +10,7 @@
  * A connection with too much open, held or unsent is not read until that is less (paused), and the
  * driver is told how much is unsent and makes no more answers until that is less (driver.h), so
  * memory is bounded and nobody is refused for being fast. Whoever takes nothing for
- * client-stall-ms is disconnected. */
+ * client-stall-ms is disconnected. How connections end when the server does is farewell.c's. */
 #ifndef SERVER_CLIENT_H
 #define SERVER_CLIENT_H
 
@@ -73,14 +73,26 @@ struct client {
     uint64_t taken;       /* .. and what the kernel had taken of them .. */
     uint64_t progress_ms; /* .. when that last grew, or there was nothing to take */
 
+    uint64_t refused_ms; /* when it was first refused because the server ends, 0: not yet */
+    uint64_t wasted;     /* bytes thrown away since it is parting */
+
     bool reading, paused, dirty;
     bool quitting; /* close when everything is answered and sent */
+    bool parting;  /* everything is said and our side is shut: until it closes too */
     bool closing;
     uv_tcp_t tcp;
     uv_write_t write;
+    uv_shutdown_t shut;
 };
 
 TAILQ_HEAD(client_list, client);
+
+/* SERVED --signal--> HELD --the node has stopped--> DISMISSED; farewell.c writes it */
+enum clients_stage {
+    CLIENTS_SERVED = 0,
+    CLIENTS_HELD,      /* nobody is accepted or read: what was read is answered */
+    CLIENTS_DISMISSED, /* what is read is refused */
+};
 
 struct clients {
     struct client_list all, dirty, paused;
@@ -93,7 +105,9 @@ struct clients {
     kelp_ns now;                     /* of the bytes being looked at */
     bool submitted;                  /* the driver is to be poked */
     bool opened;
-    bool draining; /* nothing is read any more */
+    enum clients_stage stage;
+    uint64_t dismissed_ms;          /* when, by the loop's clock */
+    void (*gone)(struct server *s); /* called when the last one is */
     uint64_t accepted, rejected, closed_slow, protocol_errors, commands, bytes_in, bytes_out;
     uint64_t commands_before, commands_a_second;
     uint8_t scratch[64 * 1024]; /* what is read when nothing is kept from before */
@@ -102,11 +116,16 @@ struct clients {
 /* clients_open - listen. false: error says why. */
 bool clients_open(struct server *s, char *error, size_t size);
 
-void clients_drain(struct server *s);  /* stop accepting and reading */
+void clients_hold(struct server *s); /* stop accepting and reading */
+/* clients_dismiss - after the node has stopped: refuse what was not looked at, and end every
+ * connection so that no answer is lost with it. gone is called, at once if nobody is there, and in
+ * a second at the latest. Uses s->patience. */
+void clients_dismiss(struct server *s, void (*gone)(struct server *s));
+void clients_left(struct server *s);   /* a connection is closed: was it the last? */
 void clients_flush(struct server *s);  /* write out what was answered in this wake-up */
 void clients_resume(struct server *s); /* go on with paused connections */
 void clients_watch(struct server *s);  /* once a second: who takes no answers is disconnected */
-void clients_close(struct server *s);  /* close every connection and the listener */
+void clients_close(struct server *s);  /* close every connection and the listener, at once */
 void clients_free(struct server *s);   /* after the loop has ended */
 
 /* client_submit - hand a command of the machine to the driver. Refusals go to reply at once. */
@@ -125,6 +144,19 @@ void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
 /* client_found - have this node found a cluster of itself alone; answered when it holds one. */
 void client_found(struct client *c, bool if_empty, struct buf *reply);
+
+/* What client.c does for farewell.c. client_reading - begin or stop to read, as it stands with it.
+ * client_go_on - the same, after a look at what was read before. client_dirty - there is something
+ * to be written. */
+void client_end(struct client *c);
+void client_reading(struct client *c);
+void client_go_on(struct client *c);
+void client_dirty(struct client *c);
+/* And farewell.c for client.c. client_heard - are its requests looked at? client_refuse - one of
+ * them. client_wasted - is it parting? Then what was read, or the end, is of no matter. */
+bool client_heard(const struct client *c);
+void client_refuse(struct client *c, struct buf *reply);
+bool client_wasted(struct client *c, ssize_t count);
 
 /* client_is_browser - what came is HTTP: a web page may make a browser send it here, with commands
  * of the page's choice in the body. Closes, without an answer, before the body is looked at. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.c - the life of `kelp server`: settings, node, listeners, signals, and the way out.
  *
- *   STARTING --listening--> RUNNING --signal, refused--> STOPPING --node stopped--> loop ends
+ *   STARTING --listening--> RUNNING --signal, refused--> STOPPING --node stopped, clients
+ *                                                            dismissed (farewell.c)--> loop ends
  *
  * The loop runs on the node's threads, where signals are blocked; the first one waits for its end,
  * and a signal finds it there whatever a disk does to the others.
@@ -393,10 +394,11 @@ static bool listeners_start(struct server *s)
 static void on_node_stopped(void *ctx)
 {
     struct server *s = ctx;
-    clients_flush(s);
-    if (s->clients.opened) clients_close(s);
     http_close(s);
-    handles_close(s);
+    if (s->clients.opened)
+        clients_dismiss(s, handles_close);
+    else
+        handles_close(s);
 }
 
 /* The disk hangs: what it still holds is not promised to anybody. */
@@ -412,7 +414,7 @@ static void server_stop(struct server *s, int exit_status)
     if (s->stage == SERVER_STOPPING) return;
     s->stage = SERVER_STOPPING;
     s->exit_status = exit_status;
-    if (s->clients.opened) clients_drain(s);
+    if (s->clients.opened) clients_hold(s);
     http_drain(s);
     uint64_t patience_ms = PATIENCE_MS + s->settings.election_ms; /* it may hand over first */
     (void)uv_timer_start(&s->patience, on_impatient, patience_ms, 0);
