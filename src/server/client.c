@@ -486,7 +486,8 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
                      c->remote);
         else if (count != UV_EOF && count != UV_ECONNRESET)
             log_line(KELP_DEBUG, "client %s: %s", c->remote, uv_strerror((int)count));
-        if (count == UV_EOF && c->open_count > 0) c->quitting = true; /* it may still listen */
+        bool owed = c->open_count > 0 || unsent(c) > 0;
+        if (count == UV_EOF && owed) c->quitting = true; /* it may still listen */
         if (c->quitting)
             client_reading(c);
         else

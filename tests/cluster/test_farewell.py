@@ -125,6 +125,23 @@ def test_writers_on_a_leader_that_stops_hear_of_every_write(make_cluster):
         cluster.wait_equal()
 
 
+def test_who_has_shut_its_side_gets_its_whole_answer(make_cluster):
+    node = make_cluster(1).nodes[1]
+    for halves in range(1, 13):  # some are larger than what the system's buffers take, by a little
+        value = b"v" * (halves << 19)
+        with node.raw() as c:
+            assert c.call("SET", "large", value) == "OK"
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(10)
+            s.connect(("127.0.0.1", node.client_port))
+            s.sendall(encode("GET", "large"))
+            s.shutdown(socket.SHUT_WR)
+            with s.makefile("rb") as file:
+                answer = file.read()
+        assert answer == b"$%d\r\n%s\r\n" % (len(value), value), (len(value), len(answer))
+
+
 def test_who_does_not_close_does_not_keep_a_node(make_cluster):
     cluster = make_cluster(1)
     node = cluster.nodes[1]
