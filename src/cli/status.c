@@ -133,6 +133,15 @@ static void print_whole(FILE *out, const struct status_node *nodes, size_t count
                   status_text(leader, "tolerates"));
 }
 
+/* Who follows, and is no voter, is called by what it is: it does not stand in for one. */
+static const char *role_shown(const struct status_node *n)
+{
+    const char *role = status_text(n, "role"), *member = status_text(n, "member");
+    bool other = strcmp(member, "witness") == 0 || strcmp(member, "learner") == 0 ||
+                 strcmp(member, "staging") == 0;
+    return other && strcmp(role, "follower") == 0 ? member : role;
+}
+
 /* Whoever was emptied and founded anew is no member of what the others are; cluster: theirs. */
 static void print_row(FILE *out, const struct status_node *n, const char *cluster)
 {
@@ -152,7 +161,7 @@ static void print_row(FILE *out, const struct status_node *n, const char *cluste
         (void)snprintf(contact, sizeof contact, "%s ms", status_text(n, "last_contact_ms"));
     (void)fprintf(
         out, "%s %4s %s%-13s%s %s%-9.9s%s %6s %9s %9s %9s %9s  %s%s%s%s%s\n", leads ? "*" : " ",
-        status_text(n, "node_id"), colours && leads ? print_colour(PRINT_GREEN) : "", role,
+        status_text(n, "node_id"), colours && leads ? print_colour(PRINT_GREEN) : "", role_shown(n),
         colours && leads ? print_end() : "", colours && !well ? print_colour(PRINT_RED) : "",
         health, colours && !well ? print_end() : "", status_text(n, "term"),
         status_text(n, "last_index"), status_text(n, "commit_index"),

@@ -65,11 +65,13 @@ struct node_status {
         uint64_t chain_hash, state_hash;
     } rsm;
     const char *role;   /* follower pre-candidate candidate leader passive removed shutdown */
+    const char *member; /* voter learner witness staging leaving none: its configuration says so */
     const char *health; /* ok loading recovering quarantined faulted */
     char reason[256];   /* why health is not ok, what it waits for, or what people must look at */
     uint64_t disk_free_bytes, uptime_ms;
     kelp_id id;
     uint64_t incarnation;
+    uint8_t priority; /* 0 also where it is no member */
 };
 void node_status(struct node *n, struct node_status *out);
 

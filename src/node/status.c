@@ -65,6 +65,18 @@ static const struct kelp_member *own_member(const struct node_status *s)
     return NULL;
 }
 
+static const char *member_role_name(uint8_t role)
+{
+    switch ((enum kelp_member_role)role) {
+    case KELP_NONE: return "leaving";
+    case KELP_VOTER: return "voter";
+    case KELP_LEARNER: return "learner";
+    case KELP_WITNESS: return "witness";
+    case KELP_STAGING: return "staging";
+    }
+    return "unknown";
+}
+
 static const char *role_of(const struct node *n, const struct node_status *s)
 {
     if (n->phase >= NODE_DRAINS || n->leaves) return "shutdown";
@@ -98,7 +110,10 @@ void node_status(struct node *n, struct node_status *out)
     out->rsm.state_hash = rsm_state_hash(n->rsm);
     out->id = n->options.id;
     out->incarnation = n->incarnation;
+    const struct kelp_member *member = own_member(out);
     out->role = role_of(n, out);
+    out->member = member != NULL ? member_role_name(member->role) : "none";
+    out->priority = member != NULL ? kelp_priority_of(member) : 0;
     out->health = health_of(out);
     if (out->driver.replaying)
         (void)snprintf(out->reason, sizeof out->reason,
@@ -159,18 +174,6 @@ static const char *flow_name(uint8_t flow)
     return "unknown";
 }
 
-static const char *member_role_name(uint8_t role)
-{
-    switch ((enum kelp_member_role)role) {
-    case KELP_NONE: return "leaving";
-    case KELP_VOTER: return "voter";
-    case KELP_LEARNER: return "learner";
-    case KELP_WITNESS: return "witness";
-    case KELP_STAGING: return "staging";
-    }
-    return "unknown";
-}
-
 static void identity_fields(struct fields *f, const struct node_status *s)
 {
     text_field(f, "version", "%s", version_program);
@@ -179,6 +182,8 @@ static void identity_fields(struct fields *f, const struct node_status *s)
     number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0); /* 0: none is given yet */
     text_field(f, "incarnation", "%016" PRIx64, s->incarnation);
     text_field(f, "role", "%s", s->role);
+    text_field(f, "member", "%s", s->member);
+    number_field(f, "priority", s->priority);
     text_field(f, "health", "%s", s->health);
     text_field(f, "reason", "%s", s->reason);
     text_field(f, "drained", "%s", s->driver.view.drained ? "yes" : "no");
@@ -243,24 +248,32 @@ static uint64_t tolerates(struct node *n, const struct kelp_view *view, uint64_t
     return sub_sat(answering, majority);
 }
 
+/* The ids of those with a role, with commas between them; returns how many. */
+static uint64_t ids_field(struct fields *f, const char *name, const struct kelp_config *c,
+                          enum kelp_member_role role)
+{
+    char ids[TEXT_MAX] = "";
+    size_t at = 0;
+    uint64_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->members[i].role != role) continue;
+        if (at < sizeof ids)
+            at += (size_t)snprintf(ids + at, sizeof ids - at, "%s%" PRIu64, count > 0 ? "," : "",
+                                   c->members[i].id);
+        count++;
+    }
+    text_field(f, name, "%s", ids);
+    return count;
+}
+
 static void config_fields(struct fields *f, struct node *n, const struct node_status *s)
 {
     const struct kelp_config *c = &s->driver.latest.config;
-    char voters[TEXT_MAX] = "";
-    size_t at = 0;
-    uint64_t count = 0, witnesses = 0;
-    for (size_t i = 0; i < c->count; i++) {
-        witnesses += c->members[i].role == KELP_WITNESS;
-        if (c->members[i].role != KELP_VOTER) continue;
-        if (at < sizeof voters)
-            at += (size_t)snprintf(voters + at, sizeof voters - at, "%s%" PRIu64,
-                                   count > 0 ? "," : "", c->members[i].id);
-        count++;
-    }
     number_field(f, "config_committed", s->driver.committed.config.index);
     number_field(f, "config_latest", c->index);
-    text_field(f, "voters", "%s", voters);
-    number_field(f, "tolerates", tolerates(n, &s->driver.view, count + witnesses));
+    uint64_t votes = ids_field(f, "voters", c, KELP_VOTER);
+    votes += ids_field(f, "witnesses", c, KELP_WITNESS);
+    number_field(f, "tolerates", tolerates(n, &s->driver.view, votes));
 }
 
 static void fields_fill(struct node *n, const struct node_status *s, struct fields *f)

@@ -319,7 +319,10 @@ static enum MHD_Result page_ready(struct http_request *r)
     else if (status.driver.view.drained)
         reason = KELP_R_DRAINED;
     if (reason == KELP_R_NONE)
-        return send_json(r, 200, json_pack("{s:b,s:s}", "ready", 1, "role", status.role), NULL);
+        return send_json(
+            r, 200,
+            json_pack("{s:b,s:s,s:s}", "ready", 1, "role", status.role, "member", status.member),
+            NULL);
     const char *words = status.reason[0] != '\0' ? status.reason : kelp_reason_words(reason);
     return http_answer_error(r, 503, kelp_reason_name(reason), words, kelp_reason_advice(reason));
 }

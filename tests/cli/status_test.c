@@ -101,6 +101,31 @@ static void a_row_says_who_is_drained_or_of_another_cluster(void **state)
         status_forget(&nodes[i]);
 }
 
+static void who_follows_without_being_a_voter_is_called_by_what_it_is(void **state)
+{
+    (void)state;
+    struct status_node nodes[] = {node_of("node_id:1\nrole:leader\nmember:voter\nhealth:ok\n"),
+                                  node_of("node_id:2\nrole:follower\nmember:voter\nhealth:ok\n"),
+                                  node_of("node_id:3\nrole:follower\nmember:witness\nhealth:ok\n"),
+                                  node_of("node_id:4\nrole:follower\nmember:learner\nhealth:ok\n"),
+                                  node_of("node_id:5\nrole:follower\nmember:staging\nhealth:ok\n"),
+                                  node_of("node_id:6\nrole:removed\nmember:none\nhealth:ok\n"),
+                                  node_of("node_id:7\nrole:candidate\nmember:voter\nhealth:ok\n")};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    status_print(out, nodes, 7);
+    assert_int_equal(fclose(out), 0);
+    static const char *const rows[] = {" 1 leader ",  " 2 follower ", " 3 witness ",  " 4 learner ",
+                                       " 5 staging ", " 6 removed ",  " 7 candidate "};
+    for (size_t i = 0; i < 7; i++) {
+        assert_non_null(strstr(text, rows[i]));
+        status_forget(&nodes[i]);
+    }
+    free(text);
+}
+
 static void large_numbers_are_grouped(void **state)
 {
     (void)state;
@@ -133,6 +158,7 @@ int main(void)
         cmocka_unit_test(lines_of_peers_become_a_list),
         cmocka_unit_test(json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_so),
         cmocka_unit_test(a_row_says_who_is_drained_or_of_another_cluster),
+        cmocka_unit_test(who_follows_without_being_a_voter_is_called_by_what_it_is),
         cmocka_unit_test(large_numbers_are_grouped),
         cmocka_unit_test(bytes_that_are_no_text_are_hex_in_json),
     };

@@ -7,11 +7,11 @@ import requests
 
 from kelp import wait_for
 
-NAMES = "version cluster_id node_id incarnation role health term voted_for leader_id " \
-        "leader_client leader_since_ms last_contact_ms first_index last_index last_term " \
-        "durable_index commit_index applied_index apply_queue snapshot_index snapshot_term " \
-        "config_committed config_latest voters tolerates disk_free_bytes sync_p99_us uptime_ms " \
-        "lease lease_left_ms lease_reads lease_refused"
+NAMES = "version cluster_id node_id incarnation role member priority health term voted_for " \
+        "leader_id leader_client leader_since_ms last_contact_ms first_index last_index " \
+        "last_term durable_index commit_index applied_index apply_queue snapshot_index " \
+        "snapshot_term config_committed config_latest voters witnesses tolerates disk_free_bytes " \
+        "sync_p99_us uptime_ms lease lease_left_ms lease_reads lease_refused"
 
 
 def url(node, path):

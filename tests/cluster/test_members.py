@@ -321,6 +321,9 @@ def test_two_nodes_and_a_witness_go_on_without_either_of_them(make_cluster):
     done(leader, "ADD", 3, peer(witness), "WITNESS")
     assert roles(leader) == {1: "voter", 2: "voter", 3: "witness"}
     assert members(leader)[1][3]["in"] == "no"
+    wait_for(lambda: http(witness, "GET", "/readyz")[1].get("member") == "witness", "it is one")
+    said = cluster.kelp("status", at=f"127.0.0.1:{leader.client_port}").stdout
+    assert " 3 witness " in said and said.count(" follower ") == 1, said
     with leader.raw() as c:
         assert c.call("SET", "before", "1") == "OK"
     assert change(leader, "PROMOTE", 3).startswith("ERR WITNESS_STAYS node=3")
