@@ -29,7 +29,9 @@ static const struct verb verbs[] = {
     {"demo", "[--explain]", "three nodes, 10,000 writes, the leader killed, nothing lost",
      "\nExits 0 only if every acknowledged write is there, through every node, afterwards.\n",
      demo_verb},
-    {"status", "[--watch] [--json]", "how the cluster is", "", status_verb},
+    {"status", "[--watch] [--json]", "how the cluster is",
+     "\nA row a node; above them who leads, or why nobody does and who must come back.\n",
+     status_verb},
     {"get", "KEY [--read LEVEL]", "read a key",
      "\nExits 1 if there is no such key. LEVEL is one argument: what the answer may miss, and\n"
      "with 'after INDEX' what it must not. Without it: linearizable.\n",

@@ -125,6 +125,7 @@ static void say_status(struct dev *d, const struct reply *to)
                            n->paused ? "paused" : "not running");
         else
             (void)status_ask(n->client, ASK_MS, said);
+        said->id = id;
     }
     if (to->json) {
         json_t *all = status_json(nodes, count);

@@ -2,7 +2,8 @@
 /* status.c - `kelp status`: every node that can be found, in one table or as JSON.
  *
  * The nodes are those of --at and, so that one address is enough, those that CLUSTER NODES of the
- * first one that answers names. With --json the object of that first node is at the top, with the
+ * first one that answers names. Where nobody leads the line above the table says why
+ * (leaderless.c). With --json the object of that first node is at the top, with the
  * names of RAFT STATUS, and all nodes are in its list "nodes". */
 #include "cli/status.h"
 
@@ -12,6 +13,7 @@
 
 #include "base/min.h"
 #include "cli/client.h"
+#include "cli/leaderless.h"
 
 #define WATCH_MS  500u
 #define EXACT_MAX (INT64_C(1) << 53) /* larger numbers are strings in JSON */
@@ -124,7 +126,10 @@ static void print_whole(FILE *out, const struct status_node *nodes, size_t count
     if (of == NULL) return;
     (void)fprintf(out, "cluster %s", status_text(of, "cluster_id"));
     if (leader == NULL) {
-        (void)fprintf(out, ", no leader among the nodes asked\n");
+        struct leaderless why;
+        leaderless_find(nodes, count, &why);
+        (void)fprintf(out, ", no leader%s%s%s\n", why.so ? "" : " among the nodes asked",
+                      why.words[0] != '\0' ? ": " : "", why.words);
         return;
     }
     uint64_t seconds = status_number(leader, "leader_since_ms") / 1000;
@@ -147,7 +152,9 @@ static void print_row(FILE *out, const struct status_node *n, const char *cluste
 {
     bool colours = out == stdout;
     if (n->fields == NULL) {
-        (void)fprintf(out, "  %4s %s%-13s%s %s  %s\n", "?", colours ? print_colour(PRINT_RED) : "",
+        char id[24] = "?";
+        if (n->id != 0) (void)snprintf(id, sizeof id, "%" PRIu64, n->id);
+        (void)fprintf(out, "  %4s %s%-13s%s %s  %s\n", id, colours ? print_colour(PRINT_RED) : "",
                       "unreachable", colours ? print_end() : "", n->client, n->error);
         return;
     }
@@ -215,8 +222,17 @@ static json_t *typed(const json_t *fields)
     return out;
 }
 
+json_t *status_id_json(uint64_t id)
+{
+    char text[24];
+    if (id <= (uint64_t)EXACT_MAX) return json_integer((json_int_t)id);
+    (void)snprintf(text, sizeof text, "%" PRIu64, id);
+    return json_string(text);
+}
+
 json_t *status_json(const struct status_node *nodes, size_t count)
 {
+    struct leaderless why;
     json_t *top = NULL, *list = json_array();
     for (size_t i = 0; i < count; i++) {
         json_t *one;
@@ -226,36 +242,60 @@ json_t *status_json(const struct status_node *nodes, size_t count)
             if (top == NULL) top = json_copy(one);
         } else {
             one = json_pack("{ss ss}", "client", nodes[i].client, "error", nodes[i].error);
+            if (nodes[i].id != 0)
+                (void)json_object_set_new(one, "node_id", status_id_json(nodes[i].id));
         }
         (void)json_array_append_new(list, one);
     }
     if (top == NULL) top = json_object();
+    leaderless_find(nodes, count, &why);
+    if (why.so) (void)json_object_set_new(top, "leaderless", leaderless_json(&why));
     (void)json_object_set_new(top, "nodes", list);
     return top;
 }
 
 /* ---- which nodes ------------------------------------------------------------------------- */
 
-static size_t add_address(char (*list)[CLI_ADDRESS_MAX], size_t count, const char *at, size_t len)
+struct place {
+    char at[CLI_ADDRESS_MAX];
+    uint64_t id; /* 0: not known */
+};
+
+static size_t add_address(struct place *list, size_t count, const char *at, size_t len, uint64_t id)
 {
-    if (len == 0 || len >= CLI_ADDRESS_MAX || count == STATUS_NODES_MAX) return count;
+    if (len == 0 || len >= CLI_ADDRESS_MAX) return count;
     for (size_t i = 0; i < count; i++) {
-        if (strlen(list[i]) == len && memcmp(list[i], at, len) == 0) return count;
+        if (strlen(list[i].at) != len || memcmp(list[i].at, at, len) != 0) continue;
+        if (list[i].id == 0) list[i].id = id;
+        return count;
     }
-    (void)snprintf(list[count], CLI_ADDRESS_MAX, "%.*s", (int)len, at);
+    if (count == STATUS_NODES_MAX) return count;
+    (void)snprintf(list[count].at, sizeof list[count].at, "%.*s", (int)len, at);
+    list[count].id = id;
     return count + 1;
 }
 
-/* Each line of CLUSTER NODES is "id host:port@bus flags ...". */
-static size_t add_members(char (*list)[CLI_ADDRESS_MAX], size_t count, const char *lines)
+/* A name in CLUSTER NODES ends with the node's id, in 16 hexadecimal digits. */
+static uint64_t id_of(const char *name, size_t len)
+{
+    uint64_t id = 0;
+    char digits[17];
+    if (len < sizeof digits) return 0;
+    (void)snprintf(digits, sizeof digits, "%.*s", 16, name + len - 16);
+    return sscanf(digits, "%16" SCNx64, &id) == 1 ? id : 0;
+}
+
+/* Each line of CLUSTER NODES is "name host:port@bus flags ...". */
+static size_t add_members(struct place *list, size_t count, const char *lines)
 {
     while (*lines != '\0') {
         const char *from = lines + strcspn(lines, " \n");
         if (*from == ' ') {
+            uint64_t id = id_of(lines, (size_t)(from - lines));
             from++;
             size_t len = strcspn(from, "@, \n");
             if (len > 0 && from[0] != ':' && from[len - 1] != ':')
-                count = add_address(list, count, from, len);
+                count = add_address(list, count, from, len, id);
         }
         lines += strcspn(lines, "\n");
         if (*lines == '\n') lines++;
@@ -263,12 +303,12 @@ static size_t add_members(char (*list)[CLI_ADDRESS_MAX], size_t count, const cha
     return count;
 }
 
-static size_t find_nodes(const char *at, char (*list)[CLI_ADDRESS_MAX])
+static size_t find_nodes(const char *at, struct place *list)
 {
     size_t count = 0;
     for (const char *from = at; *from != '\0';) {
         size_t len = strcspn(from, ",");
-        count = add_address(list, count, from, len);
+        count = add_address(list, count, from, len, 0);
         from += len + (from[len] == ',');
     }
     struct client c;
@@ -286,11 +326,13 @@ static size_t find_nodes(const char *at, char (*list)[CLI_ADDRESS_MAX])
 
 static int show_once(const struct verb *verb, const char *at, bool json, bool clear)
 {
-    static char list[STATUS_NODES_MAX][CLI_ADDRESS_MAX];
+    static struct place list[STATUS_NODES_MAX];
     static struct status_node nodes[STATUS_NODES_MAX];
     size_t count = find_nodes(at, list), answered = 0;
-    for (size_t i = 0; i < count; i++)
-        answered += status_ask(list[i], STATUS_TIMEOUT_MS, &nodes[i]);
+    for (size_t i = 0; i < count; i++) {
+        answered += status_ask(list[i].at, STATUS_TIMEOUT_MS, &nodes[i]);
+        nodes[i].id = list[i].id;
+    }
     int status = answered > 0 ? CLI_DONE : CLI_FAILED;
     if (clear) (void)fputs("\033[H\033[2J", stdout);
     if (json && answered > 0)
@@ -298,7 +340,7 @@ static int show_once(const struct verb *verb, const char *at, bool json, bool cl
     else if (answered > 0)
         status_print(stdout, nodes, count);
     else
-        (void)cli_error(verb, CLI_FAILED, "no node answers: %s: %s", count > 0 ? list[0] : at,
+        (void)cli_error(verb, CLI_FAILED, "no node answers: %s: %s", count > 0 ? list[0].at : at,
                         count > 0 ? nodes[0].error : "no address");
     (void)fflush(stdout);
     for (size_t i = 0; i < count; i++)

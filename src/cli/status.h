@@ -12,6 +12,7 @@ struct status_node {
     char client[CLI_ADDRESS_MAX];
     char error[1000]; /* why it does not answer; empty: fields is set */
     json_t *fields;   /* RAFT STATUS, name to text */
+    uint64_t id;      /* as others know who is at that address; 0: not known */
 };
 
 /* status_ask - ask one node; false: node->error. The fields are owned until status_forget. */
@@ -25,6 +26,9 @@ json_t *status_parse(struct kelp_bytes lines);
 const char *status_text(const struct status_node *node,
                         const char *name); /* "" if it is not there */
 uint64_t status_number(const struct status_node *node, const char *name); /* 0 the same */
+
+/* status_id_json - a node's id: a number where it is exact, else text. */
+json_t *status_id_json(uint64_t id);
 
 /* status_print - a table of nodes, with a line about the whole above it. */
 void status_print(FILE *out, const struct status_node *nodes, size_t count);

@@ -153,6 +153,29 @@ def test_status_finds_all_nodes_from_one(make_cluster):
     assert "unreachable" in text and "Connection refused" in text
 
 
+def test_status_says_who_must_come_back_where_nobody_leads(make_cluster):
+    cluster = make_cluster(3)
+    first, second = cluster.followers()
+    alone = cluster.wait_leader()
+    first.kill()
+    second.kill()
+    wait_for(lambda: alone.number("leader_id") == 0, "nobody leads")
+    at = f"127.0.0.1:{alone.client_port}"
+    low, high = sorted((first.id, second.id))
+    words = "1 of 3 voters answers, 2 are needed; 1 of these must come back: " \
+            f"node {low}, node {high}"
+    said = run(cluster.program, "status", "--at", at)
+    assert said.returncode == 0 and f", no leader: {words}\n" in said.stdout, said.stdout
+    for node in (first, second):
+        row = [line for line in said.stdout.splitlines() if str(node.client_port) in line][0]
+        assert row.split()[:2] == [str(node.id), "unreachable"], row
+    why = json.loads(run(cluster.program, "status", "--json", "--at", at).stdout)["leaderless"]
+    assert why == {"words": words, "voters": 3, "answer": 1, "needed": 2, "missing": [low, high]}
+    first.start()
+    cluster.wait_leader()
+    assert "leaderless" not in cluster.kelp_json("status")
+
+
 def test_status_says_what_may_still_be_lost(make_cluster):
     cluster = make_cluster(3)
     leader = cluster.wait_leader()

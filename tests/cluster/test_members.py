@@ -344,6 +344,28 @@ def test_two_nodes_and_a_witness_go_on_without_either_of_them(make_cluster):
         assert c.call("GET", "after") == b"2"
 
 
+def test_a_witness_that_knows_more_lets_nobody_lead_and_the_status_says_who_must_come_back(
+        make_cluster):
+    cluster = make_cluster(3, founders=2)
+    leader = cluster.wait_leader()
+    witness, behind = cluster.nodes[3], cluster.nodes[3 - leader.id]
+    done(leader, "ADD", 3, peer(witness), "WITNESS")
+    behind.kill()
+    wait_for(lambda: members(leader)[1][3]["in"] == "yes", "the witness is in")
+    with leader.raw() as c:
+        assert c.call("SET", "only", "here") == "OK"  # and the witness knows of it
+    leader.kill()
+    behind.start()
+    at = f"127.0.0.1:{behind.client_port},127.0.0.1:{witness.client_port}"
+    words = "2 of 3 voters answer, 2 are needed, but none of them can win: node 3, a witness, " \
+            f"knows of newer entries than node {behind.id}; node {leader.id} must come back"
+    wait_for(lambda: f", no leader: {words}\n" in cluster.kelp("status", at=at).stdout,
+             "it says so")
+    leader.start()
+    with cluster.wait_leader().raw() as c:
+        assert c.call("GET", "only") == b"here"
+
+
 def test_leadership_goes_to_the_highest_priority_and_never_to_0(make_cluster):
     cluster = make_cluster(3)
     leader = cluster.wait_leader()
