@@ -20,7 +20,7 @@ static int found_running(const struct verb *verb, const char *at, bool if_empty,
     if (reply == NULL)
         status = cli_error(verb, CLI_FAILED, "%s", c.error);
     else if (reply->type == REDIS_REPLY_ERROR)
-        status = cli_error(verb, CLI_FAILED, "%s", reply->str);
+        status = cli_error(verb, client_failure(reply->str), "%s", reply->str);
     else
         status = CLI_DONE;
     if (status == CLI_DONE && json)

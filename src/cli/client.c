@@ -335,6 +335,19 @@ redisReply *client_ask(struct client *c, const char *list, size_t count,
     return NULL;
 }
 
+enum cli_status client_failure(const char *error)
+{
+    static const char *const usage[] = {
+        "ERR BAD_REQUEST",     "ERR BAD_CHANGE",         "ERR BAD_LEVEL",    "ERR wrong number of ",
+        "ERR unknown command", "ERR unknown subcommand", "ERR syntax error",
+    };
+    for (size_t i = 0; i < COUNT_OF(usage); i++) {
+        if (strncmp(error, usage[i], strlen(usage[i])) == 0) return CLI_USAGE;
+    }
+    bool absent = strncmp(error, "ERR RAFT ", 9) == 0 && strstr(error, "not in this version");
+    return absent ? CLI_USAGE : CLI_FAILED;
+}
+
 redisReply *client_line(struct client *c, const char *line)
 {
     struct kelp_bytes words[WORDS_MAX];

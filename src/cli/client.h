@@ -58,6 +58,10 @@ redisReply *client_ask(struct client *c, const char *list, size_t count,
 /* client_next - take the next address off a list; false: there is none. */
 bool client_next(const char **list, char address[CLI_ADDRESS_MAX]);
 
+/* client_failure - what to exit with for an error that a node answered: wrong usage, if it is the
+ * request that makes no sense, whoever is asked and whatever is stored there. */
+enum cli_status client_failure(const char *error);
+
 /* client_line - client_call with words separated by blanks. */
 redisReply *client_line(struct client *c, const char *line);
 

@@ -78,7 +78,7 @@ static redisReply *ask(const struct verb *verb, const char *at, const char *id, 
     if (reply == NULL)
         (void)cli_error(verb, CLI_FAILED, "%s", c.error);
     else if (reply->type == REDIS_REPLY_ERROR)
-        (void)cli_error(verb, CLI_FAILED, "%s: %s", c.at, reply->str);
+        *status = cli_error(verb, client_failure(reply->str), "%s: %s", c.at, reply->str);
     client_close(&c);
     if (reply == NULL || reply->type == REDIS_REPLY_STATUS) return reply;
     freeReplyObject(reply);
@@ -98,6 +98,9 @@ int drain_verb(const struct verb *verb, int argc, char **argv)
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
         !flags_words_check(verb, argc, argv, 0, 1, &status) || !client_check(verb, at, &status))
         return status;
+    if (argc > 1 && (argv[1][0] == '0' || argv[1][strspn(argv[1], "0123456789")] != '\0'))
+        return cli_error(verb, CLI_USAGE, "%s: must be the id of a node, a number above 0",
+                         argv[1]);
     redisReply *reply = ask(verb, at, argc > 1 ? argv[1] : NULL, &status);
     if (reply == NULL) return status;
     const char *text = strstr(reply->str, "leader=");

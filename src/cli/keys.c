@@ -65,7 +65,7 @@ static redisReply *ask_well(const struct verb *verb, const struct keys *k, size_
 {
     redisReply *reply = ask(verb, k, count, words, status);
     if (reply == NULL || reply->type != REDIS_REPLY_ERROR) return reply;
-    (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
+    *status = cli_error(verb, client_failure(reply->str), "%s", reply->str);
     freeReplyObject(reply);
     return NULL;
 }
@@ -242,11 +242,12 @@ int call_verb(const struct verb *verb, int argc, char **argv)
     if (!begin(verb, &k, &argc, argv, 1, -1, FLAGS_BEFORE_WORDS, &status)) return status;
     redisReply *reply = ask(verb, &k, (size_t)argc - 1, argv + 1, &status);
     if (reply == NULL) return status;
-    status = reply->type == REDIS_REPLY_ERROR ? CLI_FAILED : CLI_DONE;
+    bool error = reply->type == REDIS_REPLY_ERROR;
+    status = error ? (int)client_failure(reply->str) : CLI_DONE;
     if (k.json) {
         int printed = print_json(verb, json_pack("{so}", "answer", value_of(reply, 0)));
         if (printed != CLI_DONE) status = printed;
-    } else if (status == CLI_FAILED) {
+    } else if (error) {
         (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
     } else {
         show(reply, 0);

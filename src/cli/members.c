@@ -120,7 +120,9 @@ static bool plans(int argc, char **argv)
     return argc > 1 && strcmp(argv[1], "plan") == 0;
 }
 
-static redisReply *ask(const struct verb *verb, const char *at, int argc, char **argv, bool list)
+/* NULL: *status is what to exit with, and it was said why. */
+static redisReply *ask(const struct verb *verb, const char *at, int argc, char **argv, bool list,
+                       int *status)
 {
     struct kelp_bytes words[WORDS_MAX + 1] = {bytes_of("RAFT", 4)};
     struct client c;
@@ -135,10 +137,10 @@ static redisReply *ask(const struct verb *verb, const char *at, int argc, char *
         reply = client_ask(&c, at, count, words);
     else if (connect_leader(&c, at))
         reply = client_call(&c, 2, words);
-    if (reply == NULL) (void)cli_error(verb, CLI_FAILED, "%s", c.error);
+    if (reply == NULL) *status = cli_error(verb, CLI_FAILED, "%s", c.error);
     client_close(&c);
     if (reply == NULL || reply->type != REDIS_REPLY_ERROR) return reply;
-    (void)cli_error(verb, CLI_FAILED, "%s", reply->str);
+    *status = cli_error(verb, client_failure(reply->str), "%s", reply->str);
     freeReplyObject(reply);
     return NULL;
 }
@@ -167,8 +169,8 @@ int members_verb(const struct verb *verb, int argc, char **argv)
             "\"%s\" is none of list, add, promote, demote, remove, move, replace, set, priority, "
             "plan",
             argv[1]);
-    redisReply *reply = ask(verb, at, argc, argv, list);
-    if (reply == NULL) return CLI_FAILED;
+    redisReply *reply = ask(verb, at, argc, argv, list, &status);
+    if (reply == NULL) return status;
     if (plans(argc, argv))
         status = plan_show(verb, reply, json);
     else if (list)

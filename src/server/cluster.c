@@ -271,7 +271,7 @@ void run_raft_transfer(const struct call *call)
         return;
     }
     if (call->argc == 3 && (!decimal_parse(call->argv[2], &target) || target <= 0)) {
-        (void)resp_error(call->reply, "ERR the id of a node is a number above 0");
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: the id of a node is a number above 0");
         return;
     }
     client_transfer(call->client, (kelp_id)target, call->reply);

@@ -367,7 +367,7 @@ void run_raft_bootstrap(const struct call *call)
 {
     bool if_empty = call->argc == 3 && word_is(call->argv[2], "ifempty");
     if (call->argc > 2 && !if_empty) {
-        (void)resp_error(call->reply, "ERR syntax error: RAFT BOOTSTRAP [IFEMPTY]");
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: it is RAFT BOOTSTRAP [IFEMPTY]");
         return;
     }
     client_found(call->client, if_empty, call->reply);
@@ -380,7 +380,7 @@ void run_raft_change(const struct call *call)
     struct wire_change change;
     char words[MEMBERS_WRONG_MAX];
     if (!members_parse(call->argv + 1, call->argc - 1, &change, words))
-        (void)resp_error(call->reply, "ERR %s", words);
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: %s", words);
     else
         client_change(call->client, &change, CHANGE_MAKE, call->reply);
 }
@@ -396,7 +396,7 @@ void run_raft_plan(const struct call *call)
     struct wire_change change;
     char words[MEMBERS_WRONG_MAX];
     if (!members_parse(call->argv + 2, call->argc - 2, &change, words))
-        (void)resp_error(call->reply, "ERR %s", words);
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: %s", words);
     else
         client_change(call->client, &change, CHANGE_PLAN, call->reply);
 }

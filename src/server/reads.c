@@ -98,7 +98,7 @@ void run_raft_read(const struct call *call)
     if (good && used + 2 < call->argc)
         good = wrong_say(wrong, "READ takes a level and no command; WITH takes one");
     if (!good) {
-        (void)resp_error(call->reply, "ERR %s", wrong);
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: %s", wrong);
         return;
     }
     call->client->read = how;
@@ -111,13 +111,14 @@ void run_raft_with(const struct call *call)
     struct kelp_read_how how, before = call->client->read;
     size_t used = 0;
     if (!reads_parse(call->argv + 2, call->argc - 2, &used, &how, wrong)) {
-        (void)resp_error(call->reply, "ERR %s", wrong);
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: %s", wrong);
         return;
     }
     const struct kelp_bytes *argv = call->argv + 2 + used;
     size_t argc = call->argc - 2 - used;
     if (argc == 0 || kv_command_find(argv[0]) == NULL) {
-        (void)resp_error(call->reply, "ERR WITH takes a level and then a command on keys");
+        (void)resp_error(call->reply,
+                         "ERR BAD_REQUEST: WITH takes a level and then a command on keys");
         return;
     }
     call->client->read = how;

@@ -85,7 +85,8 @@ void run_raft_snapshot(const struct call *call)
     else if (list)
         run_list(call);
     else
-        (void)resp_error(call->reply, "ERR it is RAFT SNAPSHOT NOW or RAFT SNAPSHOT LIST");
+        (void)resp_error(call->reply,
+                         "ERR BAD_REQUEST: it is RAFT SNAPSHOT NOW or RAFT SNAPSHOT LIST");
 }
 
 /* ---- HTTP ---------------------------------------------------------------------------------- */

@@ -122,6 +122,37 @@ def test_get_set_del_and_call(make_cluster):
     assert wrong.returncode == 1 and "not an integer" in wrong.stderr
 
 
+def test_mistakes_that_a_node_finds_end_with_status_2(make_cluster):
+    cluster = make_cluster(1)
+    for words, expected in [
+            (("members", "add", "x"), "no id 'x'"), (("members", "remove"), "wrong number of"),
+            (("members", "add", "2", "nowhere"), "no address 'nowhere'"),
+            (("members", "add", "2", "127.0.0.1:1", "king"), "no role 'king'"),
+            (("members", "priority", "1", "256"), "0 to 255"),
+            (("members", "remove", "1", "at", "once"), "makes no sense here"),
+            (("members", "plan", "explode", "1"), "no change of members"),
+            (("members", "set", "1=127.0.0.1:1", "1=127.0.0.1:2"), "BAD_CHANGE"),
+            (("transfer", "x"), "a number above 0"), (("drain", "x"), "a number above 0"),
+            (("undrain", "0"), "a number above 0"), (("call", "FROB"), "unknown command"),
+            (("call", "GET"), "wrong number of arguments"),
+            (("call", "RAFT", "FROB"), "unknown subcommand"),
+            (("call", "RAFT", "WHY"), "not in this version"),
+            (("call", "RAFT", "SNAPSHOT", "never"), "RAFT SNAPSHOT NOW"),
+            (("call", "RAFT", "READ", "fresh"), "a read level is"),
+            (("call", "CLIENT", "LIST", "x"), "syntax error")]:
+        said = cluster.kelp(*words)
+        assert said.returncode == 2, (words, said)
+        assert one_line(said.stderr) and expected in said.stderr and not said.stdout, (words, said)
+    for words, expected in [
+            (("members", "remove", "1"), "LAST_VOTER"), (("members", "remove", "9"), "UNKNOWN"),
+            (("transfer", "9"), "UNKNOWN_MEMBER"), (("transfer",), "NO_CANDIDATE"),
+            (("drain", "9"), "no member"), (("bootstrap",), "HAS_CLUSTER")]:
+        said = cluster.kelp(*words)
+        assert said.returncode == 1 and expected in said.stderr, (words, said)
+    said = cluster.kelp("call", "--json", "GET")
+    assert said.returncode == 2 and "error" in json.loads(said.stdout)["answer"], said
+
+
 def test_client_verbs_try_the_other_addresses(make_cluster):
     cluster = make_cluster(3)
     dead = cluster.followers()[0]

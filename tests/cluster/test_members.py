@@ -113,11 +113,11 @@ def test_a_change_may_be_asked_of_any_member_and_says_what_is_wrong(make_cluster
             (("PROMOTE", 9), "ERR UNKNOWN_MEMBER node=9"),
             (("ADD", 9, "127.0.0.1:1"), "TRYAGAIN NOT_REACHED node=9"),
             (("REMOVE", 4, "IF", index + 7), f"ERR CONFIG_CHANGED index={index}"),
-            (("ADD", 5, "nowhere"), "ERR no address 'nowhere'"),
-            (("ADD", 5, four, "OBSERVER"), "ERR no role"),
+            (("ADD", 5, "nowhere"), "ERR BAD_REQUEST: no address 'nowhere'"),
+            (("ADD", 5, four, "OBSERVER"), "ERR BAD_REQUEST: no role"),
             (("SET", f"4={four}/witness"), "ERR WITNESS_STAYS node=4"),
-            (("REMOVE", "x"), "ERR no id 'x'"),
-            (("REMOVE", 4, "AT", "once"), "ERR makes no sense here: 'AT'")]:
+            (("REMOVE", "x"), "ERR BAD_REQUEST: no id 'x'"),
+            (("REMOVE", 4, "AT", "once"), "ERR BAD_REQUEST: makes no sense here: 'AT'")]:
         answer = change(follower, *words)
         assert isinstance(answer, Error) and answer.startswith(error), (words, answer)
     later = done(follower, "PROMOTE", 4, "IF", index)

@@ -99,7 +99,7 @@ def test_plans_on_the_command_line_and_over_http(make_cluster):
     said = cluster.kelp_json("members", "plan", "demote", str(other.id))
     assert said["may"] == "yes" and said["way"] == "step" and len(said["members"]) == 3
     run = cluster.kelp("members", "plan", "explode", "1")
-    assert run.returncode == 1 and "no change of members 'explode'" in run.stderr, run
+    assert run.returncode == 2 and "no change of members 'explode'" in run.stderr, run
     status, page = http(other, "GET", f"/v1/raft/plan?verb=stop&id={leader.id}")
     assert status == 200 and page["may"] == "yes" and page["leader"] == leader.id, page
     status, page = http(other, "POST", "/v1/raft/plan", {"verb": "remove", "id": 9})

@@ -80,11 +80,11 @@ def test_without_a_leader_only_those_that_ask_nobody_are_answered(make_cluster):
 def test_a_lease_that_nobody_holds_is_refused_and_bad_words_are_named(make_cluster):
     cluster = make_cluster(1)
     with cluster.wait_leader().raw() as c:
-        refused(c.call("RAFT", "READ", "fresh"), "ERR a read level is ")
-        refused(c.call("RAFT", "READ", "stale"), "ERR stale takes ")
-        refused(c.call("RAFT", "READ", "any", "after", "0"), "ERR after takes ")
-        refused(c.call("RAFT", "READ", "any", "GET", "k"), "ERR READ takes ")
-        refused(c.call("RAFT", "WITH", "any", "PING"), "ERR WITH takes ")
+        refused(c.call("RAFT", "READ", "fresh"), "ERR BAD_REQUEST: a read level is ")
+        refused(c.call("RAFT", "READ", "stale"), "ERR BAD_REQUEST: stale takes ")
+        refused(c.call("RAFT", "READ", "any", "after", "0"), "ERR BAD_REQUEST: after takes ")
+        refused(c.call("RAFT", "READ", "any", "GET", "k"), "ERR BAD_REQUEST: READ takes ")
+        refused(c.call("RAFT", "WITH", "any", "PING"), "ERR BAD_REQUEST: WITH takes ")
         refused(c.call("RAFT", "WITH", "any", "GET"), "ERR wrong number of arguments")
         assert c.call("RAFT", "WITH", "any", "SET", "k", "2") == "OK"  # a write has no level
         assert c.call("GET", "k") == b"2"
