@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARD_MS 5000u /* who cannot stand, a witness say, goes on naming who led last */
+#define HEARD_MS 5000u /* who does not stand for now goes on naming who led last */
 
 static void say(struct leaderless *l, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -121,8 +121,8 @@ static bool may_stand(struct kelp_core *r)
             EVENT(r, CAMPAIGN_WITNESS);
         else
             EVENT(r, CAMPAIGN_NOT_VOTER);
+        stay(r);
         r->enquires = true;
-        role_timer_reset(r);
         return false;
     }
     if (member_priority(r) == 0 && !needed(r)) {

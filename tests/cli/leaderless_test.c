@@ -132,7 +132,7 @@ static void who_leads_or_is_heard_to_lead_is_no_riddle(void **state)
         NODE("1", "follower", "voter", "1", "9", "voters:1,2\nwitnesses:3\nleader_id:0\n"), "",
         NODE("3", "follower", "witness", "1", "9",
              "voters:1,2\nwitnesses:3\nleader_id:2\nlast_contact_ms:7000\n")};
-    assert_true(why(heard_once).so); /* a witness does not forget who led */
+    assert_true(why(heard_once).so); /* it does not forget who led, yet */
     const char *const nobody[NODES_MAX] = {"", "", ""};
     assert_false(why(nobody).so);
     const char *const empty[NODES_MAX] = {"cluster_id:00\nnode_id:1\nrole:passive\nvoters:\n"};

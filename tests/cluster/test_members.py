@@ -359,6 +359,7 @@ def test_a_witness_that_knows_more_lets_nobody_lead_and_the_status_says_who_must
     at = f"127.0.0.1:{behind.client_port},127.0.0.1:{witness.client_port}"
     words = "2 of 3 voters answer, 2 are needed, but none of them can win: node 3, a witness, " \
             f"knows of newer entries than node {behind.id}; node {leader.id} must come back"
+    wait_for(lambda: http(witness, "GET", "/readyz")[0] == 503, "the witness knows no leader")
     wait_for(lambda: f", no leader: {words}\n" in cluster.kelp("status", at=at).stdout,
              "it says so")
     leader.start()
