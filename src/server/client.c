@@ -496,6 +496,7 @@ static void on_bytes(uv_stream_t *stream, ssize_t count, const uv_buf_t *from)
     }
     s->clients.now = node_now(s->node); /* after the bytes were read */
     s->clients.bytes_in += (uint64_t)count;
+    c->heard += (uint64_t)count;
     c->active_ms = uv_now(&s->loop);
     bool kept = (uint8_t *)from->base != s->clients.scratch;
     if (kept) c->in.len += (size_t)count;

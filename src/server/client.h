@@ -73,8 +73,10 @@ struct client {
     uint64_t taken;       /* .. and what the kernel had taken of them .. */
     uint64_t progress_ms; /* .. when that last grew, or there was nothing to take */
 
-    uint64_t refused_ms; /* when it was first refused because the server ends, 0: not yet */
-    uint64_t wasted;     /* bytes thrown away since it is parting */
+    uint64_t refused_ms;   /* when it was first refused because the server ends, 0: not yet */
+    uint64_t heard;        /* bytes read, in all .. */
+    uint64_t heard_before; /* .. and at the last look at who is dismissed */
+    uint64_t wasted;       /* bytes thrown away since it is parting */
 
     bool reading, paused, dirty;
     bool quitting; /* close when everything is answered and sent */

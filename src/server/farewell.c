@@ -6,9 +6,9 @@
  * HELD: nobody is accepted or read any more; what was read is answered, while the node hands
  * leadership over. DISMISSED: everything is answered that ever will be. What came meanwhile is read
  * now, and each request of it refused, which is true: it never was looked at. A client goes once
- * all that was said to it is on its way: REFUSE_MS after it was first refused something, and if it
- * asks nothing after ASK_MS. It gets the end of the stream, and what it still sends is thrown away
- * until it closes.
+ * all that was said to it is on its way and nothing more came since the last look: REFUSE_MS after
+ * it was first refused something, and if it asks nothing after ASK_MS. It gets the end of the
+ * stream, and what it still sends is thrown away until it closes.
  *
  * A socket that is closed with bytes unread, or that gets bytes later, answers with a reset; and a
  * reset destroys what the other side's system has not handed out yet, answers among it. Whoever
@@ -22,7 +22,8 @@
 
 #define TICK_MS   10u
 #define ASK_MS    300u
-#define REFUSE_MS 50u /* the rest of a pipeline may still be on its way */
+#define REFUSE_MS 50u  /* the rest of a pipeline may still be on its way */
+#define TALK_MS   600u /* whoever talks on is not listened to for longer */
 #define LINGER_MS 1000u
 #define WASTE_MAX (16u * 1024 * 1024) /* bytes of one client that are thrown away */
 
@@ -88,7 +89,10 @@ static void look(struct client *c, uint64_t now)
     bool told = c->out.len == 0 && c->sending.len == 0;
     bool refused = c->refused_ms != 0 && now >= c->refused_ms + REFUSE_MS;
     bool silent = now >= c->server->clients.dismissed_ms + ASK_MS;
-    if (!c->parting && told && (refused || silent)) part(c);
+    /* the loop reads between two ticks, however late they are: what lay there was seen */
+    bool quiet = c->heard == c->heard_before || now >= c->server->clients.dismissed_ms + TALK_MS;
+    c->heard_before = c->heard;
+    if (!c->parting && told && quiet && (refused || silent)) part(c);
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */
@@ -125,6 +129,7 @@ static void dismiss(struct client *c)
         c->parked = NULL;
         client_dirty(c);
     }
+    c->heard_before = UINT64_MAX;
     client_go_on(c);
 }
 
