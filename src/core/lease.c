@@ -182,9 +182,11 @@ kelp_ns lease_until(const struct kelp_core *r)
     return heard != 0 ? heard + r->options.lease : 0;
 }
 
-enum kelp_lease lease_state(const struct kelp_core *r)
+enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until)
 {
+    *until = 0;
     enum kelp_lease hinders = hindrance(r);
     if (hinders != KELP_LEASE_HELD) return hinders;
-    return r->now < lease_until(r) ? KELP_LEASE_HELD : KELP_LEASE_LAPSED;
+    *until = lease_until(r);
+    return r->now < *until ? KELP_LEASE_HELD : KELP_LEASE_LAPSED;
 }

@@ -42,8 +42,9 @@ void read_asked(struct kelp_core *r, const struct kelp_input *input)
     ASSERT(token != 0);
     enum kelp_reason reason = refusal(r);
     enum kelp_lease lease = KELP_LEASE_OFF;
+    kelp_ns until;
     if (reason == KELP_R_NONE && input->read.proof != KELP_PROOF_ROUND) {
-        lease = lease_state(r);
+        lease = lease_state(r, &until);
         if (lease == KELP_LEASE_HELD) {
             by_lease(r, token, input->read.deadline);
             return;

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "core/core.h"
 #include "core/edit.h"
+#include "core/look.h"
 
 #define MS            1000000u /* ns */
 #define DRIFT_PPM     1000u    /* generous for a crystal */
@@ -427,6 +428,22 @@ void kelp_core_config(const struct kelp_core *r, struct kelp_config *latest,
     if (committed != NULL) *committed = *member_committed(r);
 }
 
+struct core_configs core_configs(const struct kelp_core *r)
+{
+    return (struct core_configs){&r->config, member_committed(r)};
+}
+
+static bool leads_committed(const struct kelp_core *r)
+{
+    return r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+}
+
+uint64_t core_led_term(const struct kelp_core *r, bool committed)
+{
+    bool leads = committed ? leads_committed(r) : r->role == KELP_LEADER;
+    return leads ? r->term.v : 0;
+}
+
 static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer_view *out)
 {
     const struct peer *peer = &r->peers[slot];
@@ -477,8 +494,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->stalled = r->stalled;
     view->drained = r->drained;
     view->may_lead = member_may_stand(r);
-    view->committed_own_term =
-        r->role == KELP_LEADER && r->own_first != 0 && r->commit >= r->own_first;
+    view->committed_own_term = leads_committed(r);
     view->elected = r->elected;
     view->removed = member_removed(r);
     view->change_gate = change_gate(r);
@@ -487,8 +503,7 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->leaving = change_leaves(r);
     view->transfer_to = view->transferring ? r->transfer.target : 0;
     view->transfer_until = view->transferring ? r->transfer.until : 0;
-    view->lease = lease_state(r);
-    view->lease_until = lease_until(r);
+    view->lease = lease_state(r, &view->lease_until);
     view->lease_reads = r->lease_reads;
     view->lease_refused = r->lease_refused;
     view->peer_count = r->config.count;

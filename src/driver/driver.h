@@ -382,6 +382,9 @@ struct driver_status {
 
 void driver_status(const struct driver *d, struct driver_status *out);
 
+/* driver_state - the state alone, for who looks often. */
+enum driver_state driver_state(const struct driver *d);
+
 /* driver_leadership - who leads, as told last. */
 void driver_leadership(const struct driver *d, struct kelp_leadership *out);
 

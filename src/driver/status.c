@@ -50,6 +50,11 @@ void driver_status(const struct driver *d, struct driver_status *out)
     }
 }
 
+enum driver_state driver_state(const struct driver *d)
+{
+    return d->state;
+}
+
 const struct kelp_core *driver_core(const struct driver *d)
 {
     return d->core;

@@ -6,6 +6,10 @@
  * same [§3.6.3]. A new leader holds all that terms before its own committed [§3.4]. */
 #include "sim/checker.h"
 
+#include <stddef.h>
+#include <string.h>
+
+#include "base/assert.h"
 #include "base/min.h"
 #include "sim/checker_room.h"
 
@@ -200,6 +204,14 @@ static void matches_sound(struct checker *c, unsigned node, const struct kelp_vi
     }
 }
 
+/* What is behind its peers was never set. */
+static void view_keep(struct checked_node *n, const struct kelp_view *view)
+{
+    ASSERT(view->peer_count <= COUNT_OF(view->peers));
+    memcpy(&n->view, view, offsetof(struct kelp_view, peers));
+    memcpy(n->view.peers, view->peers, view->peer_count * sizeof view->peers[0]);
+}
+
 void checker_views(struct checker *c, unsigned node, const struct kelp_view *view)
 {
     struct checked_node *n = &c->nodes[node];
@@ -214,7 +226,7 @@ void checker_views(struct checker *c, unsigned node, const struct kelp_view *vie
     if (view->commit > n->view.commit) commit_grows(c, node, view->commit);
     if (view->role == KELP_LEADER) matches_sound(c, node, view);
     if (view->everyone > n->view.everyone) checker_everyone(c, node, view->everyone, RULE_I17);
-    n->view = *view;
+    view_keep(n, view);
     n->running = true;
 }
 

@@ -12,7 +12,9 @@
 #include <stdio.h>
 
 #include "base/min.h"
+#include "base/unset.h"
 #include "core/config.h"
+#include "core/look.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 
@@ -20,17 +22,14 @@
 
 /* ---- knowing ---- */
 
-void churn_watch(struct node *n, const struct kelp_core *core)
+void churn_watch(struct node *n, const struct kelp_core *core, const struct kelp_view *view)
 {
     struct world *w = n->world;
-    struct kelp_config latest, committed;
-    kelp_core_config(core, &latest, &committed);
-    checker_members(w->checker, n->slot, &latest, &committed);
-    struct kelp_view view;
-    kelp_view(core, &view);
-    bool known = committed.index <= view.commit;
-    if (known && (w->churn.config.count == 0 || committed.index > w->churn.config.index))
-        w->churn.config = committed;
+    struct core_configs configs = core_configs(core);
+    checker_members(w->checker, n->slot, configs.latest, configs.committed);
+    bool known = configs.committed->index <= view->commit;
+    if (known && (w->churn.config.count == 0 || configs.committed->index > w->churn.config.index))
+        w->churn.config = *configs.committed;
 }
 
 bool churn_member(const struct world *w, const struct node *n)
@@ -49,10 +48,9 @@ bool churn_removed(const struct node *n)
  * nobody. */
 static bool knows_member(const struct kelp_core *core, const struct kelp_config *config)
 {
-    struct kelp_config own, committed;
-    kelp_core_config(core, &own, &committed);
-    for (uint32_t slot = 0; slot < own.count; slot++) {
-        if (config_slot(config, own.members[slot].id) != CONFIG_NO_SLOT) return true;
+    const struct kelp_config *own = core_configs(core).latest;
+    for (uint32_t slot = 0; slot < own->count; slot++) {
+        if (config_slot(config, own->members[slot].id) != CONFIG_NO_SLOT) return true;
     }
     return false;
 }
@@ -62,7 +60,7 @@ static bool removal_known(const struct world *w, const struct kelp_config *confi
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct node *n = &w->nodes[i];
         const struct kelp_core *core = n->state == NODE_UP ? driver_core(n->driver) : NULL;
-        struct kelp_view view;
+        UNSET struct kelp_view view; /* filled by kelp_view */
         if (core == NULL || !config_removed(config, n->id)) continue;
         if (!knows_member(core, config)) continue;
         kelp_view(core, &view);
@@ -73,15 +71,14 @@ static bool removal_known(const struct world *w, const struct kelp_config *confi
 
 bool churn_settled(const struct world *w, const struct node *leader)
 {
-    struct kelp_config latest, committed;
-    struct kelp_view view;
-    kelp_core_config(driver_core(leader->driver), &latest, &committed);
+    const struct kelp_config *latest = core_configs(driver_core(leader->driver)).latest;
+    UNSET struct kelp_view view; /* filled by kelp_view */
     kelp_view(driver_core(leader->driver), &view);
-    if (latest.index > view.commit || latest.joint) return false;
-    for (uint32_t slot = 0; slot < latest.count; slot++) {
-        if (latest.members[slot].role == KELP_STAGING) return false;
+    if (latest->index > view.commit || latest->joint) return false;
+    for (uint32_t slot = 0; slot < latest->count; slot++) {
+        if (latest->members[slot].role == KELP_STAGING) return false;
     }
-    return removal_known(w, &latest);
+    return removal_known(w, latest);
 }
 
 /* ---- asking ---- */

@@ -22,6 +22,7 @@
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
 #include "core/config.h"
+#include "core/look.h"
 #include "sim/world.h"
 
 #define MS              ((kelp_ns)1000000)
@@ -228,11 +229,10 @@ static const struct node *leader_of(const struct world *w)
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct kelp_core *core = in_core(&w->nodes[i]) ? core_of(&w->nodes[i]) : NULL;
         if (core == NULL) continue;
-        struct kelp_view v;
-        kelp_view(core, &v);
-        if (v.role != KELP_LEADER || !v.committed_own_term || v.term.v <= term) continue;
+        uint64_t led = core_led_term(core, true);
+        if (led <= term) continue;
         leader = &w->nodes[i];
-        term = v.term.v;
+        term = led;
     }
     return leader;
 }
@@ -263,23 +263,21 @@ static bool all_equal(const struct world *w)
 /* Somebody is preferred to somebody else. */
 static bool prefers(const struct world *w)
 {
+    if (!churns(w)) return false;
     const struct node *leader = leader_of(w);
-    struct kelp_config latest;
-    if (!churns(w) || leader == NULL) return churns(w);
-    kelp_core_config(core_of(leader), &latest, NULL);
-    return config_tiers_above(&latest, 0) != 1;
+    if (leader == NULL) return true;
+    return config_tiers_above(core_configs(core_of(leader)).latest, 0) != 1;
 }
 
 /* Nobody is preferred to whoever leads. */
 static bool preferred_leads(const struct world *w)
 {
     const struct node *leader = leader_of(w);
-    struct kelp_config latest;
     if (leader == NULL) return false;
-    kelp_core_config(core_of(leader), &latest, NULL);
-    uint32_t slot = config_slot(&latest, leader->id);
+    const struct kelp_config *latest = core_configs(core_of(leader)).latest;
+    uint32_t slot = config_slot(latest, leader->id);
     return slot != CONFIG_NO_SLOT &&
-           config_tiers_above(&latest, kelp_priority_of(&latest.members[slot])) == 0;
+           config_tiers_above(latest, kelp_priority_of(&latest->members[slot])) == 0;
 }
 
 /* Is the run to go on, because leadership must still move? */
@@ -305,6 +303,7 @@ static void terms_count(struct world *w)
         d->term_at = w->now;
         w->report->terms_after_heal = (uint32_t)(term - d->term_before);
     }
+    if (w->report->terms_after_heal <= TERMS_MAX) return;
     uint32_t most = prefers(w) ? TERMS_MAX + TERMS_MOVED : TERMS_MAX;
     if (w->report->terms_after_heal > most && w->swarm.off == 0)
         checker_fail(w->checker, RULE_L05, "%u terms began after healing",

@@ -92,11 +92,10 @@ static void succeeded(struct world *w)
     if (w->report->kills == w->options.kills) world_push(w, w->now, EVENT_HEAL, 0, 0, NULL);
 }
 
-void heir_look(struct world *w)
+static void leader_look(struct world *w)
 {
     struct heir *h = &w->heir;
     struct kelp_view view;
-    if (w->options.kills == 0) return;
     if (w->healing) {
         if (w->report->kills < w->options.kills)
             checker_fail(w->checker, RULE_L13, "only %u of %u kills were possible",
@@ -122,4 +121,9 @@ void heir_look(struct world *w)
     } else if (w->now >= h->kill_at) {
         kill(w, leader, view.term.v);
     }
+}
+
+void heir_look(struct world *w)
+{
+    if (w->options.kills > 0) leader_look(w);
 }

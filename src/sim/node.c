@@ -597,23 +597,24 @@ void node_fault(struct node *n, const struct kelp_fault *fault)
     n->world->report->halts++;
 }
 
+static void gave_up(struct node *n)
+{
+    struct driver_status status;
+    driver_status(n->driver, &status);
+    if (status.state == DRIVER_FAULTED)
+        node_fault(n, &status.fault);
+    else if (!n->wiped && !churn_removed(n))
+        checker_fail(n->world->checker, RULE_N02, "node %u takes itself for foreign: %s",
+                     n->slot + 1u, status.words);
+    else
+        node_crash(n, SIM_CRASH_PROCESS, KELP_NEVER); /* it exits with status 3 */
+}
+
 void node_watch_status(struct node *n)
 {
     if (n->state != NODE_UP) return;
-    struct driver_status status;
-    driver_status(n->driver, &status);
-    switch (status.state) {
-    case DRIVER_WAITING:
-    case DRIVER_RUNNING: return;
-    case DRIVER_FAULTED: node_fault(n, &status.fault); return;
-    case DRIVER_FOREIGN:
-        if (!n->wiped && !churn_removed(n))
-            checker_fail(n->world->checker, RULE_N02, "node %u takes itself for foreign: %s",
-                         n->slot + 1u, status.words);
-        else
-            node_crash(n, SIM_CRASH_PROCESS, KELP_NEVER); /* it exits with status 3 */
-        return;
-    }
+    enum driver_state state = driver_state(n->driver);
+    if (state == DRIVER_FAULTED || state == DRIVER_FOREIGN) gave_up(n);
 }
 
 /* ---- dying ---- */

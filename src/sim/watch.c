@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 #include "wire/entry.h"
@@ -267,7 +268,7 @@ void watch_node(struct node *n)
     if (driver_check(n->driver, &fault) != KELP_OK)
         checker_fail(w->checker, RULE_N01, "node %u: %s (%s)", n->slot + 1u, fault.what,
                      fault.where);
-    struct kelp_view view;
+    UNSET struct kelp_view view; /* filled by kelp_view */
     kelp_view(core, &view);
     if (view.faulted && n->state == NODE_UP) {
         node_watch_status(n);
@@ -282,7 +283,7 @@ void watch_node(struct node *n)
         watch_ahead(n, &view);
     else
         checker_ahead(w->checker, n->slot, 0, NULL, 0);
-    churn_watch(n, core);
+    churn_watch(n, core, &view);
     herald_look(n, &view);
     checker_views(w->checker, n->slot, &view);
     if (!view.transferring)

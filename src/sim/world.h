@@ -512,9 +512,10 @@ void herald_told(void *ctx, enum kelp_lead_event event, const struct kelp_leader
 void herald_look(struct node *n, const struct kelp_view *view); /* after each of its runs */
 
 /* churn.c */
-void churn_happens(struct world *w);                            /* somebody asks for a change */
-void churn_adds_witness(struct node *n, kelp_id id);            /* it is asked for one */
-void churn_watch(struct node *n, const struct kelp_core *core); /* after each of its runs */
+void churn_happens(struct world *w);                 /* somebody asks for a change */
+void churn_adds_witness(struct node *n, kelp_id id); /* it is asked for one */
+/* after each of its runs */
+void churn_watch(struct node *n, const struct kelp_core *core, const struct kelp_view *view);
 void churn_node_dies(struct node *n);
 void churn_judge(struct world *w); /* what was told during the last run */
 bool churn_idle(const struct world *w);
