@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/fault.h"
+#include "base/hash.h"
 #include "base/min.h"
 #include "sim/disk_room.h"
 
@@ -31,10 +32,17 @@ static void *grown(void *array, size_t *room, size_t count, size_t size)
     return more;
 }
 
+static uint64_t path_hash(const char *path)
+{
+    return hash_bytes((struct kelp_bytes){(const uint8_t *)path, strlen(path)}, 0);
+}
+
 struct name *disk_table_find(struct table *t, const char *path)
 {
+    uint64_t hash = path_hash(path);
     for (size_t i = 0; i < t->count; i++) {
-        if (strcmp(t->names[i].path, path) == 0) return &t->names[i];
+        struct name *n = &t->names[i];
+        if (n->hash == hash && strcmp(n->path, path) == 0) return n;
     }
     return NULL;
 }
@@ -62,6 +70,7 @@ static void table_put(struct sim_disk *d, struct table *t, const char *path, str
         t->names = grown(t->names, &t->room, t->count, sizeof *n);
         n = &t->names[t->count++];
         memcpy(n->path, path, strlen(path) + 1);
+        n->hash = path_hash(path);
     } else {
         disk_image_release(d, n->image);
     }
@@ -189,7 +198,7 @@ static enum kelp_error disk_open(void *state, const char *path, enum file_mode m
     struct image *image = n != NULL ? n->image : NULL;
     if (image == NULL) {
         if (!disk_alive(d)) return disk_dead_error(fault, path);
-        image = image_new();
+        image = image_new(&d->used);
         if (image == NULL)
             return disk_error(fault, KELP_E_NO_MEMORY, ENOMEM, path, "out of memory");
         image->next = d->images;
@@ -242,12 +251,19 @@ static enum kelp_error disk_read(void *state, struct file *file, uint64_t offset
     return KELP_OK;
 }
 
+/* Added up anew, to judge what was kept. */
+static uint64_t images_size(const struct sim_disk *d)
+{
+    uint64_t size = 0;
+    for (const struct image *i = d->images; i != NULL; i = i->next)
+        size += i->seen.size;
+    return size;
+}
+
 static uint64_t disk_used(const struct sim_disk *d)
 {
-    uint64_t used = 0;
-    for (const struct image *i = d->images; i != NULL; i = i->next)
-        used += i->seen.size;
-    return used;
+    CHECK_SLOW(d->used == images_size(d));
+    return d->used;
 }
 
 static enum kelp_error disk_full(struct sim_disk *d, struct kelp_fault *fault, const char *path)
@@ -535,6 +551,7 @@ void sim_disk_crash(struct sim_disk *d, enum sim_disk_crash crash)
         image_lose(i, false);
     disk_stray_ends(d);
     if (crash == SIM_CRASH_POWER) disk_power_cut(d);
+    ASSERT(d->used == images_size(d));
     d->budget = UINT64_MAX;
     d->dies_at_sync = 0;
     sim_disk_behave(d);

@@ -9,6 +9,7 @@
 #define DISK_PAGE 4096u
 
 struct name {
+    uint64_t hash; /* of path: most comparisons end there */
     char path[FILE_NAME_MAX];
     struct image *image; /* NULL: a directory */
 };
@@ -45,6 +46,7 @@ struct sim_disk {
     size_t change_count, change_room;
     struct file *open_files;
     struct image *images;
+    uint64_t used; /* by all of them together; image.c keeps it */
     struct sim_disk_stats stats;
 };
 

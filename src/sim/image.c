@@ -12,16 +12,19 @@
 #define ROOM_MIN   8192u
 #define IMAGE_PAGE 4096u
 
-struct image *image_new(void)
+struct image *image_new(uint64_t *used)
 {
     struct image *image = calloc(1, sizeof *image);
-    if (image != NULL) image->first_marked = UINT64_MAX;
+    if (image == NULL) return NULL;
+    image->first_marked = UINT64_MAX;
+    image->used = used;
     return image;
 }
 
 void image_free(struct image *image)
 {
     if (image == NULL) return;
+    *image->used -= image->seen.size;
     free(image->seen.data);
     free(image->durable.data);
     free(image->marks);
@@ -37,18 +40,31 @@ static bool side_reserve(struct image_side *side, uint64_t size)
         room *= 2;
     uint8_t *data = realloc(side->data, room);
     if (data == NULL) return false;
-    memset(data + side->room, 0, room - side->room);
     side->data = data;
     side->room = room;
     return true;
 }
 
-/* The room is there: what lies beyond a smaller size reads as zeros when the file grows again. */
+/* The room is there: what a file grows by reads as zeros. */
 static void side_resize(struct image_side *side, uint64_t size)
 {
     ASSERT(size <= side->room || size == 0);
-    if (size < side->size) memset(side->data + size, 0, side->size - size);
+    if (size > side->size) memset(side->data + side->size, 0, size - side->size);
     side->size = size;
+}
+
+static void seen_resize(struct image *image, uint64_t size)
+{
+    *image->used += size - image->seen.size;
+    side_resize(&image->seen, size);
+}
+
+/* Do both sides hold the same, but for what is marked? */
+static bool sides_agree(const struct image *image)
+{
+    const struct image_side *a = &image->seen, *b = &image->durable;
+    if (image->apart || image->end_marked > 0) return true;
+    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
 }
 
 static bool marks_reserve(struct image *image, uint64_t size)
@@ -94,8 +110,10 @@ bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
     uint64_t end = offset + bytes.len;
     if (bytes.len == 0) return true;
     if (!side_reserve(&image->seen, end) || !marks_reserve(image, end)) return false;
-    memcpy(image->seen.data + offset, bytes.data, bytes.len);
+    if (offset > image->seen.size) seen_resize(image, offset); /* a hole */
+    *image->used += sub_sat(end, image->seen.size);
     image->seen.size = max_u64(image->seen.size, end);
+    memcpy(image->seen.data + offset, bytes.data, bytes.len);
     marks_set(image, offset, end);
     return true;
 }
@@ -104,7 +122,7 @@ bool image_resize(struct image *image, uint64_t size)
 {
     uint64_t before = image->seen.size, most = max_u64(before, size);
     if (!side_reserve(&image->seen, size) || !marks_reserve(image, most)) return false;
-    side_resize(&image->seen, size);
+    seen_resize(image, size);
     marks_set(image, min_u64(before, size), most);
     return true;
 }
@@ -150,6 +168,7 @@ static void loss_shows(struct image *image, uint64_t first, uint64_t end)
         if ((sector >= first && sector < end) || at >= stop) continue;
         memcpy(image->durable.data + at, loss->old + (at - loss->begin), stop - at);
     }
+    image->apart = true;
     image_lose(image, false);
 }
 
@@ -195,6 +214,7 @@ bool image_sync(struct image *image)
         image_copy(image, first * IMAGE_SECTOR, s * IMAGE_SECTOR);
     }
     image_forget_marks(image);
+    CHECK_SLOW(sides_agree(image));
     if (shows) loss_shows(image, first_marked, end_marked);
     return true;
 }
@@ -217,6 +237,7 @@ void image_sync_fails(struct image *image, enum image_failure how, struct prng *
         if (how == IMAGE_DROPS && prng_chance(prng, 1, 2)) continue;
         unit_goes_back(image, s * IMAGE_SECTOR, s * IMAGE_SECTOR + IMAGE_PAGE);
     }
+    image->apart = true;
     image_forget_marks(image);
 }
 
@@ -241,6 +262,7 @@ void image_harm(struct image *image, uint64_t offset, struct kelp_bytes bytes, b
     uint64_t end = min_u64(offset + bytes.len, image->durable.size);
     if (offset >= end) return;
     memcpy(image->durable.data + offset, bytes.data, end - offset);
+    image->apart = true;
     uint64_t seen = min_u64(end, image->seen.size);
     if (!cached && offset < seen && !marked_in(image, offset, seen))
         memcpy(image->seen.data + offset, bytes.data, seen - offset);
@@ -325,6 +347,11 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
     struct image_cut cut = {0};
     image_lose(image, false); /* it arrived: without a later write nothing would show the loss */
     bool dirty = image->end_marked > 0 || image->seen.size != image->durable.size;
+    if (!dirty && !image->apart) {
+        CHECK_SLOW(sides_agree(image));
+        return cut;
+    }
+    uint64_t begin = 0, end = UINT64_MAX; /* of where the sides may differ now */
     if (dirty) {
         /* Sometimes nothing stays whole: what trusts one of two copies must not write both. */
         enum cut_kind kind = prng_chance(prng, 1, 4) ? CUT_TEARS : CUT_MIXED;
@@ -332,19 +359,24 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
         if (!side_reserve(&image->durable, size)) abort(); /* a test program out of memory */
         side_resize(&image->durable, size);
         uint64_t step = tear_bytes / IMAGE_SECTOR, s = image->first_marked;
-        for (s -= image->end_marked > 0 ? s % step : 0; s < image->end_marked; s += step) {
+        s -= image->end_marked > 0 ? s % step : 0;
+        if (!image->apart) begin = s * IMAGE_SECTOR;
+        for (; s < image->end_marked; s += step) {
             bool marked = false;
             for (uint64_t i = s; i < s + step && i < image->end_marked; i++)
                 marked = marked || mark_at(image, i);
             if (!marked) continue;
             unit_cut(image, prng, s * IMAGE_SECTOR, (s + step) * IMAGE_SECTOR, kind, garbled, &cut);
         }
+        if (!image->apart) end = s * IMAGE_SECTOR;
     }
     image_forget_marks(image);
-    /* A failed sync left differences without marks, so all of it is taken over. */
-    side_resize(&image->seen, min_u64(image->seen.size, image->durable.size));
+    seen_resize(image, min_u64(image->seen.size, image->durable.size));
     if (!side_reserve(&image->seen, image->durable.size)) abort();
-    side_resize(&image->seen, image->durable.size);
-    if (image->seen.size > 0) memcpy(image->seen.data, image->durable.data, image->seen.size);
+    seen_resize(image, image->durable.size);
+    end = min_u64(end, image->seen.size);
+    if (begin < end) memcpy(image->seen.data + begin, image->durable.data + begin, end - begin);
+    image->apart = false;
+    CHECK_SLOW(sides_agree(image));
     return cut;
 }

@@ -11,13 +11,15 @@
 
 struct image_side {
     uint8_t *data;
-    uint64_t size, room; /* bytes from size to room are zero */
+    uint64_t size, room; /* bytes from size to room were never set */
 };
 
 struct image {
     struct image *next;
     uint32_t references; /* the disk's: names, open files, open changes */
     struct image_side seen, durable;
+    bool apart;      /* they may differ where nothing is marked: a failed sync, rot, a lost write */
+    uint64_t *used;  /* the disk's: the sum of what its files are seen to have */
     uint64_t *marks; /* one bit a sector */
     size_t mark_words;
     uint64_t first_marked, end_marked; /* sectors: no mark lies outside */
@@ -37,7 +39,8 @@ struct image_cut {
     uint64_t kept, dropped, torn;
 };
 
-struct image *image_new(void); /* NULL: out of memory */
+/* used: where the sizes of one disk's images are added up. NULL: out of memory */
+struct image *image_new(uint64_t *used);
 void image_free(struct image *image);
 
 bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes); /* false: memory */
