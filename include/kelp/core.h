@@ -529,6 +529,12 @@ KELP_API bool kelp_take(struct kelp_core *core, kelp_ns now, struct kelp_work *w
  * thread   one at a time per core   cost  O(members)   source  - */
 KELP_API void kelp_view(const struct kelp_core *core, struct kelp_view *view);
 
+/* kelp_glance - as kelp_view, but for the peers: none are set, and peer_count is 0.
+ * takes    core    not NULL
+ *          view    filled, but for its peers
+ * thread   one at a time per core   cost  O(1)   source  - */
+KELP_API void kelp_glance(const struct kelp_core *core, struct kelp_view *view);
+
 /* kelp_contact - since when what this node knows may be out of date, for reads with a stated bound.
  * takes    core    not NULL
  * returns  when a leader last heard from a quorum, itself included, or another node from a leader;

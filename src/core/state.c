@@ -465,7 +465,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .rtt = peer->rtt};
 }
 
-void kelp_view(const struct kelp_core *r, struct kelp_view *view)
+void kelp_glance(const struct kelp_core *r, struct kelp_view *view)
 {
     /* Field by field: most of it is room for peers that a cluster of this size has not. */
     view->space = r->space;
@@ -506,6 +506,12 @@ void kelp_view(const struct kelp_core *r, struct kelp_view *view)
     view->lease = lease_state(r, &view->lease_until);
     view->lease_reads = r->lease_reads;
     view->lease_refused = r->lease_refused;
+    view->peer_count = 0;
+}
+
+void kelp_view(const struct kelp_core *r, struct kelp_view *view)
+{
+    kelp_glance(r, view);
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);

@@ -36,7 +36,7 @@ void driver_note(struct driver *d, enum kelp_level level, const char *format, ..
 const struct kelp_view *driver_look(struct driver *d)
 {
     ASSERT(d->core != NULL);
-    if (d->view_stale) kelp_view(d->core, &d->view);
+    if (d->view_stale) kelp_glance(d->core, &d->view);
     d->view_stale = false;
     return &d->view;
 }
@@ -152,8 +152,9 @@ static bool parts_make(struct driver *d, const struct driver_boot *boot)
 {
     d->cache = cache_new(d->options.cache_bytes_max);
     d->config_bytes = malloc(WIRE_CONFIG_BYTES_MAX);
-    return d->cache != NULL && d->config_bytes != NULL && pool_init(&d->requests) &&
-           request_reserve(d) && found_make(d, boot);
+    return d->cache != NULL && d->config_bytes != NULL &&
+           pool_init(&d->requests, d->options.core.limits.proposals_max) && request_reserve(d) &&
+           found_make(d, boot);
 }
 
 static enum kelp_error start(struct driver *d, const struct driver_boot *boot,

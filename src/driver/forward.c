@@ -178,11 +178,17 @@ enum kelp_error forward_answered(struct driver *d, kelp_id from, uint64_t connec
 }
 void forward_lost(struct driver *d, kelp_id peer, uint64_t connection)
 {
-    for (size_t i = 0; i < BUCKETS && d->forwarded_count > 0; i++) {
+    uint64_t stay = 0;
+    for (size_t i = 1; i <= d->requests.buckets && d->forwarded_count > stay; i++) {
+        /* about the oldest one first */
+        size_t bucket = (d->forward_number + i) & (d->requests.buckets - 1);
         struct request *next;
-        for (struct request *r = d->requests.numbers[i]; r != NULL; r = next) {
+        for (struct request *r = d->requests.numbers[bucket]; r != NULL; r = next) {
             next = r->bucket_next;
-            if (r->route.node != peer || r->route.connection != connection) continue;
+            if (r->route.node != peer || r->route.connection != connection) {
+                stay++;
+                continue;
+            }
             if (r->kind == REQUEST_READ)
                 request_requeue(d, r);
             else

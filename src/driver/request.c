@@ -15,12 +15,15 @@
 
 #define SLOT_BITS 32u
 
-bool pool_init(struct request_pool *pool)
+bool pool_init(struct request_pool *pool, uint32_t proposals_max)
 {
     TAILQ_INIT(&pool->free);
     TAILQ_INIT(&pool->dead);
-    pool->indexes = calloc(BUCKETS, sizeof(struct request *));
-    pool->numbers = calloc(BUCKETS, sizeof(struct request *));
+    pool->buckets = BUCKETS_MIN;
+    while (pool->buckets < proposals_max && pool->buckets < BUCKETS_MAX)
+        pool->buckets *= 2;
+    pool->indexes = calloc(pool->buckets, sizeof(struct request *));
+    pool->numbers = calloc(pool->buckets, sizeof(struct request *));
     return pool->indexes != NULL && pool->numbers != NULL;
 }
 
@@ -299,6 +302,11 @@ struct request *awaiting_first(const struct driver *d)
 
 /* ---- maps ---- */
 
+static struct request **bucket_of(struct driver *d, struct request **map, uint64_t key)
+{
+    return &map[key & (d->requests.buckets - 1)];
+}
+
 static void bucket_add(struct request **bucket, struct request *r)
 {
     r->bucket_next = *bucket;
@@ -318,13 +326,15 @@ static void bucket_remove(struct request **bucket, struct request *r)
 void index_add(struct driver *d, struct request *r)
 {
     d->requests.index_count++;
-    bucket_add(&d->requests.indexes[r->pos.index % BUCKETS], r);
+    bucket_add(bucket_of(d, d->requests.indexes, r->pos.index), r);
 }
 
 void applying_timers(struct driver *d)
 {
-    for (size_t i = 0; i < BUCKETS && d->requests.index_count > 0; i++) {
-        for (struct request *r = d->requests.indexes[i]; r != NULL; r = r->bucket_next)
+    uint64_t left = d->requests.index_count;
+    for (size_t i = 1; i <= d->requests.buckets && left > 0; i++) { /* most stand right there */
+        struct request *r = *bucket_of(d, d->requests.indexes, d->applied + i);
+        for (; r != NULL; r = r->bucket_next, left--)
             timer_add(d, r);
     }
 }
@@ -333,13 +343,13 @@ void index_remove(struct driver *d, struct request *r)
 {
     ASSERT(d->requests.index_count > 0);
     d->requests.index_count--;
-    bucket_remove(&d->requests.indexes[r->pos.index % BUCKETS], r);
+    bucket_remove(bucket_of(d, d->requests.indexes, r->pos.index), r);
 }
 
 struct request *index_find(struct driver *d, kelp_index index)
 {
     if (d->requests.index_count == 0) return NULL;
-    struct request *r = d->requests.indexes[index % BUCKETS];
+    struct request *r = *bucket_of(d, d->requests.indexes, index);
     while (r != NULL && r->pos.index != index)
         r = r->bucket_next;
     return r;
@@ -352,7 +362,7 @@ void number_add(struct driver *d, struct request *r)
     if (last != NULL && last->number == r->number)
         bucket_add(&last->bucket_next, r);
     else
-        bucket_add(&d->requests.numbers[r->number % BUCKETS], r);
+        bucket_add(bucket_of(d, d->requests.numbers, r->number), r);
     if (r->number == d->gather_number) d->gather_last = r;
 }
 
@@ -362,12 +372,12 @@ void number_remove(struct driver *d, struct request *r)
         d->gather_last = NULL;
         d->gather_number = 0;
     }
-    bucket_remove(&d->requests.numbers[r->number % BUCKETS], r);
+    bucket_remove(bucket_of(d, d->requests.numbers, r->number), r);
 }
 
 struct request *number_find(struct driver *d, uint64_t number)
 {
-    struct request *r = d->requests.numbers[number % BUCKETS];
+    struct request *r = *bucket_of(d, d->requests.numbers, number);
     while (r != NULL && r->number != number)
         r = r->bucket_next;
     return r;

@@ -181,7 +181,8 @@ struct driver_line {
 TAILQ_HEAD(line_list, driver_line);
 
 #define REQUESTS_A_CHUNK 256u
-#define BUCKETS          8192u
+#define BUCKETS_MIN      512u /* of a map; both are powers of two */
+#define BUCKETS_MAX      8192u
 #define QUERY_BYTES_RUN  (1024u * 1024) /* of answers to reads in one run, about a millisecond */
 #define QUERY_COST       4096u /* what a read costs beside its bytes, so at most 256 a run */
 #define WALK_COST        (QUERY_BYTES_RUN / 2) /* of a piece of a long read, half a millisecond */
@@ -202,7 +203,8 @@ struct request_pool {
     struct request_list free;
     struct request_list dead; /* closed, but a send may still borrow their bytes: until flush */
     struct request_heap heaps[HEAPS];
-    struct request **indexes, **numbers; /* BUCKETS each */
+    struct request **indexes, **numbers; /* that many buckets each */
+    size_t buckets;
     uint64_t index_count;
 };
 
@@ -312,7 +314,7 @@ struct driver {
 
     struct kelp_core *core; /* NULL: waits to be founded */
     void *core_memory;
-    struct kelp_view view; /* see driver_look */
+    struct kelp_view view; /* see driver_look; without peers */
     bool view_stale, untaken;
     bool hollow; /* its machine was given positions without commands */
     uint32_t
@@ -496,7 +498,7 @@ void snapshot_free(struct driver *d);
 void snapshot_status(const struct driver *d, struct driver_snapshot_status *out);
 
 /* request.c */
-bool pool_init(struct request_pool *pool);
+bool pool_init(struct request_pool *pool, uint32_t proposals_max);
 void pool_free(struct request_pool *pool);
 bool request_reserve(
     struct driver *d); /* the next request_take cannot fail; false: out of memory */

@@ -89,7 +89,10 @@ _Static_assert(WRITE_HEAD_BYTES % 8 == 0 && RECORD_BYTES % 8 == 0, "entries stay
 
 void segment_name(char out[FILE_NAME_MAX], uint64_t number)
 {
-    (void)snprintf(out, FILE_NAME_MAX, "log/%020" PRIu64 ".seg", number);
+    static const char form[] = "log/00000000000000000000.seg"; /* as "%020" would, called often */
+    memcpy(out, form, sizeof form);
+    for (char *digit = out + sizeof form - sizeof ".seg"; number > 0; number /= 10)
+        *--digit = (char)('0' + number % 10);
 }
 
 void segment_encode(uint8_t out[STORE_BLOCK], const struct segment_head *h, unsigned copy)
