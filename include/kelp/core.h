@@ -381,6 +381,7 @@ struct kelp_work {
     kelp_index apply_first, apply_last;
     /* step with TICK then, if nothing else happens; set by every take */
     kelp_ns deadline;
+    bool more;    /* another take at once might find something; false: it would not */
     bool faulted; /* fault says why */
     struct kelp_fault fault;
 };
@@ -518,8 +519,8 @@ KELP_API struct kelp_taken kelp_step(struct kelp_core *core, kelp_ns now,
  * takes    core, now   as kelp_step
  *          work    filled; its pointers belong to the core and are valid until the next step or
  *                  take
- * returns  true if there was something to do: do it, then take again; false: work.deadline alone is
- *          set
+ * returns  true if there was something to do: do it, then take again if work->more; false:
+ *          work->deadline alone is set
  * thread   one at a time per core   cost  O(members + answers)   source  [§10.2] */
 KELP_API bool kelp_take(struct kelp_core *core, kelp_ns now, struct kelp_work *work);
 

@@ -412,8 +412,8 @@ void lease_sending(struct kelp_core *r); /* messages leave now */
 void lease_answered(struct kelp_core *r, struct peer *peer, uint64_t id);
 void lease_shown(struct kelp_core *r, const struct kelp_input *input);
 enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until); /* as lease_until */
-kelp_ns lease_until(const struct kelp_core *r); /* 0: there is none */
-void lease_stick(struct kelp_core *r);          /* a leader was heard, or may have been */
+kelp_ns lease_until(const struct kelp_core *r);                         /* 0: there is none */
+void lease_stick(struct kelp_core *r); /* a leader was heard, or may have been */
 /* lease_sticks - may a leader still count on this node not to vote? */
 bool lease_sticks(const struct kelp_core *r);
 /* lease_settings_new - settings that every voter shows, and the configuration does not have. */
@@ -476,7 +476,7 @@ void witness_told(struct kelp_core *r);
 
 /* ---- output.c ---- */
 uint32_t output_messages(struct kelp_core *r);
-uint32_t output_lookups(struct kelp_core *r);
+uint32_t output_lookups(struct kelp_core *r, bool *given_up); /* of an older log */
 
 /* ---- timer.c ---- */
 void timer_expire(struct kelp_core *r);

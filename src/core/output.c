@@ -148,26 +148,28 @@ uint32_t output_messages(struct kelp_core *r)
     return count;
 }
 
-static void lookup(struct kelp_core *r, struct look *look, uint32_t entries_max, uint32_t *count)
+static void lookup(struct kelp_core *r, struct look *look, uint32_t *count, bool *given_up)
 {
     if (look->state != LOOK_WANTED) return;
     if (look->revision != r->log.revision) {
         look->state = LOOK_NONE;
+        *given_up = true;
         return;
     }
     look->state = LOOK_ASKED;
-    r->lookups[(*count)++] = (struct kelp_lookup){.index = look->pos.index,
-                                                  .revision = look->revision,
-                                                  .entries_max = entries_max,
-                                                  .bytes_max = r->options.limits.message_bytes_max};
+    r->lookups[(*count)++] =
+        (struct kelp_lookup){.index = look->pos.index,
+                             .revision = look->revision,
+                             .entries_max = r->options.limits.message_entries_max,
+                             .bytes_max = r->options.limits.message_bytes_max};
 }
 
-uint32_t output_lookups(struct kelp_core *r)
+uint32_t output_lookups(struct kelp_core *r, bool *given_up)
 {
     uint32_t count = 0;
     if (core_silent(r)) return 0;
-    lookup(r, &r->own_look, r->options.limits.message_entries_max, &count);
+    lookup(r, &r->own_look, &count, given_up);
     for (uint32_t slot = 0; slot < r->config.count; slot++)
-        lookup(r, &r->peers[slot].look, r->options.limits.message_entries_max, &count);
+        lookup(r, &r->peers[slot].look, &count, given_up);
     return count;
 }

@@ -246,6 +246,24 @@ static void take_events(struct kelp_core *r, struct kelp_work *work)
     r->events_taken = from + count;
 }
 
+/* What a take leaves for another one: whatever is handed out in turns, or waits for what was. It
+ * may say so too often. looked: a look at the log was given up. */
+static bool more_may_follow(const struct kelp_core *r, const struct kelp_work *work, bool looked)
+{
+    bool calm = r->role == KELP_FOLLOWER || r->role == KELP_LEADER;
+    if (!calm || core_silent(r) || r->dirty != 0 || r->event_count != r->events_taken) return true;
+    /* What a leader may do about its members depends on much: on any news it looks again. */
+    if (r->role == KELP_LEADER && work->event_count > 0) return true;
+    if (r->change_count > 0 || r->staging || r->config.joint) return true;
+    if (r->transfer.state != TRANSFER_NONE || r->parting != 0) return true;
+    if (work->made_count + work->lookup_count + work->answer_count > 0 || looked) return true;
+    if (work->save.number != 0 || work->apply_last != 0) return true;
+    for (uint32_t i = 0; i < work->message_count; i++) {
+        if (work->messages[i].type == KELP_MSG_APPEND) return true; /* a window has more room */
+    }
+    return false;
+}
+
 bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
 {
     *work = (struct kelp_work){0};
@@ -270,7 +288,8 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     work->messages = r->messages;
     work->message_count = output_messages(r);
     work->lookups = r->lookups;
-    work->lookup_count = output_lookups(r);
+    bool looked = false;
+    work->lookup_count = output_lookups(r, &looked);
     (void)save_compose(r, &work->save);
     work->answers = r->answers;
     work->answer_count = take_answers(r);
@@ -279,6 +298,7 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     work->faulted = r->faulted;
     if (r->faulted) work->fault = r->fault;
     work->deadline = timer_deadline(r);
+    work->more = more_may_follow(r, work, looked);
     self_check(r);
     return work->made_count + work->message_count + work->lookup_count + work->answer_count +
                work->event_count + (work->save.number != 0) + (work->apply_last != 0) >

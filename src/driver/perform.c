@@ -122,6 +122,14 @@ static void perform(struct driver *d, const struct kelp_work *work)
     if (d->config_count > 1 || !d->config_committed) config_sync(d);
 }
 
+/* Is another take as empty as the last one said, and due at the same time? */
+__attribute__((unused)) static bool nothing_follows(struct driver *d)
+{
+    struct kelp_work work;
+    bool any = kelp_take(d->core, d->now, &work);
+    return !any && work.deadline == d->core_deadline;
+}
+
 bool perform_takes(struct driver *d)
 {
     if (d->core == NULL || d->tail_due || d->tail_open) return false;
@@ -142,6 +150,9 @@ bool perform_takes(struct driver *d)
         d->route_stale = true;
         perform(d, &work);
         any = true;
+        if (work.more) continue;
+        CHECK_SLOW(nothing_follows(d));
+        break;
     }
     d->untaken = false;
     return any;
