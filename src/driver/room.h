@@ -180,7 +180,7 @@ struct driver_line {
 
 TAILQ_HEAD(line_list, driver_line);
 
-#define REQUESTS_A_CHUNK 256u
+#define REQUESTS_A_CHUNK 64u
 #define BUCKETS_MIN      512u /* of a map; both are powers of two */
 #define BUCKETS_MAX      8192u
 #define QUERY_BYTES_RUN  (1024u * 1024) /* of answers to reads in one run, about a millisecond */

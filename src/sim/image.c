@@ -110,7 +110,10 @@ bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
     uint64_t end = offset + bytes.len;
     if (bytes.len == 0) return true;
     if (!side_reserve(&image->seen, end) || !marks_reserve(image, end)) return false;
-    if (offset > image->seen.size) seen_resize(image, offset); /* a hole */
+    if (offset > image->seen.size) { /* a hole, which no mark tells of */
+        seen_resize(image, offset);
+        image->apart = true;
+    }
     *image->used += sub_sat(end, image->seen.size);
     image->seen.size = max_u64(image->seen.size, end);
     memcpy(image->seen.data + offset, bytes.data, bytes.len);
@@ -202,7 +205,8 @@ bool image_sync(struct image *image)
         image->fresh_begin = first_marked * IMAGE_SECTOR;
         image->fresh_end = end_marked * IMAGE_SECTOR;
     }
-    side_resize(&image->durable, image->seen.size);
+    if (image->apart) side_resize(&image->durable, image->seen.size);
+    image->durable.size = image->seen.size; /* what it grew by is marked, and comes now */
     for (uint64_t s = image->first_marked; s < image->end_marked;) {
         if (!mark_at(image, s)) {
             s++;

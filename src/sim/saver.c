@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "sim/world.h"
 
 #define BATCH_MAX           64u
@@ -202,7 +203,7 @@ const struct kelp_store_ops saver_ops = {
 
 static enum kelp_error store_saves(struct node *n, struct kelp_fault *fault)
 {
-    struct store_save_item items[BATCH_MAX];
+    UNSET struct store_save_item items[BATCH_MAX]; /* as many as are in the batch */
     for (size_t i = 0; i < n->job_batch; i++) {
         const struct job *job = job_at(n, i);
         items[i] = (struct store_save_item){
