@@ -150,6 +150,17 @@ static void message_dropped(struct driver *d)
     d->messages_dropped++;
 }
 
+/* On the connection that the leader asked on; false: it is gone. */
+static bool answer_back(struct driver *d, kelp_id to, const struct kelp_bytes *parts)
+{
+    struct peer *p = peer_find(d, to);
+    if (p == NULL || p->asks_on == 0) return false;
+    enum kelp_error error = d->ports.peers->send(d->ports.peers_ctx, d->options.group, to,
+                                                 p->asks_lane, p->asks_on, parts, 2);
+    if (error == KELP_E_CLOSED) p->asks_on = 0;
+    return error != KELP_E_CLOSED;
+}
+
 static void message_put(struct driver *d, const struct kelp_message *m,
                         const struct kelp_bytes *entries, size_t count)
 {
@@ -177,6 +188,7 @@ static void message_put(struct driver *d, const struct kelp_message *m,
         bytes += entries[i].len;
     }
     wire_frame_head_entries(head, d->options.group, parts[1], bytes);
+    if (m->type == KELP_MSG_ANSWER && answer_back(d, m->to, parts)) return;
     /* an empty probe is small and urgent: it finds out where a peer stands while its entries lane
      * is full */
     enum kelp_lane lane = count > 0 ? KELP_LANE_ENTRIES : KELP_LANE_CONTROL;

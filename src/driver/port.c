@@ -103,8 +103,9 @@ static enum kelp_error message_decode(struct driver *d, const struct wire_frame 
 
 /* Entries that were damaged on the way are noticed here, so a message is read even when it is not
  * wanted any more: the connection they came on is not to be trusted. */
-static enum kelp_error message_arrived(struct driver *d, kelp_id from,
-                                       const struct wire_frame *frame, struct kelp_fault *fault)
+static enum kelp_error message_arrived(struct driver *d, kelp_id from, enum kelp_lane lane,
+                                       uint64_t connection, const struct wire_frame *frame,
+                                       struct kelp_fault *fault)
 {
     if (d->core == NULL) return KELP_OK;
     struct kelp_message m;
@@ -118,7 +119,13 @@ static enum kelp_error message_arrived(struct driver *d, kelp_id from,
                          (unsigned long long)from);
     }
     struct peer *p = peer_find(d, from);
-    if (p != NULL) p->empty = false;
+    if (p != NULL) {
+        p->empty = false;
+        if (m.type == KELP_MSG_APPEND || m.type == KELP_MSG_HEARTBEAT) {
+            p->asks_lane = lane;
+            p->asks_on = connection;
+        }
+    }
     size_t count = m.type == KELP_MSG_APPEND ? (size_t)(m.append.last - m.append.prev.index) : 0;
     if (count > 0 && !cache_ensure(d->cache, count, entries.len)) {
         d->messages_dropped++;
@@ -174,7 +181,7 @@ enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum k
     d->now = max_u64(d->now, now);
     d->reserved = NULL;
     switch ((enum wire_kind)frame->kind) {
-    case WIRE_MESSAGE: return message_arrived(d, from, frame, fault);
+    case WIRE_MESSAGE: return message_arrived(d, from, lane, connection, frame, fault);
     case WIRE_FORWARD:
         if (lane != KELP_LANE_ENTRIES) break;
         return forward_arrived(d, from, connection, frame->body, fault);

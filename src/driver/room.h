@@ -217,6 +217,10 @@ struct peer {
     uint64_t election_min_ns;        /* the same; 0: none has come yet */
     uint32_t drift_ppm;
     bool empty; /* its last hello said so, and no message of Raft has come since */
+    /* Where it last sent as a leader: answers go back on the same connection, so that TCP need not
+     * send acknowledgements by themselves, which cost as much as a message. */
+    uint64_t asks_on;
+    enum kelp_lane asks_lane;
     uint64_t judged_incarnation, judged_start, judged_number; /* the highest forward judged */
     /* carries our forwards to it while it is open: on another one they could overtake each other,
      * and what is overtaken is dropped */
