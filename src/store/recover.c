@@ -51,7 +51,7 @@ struct scan {
     uint64_t next;              /* the number expected behind the pending write */
     struct file *file;
     struct held pending, fresh;
-    bool proved; /* a mark behind it says that the pending write is durable */
+    bool proved;              /* a mark behind it says that the pending write is durable */
     struct kelp_fault damage; /* what is wrong at offset, error KELP_OK: nothing that is known */
     uint64_t torn_bytes;
     bool written; /* the block looked at holds something: a mark, or what was torn */
