@@ -18,8 +18,7 @@ struct image {
     struct image *next;
     uint32_t references; /* the disk's: names, open files, open changes */
     struct image_side seen, durable;
-    bool
-        apart; /* they may differ where nothing is marked: a failed sync, rot, a lost write, a hole */
+    bool apart;      /* they may differ unmarked: a failed sync, rot, a lost write, a hole */
     uint64_t *used;  /* the disk's: the sum of what its files are seen to have */
     uint64_t *marks; /* one bit a sector */
     size_t mark_words;
