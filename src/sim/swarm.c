@@ -107,9 +107,9 @@ static void draw_clients(struct swarm *s, struct draw *draw)
     s->read_percent = (uint32_t)draw_between(draw, 30, 60);
     s->local_percent = draw_chance(draw, 1, 3) ? (uint32_t)draw_below(draw, 50) : 0;
     s->filling = draw_chance(draw, 1, 3) ? (uint32_t)draw_below(draw, 2000) : 0;
-    /* A burst is half the pipeline on average; together about 50 a second while every client's node
-     * is up, which is 20 over a run of the default mix. */
-    s->think = s->clients * (s->pipeline + 1) * 1000 * MS / 2 / draw_between(draw, 44, 56);
+    /* A burst is half the pipeline on average; together about 60 a second while every client's node
+     * is up, which is 21 over a run of the default mix. */
+    s->think = s->clients * (s->pipeline + 1) * 1000 * MS / 2 / draw_between(draw, 54, 66);
     s->deadline = draw_between(draw, 1000, 6000) * MS;
 }
 
