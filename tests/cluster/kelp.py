@@ -208,8 +208,23 @@ class Node:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=10)
 
+    def _stands_still(self):
+        """Is each of its threads stopped? One that is in the kernel goes on until it comes back,
+        and until one of them has taken the signal so do all the others."""
+        tasks = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            try:
+                with open(f"{tasks}/{task}/stat", encoding="ascii") as file:
+                    state = file.read().rsplit(")", 1)[1].split()[0]
+            except FileNotFoundError:  # it ended meanwhile
+                return False
+            if state != "T":
+                return False
+        return True
+
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
+        wait_for(self._stands_still, f"node {self.id} stands still", every=0.001)
         self.paused = True
 
     def resume(self):
