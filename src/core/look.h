@@ -13,9 +13,9 @@ struct core_configs {
 };
 
 /* core_configs - the newest configuration of its log, and the newest committed one. */
-struct core_configs core_configs(const struct kelp_core *core);
+struct core_configs core_configs(const struct kelp_core *r);
 
 /* core_led_term - the term that it leads, 0: none; committed: only if it has committed there. */
-uint64_t core_led_term(const struct kelp_core *core, bool committed);
+uint64_t core_led_term(const struct kelp_core *r, bool committed);
 
 #endif
