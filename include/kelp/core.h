@@ -382,7 +382,7 @@ struct kelp_work {
     /* step with TICK then, if nothing else happens; set by every take */
     kelp_ns deadline;
     bool more;    /* another take at once might find something; false: it would not */
-    bool faulted; /* fault says why */
+    bool faulted; /* fault says why; else it is not set */
     struct kelp_fault fault;
 };
 

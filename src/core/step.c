@@ -4,6 +4,7 @@
  * kelp_step: time -> timers -> one conversation -> settle. kelp_take: time -> timers -> settle ->
  * the leader's empty entry and the round of new reads -> one struct of things to do. settle() is
  * the only place where one conversation's result becomes another's beginning. */
+#include <stddef.h>
 #include <string.h>
 
 #include "core/core.h"
@@ -246,27 +247,39 @@ static void take_events(struct kelp_core *r, struct kelp_work *work)
     r->events_taken = from + count;
 }
 
+/* Every peer has what is in the log. */
+static bool all_sent(const struct kelp_core *r)
+{
+    for (uint32_t slot = 0; r->role == KELP_LEADER && slot < r->config.count; slot++) {
+        const struct progress *p = &r->peers[slot].progress;
+        if (slot == r->self_slot) continue;
+        if (p->flow != KELP_STREAM || p->next <= r->log.last) return false;
+    }
+    return true;
+}
+
 /* What a take leaves for another one: whatever is handed out in turns, or waits for what was. It
- * may say so too often. looked: a look at the log was given up. */
+ * may say so too often; only what happens all the time is looked at closely. looked: a look at the
+ * log was given up. */
 static bool more_may_follow(const struct kelp_core *r, const struct kelp_work *work, bool looked)
 {
     bool calm = r->role == KELP_FOLLOWER || r->role == KELP_LEADER;
     if (!calm || core_silent(r) || r->dirty != 0 || r->event_count != r->events_taken) return true;
+    if (work->deadline <= r->now) return true;
     /* What a leader may do about its members depends on much: on any news it looks again. */
-    if (r->role == KELP_LEADER && work->event_count > 0) return true;
+    bool settled = !r->staging && !r->witnessed && !r->config.joint;
+    if (r->role == KELP_LEADER && work->event_count > 0 && !settled) return true;
     if (r->change_count > 0 || r->staging || r->config.joint) return true;
     if (r->transfer.state != TRANSFER_NONE || r->parting != 0) return true;
-    if (work->made_count + work->lookup_count + work->answer_count > 0 || looked) return true;
-    if (work->save.number != 0 || work->apply_last != 0) return true;
-    for (uint32_t i = 0; i < work->message_count; i++) {
-        if (work->messages[i].type == KELP_MSG_APPEND) return true; /* a window has more room */
-    }
-    return false;
+    if (work->made_count + work->lookup_count > 0 || looked || r->stranger_count > 0) return true;
+    if (r->proposals.resolved + r->reads.resolved + r->refusal_count > 0) return true;
+    if ((work->save.flags & KELP_SAVE_COMPACT) != 0 || r->lease_waits) return true;
+    return !all_sent(r);
 }
 
 bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
 {
-    *work = (struct kelp_work){0};
+    memset(work, 0, offsetof(struct kelp_work, fault)); /* nearly all of it is room for a fault */
     r->now = max_u64(r->now, now);
     timer_expire(r);
     settle(r);
