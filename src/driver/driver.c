@@ -270,20 +270,31 @@ static void retry(struct driver *d)
     }
 }
 
+/* One round; true: it may have given those at its beginning something to do. What a take brings is
+ * for those behind it, but for founding, which hears of configurations, and for ports that answer
+ * at once. */
+static bool run_round(struct driver *d, kelp_ns *expire)
+{
+    bool settled = d->config_count == 1 && d->config_committed;
+    ports_settle(d);
+    bool any = birth_run(d);
+    bool took = perform_takes(d);
+    any = any || (took && !(settled && d->config_count == 1 && d->config_committed));
+    route_refresh(d);
+    *expire = lines_expire(d);
+    any = handover_pump(d) || any;
+    any = lines_pump(d) || any;
+    any = changes_run(d) || any;
+    any = reads_release(d) || any;
+    any = queries_run(d) || any;
+    return any || ports_due(d);
+}
+
 static void run_rounds(struct driver *d, kelp_ns *expire)
 {
     bool applied = false;
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
-        bool any = ports_settle(d);
-        any = birth_run(d) || any;
-        any = perform_takes(d) || any;
-        route_refresh(d);
-        *expire = lines_expire(d);
-        any = handover_pump(d) || any;
-        any = lines_pump(d) || any;
-        any = changes_run(d) || any;
-        any = reads_release(d) || any;
-        any = queries_run(d) || any;
+        bool any = run_round(d, expire);
         if (!any && !applied) {
             applied = true;
             any = apply_run(d);
@@ -355,7 +366,7 @@ void driver_shutdown(struct driver *d, kelp_ns now)
     d->now = max_u64(d->now, now);
     d->closing = true;
     d->reserved = NULL;
-    (void)ports_settle(d); /* what is done is better told as done */
+    ports_settle(d); /* what is done is better told as done */
     if (d->core != NULL) {
         struct kelp_input input = {.type = KELP_IN_SHUTDOWN};
         (void)driver_step(d, &input);

@@ -357,16 +357,14 @@ static void tail_ended(struct driver *d, struct log_read *read)
     }
 }
 
-static bool reads_settle(struct driver *d)
+static void reads_settle(struct driver *d)
 {
-    bool any = false;
     struct log_read *read = TAILQ_FIRST(&d->reads), *next;
     for (; read != NULL; read = next) {
         if (!read->done) {
             next = TAILQ_NEXT(read, link);
             continue;
         }
-        any = true;
         switch (read->purpose) {
         case READ_TAIL: tail_ended(d, read); break;
         case READ_APPLY: apply_read_ended(d, read); break;
@@ -376,7 +374,6 @@ static bool reads_settle(struct driver *d)
         next = TAILQ_NEXT(read, link); /* what ended may have asked anew */
         read_free(d, read);
     }
-    return any;
 }
 
 static void saves_settle(struct driver *d)
@@ -423,13 +420,22 @@ static void shown_settle(struct driver *d)
     }
 }
 
-bool ports_settle(struct driver *d)
+bool ports_due(const struct driver *d)
 {
-    bool any = reads_settle(d);
-    if (d->save_reported > d->save_done) {
-        saves_settle(d);
-        any = true;
+    const struct log_read *read;
+    TAILQ_FOREACH(read, &d->reads, link)
+    {
+        if (read->done) return true;
     }
+    return d->save_reported > d->save_done || d->applied_reported > d->applied ||
+           d->pledged_reported || (d->fault_due && d->state != DRIVER_FAULTED) ||
+           ((d->space_due || d->shown_due) && d->core != NULL);
+}
+
+void ports_settle(struct driver *d)
+{
+    reads_settle(d);
+    if (d->save_reported > d->save_done) saves_settle(d);
     if (d->space_due && d->core != NULL) {
         struct kelp_input input = {.type = KELP_IN_HEALTH};
         d->space_due = false;
@@ -437,12 +443,8 @@ bool ports_settle(struct driver *d)
         input.health.health = (uint32_t)d->space;
         if (d->retiring != RETIRING_NO) input.health.health |= KELP_HEALTH_LEAVING;
         (void)driver_step(d, &input);
-        any = true;
     }
-    if (d->shown_due && d->core != NULL) {
-        shown_settle(d);
-        any = true;
-    }
+    if (d->shown_due && d->core != NULL) shown_settle(d);
     if (d->pledged_reported) {
         d->pledged_reported = false;
         found_pledged(d->found, d->now);
@@ -451,15 +453,7 @@ bool ports_settle(struct driver *d)
             driver_note(d, KELP_INFO, "is node %llu from now on",
                         (unsigned long long)d->options.core.self);
         }
-        any = true;
     }
-    if (d->applied_reported > d->applied) {
-        apply_settle(d);
-        any = true;
-    }
-    if (d->fault_due && d->state != DRIVER_FAULTED) {
-        fault_settle(d);
-        any = true;
-    }
-    return any;
+    if (d->applied_reported > d->applied) apply_settle(d);
+    if (d->fault_due && d->state != DRIVER_FAULTED) fault_settle(d);
 }

@@ -454,7 +454,8 @@ void *scratch_take(struct driver *d, size_t size); /* until flush; NULL: out of 
 void driver_flush(struct driver *d);
 
 /* port.c */
-bool ports_settle(struct driver *d); /* what the ports reported; true: something was done */
+void ports_settle(struct driver *d);    /* what the ports reported */
+bool ports_due(const struct driver *d); /* .. and did since then */
 void config_push(struct driver *d, const struct wire_config *config);
 void config_sync(struct driver *d); /* with what the core says is newest and committed */
 
