@@ -292,8 +292,11 @@ static void keep(struct fixture *f, const struct kelp_work *w)
 void take(struct fixture *f)
 {
     struct kelp_work work;
+    bool more = true;
     for (int round = 0; kelp_take(f->core, f->now, &work); round++) {
         if (round > 100) fail_msg("kelp_take never ends");
+        assert_true(more); /* what the take before this one said */
+        more = work.more;
         keep(f, &work);
         look(f);
     }
