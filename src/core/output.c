@@ -120,7 +120,8 @@ uint32_t output_messages(struct kelp_core *r)
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];
         if (slot == r->self_slot) continue;
-        vote_answers(r, peer->id, &peer->debt, &count);
+        if (peer->debt.vote[0] || peer->debt.vote[1])
+            vote_answers(r, peer->id, &peer->debt, &count);
         answer(r, peer->id, &peer->debt, &count);
         if (r->role == KELP_LEADER) {
             UNSET struct kelp_message append, order; /* set if owed */

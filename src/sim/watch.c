@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/min.h"
 #include "base/unset.h"
+#include "core/look.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 #include "wire/entry.h"
@@ -268,8 +269,11 @@ void watch_node(struct node *n)
     if (driver_check(n->driver, &fault) != KELP_OK)
         checker_fail(w->checker, RULE_N01, "node %u: %s (%s)", n->slot + 1u, fault.what,
                      fault.where);
-    UNSET struct kelp_view view; /* filled by kelp_view */
-    kelp_view(core, &view);
+    UNSET struct kelp_view view; /* filled here; only of a leader's peers anything is judged */
+    if (core_led_term(core, false) != 0)
+        kelp_view(core, &view);
+    else
+        kelp_glance(core, &view);
     if (view.faulted && n->state == NODE_UP) {
         node_watch_status(n);
         if (n->state == NODE_UP)
