@@ -150,7 +150,7 @@ static void message_dropped(struct driver *d)
     d->messages_dropped++;
 }
 
-/* On the connection that the leader asked on; false: it is gone. */
+/* On the connection that the leader asked on; false: it is gone, or its queue is full. */
 static bool answer_back(struct driver *d, kelp_id to, const struct kelp_bytes *parts)
 {
     struct peer *p = peer_find(d, to);
@@ -158,7 +158,7 @@ static bool answer_back(struct driver *d, kelp_id to, const struct kelp_bytes *p
     enum kelp_error error = d->ports.peers->send(d->ports.peers_ctx, d->options.group, to,
                                                  p->asks_lane, p->asks_on, parts, 2);
     if (error == KELP_E_CLOSED) p->asks_on = 0;
-    return error != KELP_E_CLOSED;
+    return error == KELP_OK;
 }
 
 static void message_put(struct driver *d, const struct kelp_message *m,

@@ -168,6 +168,18 @@ static void answers_go_back_on_the_connection_they_were_asked_on(void **state)
     follower->hold_disk = false;
     lab_run(lab, 2); /* the connection it was asked on is gone: the answer is not */
     assert_true(e.answers > before);
+
+    follower->hold_disk = true;
+    follower->no_room = true;
+    e.question = KELP_MSG_HEARTBEAT;
+    (void)lab_write(client, 1, 100);
+    while (e.question != KELP_MSG_APPEND)
+        lab_run(lab, 1);
+    before = e.answers;
+    follower->hold_disk = false;
+    lab_run(lab, 2); /* the connection it was asked on is full: the answer finds another way */
+    assert_true(e.answers > before);
+    assert_int_equal(e.answered.lane, KELP_LANE_CONTROL);
     lab_client_free(client);
     lab_free(lab);
 }
