@@ -359,6 +359,7 @@ static enum kelp_error step_write(struct scan *s, const struct write_head *h, en
     *step = STEP_SEARCH;
     if (mark) {
         if ((h->flags & WRITE_CONTINUES) == 0 || s->at + 1 < s->w->segment_count) return KELP_OK;
+        (void)pending_apply(s, fault); /* so that the index named is the first one lost */
         return room_fault(fault, KELP_E_CORRUPT, "log", 0, s->w->places.last.index + 1,
                           "segment %" PRIu64 " is missing: the one before it says that it exists",
                           s->w->segments[s->at].number + 1);

@@ -425,6 +425,30 @@ static void a_missing_last_segment_is_noticed_by_the_mark_in_front_of_it(void **
     struct kelp_fault fault;
     assert_int_equal(kit_try(d, &fault), KELP_E_CORRUPT);
     assert_non_null(strstr(fault.what, "segment 3 is missing"));
+    assert_int_equal(fault.index, 11); /* the mark's segment ends with 10 */
+    fakedisk_free(d);
+}
+
+/* A mark is written without a sync. A power cut loses it, the start that finds the last write
+ * unproved puts a copy into the next segment, and a second cut brings the mark's block back. */
+static void a_mark_that_comes_back_behind_a_copied_write_contradicts_nothing(void **state)
+{
+    (void)state;
+    struct fakedisk *d = log_of(5, true);
+    uint8_t mark[STORE_BLOCK];
+    memcpy(mark, segment(d, SEG_1, NULL) + BLOCK(7), sizeof mark);
+    memset(segment(d, SEG_1, NULL) + BLOCK(7), 0, sizeof mark);
+    store_close(kit_open(d));
+    fakedisk_cut(d, CUT_KEEPS_ALL);
+    struct write_head copy;
+    struct segment_head head;
+    const uint8_t *second = segment(d, SEG_2, NULL);
+    assert_int_equal(segment_decode(bytes_of(second, BLOCK(1)), 0, &head), KELP_OK);
+    assert_true(write_head_decode(bytes_of(second + BLOCK(2), BLOCK(1)),
+                                  write_seed(2, head.salt, BLOCK(2)), &copy));
+    assert_int_equal(copy.number, 5);
+    memcpy(segment(d, SEG_1, NULL) + BLOCK(7), mark, sizeof mark);
+    assert_int_equal(opens_with(d), 5);
     fakedisk_free(d);
 }
 
@@ -592,6 +616,7 @@ int main(void)
         cmocka_unit_test(bytes_of_an_earlier_use_never_pass),
         cmocka_unit_test(a_missing_segment_is_refused_naming_the_gap),
         cmocka_unit_test(a_missing_last_segment_is_noticed_by_the_mark_in_front_of_it),
+        cmocka_unit_test(a_mark_that_comes_back_behind_a_copied_write_contradicts_nothing),
         cmocka_unit_test(a_missing_first_segment_is_refused),
         cmocka_unit_test(a_numbered_segment_without_a_good_head_is_refused),
         cmocka_unit_test(one_good_copy_of_a_segments_head_is_enough),
