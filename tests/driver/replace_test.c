@@ -87,15 +87,25 @@ static void a_voter_takes_the_address_of_whom_it_replaces(void **state)
     lab_free(lab);
 }
 
+/* One of three is dead, and at its address somebody without an id knocks. */
+static struct lab *with_one_for_the_dead(kelp_id *leader, kelp_id *old,
+                                         char there[WIRE_ADDRESS_MAX], uint64_t seed)
+{
+    struct lab *lab = cluster(3, seed);
+    *leader = lab_leader(lab);
+    *old = *leader % 3 + 1;
+    (void)snprintf(there, WIRE_ADDRESS_MAX, "%s", config_of(lab, *leader)->peer[*old - 1].text);
+    lab_crash(lab, *old);
+    lab_knock(lab, *leader, KELP_ID_WAITING | 5, 55, there);
+    return lab;
+}
+
 static void who_has_no_id_is_meant_by_the_address_of_whom_it_replaces(void **state)
 {
     (void)state;
-    struct lab *lab = cluster(3, 42);
-    kelp_id leader = lab_leader(lab), old = leader % 3 + 1;
+    kelp_id leader, old;
     char there[WIRE_ADDRESS_MAX];
-    (void)snprintf(there, sizeof there, "%s", config_of(lab, leader)->peer[old - 1].text);
-    lab_crash(lab, old);
-    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, there);
+    struct lab *lab = with_one_for_the_dead(&leader, &old, there, 42);
     struct wire_change change = replace(old, 0, KELP_LEARNER, there);
     struct lab_told told = asked(lab, &change);
     assert_done(told);
@@ -113,12 +123,9 @@ static void who_has_no_id_is_meant_by_the_address_of_whom_it_replaces(void **sta
 static void an_address_left_out_may_be_that_of_whom_it_replaces(void **state)
 {
     (void)state;
-    struct lab *lab = cluster(3, 43);
-    kelp_id leader = lab_leader(lab), old = leader % 3 + 1;
+    kelp_id leader, old;
     char there[WIRE_ADDRESS_MAX];
-    (void)snprintf(there, sizeof there, "%s", config_of(lab, leader)->peer[old - 1].text);
-    lab_crash(lab, old);
-    lab_knock(lab, leader, KELP_ID_WAITING | 5, 55, there);
+    struct lab *lab = with_one_for_the_dead(&leader, &old, there, 43);
     struct wire_change change = replace(old, 0, KELP_LEARNER, NULL);
     assert_done(asked(lab, &change));
     assert_string_equal(config_of(lab, leader)->peer[2].text, there);
