@@ -199,11 +199,13 @@ SWEEPS = [
 # ---- at rest, starting, in memory ---------------------------------------------------------------
 
 REST = [
-    Special("at rest", "rest", {"kelp": rest.REST_OF_KELP, "etcd": rest.REST_OF_ETCD},
+    Special("at rest", "rest", {"kelp": rest.REST_OF_KELP, "etcd": rest.REST_OF_ETCD,
+                                "floor": rest.bare_heartbeats},
             [("idle_cpu_percent", "% of core"), ("leader_cpu_percent", "leader"),
              ("follower_cpu_percent", "follower"), ("leader_wakeups", "wake-ups/s"),
              ("follower_wakeups", "follower")],
-            targets=[at_most("< 0.2 % of a core", "idle_cpu_percent", 0.2)]),
+            targets=[at_most("< 0.2 % of a core", "idle_cpu_percent", 0.2),
+                     at_most("<= 1.25 x bare heartbeats", "rest_to_floor", 1.25)]),
     Special("restart and replay", "restart", {"kelp": rest.restart},
             [("replay_seconds", "seconds"), ("entries", "entries"),
              ("entries_per_second", "entries/s"), ("replay_cpu_seconds", "cpu s"),

@@ -99,6 +99,14 @@ def gaps_beside(lines):
             line["gap_worst_to_etcd"] = round(line["gap_worst_ms"] / other["gap_worst_ms"], 3)
 
 
+def rest_beside(lines):
+    """What a node costs at rest beside bare heartbeats."""
+    both = {x["system"]: x for x in lines if "idle_cpu_percent" in x and x["conclusive"]}
+    if "kelp" in both and "floor" in both:
+        both["kelp"]["rest_to_floor"] = round(both["kelp"]["idle_cpu_percent"]
+                                              / both["floor"]["idle_cpu_percent"], 3)
+
+
 def summarise(runs, cases, used):
     """The lines of history, a case and system each; what never succeeded has none."""
     lines = []
@@ -116,6 +124,7 @@ def summarise(runs, cases, used):
                 throughput_line(runs, case, line, shown)
             lines.append(line)
     gaps_beside(lines)
+    rest_beside(lines)
     return lines
 
 

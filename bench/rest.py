@@ -19,6 +19,16 @@ from systems import Redis
 LOOK = 0.002  # s between two looks at a node that is starting
 
 
+def program(name, seconds, nodes):
+    """What a program of ours says in its one line."""
+    words = [os.path.join(ROOT, "build", "bench", name), "--nodes", str(nodes),
+             "--seconds", str(seconds)]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
+    if run.returncode != 0:
+        raise RuntimeError(f"status {run.returncode}: {run.stderr.strip()}")
+    return json.loads(run.stdout)
+
+
 # ---- at rest ------------------------------------------------------------------------------------
 
 
@@ -47,6 +57,14 @@ def at_rest(kind):
 
 
 REST_OF_KELP, REST_OF_ETCD = at_rest(KelpNodes), at_rest(EtcdNodes)
+
+
+def bare_heartbeats(case, _folder, options):
+    """The same heartbeats between processes that do nothing else."""
+    said = program("bench-heartbeats", 3 if options.quick else 20, case.nodes)
+    return {"idle_cpu_percent": max(said["leader_cpu_percent"], said["follower_cpu_percent"]),
+            **{name: said[name] for name in ("leader_cpu_percent", "leader_wakeups",
+                                             "follower_cpu_percent", "follower_wakeups")}}
 
 
 # ---- started again, and away --------------------------------------------------------------------
@@ -280,12 +298,7 @@ def room_for_keys(case):
 
 def simulator(case, _folder, options):
     """Events and simulated seconds a second of one core."""
-    words = [os.path.join(ROOT, "build", "bench", "bench-simulator"), "--nodes", str(case.nodes),
-             "--seconds", str(max(1, round(options.seconds)))]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
-    if run.returncode != 0:
-        raise RuntimeError(f"status {run.returncode}: {run.stderr.strip()}")
-    said = json.loads(run.stdout)
+    said = program("bench-simulator", max(1, round(options.seconds)), case.nodes)
     return {name: said[name] for name in (
         "times_real_time", "per_second", "requests_per_simulated_second",
         "faults_per_simulated_second", "seeds", "version")}
