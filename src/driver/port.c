@@ -164,6 +164,9 @@ static enum kelp_error found_arrived(struct driver *d, kelp_id from, struct kelp
     if (m.from != from)
         return fault_set(fault, KELP_E_MALFORMED, NULL, "a message of founding has another sender");
     if (m.type == WIRE_FOUND_SHOW && m.id_count == 0) knock_noted(d, from);
+    struct peer *p = peer_find(d, from);
+    if (m.type == WIRE_FOUND_STARTED && p != NULL && p->incarnation == m.incarnation)
+        p->empty = false;
     kelp_id leader = d->found->leader.id, host = d->found->host;
     found_message(d->found, d->now, &m);
     bool news =

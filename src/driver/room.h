@@ -216,7 +216,7 @@ struct peer {
     uint64_t incarnation;            /* as its last hello showed */
     uint64_t election_min_ns;        /* the same; 0: none has come yet */
     uint32_t drift_ppm;
-    bool empty; /* its last hello said so, and no message of Raft has come since */
+    bool empty; /* its last hello said so, and since then nothing that who holds a log says */
     /* Where it last sent as a leader: answers go back on the same connection, so that TCP need not
      * send acknowledgements by themselves, which cost as much as a message. */
     uint64_t asks_on;

@@ -152,6 +152,32 @@ static void three_nodes_found_one_cluster_and_agree(void **state)
     lab_free(lab);
 }
 
+static bool count_founding(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    size_t *count = ctx, used;
+    struct wire_frame f;
+    (void)lab;
+    assert_int_equal(
+        wire_frame_decode(bytes_of(p->data, p->len), WIRE_FRAME_BODY_MAX, &f, &used, NULL),
+        KELP_OK);
+    if (f.kind == WIRE_FOUND) (*count)++;
+    return true;
+}
+
+/* Followers send each other nothing of Raft from which they could see that the other has begun. */
+static void entry_1_is_not_handed_on_to_who_said_that_it_has_it(void **state)
+{
+    (void)state;
+    struct lab *lab = three(2);
+    lab_run(lab, 1000);
+    size_t count = 0;
+    lab->watch = count_founding;
+    lab->watch_ctx = &count;
+    lab_run(lab, 3000);
+    assert_int_equal(count, 0);
+    lab_free(lab);
+}
+
 static void a_write_and_a_read_through_any_node_are_done(void **state)
 {
     (void)state;
@@ -712,6 +738,7 @@ int main(void)
         cmocka_unit_test(a_single_node_founds_and_serves_at_once),
         cmocka_unit_test(a_node_without_an_id_needs_a_store_that_keeps_one),
         cmocka_unit_test(three_nodes_found_one_cluster_and_agree),
+        cmocka_unit_test(entry_1_is_not_handed_on_to_who_said_that_it_has_it),
         cmocka_unit_test(a_write_and_a_read_through_any_node_are_done),
         cmocka_unit_test(a_pipeline_is_answered_in_order_and_reads_see_what_came_before),
         cmocka_unit_test(every_node_applies_the_same_with_the_same_chain),
