@@ -243,7 +243,7 @@ static enum kelp_error disk_read(void *state, struct file *file, uint64_t offset
     }
     uint64_t left = sub_sat(file->image->seen.size, offset);
     *got = (size_t)min_u64(left, len);
-    if (*got > 0) memcpy(out, file->image->seen.data + offset, *got);
+    image_side_read(&file->image->seen, offset, out, *got);
     if (d->misread && disk_reads_elsewhere(file, offset, out, *got)) {
         d->misread = false;
         d->stats.misdirected++;

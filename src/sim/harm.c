@@ -88,14 +88,14 @@ static struct name *file_aimed(struct sim_disk *d, const struct sim_disk_aim *ai
 static bool page_zero(const struct image *image, uint64_t page)
 {
     static const uint8_t zeros[DISK_PAGE];
-    uint64_t begin = page * DISK_PAGE, end = min_u64(begin + DISK_PAGE, image->durable.size);
+    uint64_t begin = page * DISK_PAGE, end = min_u64(begin + DISK_PAGE, image->durable.held);
     return begin >= end || memcmp(image->durable.data + begin, zeros, end - begin) == 0;
 }
 
 /* One past the last page that holds anything. */
 static uint64_t pages_used(const struct image *image)
 {
-    uint64_t page = (image->durable.size + DISK_PAGE - 1) / DISK_PAGE;
+    uint64_t page = (image->durable.held + DISK_PAGE - 1) / DISK_PAGE;
     while (page > 0 && page_zero(image, page - 1))
         page--;
     return page;
@@ -164,7 +164,7 @@ bool sim_disk_rot(struct sim_disk *d, const struct sim_disk_aim *aim, struct sim
     /* Heads stand first and most pages are zeros behind them: three hits of four go there. */
     uint64_t bytes = aim->bit % 4 != 0 ? min_u64(end - begin, 160) : end - begin;
     uint64_t bit = aim->bit / 4 % (bytes * 8), at = begin + bit / 8;
-    uint8_t rotten = image->durable.data[at] ^ (uint8_t)(1u << (bit % 8));
+    uint8_t rotten = image_side_byte(&image->durable, at) ^ (uint8_t)(1u << (bit % 8));
     image_harm(image, at, (struct kelp_bytes){&rotten, 1}, aim->cached);
     hit_set(hit, n, at);
     d->stats.rotten++;
@@ -222,7 +222,7 @@ void disk_stray_lands(struct sim_disk *d, const struct image *image)
     if (s->from != image || loss->wanted || loss->old != NULL) return;
     uint8_t page[DISK_PAGE] = {0};
     uint64_t end = min_u64(s->begin + DISK_PAGE, image->seen.size);
-    if (s->begin < end) memcpy(page, image->seen.data + s->begin, end - s->begin);
+    if (s->begin < end) image_side_read(&image->seen, s->begin, page, (size_t)(end - s->begin));
     if (!s->log || !image_open_at(s->to, s->offset, DISK_PAGE))
         image_harm(s->to, s->offset, (struct kelp_bytes){page, sizeof page}, false);
     disk_stray_ends(d);
@@ -239,8 +239,8 @@ bool disk_reads_elsewhere(const struct file *file, uint64_t offset, uint8_t *out
         /* The next page of the same file that holds anything, else the page before. */
         uint64_t other = page + 1 < pages_used(file->image) ? page + 1 : sub_sat(page, 1);
         if (other == page || (other + 1) * DISK_PAGE > file->image->durable.size) continue;
-        memcpy(out + (page * DISK_PAGE - offset), file->image->durable.data + other * DISK_PAGE,
-               DISK_PAGE);
+        image_side_read(&file->image->durable, other * DISK_PAGE, out + (page * DISK_PAGE - offset),
+                        DISK_PAGE);
         return true;
     }
     return false;

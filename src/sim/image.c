@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image.c - the two sides of a simulated file. */
+/* image.c - the two sides of a simulated file.
+ *
+ * Most of what a log is made of is zeros, written ahead of their use or behind a write up to the end
+ * of its block. A side holds bytes up to the last one that was ever something else; what lies
+ * behind them, up to the file's size, is zero and takes neither memory nor a copy. */
 #include "sim/image.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/endian.h"
 #include "base/min.h"
 
 #define MARK_BITS  64u
@@ -35,7 +40,7 @@ void image_free(struct image *image)
 static bool side_reserve(struct image_side *side, uint64_t size)
 {
     if (size <= side->room) return true;
-    uint64_t room = max_u64(ROOM_MIN, side->room);
+    uint64_t room = max_u64(max_u64(ROOM_MIN, side->size), side->room);
     while (room < size)
         room *= 2;
     uint8_t *data = realloc(side->data, room);
@@ -45,12 +50,72 @@ static bool side_reserve(struct image_side *side, uint64_t size)
     return true;
 }
 
-/* The room is there: what a file grows by reads as zeros. */
+/* What a file grows by reads as zeros. */
 static void side_resize(struct image_side *side, uint64_t size)
 {
-    ASSERT(size <= side->room || size == 0);
-    if (size > side->size) memset(side->data + side->size, 0, size - side->size);
     side->size = size;
+    side->held = min_u64(side->held, size);
+}
+
+/* Room for begin..end, which the caller fills; the gap before it is zeros. */
+static bool side_open(struct image_side *side, uint64_t begin, uint64_t end)
+{
+    if (!side_reserve(side, end)) return false;
+    if (begin > side->held) memset(side->data + side->held, 0, begin - side->held);
+    side->held = max_u64(side->held, end);
+    return true;
+}
+
+static void side_zero(struct image_side *side, uint64_t begin, uint64_t end)
+{
+    if (begin >= min_u64(end, side->held)) return;
+    if (end >= side->held)
+        side->held = begin;
+    else
+        memset(side->data + begin, 0, end - begin);
+}
+
+/* begin..end of to becomes what from has there, zeros where that has ended. */
+static bool side_copy(struct image_side *to, const struct image_side *from, uint64_t begin,
+                      uint64_t end)
+{
+    end = min_u64(end, to->size);
+    uint64_t held = min_u64(end, from->held);
+    if (begin < held) {
+        if (!side_open(to, begin, held)) return false;
+        memcpy(to->data + begin, from->data + begin, held - begin);
+    }
+    side_zero(to, max_u64(begin, held), end);
+    return true;
+}
+
+uint8_t image_side_byte(const struct image_side *side, uint64_t at)
+{
+    return at < side->held ? side->data[at] : 0;
+}
+
+void image_side_read(const struct image_side *side, uint64_t offset, uint8_t *out, size_t len)
+{
+    size_t held = (size_t)min_u64(sub_sat(side->held, offset), len);
+    if (held > 0) memcpy(out, side->data + offset, held);
+    if (held < len) memset(out + held, 0, len - held);
+}
+
+/* Without the zeros at the end of it. */
+static size_t zeros_cut(struct kelp_bytes bytes)
+{
+    static const uint8_t zeros[IMAGE_SECTOR];
+    size_t len = bytes.len;
+    while (len > 0) {
+        size_t piece = (size_t)min_u64(len, sizeof zeros);
+        if (memcmp(bytes.data + len - piece, zeros, piece) != 0) break;
+        len -= piece;
+    }
+    while (len >= 8 && load_u64(bytes.data + len - 8) == 0)
+        len -= 8;
+    while (len > 0 && bytes.data[len - 1] == 0)
+        len--;
+    return len;
 }
 
 static void seen_resize(struct image *image, uint64_t size)
@@ -64,7 +129,11 @@ static bool sides_agree(const struct image *image)
 {
     const struct image_side *a = &image->seen, *b = &image->durable;
     if (image->apart || image->end_marked > 0) return true;
-    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
+    if (a->size != b->size) return false;
+    for (uint64_t at = 0; at < max_u64(a->held, b->held); at++) {
+        if (image_side_byte(a, at) != image_side_byte(b, at)) return false;
+    }
+    return true;
 }
 
 static bool marks_reserve(struct image *image, uint64_t size)
@@ -83,8 +152,11 @@ static void marks_set(struct image *image, uint64_t begin, uint64_t end)
 {
     if (begin >= end) return;
     uint64_t first = begin / IMAGE_SECTOR, last = (end - 1) / IMAGE_SECTOR;
-    for (uint64_t s = first; s <= last; s++)
-        image->marks[s / MARK_BITS] |= (uint64_t)1 << (s % MARK_BITS);
+    for (uint64_t word = first / MARK_BITS; word <= last / MARK_BITS; word++) {
+        uint64_t low = max_u64(first, word * MARK_BITS) % MARK_BITS;
+        uint64_t high = min_u64(last, word * MARK_BITS + MARK_BITS - 1) % MARK_BITS;
+        image->marks[word] |= UINT64_MAX << low & UINT64_MAX >> (MARK_BITS - 1 - high);
+    }
     image->first_marked = min_u64(image->first_marked, first);
     image->end_marked = max_u64(image->end_marked, last + 1);
 }
@@ -109,14 +181,18 @@ bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
 {
     uint64_t end = offset + bytes.len;
     if (bytes.len == 0) return true;
-    if (!side_reserve(&image->seen, end) || !marks_reserve(image, end)) return false;
+    /* zeros behind all that is held need not be */
+    size_t len = end > image->seen.held ? zeros_cut(bytes) : bytes.len;
+    if (!marks_reserve(image, end)) return false;
     if (offset > image->seen.size) { /* a hole, which no mark tells of */
         seen_resize(image, offset);
         image->apart = true;
     }
+    if (len > 0 && !side_open(&image->seen, offset, offset + len)) return false;
     *image->used += sub_sat(end, image->seen.size);
     image->seen.size = max_u64(image->seen.size, end);
-    memcpy(image->seen.data + offset, bytes.data, bytes.len);
+    if (len > 0) memcpy(image->seen.data + offset, bytes.data, len);
+    side_zero(&image->seen, offset + len, end);
     marks_set(image, offset, end);
     return true;
 }
@@ -124,21 +200,10 @@ bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
 bool image_resize(struct image *image, uint64_t size)
 {
     uint64_t before = image->seen.size, most = max_u64(before, size);
-    if (!side_reserve(&image->seen, size) || !marks_reserve(image, most)) return false;
+    if (!marks_reserve(image, most)) return false;
     seen_resize(image, size);
     marks_set(image, min_u64(before, size), most);
     return true;
-}
-
-/* Copy begin..end of what the process sees over the durable side; both have the room. */
-static void image_copy(struct image *image, uint64_t begin, uint64_t end)
-{
-    end = min_u64(end, image->durable.size);
-    uint64_t data_end = min_u64(end, image->seen.size);
-    if (begin < data_end)
-        memcpy(image->durable.data + begin, image->seen.data + begin, data_end - begin);
-    begin = max_u64(begin, data_end);
-    if (begin < end) memset(image->durable.data + begin, 0, end - begin);
 }
 
 void image_lose(struct image *image, bool wanted)
@@ -153,26 +218,27 @@ static bool loss_begin(struct image *image)
     uint64_t begin = image->first_marked * IMAGE_SECTOR;
     uint64_t end = min_u64(image->end_marked * IMAGE_SECTOR, image->seen.size);
     if (begin >= end) return true;
-    uint8_t *old = calloc(1, end - begin);
+    uint8_t *old = malloc(end - begin);
     if (old == NULL) return false;
-    uint64_t there = min_u64(end, image->durable.size);
-    if (begin < there) memcpy(old, image->durable.data + begin, there - begin);
+    image_side_read(&image->durable, begin, old, (size_t)(end - begin));
     image->loss = (struct image_loss){.begin = begin, .end = end, .old = old};
     return true;
 }
 
 /* After the sync of something else: what was written before is as if it had never been. */
-static void loss_shows(struct image *image, uint64_t first, uint64_t end)
+static bool loss_shows(struct image *image, uint64_t first, uint64_t end)
 {
     struct image_loss *loss = &image->loss;
     for (uint64_t at = loss->begin; at < loss->end; at += IMAGE_SECTOR) {
         uint64_t sector = at / IMAGE_SECTOR;
         uint64_t stop = min_u64(min_u64(at + IMAGE_SECTOR, loss->end), image->durable.size);
         if ((sector >= first && sector < end) || at >= stop) continue;
+        if (!side_open(&image->durable, at, stop)) return false;
         memcpy(image->durable.data + at, loss->old + (at - loss->begin), stop - at);
     }
     image->apart = true;
     image_lose(image, false);
+    return true;
 }
 
 void image_begins(struct image *image, bool stream)
@@ -186,7 +252,7 @@ static bool stream_goes_on(const struct image *image)
 {
     uint64_t s = max_u64(image->first_marked, image->fresh_end / IMAGE_SECTOR);
     for (; s < image->end_marked; s++) {
-        uint64_t at = s * IMAGE_SECTOR, end = min_u64(at + IMAGE_SECTOR, image->seen.size);
+        uint64_t at = s * IMAGE_SECTOR, end = min_u64(at + IMAGE_SECTOR, image->seen.held);
         while (mark_at(image, s) && at < end) {
             if (image->seen.data[at++] != 0) return true;
         }
@@ -196,7 +262,6 @@ static bool stream_goes_on(const struct image *image)
 
 bool image_sync(struct image *image)
 {
-    if (!side_reserve(&image->durable, image->seen.size)) return false;
     bool proves = image->end_marked > 0 && (!image->stream || stream_goes_on(image));
     bool shows = image->loss.old != NULL && proves;
     if (image->loss.wanted && !loss_begin(image)) return false;
@@ -205,8 +270,7 @@ bool image_sync(struct image *image)
         image->fresh_begin = first_marked * IMAGE_SECTOR;
         image->fresh_end = end_marked * IMAGE_SECTOR;
     }
-    if (image->apart) side_resize(&image->durable, image->seen.size);
-    image->durable.size = image->seen.size; /* what it grew by is marked, and comes now */
+    side_resize(&image->durable, image->seen.size);
     for (uint64_t s = image->first_marked; s < image->end_marked;) {
         if (!mark_at(image, s)) {
             s++;
@@ -215,22 +279,19 @@ bool image_sync(struct image *image)
         uint64_t first = s;
         while (s < image->end_marked && mark_at(image, s))
             s++;
-        image_copy(image, first * IMAGE_SECTOR, s * IMAGE_SECTOR);
+        if (!side_copy(&image->durable, &image->seen, first * IMAGE_SECTOR, s * IMAGE_SECTOR))
+            return false;
     }
     image_forget_marks(image);
     CHECK_SLOW(sides_agree(image));
-    if (shows) loss_shows(image, first_marked, end_marked);
-    return true;
+    return !shows || loss_shows(image, first_marked, end_marked);
 }
 
-/* One unit of the page cache holds again what the disk has. */
-static void unit_goes_back(struct image *image, uint64_t begin, uint64_t end)
+/* A test program out of memory. */
+static void must_copy(struct image_side *to, const struct image_side *from, uint64_t begin,
+                      uint64_t end)
 {
-    end = min_u64(end, image->seen.size);
-    uint64_t there = min_u64(end, image->durable.size);
-    if (begin < there) memcpy(image->seen.data + begin, image->durable.data + begin, there - begin);
-    begin = max_u64(begin, there);
-    if (begin < end) memset(image->seen.data + begin, 0, end - begin);
+    if (!side_copy(to, from, begin, end)) abort();
 }
 
 void image_sync_fails(struct image *image, enum image_failure how, struct prng *prng)
@@ -239,7 +300,8 @@ void image_sync_fails(struct image *image, enum image_failure how, struct prng *
     for (uint64_t s = image->first_marked / sectors * sectors;
          how != IMAGE_KEEPS && s < image->end_marked; s += sectors) {
         if (how == IMAGE_DROPS && prng_chance(prng, 1, 2)) continue;
-        unit_goes_back(image, s * IMAGE_SECTOR, s * IMAGE_SECTOR + IMAGE_PAGE);
+        /* this unit of the page cache holds again what the disk has */
+        must_copy(&image->seen, &image->durable, s * IMAGE_SECTOR, s * IMAGE_SECTOR + IMAGE_PAGE);
     }
     image->apart = true;
     image_forget_marks(image);
@@ -265,11 +327,12 @@ void image_harm(struct image *image, uint64_t offset, struct kelp_bytes bytes, b
 {
     uint64_t end = min_u64(offset + bytes.len, image->durable.size);
     if (offset >= end) return;
+    if (!side_open(&image->durable, offset, end)) abort(); /* as above */
     memcpy(image->durable.data + offset, bytes.data, end - offset);
     image->apart = true;
     uint64_t seen = min_u64(end, image->seen.size);
     if (!cached && offset < seen && !marked_in(image, offset, seen))
-        memcpy(image->seen.data + offset, bytes.data, seen - offset);
+        must_copy(&image->seen, &image->durable, offset, seen);
 }
 
 /* The size a power cut leaves: the old one, the new one, or something between. */
@@ -287,15 +350,15 @@ static uint64_t size_after(const struct image *image, struct prng *prng)
 
 static bool byte_differs(const struct image *image, uint64_t at)
 {
-    uint8_t seen = at < image->seen.size ? image->seen.data[at] : 0;
-    return image->durable.data[at] != seen;
+    return image_side_byte(&image->durable, at) != image_side_byte(&image->seen, at);
 }
 
 /* Narrow begin..end to what a sync would change; anywhere else a tear could not be told from a
  * write that was kept or dropped, and most units hold a few bytes and zeros. */
 static void unit_narrow(const struct image *image, uint64_t *begin, uint64_t *end)
 {
-    *end = max_u64(*begin, min_u64(*end, image->durable.size));
+    uint64_t held = max_u64(image->seen.held, image->durable.held); /* only zeros behind */
+    *end = max_u64(*begin, min_u64(min_u64(*end, held), image->durable.size));
     while (*begin < *end && !byte_differs(image, *begin))
         ++*begin;
     while (*begin < *end && !byte_differs(image, *end - 1))
@@ -307,6 +370,7 @@ static void sector_garbled(struct image *image, struct prng *prng, uint64_t at)
 {
     uint64_t begin = at / IMAGE_SECTOR * IMAGE_SECTOR;
     uint64_t end = min_u64(begin + IMAGE_SECTOR, image->durable.size);
+    if (!side_open(&image->durable, begin, end)) abort();
     for (; begin < end; begin++)
         image->durable.data[begin] = (uint8_t)prng_next(prng);
 }
@@ -323,9 +387,9 @@ static void unit_torn(struct image *image, struct prng *prng, uint64_t begin, ui
     }
     /* Its first bytes are new, the others old; or the other way round. */
     if (prng_chance(prng, 1, 4))
-        image_copy(image, middle, end);
+        must_copy(&image->durable, &image->seen, middle, end);
     else
-        image_copy(image, begin, middle);
+        must_copy(&image->durable, &image->seen, begin, middle);
 }
 
 enum cut_kind { CUT_MIXED, CUT_TEARS };
@@ -336,7 +400,7 @@ static void unit_cut(struct image *image, struct prng *prng, uint64_t begin, uin
     switch (kind == CUT_TEARS ? 3 : prng_below(prng, 4)) {
     case 0:
     case 1:
-        image_copy(image, begin, end);
+        must_copy(&image->durable, &image->seen, begin, end);
         cut->kept++;
         return;
     case 2: cut->dropped++; return;
@@ -360,7 +424,6 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
         /* Sometimes nothing stays whole: what trusts one of two copies must not write both. */
         enum cut_kind kind = prng_chance(prng, 1, 4) ? CUT_TEARS : CUT_MIXED;
         uint64_t size = size_after(image, prng);
-        if (!side_reserve(&image->durable, size)) abort(); /* a test program out of memory */
         side_resize(&image->durable, size);
         uint64_t step = tear_bytes / IMAGE_SECTOR, s = image->first_marked;
         s -= image->end_marked > 0 ? s % step : 0;
@@ -376,10 +439,8 @@ struct image_cut image_power_cut(struct image *image, struct prng *prng, uint32_
     }
     image_forget_marks(image);
     seen_resize(image, min_u64(image->seen.size, image->durable.size));
-    if (!side_reserve(&image->seen, image->durable.size)) abort();
     seen_resize(image, image->durable.size);
-    end = min_u64(end, image->seen.size);
-    if (begin < end) memcpy(image->seen.data + begin, image->durable.data + begin, end - begin);
+    must_copy(&image->seen, &image->durable, begin, end);
     image->apart = false;
     CHECK_SLOW(sides_agree(image));
     return cut;

@@ -11,7 +11,8 @@
 
 struct image_side {
     uint8_t *data;
-    uint64_t size, room; /* bytes from size to room were never set */
+    uint64_t size, room;
+    uint64_t held; /* bytes in data, at most size; those from here to size are zeros */
 };
 
 struct image {
@@ -46,6 +47,10 @@ void image_free(struct image *image);
 bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes); /* false: memory */
 bool image_resize(struct image *image, uint64_t size);                           /* false: memory */
 bool image_sync(struct image *image);                                            /* false: memory */
+
+/* What a side has at a place; zeros behind its end. */
+uint8_t image_side_byte(const struct image_side *side, uint64_t at);
+void image_side_read(const struct image_side *side, uint64_t offset, uint8_t *out, size_t len);
 
 /* image_begins - the file has a new use, as a stream or not; what was in it proves nothing. */
 void image_begins(struct image *image, bool stream);
