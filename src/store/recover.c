@@ -25,9 +25,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "store/room.h"
 #include "wire/entry.h"
 #include "wire/wire.h"
@@ -293,7 +295,8 @@ enum found { FOUND_NOTHING, FOUND_PLACE };
 static enum kelp_error search(struct scan *s, enum found *found, struct kelp_fault *fault)
 {
     struct disk disk = s->w->disk;
-    uint8_t *chunk = malloc(SEARCH_BYTES);
+    uint64_t left = sub_sat(s->limit, s->offset + STORE_BLOCK);
+    uint8_t *chunk = malloc((size_t)max_u64(min_u64(SEARCH_BYTES, left), 1));
     if (chunk == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
     *found = FOUND_NOTHING;
     enum kelp_error error = KELP_OK;
@@ -381,11 +384,17 @@ static enum kelp_error step_write(struct scan *s, const struct write_head *h, en
     return KELP_OK;
 }
 
+static bool block_zero(const uint8_t *block, size_t len)
+{
+    static const uint8_t zeros[STORE_BLOCK];
+    return len == 0 || memcmp(block, zeros, len) == 0;
+}
+
 static enum kelp_error walk(struct scan *s, struct kelp_fault *fault)
 {
     struct disk disk = s->w->disk;
     for (;;) {
-        uint8_t block[STORE_BLOCK];
+        UNSET uint8_t block[STORE_BLOCK]; /* `got` of it */
         size_t got = 0;
         enum kelp_error error = KELP_OK;
         if (s->offset < s->limit) {
@@ -394,9 +403,7 @@ static enum kelp_error walk(struct scan *s, struct kelp_fault *fault)
                                (size_t)min_u64(sizeof block, s->limit - s->offset), &got, fault);
         }
         if (error != KELP_OK) return error;
-        s->written = false;
-        for (size_t i = 0; i < got && !s->written; i++)
-            s->written = block[i] != 0;
+        s->written = !block_zero(block, got);
         struct write_head head;
         enum step step = STEP_SEARCH;
         s->damage = (struct kelp_fault){0};
@@ -593,7 +600,7 @@ static enum kelp_error segment_holds_write(struct disk disk, uint64_t number, bo
         error = segment_read_head(disk, file, name, number, &head, &copies, fault);
     }
     if (error == KELP_OK && (head.first_write != 1 || head.start.index != 0)) *holds = true;
-    uint8_t block[STORE_BLOCK];
+    UNSET uint8_t block[STORE_BLOCK]; /* `got` of it */
     size_t got = sizeof block;
     for (uint64_t at = SEGMENT_DATA; error == KELP_OK && got == sizeof block && !*holds;
          at += STORE_BLOCK) {

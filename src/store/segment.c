@@ -75,6 +75,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "store/room.h"
 
 #define SEGMENT_MAGIC     0x47534c4bu /* "KLSG" */
@@ -177,7 +178,7 @@ enum kelp_error segment_read_head(struct disk disk, struct file *file, const cha
                                   uint64_t number, struct segment_head *out, unsigned *copies,
                                   struct kelp_fault *fault)
 {
-    uint8_t bytes[SEGMENT_DATA];
+    UNSET uint8_t bytes[SEGMENT_DATA]; /* `got` of it */
     size_t got = 0;
     enum kelp_error error = disk.ops->read(disk.state, file, 0, bytes, sizeof bytes, &got, fault);
     if (error != KELP_OK) return error;
