@@ -530,7 +530,9 @@ KELP_API bool kelp_take(struct kelp_core *core, kelp_ns now, struct kelp_work *w
  * thread   one at a time per core   cost  O(members)   source  - */
 KELP_API void kelp_view(const struct kelp_core *core, struct kelp_view *view);
 
-/* kelp_glance - as kelp_view, but for the peers: none are set, and peer_count is 0.
+/* kelp_glance - as kelp_view, but for what takes a look at the log or at every member: no peers are
+ *          set and peer_count is 0, as are uncommitted_bytes, unapplied_bytes, may_lead and the
+ *          lease. For who looks at every step.
  * takes    core    not NULL
  *          view    filled, but for its peers
  * thread   one at a time per core   cost  O(1)   source  - */

@@ -33,7 +33,10 @@ static void check_order(const struct kelp_core *r, struct verdict *v)
     rule(v, r->saved_term.v <= r->term.v, "the saved term is above the term");
     rule(v, log_tail(&r->log).term.v <= r->term.v, "the last entry's term is above the term");
     rule(v, r->config.index <= r->log.last, "the configuration is beyond the log");
-    rule(v, config_valid(&r->config, r->options.limits.members_max),
+    const struct shadow *was = &r->shadow; /* one configuration an index and a revision */
+    bool known = was->valid && was->error == KELP_OK && was->revision == r->log.revision &&
+                 was->config_index == r->config.index;
+    rule(v, known || config_valid(&r->config, r->options.limits.members_max),
          "the configuration is invalid");
 }
 
@@ -64,7 +67,7 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
         break;
     }
     rule(v, r->role == KELP_LEADER || r->election_at != KELP_NEVER, "nobody will ever stand");
-    rule(v, lease_until(r) == 0 || (r->role == KELP_LEADER && r->told_term.v < r->term.v),
+    rule(v, (r->role == KELP_LEADER && r->told_term.v < r->term.v) || lease_until(r) == 0,
          "a lease where none may be");
     rule(v, !r->by_transfer || r->role == KELP_CANDIDATE, "stands by transfer and does not stand");
     rule(v, !r->enquires || r->role == KELP_FOLLOWER, "enquires after itself and stands");
@@ -194,6 +197,7 @@ enum kelp_error kelp_check(struct kelp_core *r, struct kelp_fault *fault)
     check_transfer(r, &v);
     check_change(r, &v);
     r->shadow = (struct shadow){.valid = true,
+                                .error = v.error,
                                 .term = r->term,
                                 .saved_term = r->saved_term,
                                 .vote = r->vote,

@@ -193,6 +193,7 @@ struct open_save {
 /* What check.c saw last time, to judge what may have changed. */
 struct shadow {
     bool valid;
+    enum kelp_error error; /* what the last look found */
     kelp_term term, saved_term;
     kelp_id vote;
     kelp_index commit, applied, last, base, durable, config_index;
@@ -202,11 +203,20 @@ struct shadow {
     kelp_ns handing_until; /* tells one transfer from the next */
 };
 
+/* timer.c: until then a leader has heard from a quorum, whatever comes. */
+struct near {
+    kelp_term term;
+    kelp_index config_index;
+    kelp_ns until;
+};
+
 struct kelp_core {
     struct kelp_options options;
     kelp_ns now;
     struct prng prng;
     uint32_t dirty;
+
+    struct near near;
 
     /* role.c */
     enum kelp_role role;

@@ -175,11 +175,15 @@ static enum kelp_lease hindrance(const struct kelp_core *r)
     return own_settings(r, &r->config) ? KELP_LEASE_HELD : KELP_LEASE_DIFFERS;
 }
 
-kelp_ns lease_until(const struct kelp_core *r)
+static kelp_ns held_until(const struct kelp_core *r)
 {
-    if (hindrance(r) != KELP_LEASE_HELD) return 0;
     kelp_ns heard = quorum_heard(r);
     return heard != 0 ? heard + r->options.lease : 0;
+}
+
+kelp_ns lease_until(const struct kelp_core *r)
+{
+    return hindrance(r) == KELP_LEASE_HELD ? held_until(r) : 0;
 }
 
 enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until)
@@ -187,6 +191,6 @@ enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until)
     *until = 0;
     enum kelp_lease hinders = hindrance(r);
     if (hinders != KELP_LEASE_HELD) return hinders;
-    *until = lease_until(r);
+    *until = held_until(r);
     return r->now < *until ? KELP_LEASE_HELD : KELP_LEASE_LAPSED;
 }

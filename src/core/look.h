@@ -15,6 +15,9 @@ struct core_configs {
 /* core_configs - the newest configuration of its log, and the newest committed one. */
 struct core_configs core_configs(const struct kelp_core *r);
 
+/* core_look - kelp_glance, and the peers. */
+void core_look(const struct kelp_core *r, struct kelp_view *view);
+
 /* core_led_term - the term that it leads, 0: none; committed: only if it has committed there. */
 uint64_t core_led_term(const struct kelp_core *r, bool committed);
 

@@ -178,6 +178,7 @@ static void clock_normalise(struct kelp_core *r)
     r->sticks_from = lease_sticks(r) ? NORMAL_NOW : 0;
     r->leader_contact = r->sticks_from;
     r->led_at = 0; /* looked at where a node is drained only, which is not in the scope */
+    memset(&r->near, 0, sizeof r->near); /* of contacts, which are now; to be found again */
     r->now = NORMAL_NOW;
     r->role_since = NORMAL_NOW;
     r->prng.state = r->options.seed;

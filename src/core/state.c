@@ -488,12 +488,11 @@ void kelp_glance(const struct kelp_core *r, struct kelp_view *view)
     view->leader_contact = r->leader_contact;
     view->proposals_open = r->proposals.open;
     view->reads_open = r->reads.open;
-    view->uncommitted_bytes = log_bytes(&r->log, r->commit + 1, r->log.last);
-    view->unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit);
+    view->uncommitted_bytes = view->unapplied_bytes = 0;
     view->faulted = r->faulted;
     view->stalled = r->stalled;
     view->drained = r->drained;
-    view->may_lead = member_may_stand(r);
+    view->may_lead = false;
     view->committed_own_term = leads_committed(r);
     view->elected = r->elected;
     view->removed = member_removed(r);
@@ -503,16 +502,26 @@ void kelp_glance(const struct kelp_core *r, struct kelp_view *view)
     view->leaving = change_leaves(r);
     view->transfer_to = view->transferring ? r->transfer.target : 0;
     view->transfer_until = view->transferring ? r->transfer.until : 0;
-    view->lease = lease_state(r, &view->lease_until);
+    view->lease = KELP_LEASE_OFF;
+    view->lease_until = 0;
     view->lease_reads = r->lease_reads;
     view->lease_refused = r->lease_refused;
     view->peer_count = 0;
 }
 
-void kelp_view(const struct kelp_core *r, struct kelp_view *view)
+void core_look(const struct kelp_core *r, struct kelp_view *view)
 {
     kelp_glance(r, view);
     view->peer_count = r->config.count;
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);
+}
+
+void kelp_view(const struct kelp_core *r, struct kelp_view *view)
+{
+    core_look(r, view);
+    view->uncommitted_bytes = log_bytes(&r->log, r->commit + 1, r->log.last);
+    view->unapplied_bytes = log_bytes(&r->log, r->applied + 1, r->commit);
+    view->may_lead = member_may_stand(r);
+    view->lease = lease_state(r, &view->lease_until);
 }

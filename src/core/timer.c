@@ -25,12 +25,21 @@ static bool checks_quorum(const struct kelp_core *r)
     return (r->options.off & KELP_CHECK_QUORUM) == 0;
 }
 
+/* Contact only grows while a term is led with one configuration, so what was found is enough until
+ * then. */
+static bool quorum_near(const struct kelp_core *r)
+{
+    return r->near.term.v == r->term.v && r->near.config_index == r->config.index &&
+           r->now <= r->near.until;
+}
+
 static void leader_timers(struct kelp_core *r)
 {
     replicate_timers(r);
-    if (!checks_quorum(r)) return;
+    if (!checks_quorum(r) || quorum_near(r)) return;
     kelp_ns since = quorum_contact(r);
-    if (r->now <= since + r->options.election_min) return;
+    r->near = (struct near){r->term, r->config.index, since + r->options.election_min};
+    if (r->now <= r->near.until) return;
     EVENT(r, QUORUM_LOST, .value = r->now - since);
     role_step_down(r);
 }

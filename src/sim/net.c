@@ -19,7 +19,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 
@@ -424,7 +426,8 @@ static void damage_believed(struct world *w, const struct packet *p)
 static void frame_to_driver(struct world *w, struct packet *p, const struct wire_frame *frame)
 {
     struct node *n = &w->nodes[p->to];
-    struct kelp_fault fault = {0};
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     enum kelp_error error = driver_frame(n->driver, node_clock(n), p->from + 1u,
                                          (enum kelp_lane)p->lane, p->connection, frame, &fault);
     if (error != KELP_OK)
@@ -484,7 +487,8 @@ static void packet_arrives(struct world *w, struct packet *p)
         p->connection = now_open;
     }
     struct wire_frame frame;
-    struct kelp_fault fault = {0};
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     enum kelp_error error = frame_decode(w, p, &frame, &fault);
     if (error != KELP_OK) {
         frame_refused(w, p, error, fault.what);

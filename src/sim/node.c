@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "sim/trace.h"
 #include "sim/world.h"
 
@@ -61,7 +63,8 @@ static void apply_now(struct node *n, kelp_index first, const struct kelp_bytes 
                       size_t count)
 {
     struct reply_to to = {n, first};
-    struct kelp_fault fault = {0};
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     if (rsm_apply(n->rsm, first, entries, count, reply_of_command, &to, &fault) == KELP_OK)
         driver_applied(n->driver, first + count - 1);
     else

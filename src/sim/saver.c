@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "base/min.h"
 #include "base/unset.h"
 #include "sim/world.h"
@@ -397,7 +398,8 @@ void saver_job_ends(struct node *n)
         nemesis_dies_inside(n);
         return;
     }
-    struct kelp_fault fault = {0};
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     struct read_result read = {0};
     bool work = n->job_work;
     enum kelp_error error = turn_perform(n, &read, &fault);

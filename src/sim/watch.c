@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/min.h"
 #include "base/unset.h"
@@ -39,11 +40,12 @@ static bool entries_read(struct node *n, kelp_index first, const struct kelp_byt
                          size_t part_count, struct checker_entry *out, size_t count)
 {
     size_t seen = 0;
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     for (size_t i = 0; i < part_count; i++) {
         struct kelp_bytes rest = parts[i];
         while (rest.len > 0 && seen < count) {
             struct wire_entry entry;
-            struct kelp_fault fault = {0};
             size_t used;
             if (wire_entry_decode(rest, &entry, &used, &fault) != KELP_OK ||
                 entry.pos.index != first + seen) {
@@ -265,13 +267,14 @@ void watch_node(struct node *n)
     struct world *w = n->world;
     const struct kelp_core *core = driver_core(n->driver);
     if (core == NULL) return;
-    struct kelp_fault fault = {0};
+    UNSET struct kelp_fault fault;
+    fault_none(&fault);
     if (driver_check(n->driver, &fault) != KELP_OK)
         checker_fail(w->checker, RULE_N01, "node %u: %s (%s)", n->slot + 1u, fault.what,
                      fault.where);
     UNSET struct kelp_view view; /* filled here; only of a leader's peers anything is judged */
     if (core_led_term(core, false) != 0)
-        kelp_view(core, &view);
+        core_look(core, &view);
     else
         kelp_glance(core, &view);
     if (view.faulted && n->state == NODE_UP) {
