@@ -196,7 +196,7 @@ static void ask_told(void *ctx, uint64_t token, const struct driver_outcome *tol
         struct churn_ask *ask = &w->churn.asks[i];
         if (ask->token != token) continue;
         if (ask->told) checker_fail(w->checker, RULE_M02, "a change is answered twice");
-        ask->told = true;
+        ask->told = w->churn.told = true;
         ask->outcome = told->outcome;
         ask->reason = told->reason;
         ask->pos = told->pos;
@@ -328,6 +328,8 @@ static void ask_ends(struct world *w, struct churn_ask *ask)
 
 void churn_judge(struct world *w)
 {
+    if (!w->churn.told) return; /* it is asked after every event */
+    w->churn.told = false;
     for (unsigned i = 0; i < ASKS_MAX; i++) {
         struct churn_ask *ask = &w->churn.asks[i];
         if (ask->token != 0 && ask->told) ask_ends(w, ask);

@@ -2,7 +2,7 @@
 /* image.c - the two sides of a simulated file.
  *
  * Most of what a log is made of is zeros, written ahead of their use or behind a write up to the end
- * of its block. A side holds bytes up to the last one that was ever something else; what lies
+ * of its block. A side holds bytes up to the end of the last write of anything else; what lies
  * behind them, up to the file's size, is zero and takes neither memory nor a copy. */
 #include "sim/image.h"
 
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/endian.h"
 #include "base/min.h"
 
 #define MARK_BITS  64u
@@ -101,21 +100,14 @@ void image_side_read(const struct image_side *side, uint64_t offset, uint8_t *ou
     if (held < len) memset(out + held, 0, len - held);
 }
 
-/* Without the zeros at the end of it. */
-static size_t zeros_cut(struct kelp_bytes bytes)
+static bool all_zero(struct kelp_bytes bytes)
 {
-    static const uint8_t zeros[IMAGE_SECTOR];
-    size_t len = bytes.len;
-    while (len > 0) {
-        size_t piece = (size_t)min_u64(len, sizeof zeros);
-        if (memcmp(bytes.data + len - piece, zeros, piece) != 0) break;
-        len -= piece;
+    static const uint8_t zeros[IMAGE_PAGE];
+    for (size_t at = 0; at < bytes.len; at += sizeof zeros) {
+        if (memcmp(bytes.data + at, zeros, min_u64(bytes.len - at, sizeof zeros)) != 0)
+            return false;
     }
-    while (len >= 8 && load_u64(bytes.data + len - 8) == 0)
-        len -= 8;
-    while (len > 0 && bytes.data[len - 1] == 0)
-        len--;
-    return len;
+    return true;
 }
 
 static void seen_resize(struct image *image, uint64_t size)
@@ -181,18 +173,19 @@ bool image_write(struct image *image, uint64_t offset, struct kelp_bytes bytes)
 {
     uint64_t end = offset + bytes.len;
     if (bytes.len == 0) return true;
-    /* zeros behind all that is held need not be */
-    size_t len = end > image->seen.held ? zeros_cut(bytes) : bytes.len;
+    bool zeros = end > image->seen.held && all_zero(bytes);
     if (!marks_reserve(image, end)) return false;
     if (offset > image->seen.size) { /* a hole, which no mark tells of */
         seen_resize(image, offset);
         image->apart = true;
     }
-    if (len > 0 && !side_open(&image->seen, offset, offset + len)) return false;
+    if (!zeros && !side_open(&image->seen, offset, end)) return false;
     *image->used += sub_sat(end, image->seen.size);
     image->seen.size = max_u64(image->seen.size, end);
-    if (len > 0) memcpy(image->seen.data + offset, bytes.data, len);
-    side_zero(&image->seen, offset + len, end);
+    if (zeros)
+        side_zero(&image->seen, offset, end);
+    else
+        memcpy(image->seen.data + offset, bytes.data, bytes.len);
     marks_set(image, offset, end);
     return true;
 }

@@ -12,6 +12,7 @@
 #include "sim/machine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -310,7 +311,11 @@ static enum kelp_error objects_begin(void *fsm, uint32_t group, uint8_t *own, si
     if (c == NULL) return KELP_E_NO_MEMORY;
     ASSERT(!m->taking);
     m->taking = true;
-    *c = (struct machine_copy){.state = *m, .slice = 1 + (uint32_t)(m->hash % 61)};
+    c->state.used = m->used; /* what lies behind it is not read */
+    memcpy(c->state.values, m->values, m->used * sizeof m->values[0]);
+    memcpy(c->state.lists, m->lists, sizeof m->lists);
+    c->next = c->list = 0;
+    c->slice = 1 + (uint32_t)(m->hash % 61);
     put_u32(own, m->used);
     put_u64(own + 4, m->hash);
     *own_len = 12;

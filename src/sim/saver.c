@@ -305,12 +305,11 @@ static bool save_made_work(struct node *n)
     for (size_t i = 0; i < n->job_batch; i++) {
         if ((job_at(n, i)->save.flags & KELP_SAVE_COMPACT) != 0) return true;
     }
-    struct store_stats stats;
-    store_stats(n->store, &stats);
+    struct store_files files = store_files(n->store);
     bool changed =
-        stats.segments != n->segments || stats.spares != n->spares || stats.short_of_room;
-    n->segments = stats.segments;
-    n->spares = stats.spares;
+        files.segments != n->segments || files.spares != n->spares || files.short_of_room;
+    n->segments = files.segments;
+    n->spares = files.spares;
     return changed;
 }
 
@@ -318,12 +317,10 @@ static bool save_made_work(struct node *n)
 static void space_tell(struct node *n)
 {
     struct store_space space;
-    struct store_stats stats;
     store_space(n->store, &space);
-    store_stats(n->store, &stats);
     uint64_t mib = max_u64(space.bytes / (UINT64_C(1024) * 1024), 1);
     driver_space(n->driver, (uint32_t)min_u64(mib, UINT32_MAX), space.level);
-    if (n->looks || (space.level == KELP_SPACE_OK && !stats.short_of_room)) return;
+    if (n->looks || (space.level == KELP_SPACE_OK && !store_files(n->store).short_of_room)) return;
     n->looks = true;
     world_push(n->world, n->world->now + ROOM_RETRY, EVENT_LOOK, n->slot, n->life, NULL);
 }

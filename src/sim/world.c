@@ -101,15 +101,14 @@ static void world_event(struct world *w, struct sim_event event)
     UNREACHABLE();
 }
 
-/* The node whose own moment is the earliest, and which of its moments it is. */
+/* The node whose own moment is the earliest, if before *at, and which of its moments it is. */
 static struct node *node_due(struct world *w, kelp_ns *at, enum event_kind *kind)
 {
     struct node *due = NULL;
-    *at = KELP_NEVER;
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         kelp_ns moment = min_u64(min_u64(n->wake, n->job_end), n->apply_end);
-        if (moment == KELP_NEVER) continue;
+        if (moment >= *at) continue;
         enum event_kind which = moment == n->job_end     ? EVENT_SAVED
                                 : moment == n->apply_end ? EVENT_APPLIED
                                                          : EVENT_WAKE;
@@ -151,12 +150,11 @@ static void time_moves(struct world *w, kelp_ns to)
 
 static void world_step(struct world *w)
 {
-    kelp_ns at;
+    kelp_ns next = heap_next(&w->heap), at = next;
     enum event_kind kind = EVENT_WAKE;
     struct node *due = node_due(w, &at, &kind);
-    kelp_ns next = heap_next(&w->heap);
     ASSERT(next != KELP_NEVER || due != NULL); /* clients and faults never end before we do */
-    if (next <= at) {
+    if (due == NULL) {
         time_moves(w, next);
         world_event(w, heap_pop(&w->heap));
     } else {

@@ -316,6 +316,7 @@ struct churn {
         struct kelp_pos pos;
     } asks[ASKS_MAX];
     uint64_t tokens;
+    bool told; /* of one of them; not judged yet */
 };
 
 struct tracer; /* trace.c */

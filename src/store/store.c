@@ -651,13 +651,20 @@ void store_space(struct store *s, struct store_space *out)
     wal_space(&s->wal, out);
 }
 
+struct store_files store_files(const struct store *s)
+{
+    const struct wal *w = &s->wal;
+    return (struct store_files){w->segment_count, w->spare_count, w->no_room};
+}
+
 void store_stats(const struct store *s, struct store_stats *out)
 {
     const struct wal *w = &s->wal;
+    struct store_files files = store_files(s);
     *out = w->stats;
-    out->short_of_room = w->no_room;
-    out->segments = w->segment_count;
-    out->spares = w->spare_count;
+    out->short_of_room = files.short_of_room;
+    out->segments = files.segments;
+    out->spares = files.spares;
     out->spares_ready = 0;
     for (size_t i = 0; i < w->spare_count; i++) {
         if (w->spares[i].written >= s->options.segment_bytes) out->spares_ready++;

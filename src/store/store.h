@@ -194,6 +194,13 @@ struct store_stats {
 };
 void store_stats(const struct store *s, struct store_stats *out);
 
+/* store_files - of that, what a save may change; it is asked after every one. */
+struct store_files {
+    uint64_t segments, spares;
+    bool short_of_room;
+};
+struct store_files store_files(const struct store *s);
+
 /* store_snapshot_check - a snapshot's file, which may have any name below FILE_NAME_MAX: *head is
  * decoded into, and borrows from, *bytes, which the caller frees; whole: its objects are read too.
  * Never writes. KELP_E_CORRUPT, KELP_E_VERSION, KELP_E_NOT_FOUND, KELP_E_IO. */
