@@ -15,6 +15,7 @@
 #define MARK_BITS  64u
 #define ROOM_MIN   8192u
 #define IMAGE_PAGE 4096u
+#define PIECE      64u /* looked at together */
 
 struct image *image_new(uint64_t *used)
 {
@@ -346,12 +347,23 @@ static bool byte_differs(const struct image *image, uint64_t at)
     return image_side_byte(&image->durable, at) != image_side_byte(&image->seen, at);
 }
 
+/* Are begin..end held by both sides, and the same? If not they are asked one by one. */
+static bool piece_agrees(const struct image *image, uint64_t begin, uint64_t end)
+{
+    if (end > min_u64(image->seen.held, image->durable.held)) return false;
+    return memcmp(image->seen.data + begin, image->durable.data + begin, end - begin) == 0;
+}
+
 /* Narrow begin..end to what a sync would change; anywhere else a tear could not be told from a
  * write that was kept or dropped, and most units hold a few bytes and zeros. */
 static void unit_narrow(const struct image *image, uint64_t *begin, uint64_t *end)
 {
     uint64_t held = max_u64(image->seen.held, image->durable.held); /* only zeros behind */
     *end = max_u64(*begin, min_u64(min_u64(*end, held), image->durable.size));
+    while (*end - *begin >= PIECE && piece_agrees(image, *begin, *begin + PIECE))
+        *begin += PIECE;
+    while (*end - *begin >= PIECE && piece_agrees(image, *end - PIECE, *end))
+        *end -= PIECE;
     while (*begin < *end && !byte_differs(image, *begin))
         ++*begin;
     while (*begin < *end && !byte_differs(image, *end - 1))
