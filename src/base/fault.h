@@ -11,8 +11,8 @@
 enum kelp_error fault_set(struct kelp_fault *fault, enum kelp_error error, const char *where,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* fault_none - a record in which nothing is set yet: as `= {0}` says it, without a walk over the room
- * for its words. For an UNSET one where every event passes. */
+/* fault_none - a record in which nothing is set yet: as `= {0}` says it, without a walk over the
+ * room for its words. For an UNSET one where every event passes. */
 static inline void fault_none(struct kelp_fault *fault)
 {
     fault->error = KELP_OK;

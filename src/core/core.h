@@ -332,7 +332,10 @@ struct peer *peer_of(struct kelp_core *r, kelp_id id); /* NULL: not a member */
 struct debt *debt_of(struct kelp_core *r, kelp_id id); /* member or stranger; NULL: no room */
 void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, struct kelp_pos ours,
                 struct kelp_pos theirs);
-bool core_silent(const struct kelp_core *r); /* faulted or shut down: sends nothing */
+static inline bool core_silent(const struct kelp_core *r) /* faulted or shut down: sends nothing */
+{
+    return r->faulted || r->shutdown;
+}
 
 /* ---- role.c: the only writer of role, term, vote, leader ---- */
 void role_adopt(struct kelp_core *r, kelp_term term); /* a higher term; follower without a leader */

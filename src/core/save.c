@@ -128,7 +128,7 @@ static bool irreplaceable(const struct kelp_core *r)
  * others it may still commit. */
 void save_stall_check(struct kelp_core *r)
 {
-    if (r->saves_count == 0) return;
+    ASSERT(r->saves_count > 0);
     kelp_ns age = r->now - save_at(r, 0)->emitted_at;
     if (!r->stalled && age > r->options.stall_limit) {
         r->stalled = true;

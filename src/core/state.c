@@ -382,11 +382,6 @@ void event_emit(struct kelp_core *r, struct kelp_event event)
     r->event_count++;
 }
 
-bool core_silent(const struct kelp_core *r)
-{
-    return r->faulted || r->shutdown;
-}
-
 void core_fault(struct kelp_core *r, enum kelp_error error, const char *words, struct kelp_pos ours,
                 struct kelp_pos theirs)
 {

@@ -202,9 +202,9 @@ struct kelp_taken kelp_step(struct kelp_core *r, kelp_ns now, const struct kelp_
     r->now = max_u64(r->now, now);
     /* a paused node looks at what has passed before it believes what arrives */
     timer_expire(r);
-    settle(r);
+    if (r->dirty != 0) settle(r);
     struct kelp_taken taken = dispatch(r, input);
-    settle(r);
+    if (r->dirty != 0) settle(r);
     self_check(r);
     return taken;
 }
@@ -217,8 +217,9 @@ static uint32_t take_answers(struct kelp_core *r)
     uint32_t count = r->refusal_count;
     memcpy(r->answers, r->refusals, count * sizeof *r->answers);
     r->refusal_count = 0;
-    count += requests_take(&r->proposals, &r->answers[count], max - count);
-    count += requests_take(&r->reads, &r->answers[count], max - count);
+    if (r->proposals.count > 0)
+        count += requests_take(&r->proposals, &r->answers[count], max - count);
+    if (r->reads.count > 0) count += requests_take(&r->reads, &r->answers[count], max - count);
     count += change_take(r, &r->answers[count], max - count);
     count += transfer_take(r, &r->answers[count], max - count);
     return count;
@@ -282,7 +283,7 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     memset(work, 0, offsetof(struct kelp_work, fault)); /* nearly all of it is room for a fault */
     r->now = max_u64(r->now, now);
     timer_expire(r);
-    settle(r);
+    if (r->dirty != 0) settle(r);
     if (r->role == KELP_LEADER && r->noop_due && !core_silent(r)) {
         replicate_noop(r);
         r->made = (struct kelp_made){.pos = log_tail(&r->log), .type = KELP_ENTRY_NOOP};
@@ -297,7 +298,7 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
         work->made_count = 1;
     }
     read_stamp(r);
-    settle(r);
+    if (r->dirty != 0) settle(r);
     work->messages = r->messages;
     work->message_count = output_messages(r);
     work->lookups = r->lookups;

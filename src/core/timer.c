@@ -44,6 +44,12 @@ static void leader_timers(struct kelp_core *r)
     role_step_down(r);
 }
 
+/* Nothing that is asked for is due: nearly always so. */
+static bool deadlines_ahead(const struct kelp_core *r)
+{
+    return r->now < r->proposals.deadline && r->now < r->reads.deadline && r->change_count == 0;
+}
+
 static void deadlines(struct kelp_core *r)
 {
     uint32_t open = r->proposals.open;
@@ -55,9 +61,9 @@ static void deadlines(struct kelp_core *r)
 
 void timer_expire(struct kelp_core *r)
 {
-    deadlines(r);
+    if (!deadlines_ahead(r)) deadlines(r);
     if (core_silent(r)) return;
-    save_stall_check(r);
+    if (r->saves_count > 0) save_stall_check(r);
     transfer_timers(r); /* also of who led when it was asked for */
     if (r->role == KELP_LEADER)
         leader_timers(r);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* image.c - the two sides of a simulated file.
  *
- * Most of what a log is made of is zeros, written ahead of their use or behind a write up to the end
- * of its block. A side holds bytes up to the end of the last write of anything else; what lies
- * behind them, up to the file's size, is zero and takes neither memory nor a copy. */
+ * Most of what a log is made of is zeros, written ahead of their use. A side holds bytes up to the
+ * end of the last write of anything else; what lies behind them, up to the file's size, is zero and
+ * takes neither memory nor a copy. */
 #include "sim/image.h"
 
 #include <stdlib.h>
