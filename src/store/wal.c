@@ -23,6 +23,7 @@
 
 #include "base/assert.h"
 #include "base/min.h"
+#include "base/unset.h"
 #include "store/room.h"
 #include "wire/entry.h"
 
@@ -146,7 +147,7 @@ enum kelp_error wal_mark(struct wal *w, struct kelp_fault *fault)
 static enum kelp_error head_write(struct wal *w, struct file *file, const struct segment_head *head,
                                   struct kelp_fault *fault)
 {
-    uint8_t blocks[SEGMENT_DATA];
+    UNSET uint8_t blocks[SEGMENT_DATA]; /* each is encoded whole */
     segment_encode(blocks, head, 0);
     segment_encode(blocks + STORE_BLOCK, head, 1);
     struct kelp_bytes part = bytes_of(blocks, sizeof blocks);
