@@ -77,6 +77,9 @@ struct kelp_options {
     uint32_t drift_ppm; /* no two members' clocks drift further apart, parts in a million; 1000 */
     uint32_t off;       /* enum kelp_protection bits switched off; 0 in production */
     uint64_t trailing_entries; /* kept below the own snapshot when compacting; 4096 */
+    /* bytes of entries that are kept besides for members that are heard and behind; 1 GiB. Beyond
+     * it they get a snapshot; 0: nothing is kept for anybody */
+    uint64_t hold_bytes;
     /* a new voter is given up after so many rounds that each took an election timeout; 0: 10 */
     uint32_t catch_up_rounds;
     kelp_ns catch_up_idle; /* or after so long without progress; 0: 10 x election_max */
@@ -106,10 +109,11 @@ struct kelp_boot {
     struct kelp_pos base;
     /* last entry held, all of it durable; base.index if the log is empty */
     kelp_index last;
-    kelp_index commit;   /* known committed, base.index..last */
-    kelp_index applied;  /* what the state machine holds already, base.index..commit */
-    kelp_index snapshot; /* index of the newest own snapshot, 0: none */
-    kelp_index everyone; /* known to be on every member, 0: nothing known */
+    kelp_index commit;        /* known committed, base.index..last */
+    kelp_index applied;       /* what the state machine holds already, base.index..commit */
+    struct kelp_pos snapshot; /* where the newest own snapshot ends, 0@0: none */
+    /* known to be on every member that was heard lately, 0: nothing known */
+    kelp_index everyone;
     /* the terms of base.index+1..last, ascending; older runs may be missing */
     const struct kelp_run *runs;
     size_t run_count;
@@ -132,6 +136,8 @@ enum kelp_message_type {
     KELP_MSG_HEARTBEAT = 4,   /* no entries, no log check: append.commit, append.everyone, round */
     KELP_MSG_ANSWER = 5,      /* to append and heartbeat: answer.* */
     KELP_MSG_TIMEOUT_NOW = 6, /* a leader hands over: the receiver stands now; timeout_now.* */
+    /* the receiver needs entries that the leader has not any more: there is a snapshot; snapshot.* */
+    KELP_MSG_SNAPSHOT = 7,
 };
 
 enum kelp_message_flag {
@@ -176,7 +182,7 @@ struct kelp_message {
             struct kelp_pos prev; /* APPEND: the entry before the first one */
             kelp_index last;      /* APPEND: the last entry carried; prev.index if none */
             kelp_index commit;    /* the leader's commit index */
-            kelp_index everyone;  /* known to be durable on every member */
+            kelp_index everyone;  /* durable on every member that was heard lately */
             /* emitted APPEND: the log revision that first..last is named in */
             uint64_t revision;
             uint64_t bytes; /* emitted APPEND: entry bytes named */
@@ -201,6 +207,9 @@ struct kelp_message {
              */
             kelp_index required;
         } timeout_now;
+        struct {
+            struct kelp_pos pos; /* where it ends: everything up to there is committed */
+        } snapshot;
     };
 };
 
@@ -228,7 +237,7 @@ enum kelp_input_type {
     KELP_IN_GONE = 7,      /* found.index/revision: compacted */
     KELP_IN_FAILED = 8,    /* found.index/revision: the read failed */
     KELP_IN_LINK = 9,      /* peer: its connection is new; what was in flight may be lost */
-    KELP_IN_SNAPSHOT = 10, /* index: an own snapshot up to it is durable */
+    KELP_IN_SNAPSHOT = 10, /* pos: an own snapshot that ends there is durable */
     KELP_IN_HEALTH = 11,   /* health: for the answers this node gives */
     KELP_IN_FAULT = 12,    /* the disk failed: no message leaves any more, open requests end */
     KELP_IN_CANCEL = 13,   /* token: it ends now; UNKNOWN, or REFUSED if it can have no effect */
@@ -247,6 +256,11 @@ enum kelp_input_type {
     KELP_IN_REMOVED = 19,
     /* shown: the cluster settings in a peer's handshake; told again when the members change */
     KELP_IN_SHOWN = 27,
+    /* installed: a snapshot that was fetched is durable under its name, and the state machine
+     * stands where it ends, above what was applied. Done when the view's `applied` is there; until
+     * then it is told again after every take, since an entry's term may have to be looked up */
+    KELP_IN_INSTALLED = 31,
+    KELP_IN_SENDING = 32, /* peer: it has fetched more of a snapshot from here */
 };
 
 struct kelp_input {
@@ -294,6 +308,11 @@ struct kelp_input {
         struct {
             uint32_t room, health;
         } health;
+        struct {
+            struct kelp_pos pos;
+            const struct kelp_config *config; /* its head's; borrowed during the call */
+        } installed;
+        struct kelp_pos pos;
         uint64_t number;
         kelp_index index;
         kelp_id peer;
@@ -331,7 +350,7 @@ struct kelp_save {
     kelp_index first, last;
     uint64_t revision;
     kelp_index keep;     /* the first entry to keep */
-    kelp_index everyone; /* known to be on every member */
+    kelp_index everyone; /* known to be on every member that was heard lately */
     kelp_index commit;   /* the commit index at this moment; a floor for recovery */
 };
 
@@ -379,6 +398,10 @@ struct kelp_work {
     struct kelp_save save;
     /* 0,0: nothing new to apply; answers to its proposals came before */
     kelp_index apply_first, apply_last;
+    /* a snapshot that this node needs: fetch it from that node, or from any that has it. Told again
+     * as long as it is needed and offered; pos 0@0: none */
+    kelp_id fetch_from;
+    struct kelp_pos fetch;
     /* step with TICK then, if nothing else happens; set by every take */
     kelp_ns deadline;
     bool more;    /* another take at once might find something; false: it would not */
@@ -408,11 +431,12 @@ struct kelp_peer_view {
     enum kelp_space space; /* as it last told this leader */
     uint32_t inflight_messages;
     uint64_t inflight_bytes;
-    kelp_ns contact; /* when it last answered, 0: not in this term */
-    kelp_ns rtt;     /* last measured, 0: not yet */
-    uint32_t rounds; /* staging: rounds it has finished */
-    bool alike;      /* its handshake showed this node's own election_min and drift_ppm */
-    bool drained;    /* as it last told this leader */
+    kelp_ns contact;          /* when it last answered, 0: not in this term */
+    kelp_ns rtt;              /* last measured, 0: not yet */
+    uint32_t rounds;          /* staging: rounds it has finished */
+    bool alike;               /* its handshake showed this node's own election_min and drift_ppm */
+    bool drained;             /* as it last told this leader */
+    struct kelp_pos snapshot; /* that it was offered and has not got yet, 0@0: none */
 };
 
 struct kelp_view {
@@ -421,6 +445,7 @@ struct kelp_view {
     kelp_term term, term_saved;
     kelp_index first, last, durable, commit, applied, everyone;
     struct kelp_pos last_pos;
+    struct kelp_pos snapshot; /* where the newest own one ends, 0@0: none */
     uint64_t revision;
     kelp_ns role_since, leader_contact;
     uint32_t proposals_open, reads_open;

@@ -87,6 +87,13 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(APPEND_REFUSED_CONFLICT, DEBUG, "refused an append: another term before it")                 \
     X(APPEND_REFUSED_NO_SPACE, DEBUG, "took no entry: its disk is full")                           \
     X(LOG_TRUNCATED, INFO, "cut a conflicting tail")                                               \
+    X(SNAPSHOT_WANTED, INFO, "needs the snapshot of its leader")                                   \
+    X(SNAPSHOT_PASSED, DEBUG, "was offered a snapshot of what it has committed")                   \
+    X(SNAPSHOT_HELD, INFO,                                                                         \
+      "was offered a snapshot that ends in its log, which is committed so far")                    \
+    X(SNAPSHOT_LOOKED_UP, DEBUG, "must look up its own entry where a snapshot ends")               \
+    X(SNAPSHOT_INSTALLED, INFO, "installed a snapshot, its log begins behind it")                  \
+    X(SNAPSHOT_KEPT_LOG, INFO, "installed a snapshot that ends in its log, which stays")           \
     X(COMMIT_FOLLOWED, DEBUG, "commit index follows the leader")                                   \
     X(COMMIT_CAPPED_UNVERIFIED, DEBUG, "commit index held at what was verified")                   \
     X(COMMIT_CONFLICT, ERROR, "a leader contradicts what is committed")                            \
@@ -94,7 +101,8 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(NOOP_APPENDED, DEBUG, "appended the empty entry of its term")                                \
     X(PEER_PROBE, DEBUG, "probes a peer")                                                          \
     X(PEER_STREAM, DEBUG, "streams to a peer")                                                     \
-    X(PEER_NEEDS_SNAPSHOT, WARN, "a peer needs entries that are compacted")                        \
+    X(PEER_NEEDS_SNAPSHOT, INFO, "a peer needs entries that are compacted")                        \
+    X(SNAPSHOT_OFFERED, INFO, "offers a peer its snapshot")                                        \
     X(PEER_SILENT, INFO, "a peer is not answering")                                                \
     X(PEER_BACK, INFO, "a peer answers again")                                                     \
     X(PROBE_REPEATED, DEBUG, "repeats an unanswered probe")                                        \

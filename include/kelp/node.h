@@ -64,13 +64,14 @@ struct kelp_node_options {
      * only a member can do, and goes on with reads of the levels ANY and, as long as their bound
      * allows, STALE */
     bool stop_when_removed;
-    /* a snapshot once the log has grown by so much and by snapshot_log_ratio (4) times the last
-     * snapshot; KELP_SNAPSHOT_NEVER, the default until snapshots travel between nodes: no such
-     * rule. The first one of a process comes up to half as much later. */
+    /* a snapshot once the log has grown by so much (64 MiB) and by snapshot_log_ratio (4) times the
+     * last snapshot; KELP_SNAPSHOT_NEVER: no such rule. The first one of a process comes up to half
+     * as much later. */
     uint64_t snapshot_log_bytes;
     uint32_t snapshot_log_ratio;
     uint32_t snapshots_kept;   /* 2: so many of the newest stay on disk */
     kelp_ns snapshot_interval; /* 0: a snapshot after so long, if anything was applied; 0: never */
+    uint64_t snapshot_send_rate; /* 0: bytes a second of snapshots to all members; 0: no limit */
 };
 
 #define KELP_SNAPSHOT_NEVER UINT64_MAX

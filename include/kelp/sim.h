@@ -245,7 +245,8 @@ struct kelp_sim_report {
     uint64_t requests, done, refused, lost, unknown, abandoned; /* clients' requests and outcomes */
     uint64_t frames, frames_lost, frames_repeated, frames_damaged, crashes, power_cuts, pauses,
         cuts, stalls, restarts, elections, commits, snapshots, snapshot_pieces, snapshots_asked,
-        snapshots_dropped, snapshots_past, /* jobs of theirs done while saves wait for room */
+        snapshots_dropped, snapshots_installed,
+        snapshots_past, /* jobs of theirs done while saves wait for room */
         torn_sectors, recovery_crashes, frames_cut, /* that came in two pieces */
         save_crashes, /* nodes that died in the middle of a save, as they were told to */
         strangers_refused, clogs, clock_faults;

@@ -35,6 +35,11 @@ struct kelp_store_done {
     void (*space)(void *ctx, uint32_t group, uint32_t room_mib, enum kelp_space space);
     /* A piece of a snapshot is written, or the snapshot is dropped, or (error) not. */
     void (*piece)(void *ctx, uint32_t group, enum kelp_error error);
+    /* A piece of a snapshot was read: bytes, borrowed during the call; size: of its whole file. Or
+     * KELP_E_NOT_FOUND: it is not here, KELP_E_CORRUPT: it is damaged, KELP_E_IO, KELP_E_NO_MEMORY.
+     */
+    void (*fetched)(void *ctx, uint32_t group, enum kelp_error error, uint64_t size,
+                    struct kelp_bytes bytes);
 };
 
 struct kelp_store_ops {
@@ -78,6 +83,12 @@ struct kelp_store_ops {
     /* The snapshot that is being taken is given up. Answered by done->piece; a piece that is open
      * is answered first. */
     void (*drop)(void *store, uint32_t group);
+
+    /* Read a piece of the durable snapshot that ends at pos: its head at offset 0, else the whole
+     * chunk that begins there, verified. Answered by done->fetched; one at a time, in any order
+     * with everything else. What was read from goes on being readable for a while after a newer one
+     * took its place. NULL: snapshots neither leave nor enter this node. */
+    void (*fetch)(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset);
 };
 
 #endif

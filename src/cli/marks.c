@@ -30,7 +30,6 @@ static const struct {
     {"TIMEOUT_NOW_BEHIND", "whom a leader tells to stand is level; scenario transfer"},
     {"MESSAGE_NOT_FOR_US", "a connection names both its ends; scenario replicate"},
     /* what comes with later parts */
-    {"PEER_NEEDS_SNAPSHOT", "logs are kept for all while snapshots do not travel; tests/core"},
     {"LOOKUP_FAILED", "a read that fails faults the node in its driver; scenario replicate"},
     {"PROPOSE_TOO_LARGE", "clients of a run ask for less than the limit; scenario limits"},
 };

@@ -30,6 +30,9 @@ static void check_order(const struct kelp_core *r, struct verdict *v)
     rule(v, r->emitted_last <= r->log.last, "saves reach beyond the log");
     rule(v, r->durable <= r->emitted_last, "durable is above what was saved");
     rule(v, r->everyone <= r->log.last, "known everywhere is above the last entry");
+    rule(v, r->snapshot.index <= r->applied, "a snapshot shows what is not applied");
+    rule(v, !r->reset_due || (!r->truncate_due && r->emitted_last == r->reset_to.index),
+         "saves reach beyond a reset that was not saved");
     rule(v, r->saved_term.v <= r->term.v, "the saved term is above the term");
     rule(v, log_tail(&r->log).term.v <= r->term.v, "the last entry's term is above the term");
     rule(v, r->config.index <= r->log.last, "the configuration is beyond the log");

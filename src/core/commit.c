@@ -6,13 +6,11 @@
  * leader's commit index and what it has verified against that leader. A witness is counted only
  * while a voter is absent, see witness.c.
  *
- * A log is compacted below what every member has: voters, learners, who is being staged, witnesses.
- * `everyone` is that, counted by leaders over the members of a committed configuration, told to the
- * others, and never lowered. So it says nothing of a member that was added since: as long as it is
- * below the newest configuration here nothing is compacted, on whatever node and whoever leads; but
- * a leader, which knows what each member has, may go up to the least of that. Once it has reached
- * the configuration it was counted with all that are in it. Who is added to a log that was
- * compacted before finds it so.
+ * A log is compacted below its own snapshot and the entries that are kept behind it anyway; and, as
+ * long as that is not too much, not above what a member that is heard still needs: a snapshot would
+ * cost it more than those entries. Leaders find that out and tell it (`everyone`), so that it is
+ * there whoever leads next. Who is silent for long gets a snapshot when it comes back, and so does
+ * who was added to a log that begins later.
  *
  * Invariants: commit only grows; commit <= last; applied <= commit. */
 #include "core/core.h"
@@ -22,26 +20,24 @@ static kelp_index durable_at(const struct kelp_core *r, uint32_t slot)
     return slot == r->self_slot ? r->durable : r->peers[slot].progress.match;
 }
 
-static kelp_index least_durable(const struct kelp_core *r)
+/* Who still needs entries behind this? What a member is offered as a snapshot it does not need. */
+static kelp_index needed_from(const struct kelp_core *r, uint32_t slot)
 {
-    kelp_index least = r->commit;
-    for (uint32_t slot = 0; slot < r->config.count; slot++)
-        least = min_u64(least, durable_at(r, slot));
-    return least;
+    const struct peer *peer = &r->peers[slot];
+    if (slot == r->self_slot) return r->commit;
+    kelp_ns patience = HELD_SILENT * r->options.election_max;
+    if (peer->silent && r->now > add_sat(peer->contact, patience)) return r->commit;
+    return max_u64(peer->progress.match, peer->offered.index);
 }
 
-/* Known to be durable on every member, and committed: nobody will ever ask for it again. Whom an
- * uncommitted configuration leaves out may be a member again. */
+/* Whom an uncommitted configuration leaves out may be a member again. */
 static void everyone_advance(struct kelp_core *r)
 {
     if (r->config.index > r->commit) return;
-    r->everyone = max_u64(r->everyone, least_durable(r));
-}
-
-static kelp_index nobody_needs(const struct kelp_core *r)
-{
-    if (r->everyone >= r->config.index) return r->everyone;
-    return r->role == KELP_LEADER ? min_u64(r->everyone, least_durable(r)) : 0;
+    kelp_index least = r->commit;
+    for (uint32_t slot = 0; slot < r->config.count; slot++)
+        least = min_u64(least, needed_from(r, slot));
+    r->everyone = least;
 }
 
 /* Tell peers soon, but not at once: the next append or heartbeat usually carries it. */
@@ -91,7 +87,7 @@ void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index eve
         r->dirty |= DIRTY_COMMIT;
         EVENT(r, COMMIT_FOLLOWED, .pos = {.term = log_term(&r->log, known), .index = known});
     }
-    r->everyone = max_u64(r->everyone, min_u64(everyone, r->commit));
+    r->everyone = min_u64(everyone, r->commit);
     r->behind = leader_commit > r->log.last;
 }
 
@@ -133,16 +129,15 @@ void commit_settle(struct kelp_core *r)
     }
 }
 
-/* ---- compaction: below what every member has, the own snapshot, and the entries kept behind it
- * ---- */
+/* ---- compaction ---- */
 
 void commit_compact(struct kelp_core *r, struct kelp_save *save)
 {
     kelp_index least = r->log.base.index + 1 + r->options.trailing_entries / 16;
-    kelp_index may = min_u64(r->snapshot, sub_sat(r->applied, r->options.trailing_entries));
+    kelp_index may = min_u64(r->snapshot.index, sub_sat(r->applied, r->options.trailing_entries));
     if (may < least) return; /* nearly always */
     may = min_u64(may, min_u64(r->emitted_last, r->durable));
-    may = min_u64(may, nobody_needs(r));
+    may = min_u64(may, max_u64(r->everyone, log_floor(&r->log, r->options.hold_bytes)));
     if (may < least) return;
     save->flags |= KELP_SAVE_COMPACT;
     save->keep = may + 1;

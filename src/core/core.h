@@ -31,8 +31,10 @@
 #define MESSAGES_PER_PEER     5u           /* at most, in one take; and one to whom we hand over */
 #define RESEND_MAX            60000000000u /* ns; the longest wait before a window is called lost */
 #define SENDINGS_MAX          8u /* remembered for leases; an older answer proves nothing */
-#define STALL_MIN             1000000000u /* ns; the least stall limit */
-#define STEADY_LIMITS         10u /* stall limits until a disk that stalled is preferred again */
+/* longest election timeouts that a silent member's part of the log is kept */
+#define HELD_SILENT   10u
+#define STALL_MIN     1000000000u /* ns; the least stall limit */
+#define STEADY_LIMITS 10u         /* stall limits until a disk that stalled is preferred again */
 /* counting never gets there; beyond it a message is malformed */
 #define TERM_MAX (UINT64_MAX / 4)
 
@@ -145,12 +147,14 @@ struct peer {
     /* as a leader */
     struct progress progress;
     struct look look;
-    kelp_ns contact;      /* when it last answered in this term */
-    kelp_ns probe_at;     /* when the last probe left */
-    kelp_ns progress_at;  /* when match last grew, or the window was last empty */
-    kelp_ns resend_after; /* a window without progress for so long is lost */
-    kelp_ns heartbeat_at; /* when the next one is due */
-    kelp_ns commit_at;    /* when a commit index it was not told is due; KELP_NEVER: none */
+    kelp_ns contact;         /* when it last answered in this term */
+    kelp_ns probe_at;        /* when the last probe left */
+    kelp_ns progress_at;     /* when match last grew, or the window was last empty */
+    kelp_ns resend_after;    /* a window without progress for so long is lost */
+    kelp_ns heartbeat_at;    /* when the next one is due */
+    kelp_ns commit_at;       /* when a commit index it was not told is due; KELP_NEVER: none */
+    struct kelp_pos offered; /* a snapshot that it is to have, 0@0: none: see snap.c */
+    kelp_ns offer_at;        /* when it is told (again) */
     uint64_t heartbeat_id, append_id; /* of the last one sent */
     kelp_ns heartbeat_sent, rtt;
     uint64_t round_sent, round_answered;
@@ -245,6 +249,8 @@ struct kelp_core {
     kelp_index durable;
     bool truncate_due;
     struct kelp_pos truncate_to;
+    bool reset_due; /* to the end of a snapshot that was installed */
+    struct kelp_pos reset_to;
     struct open_save saves[SAVES_OPEN_MAX]; /* ring */
     uint32_t saves_head, saves_count;
     bool stalled, stall_long;
@@ -267,9 +273,12 @@ struct kelp_core {
     bool leave_due; /* the oldest of them takes our vote: hand over first */
 
     kelp_index commit, applied, apply_given;
-    kelp_index everyone, snapshot;
-    kelp_index held_back; /* for which COMMIT_HELD_BACK_OLD_TERM was told */
-    kelp_index own_first; /* leader: the empty entry of its term; reads wait for it */
+    kelp_index everyone;
+    struct kelp_pos snapshot; /* the newest own one */
+    struct kelp_pos fetch;    /* one that is needed here, for the next take .. */
+    kelp_id fetch_from;       /* .. and who offers it */
+    kelp_index held_back;     /* for which COMMIT_HELD_BACK_OLD_TERM was told */
+    kelp_index own_first;     /* leader: the empty entry of its term; reads wait for it */
 
     /* follower: about the leader of this term */
     kelp_index verified; /* our log equals the leader's up to here */
@@ -350,6 +359,7 @@ void role_timer_reset(struct kelp_core *r);             /* a fresh random electi
 /* ---- save.c: the only writer of what is durable ---- */
 void save_truncated(struct kelp_core *r, struct kelp_pos end); /* the log was cut to end */
 void save_reported(struct kelp_core *r, uint64_t number);
+void save_reset(struct kelp_core *r, struct kelp_pos pos); /* a snapshot took the log's place */
 bool save_compose(struct kelp_core *r, struct kelp_save *save);
 void save_stall_check(struct kelp_core *r);
 kelp_ns save_deadline(const struct kelp_core *r);
@@ -377,6 +387,24 @@ void replicate_found(struct kelp_core *r, const struct kelp_input *input);
 void replicate_timers(struct kelp_core *r);
 /* what does peer want next? false: nothing now */
 bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message *out);
+/* leader_heard - the sender leads our term, or (false) it must not be listened to. */
+bool leader_heard(struct kelp_core *r, const struct kelp_message *m);
+void leader_owed(struct kelp_core *r, const struct kelp_message *m); /* an answer */
+/* entry_known - does our entry at index have this term? Up to what is committed or verified our log
+ * equals any leader's. */
+enum check { CHECK_SAME, CHECK_DIFFERS, CHECK_NOT_KNOWN, CHECK_CONTRADICTS };
+enum check entry_check(const struct kelp_core *r, kelp_index index, kelp_term term);
+/* contradiction - theirs differs from what is committed here: a fault. */
+void contradiction(struct kelp_core *r, kelp_id from, struct kelp_pos theirs);
+/* entry_look_up - the term of one of our own entries that is older than the runs must be known */
+void entry_look_up(struct kelp_core *r, kelp_index index);
+
+/* ---- snap.c ---- */
+bool snap_owed(struct kelp_core *r, struct peer *peer, struct kelp_message *out);
+void snap_offered(struct kelp_core *r, const struct kelp_message *m);
+void snap_installed(struct kelp_core *r, struct kelp_pos pos, const struct kelp_config *config);
+void snap_taken(struct kelp_core *r, struct kelp_pos pos); /* an own one is durable */
+void snap_sending(struct kelp_core *r, kelp_id id);        /* a peer has fetched more of one */
 
 /* ---- commit.c ---- */
 void commit_advance(struct kelp_core *r); /* leader */
@@ -446,6 +474,8 @@ void member_appended(struct kelp_core *r, const struct kelp_config *config);
 /* member_outlasts - is it known which configuration holds if the log ends at last? Else a fault. */
 bool member_outlasts(struct kelp_core *r, kelp_index last);
 void member_truncated(struct kelp_core *r, kelp_index last);
+/* member_restored - the log was reset: what counts now is a snapshot's. */
+void member_restored(struct kelp_core *r, const struct kelp_config *config);
 const struct kelp_config *member_committed(const struct kelp_core *r);
 
 /* member_goodbye - who was in the configuration before and is not in the committed one is told. */

@@ -110,6 +110,10 @@ size_t kelp_describe_message(const struct kelp_message *m, char *out, size_t siz
         say(&l, "timeout-now t%llu required %llu%s", u(m->term.v), u(m->timeout_now.required),
             (m->flags & KELP_MF_FINAL) != 0 ? " final" : "");
         break;
+    case KELP_MSG_SNAPSHOT:
+        say(&l, "snapshot t%llu at ", u(m->term.v));
+        say_pos(&l, m->snapshot.pos);
+        break;
     }
     if (m->round != 0) say(&l, " round %llu", u(m->round));
     return l.len;
@@ -171,7 +175,15 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_GONE: say_found(&l, input, "gone"); break;
     case KELP_IN_FAILED: say_found(&l, input, "failed"); break;
     case KELP_IN_LINK: say(&l, "link %llu", u(input->peer)); break;
-    case KELP_IN_SNAPSHOT: say(&l, "snapshot %llu", u(input->index)); break;
+    case KELP_IN_SNAPSHOT:
+        say(&l, "snapshot ");
+        say_pos(&l, input->pos);
+        break;
+    case KELP_IN_INSTALLED:
+        say(&l, "installed ");
+        say_pos(&l, input->installed.pos);
+        break;
+    case KELP_IN_SENDING: say(&l, "%llu fetches", u(input->peer)); break;
     case KELP_IN_HEALTH:
         say(&l, "health %u room %u MiB", input->health.health, input->health.room);
         break;

@@ -88,6 +88,45 @@ struct kelp_pos log_tail(const struct log *log)
     return (struct kelp_pos){.term = run_at(log, log->runs_count - 1)->term, .index = log->last};
 }
 
+/* ---- marks ---- */
+
+static uint32_t mark_place(const struct log *log, uint32_t number)
+{
+    return (log->marks_head + number) % LOG_MARKS;
+}
+
+static void mark_push(struct log *log, struct log_mark mark)
+{
+    uint32_t count = log->marks_count;
+    const struct log_mark *newest = count > 0 ? &log->marks[mark_place(log, count - 1)] : NULL;
+    if (newest != NULL && mark.total - newest->total < log->mark_step) return;
+    if (count == LOG_MARKS) {
+        log->marks_head = (log->marks_head + 1) % LOG_MARKS;
+        log->marks_count--;
+    }
+    log->marks_count++;
+    log->marks[mark_place(log, log->marks_count - 1)] = mark;
+}
+
+void log_marks(struct log *log, uint64_t step)
+{
+    log->mark_step = step;
+    mark_push(log, (struct log_mark){.index = log->last,
+                                     .total = log->totals[log->last & log->totals_mask]});
+}
+
+kelp_index log_floor(const struct log *log, uint64_t bytes)
+{
+    uint64_t total = log->totals[log->last & log->totals_mask];
+    for (uint32_t number = log->marks_count; number > 0; number--) {
+        const struct log_mark *mark = &log->marks[mark_place(log, number - 1)];
+        if (total - mark->total >= bytes) return mark->index;
+    }
+    return 0;
+}
+
+/* ---- growing and cutting ---- */
+
 void log_append(struct log *log, kelp_term term, uint64_t bytes)
 {
     struct kelp_run *newest = log->runs_count > 0 ? run_at(log, log->runs_count - 1) : NULL;
@@ -100,6 +139,7 @@ void log_append(struct log *log, kelp_term term, uint64_t bytes)
         run_push(log, (struct kelp_run){.last = log->last, .term = term});
     if (log->last - log->totals_from > log->totals_mask) log->totals_from++;
     log->totals[log->last & log->totals_mask] = total + bytes;
+    mark_push(log, (struct log_mark){.index = log->last, .total = total + bytes});
 }
 
 void log_truncate(struct log *log, struct kelp_pos end)
@@ -126,12 +166,28 @@ void log_truncate(struct log *log, struct kelp_pos end)
             run_push(log, (struct kelp_run){.last = end.index, .term = end.term});
         }
     }
+    while (log->marks_count > 0 &&
+           log->marks[mark_place(log, log->marks_count - 1)].index > log->last)
+        log->marks_count--;
     if (log->totals_from > log->last) {
         log->totals_from = log->last;
         log->totals[log->last & log->totals_mask] = 0;
+        log->marks_count = 0; /* counted from another beginning */
     }
     ASSERT(log_tail(log).index == end.index);
     ASSERT(log_tail(log).term.v == end.term.v || end.index == log->base.index);
+}
+
+void log_reset(struct log *log, struct kelp_pos pos)
+{
+    log->base = pos;
+    log->last = pos.index;
+    log->revision++;
+    log->runs_count = 0;
+    log->runs_from = pos.index + 1;
+    log->totals_from = pos.index;
+    log->totals[pos.index & log->totals_mask] = 0;
+    log->marks_count = 0;
 }
 
 void log_compact(struct log *log, kelp_index keep)

@@ -10,6 +10,13 @@
 
 #include "kelp/core.h"
 
+#define LOG_MARKS 32u
+
+struct log_mark {
+    kelp_index index;
+    uint64_t total;
+};
+
 struct log {
     /* the position before the first entry held; its term 0: not known any more */
     struct kelp_pos base;
@@ -24,6 +31,11 @@ struct log {
     uint64_t totals_mask;
     /* the first index whose total is known; base.index <= totals_from <= last */
     kelp_index totals_from;
+
+    /* ring of entries and their totals, each mark_step bytes or more behind the one before */
+    struct log_mark marks[LOG_MARKS];
+    uint32_t marks_head, marks_count;
+    uint64_t mark_step;
 
     /* a looked-up stretch of one term: found_first..found.index, all of found.term */
     struct kelp_pos found;
@@ -51,6 +63,16 @@ void log_append(struct log *log, kelp_term term, uint64_t bytes);
 
 /* log_truncate - keep entries up to end, whose term the caller knows; end.index < last. */
 void log_truncate(struct log *log, struct kelp_pos end);
+
+/* log_reset - forget everything: the log is empty and begins behind pos. */
+void log_reset(struct log *log, struct kelp_pos pos);
+
+/* log_marks - so often, in bytes of entries, a place in the log is remembered for log_floor. */
+void log_marks(struct log *log, uint64_t step);
+
+/* log_floor - the newest remembered index that has at least so many bytes of entries behind it; 0:
+ * none, as far as is known since the start. */
+kelp_index log_floor(const struct log *log, uint64_t bytes);
 
 /* log_compact - forget entries below keep; base becomes keep - 1. */
 void log_compact(struct log *log, kelp_index keep);

@@ -5,7 +5,7 @@
  * truncation of it goes back to the one before. One step back is always enough: a leader appends a
  * configuration only when the one before it is committed, so of all configurations in a log only
  * the newest can be cut. Here it travels through the log, is adopted, committed and reverted; who
- * makes it is change.c.
+ * makes it is change.c. A snapshot's is a committed one.
  *
  * Who was removed by a committed configuration is told so: by the leader when it commits the
  * removal, and by every voter it asks. An id is never given again, so that is final. */
@@ -46,6 +46,15 @@ void member_truncated(struct kelp_core *r, kelp_index last)
     peers_rebuild(r);
     r->dirty |= DIRTY_CONFIG;
     EVENT(r, CONFIG_REVERTED, .pos = kelp_pos_of(r->config.index, 0));
+}
+
+void member_restored(struct kelp_core *r, const struct kelp_config *config)
+{
+    r->config = *config;
+    r->config_has_before = false;
+    peers_rebuild(r);
+    r->dirty |= DIRTY_CONFIG;
+    EVENT(r, CONFIG_ADOPTED, .pos = kelp_pos_of(config->index, 0), .value = config->count);
 }
 
 const struct kelp_config *member_committed(const struct kelp_core *r)

@@ -73,6 +73,7 @@ static void log_normalise(struct log *log)
     log->totals = was.totals;
     log->totals_mask = was.totals_mask;
     log->totals_from = was.totals_from;
+    log->mark_step = was.mark_step;
     log->revision = 1;
     memset(log->runs + log->runs_count, 0, (log->runs_max - log->runs_count) * sizeof *log->runs);
     totals_normalise(log);
@@ -223,7 +224,7 @@ void core_normalise(struct kelp_core *r)
 {
     ASSERT(r->dirty == 0);
     ASSERT(!r->truncate_due); /* a take has saved it */
-    ASSERT(!r->stalled && r->snapshot == 0 && r->stranger_count == 0);
+    ASSERT(!r->stalled && r->snapshot.index == 0 && r->stranger_count == 0);
     ASSERT(r->change_count == 0 && !r->told_removed); /* members stay as they are */
     ASSERT(config_tiers_above(&r->config, 0) == 1 && r->needed_at == 0 && r->steady_at == 0);
     if (r->timeouts > 0) { /* nobody is preferred: whoever is behind has waited long enough */

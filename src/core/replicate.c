@@ -13,6 +13,7 @@
  * so that a slow link is not filled with repetitions. To a peer whose full disk takes nothing only
  * one append is under way. Refusals of a superseded attempt are ignored; match and round always
  * count, contact if something newer is answered than the last time.
+ * What a peer needs and the log has not any more it gets as a snapshot: snap.c.
  *
  * Two leaders in one term, or an entry that differs at or below commit, cannot happen while disks
  * keep their promises: the node faults and says both positions. */
@@ -20,7 +21,7 @@
 
 /* ---- the follower ---- */
 
-static void owe_answer(struct kelp_core *r, const struct kelp_message *m)
+void leader_owed(struct kelp_core *r, const struct kelp_message *m)
 {
     struct debt *debt = debt_of(r, m->from);
     if (debt == NULL) return;
@@ -62,8 +63,7 @@ static void contact_note(struct kelp_core *r, const struct kelp_message *m)
     r->leader_contact = max_u64(1, r->now);
 }
 
-/* The sender leads our term, or (false) it must not be listened to. */
-static bool hear_leader(struct kelp_core *r, const struct kelp_message *m)
+bool leader_heard(struct kelp_core *r, const struct kelp_message *m)
 {
     if (r->role == KELP_LEADER || (r->leader != 0 && r->leader != m->from)) {
         EVENT(r, TWO_LEADERS, .peer = m->from, .value = r->leader);
@@ -76,10 +76,7 @@ static bool hear_leader(struct kelp_core *r, const struct kelp_message *m)
     return true;
 }
 
-enum check { CHECK_SAME, CHECK_DIFFERS, CHECK_NOT_KNOWN, CHECK_CONTRADICTS };
-
-/* Does our entry at index have this term? */
-static enum check check_entry(const struct kelp_core *r, kelp_index index, kelp_term term)
+enum check entry_check(const struct kelp_core *r, kelp_index index, kelp_term term)
 {
     kelp_term ours = log_term(&r->log, index);
     bool known = ours.v != 0;
@@ -89,18 +86,15 @@ static enum check check_entry(const struct kelp_core *r, kelp_index index, kelp_
     return ours.v == term.v ? CHECK_SAME : CHECK_DIFFERS;
 }
 
-static void contradiction(struct kelp_core *r, const struct kelp_message *m, kelp_index index,
-                          kelp_term theirs)
+void contradiction(struct kelp_core *r, kelp_id from, struct kelp_pos theirs)
 {
-    struct kelp_pos ours = {.term = log_term(&r->log, index), .index = index};
-    EVENT(r, COMMIT_CONFLICT, .peer = m->from, .pos = ours, .value = theirs.v);
-    core_fault(r, KELP_E_CONFLICT, "a leader contradicts what is committed", ours,
-               (struct kelp_pos){.term = theirs, .index = index});
+    struct kelp_pos ours = {.term = log_term(&r->log, theirs.index), .index = theirs.index};
+    EVENT(r, COMMIT_CONFLICT, .peer = from, .pos = ours, .value = theirs.term.v);
+    core_fault(r, KELP_E_CONFLICT, "a leader contradicts what is committed", ours, theirs);
 }
 
-/* We must know the term of one of our own entries that is older than the runs: look it up. The
- * append is dropped; the leader's next probe finds the answer. */
-static void look_up_own(struct kelp_core *r, kelp_index index)
+/* The append is dropped; the leader's next probe finds the answer. */
+void entry_look_up(struct kelp_core *r, kelp_index index)
 {
     if (r->own_look.state == LOOK_WANTED || r->own_look.state == LOOK_ASKED) {
         if (r->own_look.revision == r->log.revision) return;
@@ -119,9 +113,9 @@ static bool prev_accepted(struct kelp_core *r, const struct kelp_message *m)
         return false;
     }
     if (prev.index < r->log.base.index || prev.index == 0) return true;
-    enum check check = check_entry(r, prev.index, prev.term);
-    if (check == CHECK_CONTRADICTS) contradiction(r, m, prev.index, prev.term);
-    if (check == CHECK_NOT_KNOWN) look_up_own(r, prev.index);
+    enum check check = entry_check(r, prev.index, prev.term);
+    if (check == CHECK_CONTRADICTS) contradiction(r, m->from, prev);
+    if (check == CHECK_NOT_KNOWN) entry_look_up(r, prev.index);
     if (check != CHECK_DIFFERS) return check == CHECK_SAME;
     struct kelp_pos limit = {.term = prev.term, .index = prev.index - 1};
     EVENT(r, APPEND_REFUSED_CONFLICT, .peer = m->from, .pos = prev);
@@ -188,7 +182,7 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
         EVENT(r, MESSAGE_MALFORMED, .peer = m->from);
         return taken;
     }
-    if (!hear_leader(r, m)) return taken;
+    if (!leader_heard(r, m)) return taken;
     r->round_seen = max_u64(r->round_seen, m->round);
     if (!prev_accepted(r, m)) return taken;
     kelp_index index = m->append.prev.index + 1;
@@ -197,9 +191,9 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
     if (m->append.last < r->commit) EVENT(r, APPEND_BELOW_COMMIT, .peer = m->from);
     for (; index <= m->append.last && index <= r->log.last; index++) {
         kelp_term theirs = m->append.entries[index - m->append.prev.index - 1].term;
-        enum check check = index < r->log.base.index ? CHECK_SAME : check_entry(r, index, theirs);
+        enum check check = index < r->log.base.index ? CHECK_SAME : entry_check(r, index, theirs);
         if (check == CHECK_CONTRADICTS) {
-            contradiction(r, m, index, theirs);
+            contradiction(r, m->from, (struct kelp_pos){.term = theirs, .index = index});
             return taken;
         }
         if (check == CHECK_DIFFERS && full) break;
@@ -207,7 +201,7 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
             if (!member_outlasts(r, index - 1)) return taken;
             cut(r, m, index - 1, term);
         }
-        if (check == CHECK_NOT_KNOWN) look_up_own(r, index);
+        if (check == CHECK_NOT_KNOWN) entry_look_up(r, index);
         if (check != CHECK_SAME) break;
         term = theirs;
     }
@@ -226,17 +220,17 @@ struct kelp_taken replicate_append(struct kelp_core *r, const struct kelp_messag
     if (complete)
         owe_accepted(r, m, !waits);
     else
-        owe_answer(r, m);
+        leader_owed(r, m);
     commit_follow(r, m->append.commit, m->append.everyone);
     return taken;
 }
 
 void replicate_heartbeat(struct kelp_core *r, const struct kelp_message *m)
 {
-    if (!hear_leader(r, m)) return;
+    if (!leader_heard(r, m)) return;
     r->round_seen = max_u64(r->round_seen, m->round);
     commit_follow(r, m->append.commit, m->append.everyone);
-    owe_answer(r, m);
+    leader_owed(r, m);
 }
 
 /* ---- the leader ---- */
@@ -253,6 +247,8 @@ void replicate_lead(struct kelp_core *r)
         peer->resend_after = r->options.election_min;
         peer->heartbeat_at = r->now;
         peer->commit_at = KELP_NEVER;
+        peer->offered = kelp_pos_of(0, 0);
+        peer->offer_at = r->now;
         peer->round_sent = peer->round_answered = 0;
         peer->rtt = 0;
         peer->saved_at = peer->level_at = 0;
@@ -362,6 +358,7 @@ void replicate_answer(struct kelp_core *r, const struct kelp_message *m)
         kelp_ns took = r->now - peer->progress_at;
         peer->resend_after = max_u64(r->options.election_min, min_u64(4 * took, RESEND_MAX));
         peer->progress_at = r->now;
+        if (p->match >= peer->offered.index) peer->offered = kelp_pos_of(0, 0);
         r->dirty |= DIRTY_MATCH;
     } else if (m->answer.match < p->match) {
         EVENT(r, MATCH_STALE, .peer = m->from, .value = m->answer.match);
@@ -526,7 +523,7 @@ bool replicate_owed(struct kelp_core *r, struct peer *peer, struct kelp_message 
 {
     struct progress *p = &peer->progress;
     const struct kelp_limits *limits = &r->options.limits;
-    if (p->flow == KELP_NEEDS_SNAPSHOT) return false;
+    if (p->flow == KELP_NEEDS_SNAPSHOT) return snap_owed(r, peer, out);
     if (p->flow == KELP_STREAM) {
         if (p->next > witness_reach(r, peer)) return false;
         if (!progress_room(p, limits->window_bytes_max)) return false;

@@ -76,21 +76,38 @@ void save_reported(struct kelp_core *r, uint64_t number)
     }
 }
 
+/* The snapshot at pos is durable, and a start that finds it beyond the log begins behind it: so is
+ * all up to pos, from here on. What open saves hold is in the log no more. */
+void save_reset(struct kelp_core *r, struct kelp_pos pos)
+{
+    for (uint32_t i = 0; i < r->saves_count; i++) {
+        struct open_save *save = save_at(r, i);
+        save->vouches = min_u64(save->vouches, pos.index);
+    }
+    r->durable = pos.index;
+    r->emitted_last = pos.index;
+    r->truncate_due = false;
+    r->reset_due = true;
+    r->reset_to = pos;
+}
+
 bool save_compose(struct kelp_core *r, struct kelp_save *save)
 {
     *save = (struct kelp_save){0};
     if (r->saves_count == SAVES_OPEN_MAX || core_silent(r)) return false;
     bool vote = r->emitted_term.v != r->term.v || r->emitted_vote != r->vote;
-    bool append = r->log.last > r->emitted_last;
+    /* a save resets behind its entries: what follows is for the next one */
+    bool append = r->log.last > r->emitted_last && !r->reset_due;
     if (vote) save->flags |= KELP_SAVE_VOTE;
     if (r->truncate_due) save->flags |= KELP_SAVE_TRUNCATE;
+    if (r->reset_due) save->flags |= KELP_SAVE_RESET;
     if (append) save->flags |= KELP_SAVE_APPEND;
     commit_compact(r, save);
     if (save->flags == 0) return false;
     save->number = ++r->save_number;
     save->term = r->term;
     save->vote = r->vote;
-    save->end = r->truncate_to;
+    save->end = r->reset_due ? r->reset_to : r->truncate_to;
     if (append) {
         save->first = r->emitted_last + 1;
         save->last = r->log.last;
@@ -98,15 +115,15 @@ bool save_compose(struct kelp_core *r, struct kelp_save *save)
     save->revision = r->log.revision;
     save->everyone = r->everyone;
     save->commit = r->commit;
-    ASSERT(!r->truncate_due || r->truncate_to.index == r->emitted_last);
-    r->emitted_last = r->log.last;
+    ASSERT(!r->truncate_due || (!r->reset_due && r->truncate_to.index == r->emitted_last));
+    if (append) r->emitted_last = r->log.last;
     r->emitted_term = r->term;
     r->emitted_vote = r->vote;
-    r->truncate_due = false;
+    r->truncate_due = r->reset_due = false;
     r->saves_count++;
     *save_at(r, r->saves_count - 1) = (struct open_save){.number = save->number,
                                                          .emitted_at = r->now,
-                                                         .vouches = r->log.last,
+                                                         .vouches = r->emitted_last,
                                                          .has_vote = vote,
                                                          .term = r->term,
                                                          .vote = r->vote};

@@ -28,6 +28,7 @@ struct kelp_options kelp_options_default(kelp_id self, uint64_t seed)
         .election_max = 2000u * MS,
         .drift_ppm = DRIFT_PPM,
         .trailing_entries = 4096,
+        .hold_bytes = 1024u * 1024 * 1024,
         .limits = {.members_max = KELP_MEMBERS_MAX,
                    .proposals_max = 8192,
                    .reads_max = 4096,
@@ -229,12 +230,13 @@ static void boot_log(struct kelp_core *r, const struct kelp_boot *b)
     /* runs of one term may be given in pieces; only the newest that fit are kept */
     log_boot(&r->log, b->base, b->last, b->runs, b->last > b->base.index ? b->run_count : 0,
              b->runs_from);
+    log_marks(&r->log, r->options.hold_bytes / (LOG_MARKS / 2));
     r->durable = b->last;
     r->emitted_last = b->last;
     r->commit = b->commit;
     r->applied = b->applied;
     r->apply_given = b->applied;
-    r->snapshot = min_u64(b->snapshot, b->applied);
+    if (b->snapshot.index <= b->applied) r->snapshot = b->snapshot;
     r->everyone = min_u64(b->everyone, b->last);
 }
 
@@ -455,6 +457,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .inflight_bytes = peer->progress.window_bytes,
                                    .contact = peer->contact,
                                    .drained = peer->drained,
+                                   .snapshot = peer->offered,
                                    .rounds = peer->catch_up.rounds,
                                    .alike = slot == r->self_slot || peer->alike,
                                    .rtt = peer->rtt};
@@ -478,6 +481,7 @@ void kelp_glance(const struct kelp_core *r, struct kelp_view *view)
     view->applied = r->applied;
     view->everyone = r->everyone;
     view->last_pos = log_tail(&r->log);
+    view->snapshot = r->snapshot;
     view->revision = r->log.revision;
     view->role_since = r->role_since;
     view->leader_contact = r->leader_contact;

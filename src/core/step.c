@@ -74,7 +74,8 @@ static bool addressed(struct kelp_core *r, const struct kelp_message *m)
 
 static bool from_leader(const struct kelp_message *m)
 {
-    return m->type == KELP_MSG_APPEND || m->type == KELP_MSG_HEARTBEAT;
+    return m->type == KELP_MSG_APPEND || m->type == KELP_MSG_HEARTBEAT ||
+           m->type == KELP_MSG_SNAPSHOT;
 }
 
 /* A leader of a lower term, or a member that asks while we are ahead, learns our term. */
@@ -111,6 +112,7 @@ static struct kelp_taken step_message(struct kelp_core *r, const struct kelp_mes
     case KELP_MSG_HEARTBEAT: replicate_heartbeat(r, m); return none;
     case KELP_MSG_ANSWER: replicate_answer(r, m); return none;
     case KELP_MSG_TIMEOUT_NOW: transfer_told(r, m); return none;
+    case KELP_MSG_SNAPSHOT: snap_offered(r, m); return none;
     }
     EVENT(r, MESSAGE_MALFORMED, .peer = m->from, .value = m->type);
     return none;
@@ -163,9 +165,9 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_GONE:
     case KELP_IN_FAILED: replicate_found(r, input); break;
     case KELP_IN_LINK: replicate_link(r, input->peer); break;
-    case KELP_IN_SNAPSHOT:
-        r->snapshot = max_u64(r->snapshot, min_u64(input->index, r->applied));
-        break;
+    case KELP_IN_SNAPSHOT: snap_taken(r, input->pos); break;
+    case KELP_IN_INSTALLED: snap_installed(r, input->installed.pos, input->installed.config); break;
+    case KELP_IN_SENDING: snap_sending(r, input->peer); break;
     case KELP_IN_HEALTH:
         transfer_leaves(r, input->health.health);
         space_own(r, input->health.room, input->health.health);
@@ -308,6 +310,9 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     work->answers = r->answers;
     work->answer_count = take_answers(r);
     take_apply(r, work);
+    work->fetch = r->fetch;
+    work->fetch_from = r->fetch_from;
+    r->fetch = kelp_pos_of(0, 0);
     take_events(r, work);
     work->faulted = r->faulted;
     if (r->faulted) work->fault = r->fault;
@@ -315,6 +320,7 @@ bool kelp_take(struct kelp_core *r, kelp_ns now, struct kelp_work *work)
     work->more = more_may_follow(r, work, looked);
     self_check(r);
     return work->made_count + work->message_count + work->lookup_count + work->answer_count +
-               work->event_count + (work->save.number != 0) + (work->apply_last != 0) >
+               work->event_count + (work->save.number != 0) + (work->apply_last != 0) +
+               (work->fetch.index != 0) >
            0;
 }

@@ -80,6 +80,8 @@ static kelp_ns peer_deadline(const struct kelp_core *r, const struct peer *peer)
         due = min_u64(due, peer->probe_at + r->options.heartbeat);
     if (p->flow == KELP_NEEDS_SNAPSHOT)
         due = min_u64(due, add_sat(peer->probe_at, r->options.election_max));
+    if (p->flow == KELP_NEEDS_SNAPSHOT && r->snapshot.index != 0)
+        due = min_u64(due, peer->offer_at);
     if (p->window_count > 0) due = min_u64(due, peer->progress_at + peer->resend_after);
     if (!peer->silent) due = min_u64(due, peer->contact + r->options.election_min + 1);
     return due;

@@ -144,6 +144,7 @@ bool birth_run(struct driver *d)
             d->ports.store->name(d->ports.store_ctx, d->options.group, todo.cluster, todo.node);
             break;
         case FOUND_DO_SAVE: entry_save(d, todo.entry); break;
+        case FOUND_DO_FETCH: fetch_birth(d, todo.node, todo.snapshot); break;
         }
     }
     if (d->found->phase == FOUND_FOREIGN && d->state == DRIVER_WAITING) {

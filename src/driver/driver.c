@@ -161,6 +161,7 @@ static enum kelp_error start(struct driver *d, const struct driver_boot *boot,
                              struct kelp_fault *fault)
 {
     if (!parts_make(d, boot)) return fault_set(fault, KELP_E_NO_MEMORY, "driver", "out of memory");
+    found_snapshot(d->found, d->taking.last);
     bool ran = boot->core.term.v > 1 || boot->core.vote != 0; /* Raft starts with entry 1 only */
     if (boot->config == NULL && ran)
         return fault_set(fault, KELP_E_WIPED, "log",
@@ -207,6 +208,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     d->clock_last = boot->time_ns;
     d->apply_next = 1;
     snapshot_init(d, boot);
+    fetch_init(d);
     /* so that no answer to an earlier start of this node, however late, fits a forward of this one
      */
     d->forward_number = options->start_count << 40;
@@ -219,6 +221,7 @@ void driver_free(struct driver *d)
 {
     if (d == NULL) return;
     snapshot_free(d);
+    fetch_free(d);
     struct driver_line *line;
     while ((line = TAILQ_FIRST(&d->lines)) != NULL) {
         TAILQ_REMOVE(&d->lines, line, all_link);
@@ -318,8 +321,8 @@ static bool more_at_once(const struct driver *d)
     return (d->untaken && !d->tail_due && !d->tail_open) || !TAILQ_EMPTY(&d->ready) ||
            d->fault_due || d->query_more || d->save_reported > d->save_done ||
            d->applied_reported > d->applied || d->pledged_reported || snapshot_at_once(d) ||
-           ((d->space_due || d->shown_due) && d->core != NULL) ||
-           (may_apply && d->apply_next <= d->apply_to);
+           fetch_at_once(d) || ((d->space_due || d->shown_due) && d->core != NULL) ||
+           (may_apply && !fetch_holds_apply(d) && d->apply_next <= d->apply_to);
 }
 
 kelp_ns driver_run(struct driver *d, kelp_ns now)
@@ -345,6 +348,8 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     kelp_ns found_next_at = birth_tick(d), expire = KELP_NEVER;
     run_rounds(d, &expire);
     lines_deliver(d);
+    serve_run(d);
+    fetch_run(d);
     snapshot_run(d);
     if (d->untaken)
         (void)perform_takes(d); /* what clients submitted when they heard: in the same flush */
@@ -355,6 +360,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
     next = min_u64(min_u64(next, handover_next(d)), snapshot_next(d));
+    next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, moving_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;

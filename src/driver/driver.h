@@ -29,6 +29,7 @@
 #include "wire/config.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
+#include "wire/snaphead.h"
 
 struct driver;
 
@@ -62,6 +63,16 @@ struct driver_machine_ops {
     bool (*has_snapshots)(void *machine);
     /* Does the machine ask for one? May be NULL: never. */
     bool (*wants_snapshot)(void *machine);
+    /* A snapshot takes the place of the whole state, as rsm_restore_begin and those behind it: after
+     * a begin that succeeded objects, then either commit, which aborts if it fails, or abort.
+     * NULL: this node takes none. */
+    enum kelp_error (*restore_begin)(void *machine, const struct wire_snaphead *head,
+                                     struct kelp_fault *fault);
+    enum kelp_error (*restore_object)(void *machine, struct kelp_bytes object,
+                                      struct kelp_fault *fault);
+    enum kelp_error (*restore_commit)(void *machine, const struct wire_snaphead *head,
+                                      struct kelp_fault *fault);
+    void (*restore_abort)(void *machine);
     /* Can the command only make the state smaller? Asked while disk room is short, as the only one
      * of these also from driver_write and driver_frame; may be NULL: none can. */
     bool (*frees)(void *machine, struct kelp_bytes command);
@@ -92,6 +103,7 @@ struct driver_snapshots {
     uint32_t ratio;     /* .. and not before it is so many times the last snapshot; 0: at once */
     kelp_ns interval;   /* after so long, if anything was applied; 0: never */
     size_t chunk_bytes; /* objects are written once there are so many; 0: about 256 KiB */
+    uint64_t send_rate; /* bytes a second of snapshots to all peers together; 0: no limit */
 };
 
 struct driver_options {
@@ -269,7 +281,7 @@ bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint6
                   bool if_empty, kelp_ns deadline, const char **why);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
- * FORWARD_ANSWER or FOUND.
+ * FORWARD_ANSWER, FOUND, FETCH or PIECE.
  * Any error: the frame was malformed, or entries in it are damaged; close the connection and say
  * why. */
 enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
@@ -293,6 +305,9 @@ void driver_read_done(struct driver *d, uint64_t tag, enum kelp_error error, str
                       kelp_index first, kelp_index last, struct kelp_bytes entries);
 void driver_snapshot_done(struct driver *d, kelp_index index, enum kelp_error error);
 void driver_piece_done(struct driver *d, enum kelp_error error); /* a piece, or it was dropped */
+/* a piece that was asked for: the head, or a whole chunk; size: of the file */
+void driver_fetched(struct driver *d, enum kelp_error error, uint64_t size,
+                    struct kelp_bytes bytes);
 void driver_pledged(struct driver *d);
 /* how much room the log has, as its store judges it: told to the others, and judged by */
 void driver_space(struct driver *d, uint32_t room_mib, enum kelp_space space);
@@ -347,6 +362,17 @@ struct driver_snapshot_status {
     kelp_ns last_took;          /* from begin to durable */
 };
 
+/* A snapshot that this node fetches, 0@0: none; and what others fetch here. */
+struct driver_fetch_status {
+    struct kelp_pos pos;
+    kelp_id from;
+    uint64_t bytes, size; /* at the disk, of so many; 0: not known yet */
+    uint64_t restored;    /* into the machine */
+    uint64_t fetched, failed;
+    size_t serving; /* peers */
+    uint64_t served_bytes;
+};
+
 struct driver_status {
     kelp_id self; /* may change while it waits: it is given an id then */
     enum driver_state state;
@@ -361,6 +387,7 @@ struct driver_status {
     uint64_t cache_bytes, waiting_requests, forwarded_requests, forward_bytes;
     uint64_t apply_queue; /* committed, not yet given to the machine */
     struct driver_snapshot_status snapshot;
+    struct driver_fetch_status fetch;
     uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
     uint64_t by_reason[64];
     /* judged before, of an older start, or from somebody unknown: never answered */
@@ -387,6 +414,9 @@ enum driver_state driver_state(const struct driver *d);
 
 /* driver_leadership - who leads, as told last. */
 void driver_leadership(const struct driver *d, struct kelp_leadership *out);
+
+/* driver_fetches - a snapshot of another node is written here, or is being installed. */
+bool driver_fetches(const struct driver *d);
 
 /* driver_core - the core, NULL before Raft starts; for checkers and status. */
 const struct kelp_core *driver_core(const struct driver *d);

@@ -14,7 +14,9 @@
  *
  * A node that lists nobody waits, and knocks where it can (knock.c). Whoever finds it in a later
  * configuration hands it entry 1, under the incarnation that it shows, as often as it shows itself
- * empty.
+ * empty. Who has it no more, since its log was compacted and it started again since, offers its
+ * snapshot instead: WAIT --snapshot offered--> FETCH, pledged first like for an entry, and back if
+ * it could not be had.
  *
  * Every empty node asks the others to show themselves, so that what was lost is asked for again:
  * whoever holds entry 1 answers with it, or with the news that the cluster exists without the
@@ -155,8 +157,14 @@ static void say_refused(struct found *f, const struct wire_found *m, const char 
     (void)snprintf(answer->words, sizeof answer->words, "%s", words);
 }
 
+/* Entry 1, or what takes its place. */
 static void say_entry(struct found *f, kelp_id to, uint64_t round)
 {
+    if (f->entry1_len == 0) {
+        struct wire_found *offer = found_say(f, WIRE_FOUND_SNAPSHOT, to, round);
+        offer->snapshot = f->snapshot;
+        return;
+    }
     struct wire_found *m = found_say(f, WIRE_FOUND_ENTRY, to, round);
     m->entry = (struct kelp_bytes){f->entry1, f->entry1_len};
 }
@@ -177,7 +185,7 @@ void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, con
     if (!is_empty(f)) return;
     f->phase = FOUND_FOREIGN;
     f->out_count = 0;
-    f->pledge_due = f->name_due = f->save_due = false;
+    f->pledge_due = f->name_due = f->save_due = f->fetch_due = false;
     if (words[0] != '\0') {
         (void)snprintf(f->words, sizeof f->words, "%s", words);
         return;
@@ -230,6 +238,10 @@ void found_words(const struct found *f, char *out, size_t size)
     case FOUND_HOLDS: (void)snprintf(out, size, "holds the cluster's first entry"); return;
     case FOUND_FOREIGN: (void)snprintf(out, size, "%s", f->words); return;
     case FOUND_SAVE: (void)snprintf(out, size, "saves the cluster's first entry"); return;
+    case FOUND_FETCH:
+        (void)snprintf(out, size, "fetches the snapshot of node %llu",
+                       (unsigned long long)f->entry_from);
+        return;
     case FOUND_PLEDGE_SELF: (void)snprintf(out, size, "writes the new cluster id"); return;
     case FOUND_SHOW:
     case FOUND_PLEDGE:
@@ -471,11 +483,10 @@ static void answer_as_holder(struct found *f, const struct wire_found *m)
         if (c->members[i].id == m->from) member = &c->members[i];
     }
     if (member != NULL && member->incarnation == m->incarnation) {
-        if (f->entry1_len > 0)
+        if (f->entry1_len > 0 || f->snapshot.index > 0)
             say_entry(f, m->from, m->round);
         else
-            (void)found_say(f, WIRE_FOUND_SHOWN, m->from,
-                            m->round); /* the leader's snapshot takes its place */
+            (void)found_say(f, WIRE_FOUND_SHOWN, m->from, m->round);
         return;
     }
     if (!found_refuses(f, m->from, m->incarnation)) {
@@ -570,7 +581,7 @@ static void entry_given(struct found *f, const struct wire_found *m)
         (void)found_say(f, WIRE_FOUND_STARTED, m->from, m->round);
         return;
     }
-    if (f->phase == FOUND_SAVE || f->phase == FOUND_FOREIGN || id_waits(f->setup.self)) return;
+    if (f->phase == FOUND_SAVE || f->phase == FOUND_FETCH || id_waits(f->setup.self)) return;
     if (!entry_accept(f, m)) return;
     f->phase = FOUND_SAVE;
     f->entry_from = m->from;
@@ -583,6 +594,49 @@ static void entry_given(struct found *f, const struct wire_found *m)
         f->pledge_to = 0;
         f->pledge_due = true;
     }
+}
+
+/* A snapshot is offered in entry 1's place. Whether it is ours is known once its head is there. */
+static void snapshot_offered(struct found *f, const struct wire_found *m)
+{
+    if (f->phase == FOUND_HOLDS) {
+        (void)found_say(f, WIRE_FOUND_STARTED, m->from, m->round);
+        return;
+    }
+    bool free_to = f->phase == FOUND_WAIT && !id_waits(f->setup.self) && !cluster_zero(m->cluster);
+    if (!free_to) return;
+    if (!cluster_zero(f->setup.cluster) && !cluster_equal(m->cluster, f->setup.cluster)) return;
+    if (!cluster_zero(f->pledging)) return;
+    f->phase = FOUND_FETCH;
+    f->entry_from = m->from;
+    f->snapshot = m->snapshot;
+    f->fetch_due = !cluster_zero(f->setup.cluster);
+    if (f->fetch_due) return;
+    f->pledging = m->cluster;
+    f->pledge_to = 0;
+    f->pledge_due = true;
+}
+
+void found_fetched(struct found *f, const struct wire_config *config)
+{
+    ASSERT(f->phase == FOUND_FETCH);
+    f->phase = FOUND_HOLDS;
+    f->config = f->committed = *config;
+    f->founded = false;
+    (void)found_say(f, WIRE_FOUND_STARTED, f->entry_from, 0);
+}
+
+void found_not_fetched(struct found *f)
+{
+    if (f->phase != FOUND_FETCH) return; /* it was refused meanwhile */
+    f->phase = FOUND_WAIT;
+    f->snapshot = kelp_pos_of(0, 0);
+    f->fetch_due = false;
+}
+
+void found_snapshot(struct found *f, struct kelp_pos pos)
+{
+    if (f->phase == FOUND_HOLDS) f->snapshot = pos;
 }
 
 void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
@@ -610,6 +664,7 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
     case WIRE_FOUND_PLEDGED: pledge_told(f, m); break;
     case WIRE_FOUND_REFUSED: refused(f, m); break;
     case WIRE_FOUND_ENTRY: entry_given(f, m); break;
+    case WIRE_FOUND_SNAPSHOT: snapshot_offered(f, m); break;
     case WIRE_FOUND_STARTED: {
         struct found_peer *p = peer_of(f, m->from);
         if (p != NULL && cluster_equal(m->cluster, f->setup.cluster)) p->started = true;
@@ -636,7 +691,8 @@ void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uin
 
 bool found_hand_on(struct found *f, kelp_id peer, uint64_t incarnation)
 {
-    if (f->phase != FOUND_HOLDS || f->entry1_len == 0) return false;
+    if (f->phase != FOUND_HOLDS) return false;
+    if (f->entry1_len == 0 && f->snapshot.index == 0) return false;
     for (size_t i = 0; i < f->config.config.count; i++) {
         const struct kelp_member *m = &f->config.config.members[i];
         if (m->id != peer || m->incarnation != incarnation) continue;
@@ -661,6 +717,8 @@ void found_pledged(struct found *f, kelp_ns now)
         f->next = now;
     } else if (f->phase == FOUND_SAVE) {
         f->save_due = true;
+    } else if (f->phase == FOUND_FETCH) {
+        f->fetch_due = true;
     }
     if (f->pledge_to != 0) (void)found_say(f, WIRE_FOUND_PLEDGED, f->pledge_to, f->pledge_round);
     f->pledge_to = 0;
@@ -732,6 +790,7 @@ kelp_ns found_tick(struct found *f, kelp_ns now)
         break;
     case FOUND_PLEDGE_SELF:
     case FOUND_SAVE:
+    case FOUND_FETCH:
     case FOUND_HOLDS:
     case FOUND_FOREIGN: break;
     }
@@ -759,6 +818,13 @@ bool found_next(struct found *f, struct found_todo *out)
         f->save_due = false;
         out->kind = FOUND_DO_SAVE;
         out->entry = (struct kelp_bytes){f->entry1, f->entry1_len};
+        return true;
+    }
+    if (f->fetch_due) {
+        f->fetch_due = false;
+        out->kind = FOUND_DO_FETCH;
+        out->node = f->entry_from;
+        out->snapshot = f->snapshot;
         return true;
     }
     if (f->out_count == 0) return false;

@@ -18,6 +18,7 @@ enum found_phase {
     FOUND_PLEDGE_SELF, /* founder: its own identity is being written */
     FOUND_PLEDGE,      /* founder: has the others pledge */
     FOUND_SAVE,        /* entry 1 is being saved here */
+    FOUND_FETCH,       /* a snapshot is being fetched in its place */
     FOUND_HOLDS,       /* holds entry 1 or a snapshot */
     FOUND_FOREIGN,     /* the cluster exists without this directory: final */
 };
@@ -32,14 +33,22 @@ struct found_peer {
     char words[96]; /* why it is waited for; "" : no answer yet */
 };
 
-enum found_kind { FOUND_NOTHING = 0, FOUND_DO_SEND, FOUND_DO_PLEDGE, FOUND_DO_NAME, FOUND_DO_SAVE };
+enum found_kind {
+    FOUND_NOTHING = 0,
+    FOUND_DO_SEND,
+    FOUND_DO_PLEDGE,
+    FOUND_DO_NAME,
+    FOUND_DO_SAVE,
+    FOUND_DO_FETCH,
+};
 
 struct found_todo {
     enum found_kind kind;
     struct wire_found message;      /* SEND */
     struct kelp_cluster_id cluster; /* PLEDGE, NAME: into the identity, then found_pledged */
-    kelp_id node;                   /* NAME: the id that this node was given, likewise */
-    struct kelp_bytes entry;        /* SAVE: term 1 and entry 1, then found_saved */
+    kelp_id node;             /* NAME: the id that this node was given, likewise; FETCH: of whom */
+    struct kelp_pos snapshot; /* FETCH: then found_fetched or found_not_fetched */
+    struct kelp_bytes entry;  /* SAVE: term 1 and entry 1, then found_saved */
 };
 
 #define FOUND_TODO_MAX   64u
@@ -89,7 +98,8 @@ struct found {
         [FOUND_TODO_MAX];
     struct wire_found dropped; /* what found no room in out: written to and never read */
     size_t out_first, out_count;
-    bool pledge_due, name_due, save_due;
+    bool pledge_due, name_due, save_due, fetch_due;
+    struct kelp_pos snapshot; /* that this node has, or (FETCH) fetches; 0@0: none */
 };
 
 /* found_check_list - ids not 0 and none twice, addresses good and none twice, self among them,
@@ -105,10 +115,15 @@ void found_message(struct found *f, kelp_ns now, const struct wire_found *m);
 /* found_connected - a peer's lane is up; its hello says whether it is empty and which
  * incarnation it shows. */
 void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uint64_t incarnation);
-/* found_hand_on - entry 1 goes to an empty peer, if it is a member under this incarnation. */
+/* found_hand_on - entry 1, or a snapshot in its place, goes to an empty peer, if it is a member under this incarnation. */
 bool found_hand_on(struct found *f, kelp_id peer, uint64_t incarnation);
 void found_pledged(struct found *f, kelp_ns now); /* the cluster id is durable in the identity */
 void found_saved(struct found *f, kelp_ns now);   /* entry 1 is durable: Raft may start */
+/* found_fetched, found_not_fetched - the snapshot is durable and Raft starts from it; or not. */
+void found_fetched(struct found *f, const struct wire_config *config);
+void found_not_fetched(struct found *f);
+/* found_snapshot - this node has one, for members whose log begins there. */
+void found_snapshot(struct found *f, struct kelp_pos pos);
 /* found_refused - a handshake said that the cluster exists without this directory. words may be
  * "". */
 void found_refused(struct found *f, uint64_t since_unix_ms, kelp_id next_id, const char *words);

@@ -366,6 +366,9 @@ void request_answered(struct driver *d, const struct kelp_answer *answer)
         handover_hold(d, r);
     } else if (answer->outcome != KELP_DONE || r->change || r->kind == REQUEST_TRANSFER) {
         request_close(d, r, answer->outcome, answer->reason);
+    } else if (r->kind == REQUEST_WRITE && answer->pos.index <= d->applied) {
+        /* a snapshot brought it: committed, and its result is nowhere */
+        request_close(d, r, KELP_UNKNOWN, KELP_R_SNAPSHOT_PASSED);
     } else if (r->kind == REQUEST_WRITE) {
         ASSERT(answer->pos.index >
                d->applied); /* answers leave the core before what they commit is applied */

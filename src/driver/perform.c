@@ -21,6 +21,11 @@ static void clock_grown(struct driver *d, uint64_t time_ns)
     d->clock_heard = d->now;
 }
 
+void clock_at_least(struct driver *d, uint64_t time_ns)
+{
+    clock_grown(d, time_ns);
+}
+
 uint64_t clock_stamp(struct driver *d)
 {
     uint64_t running = d->clock_base + (d->now - d->clock_from);
@@ -119,6 +124,7 @@ static void perform(struct driver *d, const struct kelp_work *work)
         ASSERT(work->apply_first == d->apply_to + 1);
         d->apply_to = work->apply_last;
     }
+    if (work->fetch.index != 0) fetch_offered(d, work->fetch_from, work->fetch);
     if (d->config_count > 1 || !d->config_committed) config_sync(d);
 }
 

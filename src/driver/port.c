@@ -192,6 +192,12 @@ enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum k
         if (lane != KELP_LANE_ENTRIES) break;
         return forward_answered(d, from, connection, frame->body, fault);
     case WIRE_FOUND: return found_arrived(d, from, frame->body, fault);
+    case WIRE_FETCH:
+        if (lane != KELP_LANE_SNAPSHOT) break;
+        return serve_arrived(d, from, connection, frame->body, fault);
+    case WIRE_PIECE:
+        if (lane != KELP_LANE_SNAPSHOT) break;
+        return fetch_arrived(d, from, connection, frame->body, fault);
     case WIRE_HELLO:
     case WIRE_REFUSE:
     case WIRE_ADDRESSES: break;
@@ -238,6 +244,7 @@ void driver_disconnected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_
     if (p != NULL && p->forward_connection == connection) p->forward_connection = 0;
     if (p == NULL || p->connection[lane] != connection) return;
     p->connection[lane] = 0;
+    if (lane == KELP_LANE_SNAPSHOT) serve_lost(p);
     if (p->connection[KELP_LANE_CONTROL] == 0 && p->connection[KELP_LANE_ENTRIES] == 0)
         found_disconnected(d->found, peer);
     if (lane == KELP_LANE_ENTRIES && !p->reading) peer_forget_waiting(p);
@@ -385,6 +392,7 @@ static void saves_settle(struct driver *d)
     cache_unpin(d->cache, d->save_done);
     if (d->core == NULL) {
         birth_saved(d);
+        fetch_saved(d);
     } else if (d->save_done > d->save_offset) {
         struct kelp_input input = {.type = KELP_IN_SAVED, .number = d->save_done - d->save_offset};
         (void)driver_step(d, &input);

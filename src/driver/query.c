@@ -192,6 +192,7 @@ bool queries_run(struct driver *d)
 {
     d->query_more = false;
     walk_end_tell(d);
+    if (fetch_stands_apart(d)) return false;
     bool any = walk_step(d);
     walk_end_tell(d);  /* before another one begins */
     size_t passed = 0; /* in a row: when everybody was, nobody can be served */

@@ -4,7 +4,8 @@
  *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
  *   port.c     what comes in                 peer.c     messages out, reads of the log for them
  *   request.c  pool, timers, maps            apply.c    entries to the machine
- *   snapshot.c when one is taken, and how
+ *   snapshot.c when one is taken, and how     fetch.c    one that this node needs
+ *   serve.c    .. and that others need
  *   read.c     levels of reads           query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
@@ -33,6 +34,7 @@
 #include "wire/change.h"
 #include "wire/entry.h"
 #include "wire/message.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 #define MILLISECOND UINT64_C(1000000)
@@ -210,6 +212,15 @@ struct request_pool {
 
 /* ---- peers ---- */
 
+/* A snapshot that a peer fetches from here. */
+struct serving {
+    struct kelp_pos pos;
+    uint64_t next, limit; /* what is sent next, and how far it may go on */
+    uint64_t ask, connection;
+    bool wanted;
+    bool gone, waits; /* to be told */
+};
+
 struct peer {
     kelp_id id;
     uint64_t connection[KELP_LANES]; /* 0: down */
@@ -230,6 +241,7 @@ struct peer {
     size_t waiting_first, waiting_count;
     bool reading;
     struct asker asker;          /* its forwarded reads */
+    struct serving serving;      /* serve.c */
     uint64_t reply_bytes;        /* of answers that wait for room on its connection */
     bool replies_waited;         /* .. before this run */
     uint64_t used;               /* when it was last wanted, in peer_uses */
@@ -303,6 +315,70 @@ struct taking {
     kelp_ns last_at, last_took;
 };
 
+/* A piece of a snapshot that is read from the own disk, for a peer or to restore from it. */
+enum piece_purpose { PIECE_NONE = 0, PIECE_SERVE, PIECE_RESTORE };
+struct piece_read {
+    enum piece_purpose purpose;
+    kelp_id peer;
+    struct kelp_pos pos;
+    uint64_t offset;
+    bool done;
+    enum kelp_error error;
+    uint64_t size; /* of the file */
+    uint8_t *data; /* owned */
+    size_t len;
+};
+
+/* ---- a snapshot from elsewhere: fetch.c ---- */
+
+enum fetch_phase {
+    FETCH_NONE = 0,
+    FETCH_CLEARS, /* an own one is given up first */
+    FETCH_ASKS,   /* pieces come and go to the disk */
+    FETCH_NAMES,  /* all are there: the head is put in front, under its name */
+    FETCH_DROPS,
+    FETCH_RESTORES, /* from here on nothing is applied */
+    FETCH_STARTS,   /* a node without a log: the first save is under way */
+    FETCH_INSTALLS,
+};
+
+struct arrived {
+    STAILQ_ENTRY(arrived) link;
+    size_t len;
+    uint8_t data[];
+};
+
+struct fetching {
+    enum fetch_phase phase;
+    bool birth; /* this node has no log yet */
+    struct kelp_pos pos;
+    kelp_id from;
+    uint64_t connection, ask;
+    uint64_t next; /* in the file: behind what has come .. */
+    uint64_t at;   /* .. and behind what was given to the disk */
+    uint64_t size; /* known once the head is there */
+    uint8_t *head;
+    size_t head_len;
+    struct wire_snaphead *shown; /* the same, decoded; borrows */
+    STAILQ_HEAD(, arrived) arrived;
+    struct arrived *written_piece; /* at the disk */
+    unsigned answers_open;         /* of the store */
+    bool given;                    /* something is in the file */
+    bool gone, again;              /* it is not there any more; begin anew at once */
+    bool gap;                      /* something came behind what was lost */
+    const char *wrong;             /* with what came */
+    kelp_ns heard, asked_at;
+    bool told;      /* that this node takes none */
+    bool restoring; /* the machine's begin was called, and neither commit nor abort */
+    uint64_t restored;
+    /* beyond one fetch */
+    struct kelp_pos offer; /* the newest; 0@0: none since the last look */
+    kelp_id offer_from;
+    kelp_ns offered_at, after;
+    unsigned failed_in_a_row;
+    uint64_t fetched, failed;
+};
+
 /* ---- the driver ---- */
 
 struct driver {
@@ -361,6 +437,13 @@ struct driver {
     bool apply_reading, pledged_reported, space_due;
     bool shown_due;       /* a peer showed its settings, or the members changed */
     struct taking taking; /* snapshots */
+    struct fetching fetching;
+    struct piece_read piece;
+    int64_t tokens; /* bytes of snapshots that may be sent now */
+    kelp_ns tokens_at, serve_at;
+    size_t serve_turn;
+    bool serve_told; /* somebody asked since the last run */
+    uint64_t served_bytes;
     uint32_t room_mib;
     enum kelp_space space; /* as the store reported it last */
     struct kelp_bytes batch[APPLY_ENTRIES_MAX];
@@ -463,6 +546,7 @@ void config_sync(struct driver *d); /* with what the core says is newest and com
 bool perform_takes(struct driver *d); /* true: something was done */
 uint64_t clock_stamp(struct driver *d);
 void clock_adopt(struct driver *d, struct kelp_bytes encoded);
+void clock_at_least(struct driver *d, uint64_t time_ns);
 
 /* peer.c */
 struct peer *peer_find(struct driver *d, kelp_id id);
@@ -501,6 +585,38 @@ kelp_ns snapshot_next(const struct driver *d);              /* when it is due fo
 void snapshot_counts(struct driver *d, uint64_t log_bytes); /* the log grew */
 void snapshot_free(struct driver *d);
 void snapshot_status(const struct driver *d, struct driver_snapshot_status *out);
+
+/* snapshot_gives_way - a newer one is fetched: what is taken is given up. true: nothing is. */
+bool snapshot_gives_way(struct driver *d);
+
+/* fetch.c */
+void fetch_init(struct driver *d);
+void fetch_offered(struct driver *d, kelp_id from, struct kelp_pos pos);
+void fetch_birth(struct driver *d, kelp_id from, struct kelp_pos pos); /* without a log */
+enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connection,
+                              struct kelp_bytes body, struct kelp_fault *fault);
+void fetch_run(struct driver *d);
+void fetch_saved(struct driver *d);
+kelp_ns fetch_next(const struct driver *d);
+bool fetch_at_once(const struct driver *d);
+bool fetch_owns_disk(const struct driver *d);   /* what is said of pieces is said to it */
+bool fetch_holds_apply(const struct driver *d); /* the machine is being restored */
+/* fetch_stands_apart - the machine stands where a snapshot ends, and the core does not know yet */
+bool fetch_stands_apart(const struct driver *d);
+void fetch_free(struct driver *d);
+void fetch_status(const struct driver *d, struct driver_fetch_status *out);
+
+/* serve.c */
+/* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. */
+bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
+                uint64_t offset);
+void piece_over(struct driver *d);
+enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
+                              struct kelp_bytes body, struct kelp_fault *fault);
+void serve_lost(struct peer *p);
+void serve_run(struct driver *d);
+kelp_ns serve_next(const struct driver *d);
+size_t serve_count(const struct driver *d); /* peers that fetch one */
 
 /* request.c */
 bool pool_init(struct request_pool *pool, uint32_t proposals_max);

@@ -113,6 +113,7 @@ static bool due(const struct driver *d)
     const struct taking *t = &d->taking;
     if (d->state != DRIVER_RUNNING || !has_snapshots(d) || misleads(d)) return false;
     if (d->closing || d->fault_due || d->apply_open != 0 || d->now < t->after) return false;
+    if (d->fetching.phase != FETCH_NONE) return false;
     if (d->applied <= t->last.index || !d->config_committed || !wanted(d)) return false;
     return d->configs[0].config.index <= d->applied;
 }
@@ -123,7 +124,7 @@ enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
     *pos = t->last;
     if (!has_snapshots(d)) return KELP_E_NOT_SUPPORTED;
     if (d->state != DRIVER_RUNNING || d->closing || d->fault_due) return KELP_E_BUSY;
-    if (misleads(d)) return KELP_E_BUSY;
+    if (misleads(d) || d->fetching.phase != FETCH_NONE) return KELP_E_BUSY;
     if (d->applied <= t->last.index) return KELP_E_NOT_FOUND;
     *pos = t->pos;
     if (t->phase != TAKING_DROPS && t->pos.index >= d->applied) { /* it is under way */
@@ -191,11 +192,10 @@ static void failed(struct driver *d, kelp_index index, const char *why)
                 index, wait / (1000 * MILLISECOND), why);
 }
 
-static void give_up(struct driver *d, const char *why)
+static void drop(struct driver *d)
 {
     struct taking *t = &d->taking;
     machine_end(d);
-    failed(d, t->pos.index, why);
     if (!t->pieces) {
         over(d);
         return;
@@ -203,6 +203,24 @@ static void give_up(struct driver *d, const char *why)
     t->phase = TAKING_DROPS;
     t->answers_open++;
     d->ports.store->drop(d->ports.store_ctx, d->options.group);
+}
+
+static void give_up(struct driver *d, const char *why)
+{
+    failed(d, d->taking.pos.index, why);
+    drop(d);
+}
+
+bool snapshot_gives_way(struct driver *d)
+{
+    struct taking *t = &d->taking;
+    bool open = t->phase == TAKING_READS || t->phase == TAKING_WAITS;
+    if (open) {
+        t->asked = t->asked || t->promised;
+        t->promised = false;
+        drop(d);
+    }
+    return t->phase == TAKING_NONE;
 }
 
 /* ---- taking ---- */
@@ -359,12 +377,13 @@ static void head_settle(struct driver *d)
     t->failed_in_a_row = 0;
     t->promised = false;
     t->last = t->pos;
+    found_snapshot(d->found, t->last);
     t->last_at = d->now;
     t->last_took = d->now - t->began;
     t->last_bytes = t->head_len + t->offset;
     t->grown_last = t->grown_begin;
     over(d);
-    struct kelp_input input = {.type = KELP_IN_SNAPSHOT, .index = t->done_index};
+    struct kelp_input input = {.type = KELP_IN_SNAPSHOT, .pos = t->last};
     (void)driver_step(d, &input);
 }
 
@@ -385,6 +404,7 @@ static void pieces_settle(struct driver *d)
 void snapshot_run(struct driver *d)
 {
     struct taking *t = &d->taking;
+    if (fetch_owns_disk(d)) return;
     if (t->answered > 0) pieces_settle(d);
     if (t->done) head_settle(d);
     if (t->phase == TAKING_NONE && due(d)) begin(d);

@@ -50,7 +50,8 @@ static enum kelp_error machine_run(struct found *f, struct store *s, struct kelp
         switch (todo.kind) {
         case FOUND_NOTHING:
         case FOUND_DO_SEND:
-        case FOUND_DO_NAME: UNREACHABLE(); /* it is alone, and has its id */
+        case FOUND_DO_NAME:
+        case FOUND_DO_FETCH: UNREACHABLE(); /* it is alone, and has its id */
         case FOUND_DO_PLEDGE:
             error = store_pledge(s, todo.cluster, fault);
             if (error == KELP_OK) found_pledged(f, now);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* keeper.c - writes the objects of a snapshot beside the log: pieces go to libuv's threads, one at
- * a time, with a disk of their own for the same directory.
+/* keeper.c - writes the objects of a snapshot beside the log, and reads those of finished ones:
+ * pieces go to libuv's threads, one to be written and one that is read at a time, with a disk of
+ * their own for the same directory.
  *
  * So neither the loop nor the owner of the log waits for them. What makes the snapshot count, its
  * head and its name, is the log owner's work: see saver.c. An error but for want of room or memory
- * ends the log like any other failed write of this disk. */
+ * ends the log like any other failed write of this disk; one of reading is told to who asked. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "node/room.h"
+#include "wire/snapchunk.h"
 
 struct keeper {
     uv_loop_t *loop;
@@ -27,6 +30,16 @@ struct keeper {
     bool last;
     enum kelp_error error;
     struct kelp_fault fault;
+    /* reading: another work beside that one */
+    struct snapreader reader;
+    uv_work_t reading;
+    bool reads;
+    uint32_t read_group;
+    struct kelp_pos pos;
+    uint64_t read_offset, size;
+    uint8_t *room; /* WIRE_SNAPCHUNK_BYTES_MAX, once something was read */
+    size_t len;
+    enum kelp_error read_error;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
 };
@@ -44,6 +57,7 @@ struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_s
         free(k);
         return NULL;
     }
+    k->reader.disk = k->writer.disk;
     k->loop = loop;
     k->done = *done;
     k->note = note;
@@ -53,8 +67,10 @@ struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_s
 void keeper_free(struct keeper *k)
 {
     if (k == NULL) return;
-    ASSERT(!k->busy);
+    ASSERT(!k->busy && !k->reads);
     snapwriter_close(&k->writer);
+    snapreader_close(&k->reader);
+    free(k->room);
     posix_disk_close(&k->writer.disk);
     free(k);
 }
@@ -79,6 +95,11 @@ static void drop_failed(const struct keeper *k)
 
 static void work_start(struct keeper *k);
 
+static void stopped_tell(struct keeper *k)
+{
+    if (!k->busy && !k->reads) k->stopped(k->stopped_ctx);
+}
+
 static void on_worked(uv_work_t *work, int status)
 {
     struct keeper *k = work->data;
@@ -88,7 +109,7 @@ static void on_worked(uv_work_t *work, int status)
     bool final =
         error != KELP_OK && error != KELP_E_NO_SPACE && error != KELP_E_NO_MEMORY && !k->drops;
     if (k->stopped != NULL) {
-        k->stopped(k->stopped_ctx);
+        stopped_tell(k);
         return;
     }
     if (final) {
@@ -134,9 +155,48 @@ void keeper_drop(struct keeper *k, uint32_t group)
     work_start(k);
 }
 
+/* ---- reading ---- */
+
+static void on_read(uv_work_t *work)
+{
+    struct keeper *k = work->data;
+    struct kelp_fault fault = {.error = KELP_OK};
+    k->read_error =
+        snapreader_read(&k->reader, k->pos, k->read_offset, k->room, &k->len, &k->size, &fault);
+}
+
+static void on_was_read(uv_work_t *work, int status)
+{
+    struct keeper *k = work->data;
+    ASSERT(status == 0); /* nobody cancels it */
+    k->reads = false;
+    if (k->stopped != NULL) {
+        stopped_tell(k);
+        return;
+    }
+    k->done.fetched(k->done.ctx, k->read_group, k->read_error, k->size,
+                    bytes_of(k->room, k->read_error == KELP_OK ? k->len : 0));
+}
+
+void keeper_fetch(struct keeper *k, uint32_t group, struct kelp_pos pos, uint64_t offset)
+{
+    ASSERT(!k->reads); /* one at a time */
+    if (k->room == NULL) k->room = malloc(WIRE_SNAPCHUNK_BYTES_MAX);
+    if (k->room == NULL) {
+        k->done.fetched(k->done.ctx, group, KELP_E_NO_MEMORY, 0, bytes_of(NULL, 0));
+        return;
+    }
+    k->reads = true;
+    k->read_group = group;
+    k->pos = pos;
+    k->read_offset = offset;
+    k->reading.data = k;
+    (void)uv_queue_work(k->loop, &k->reading, on_read, on_was_read);
+}
+
 void keeper_stop(struct keeper *k, void (*stopped)(void *ctx), void *ctx)
 {
     k->stopped = stopped;
     k->stopped_ctx = ctx;
-    if (!k->busy) stopped(ctx);
+    stopped_tell(k);
 }

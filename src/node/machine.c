@@ -148,6 +148,35 @@ enum kelp_error machine_restore(struct node *n, struct kelp_fault *fault)
     return error;
 }
 
+/* ---- one that came from elsewhere, while it runs ---- */
+
+static enum kelp_error machine_restore_begin(void *machine, const struct wire_snaphead *head,
+                                             struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    return rsm_restore_begin(n->rsm, head, fault);
+}
+
+static enum kelp_error machine_restore_object(void *machine, struct kelp_bytes object,
+                                              struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    return rsm_restore_object(n->rsm, object, fault);
+}
+
+static enum kelp_error machine_restore_commit(void *machine, const struct wire_snaphead *head,
+                                              struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    return rsm_restore_commit(n->rsm, head, fault);
+}
+
+static void machine_restore_abort(void *machine)
+{
+    struct node *n = machine;
+    rsm_restore_abort(n->rsm);
+}
+
 static bool machine_frees(void *machine, struct kelp_bytes command)
 {
     const struct node *n = machine;
@@ -165,5 +194,9 @@ const struct driver_machine_ops node_machine_ops = {
     .snapshot_end = machine_snapshot_end,
     .has_snapshots = machine_has_snapshots,
     .wants_snapshot = machine_wants_snapshot,
+    .restore_begin = machine_restore_begin,
+    .restore_object = machine_restore_object,
+    .restore_commit = machine_restore_commit,
+    .restore_abort = machine_restore_abort,
     .frees = machine_frees,
 };

@@ -77,6 +77,20 @@ static void snapshot_metrics(struct buf *out, const struct driver_snapshot_statu
     put(out, "\n");
 }
 
+static void fetch_metrics(struct buf *out, const struct driver_fetch_status *s)
+{
+    gauge(out, "snapshot_fetch_index", "Index of the one that is fetched from a peer, 0: none.",
+          s->pos.index);
+    gauge(out, "snapshot_fetch_from", "That peer.", s->from);
+    gauge(out, "snapshot_fetch_bytes", "Bytes of it at the disk.", s->bytes);
+    gauge(out, "snapshot_fetch_size", "Bytes of its file, 0: not known yet.", s->size);
+    gauge(out, "snapshot_restored_bytes", "Bytes of it restored.", s->restored);
+    counter(out, "snapshots_fetched_total", "Snapshots fetched by this process.", s->fetched);
+    counter(out, "snapshot_fetches_failed_total", "Fetches given up.", s->failed);
+    gauge(out, "snapshot_peers_fetching", "Peers that fetch one from here.", s->serving);
+    counter(out, "snapshot_sent_bytes_total", "Bytes of snapshots sent to peers.", s->served_bytes);
+}
+
 static void raft_metrics(struct buf *out, const struct node *n, const struct node_status *s)
 {
     const struct kelp_view *view = &s->driver.view;
@@ -94,6 +108,7 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
     gauge(out, "commit_index", "Last entry known to be committed.", view->commit);
     gauge(out, "applied_index", "Last entry applied.", s->rsm.applied.index);
     snapshot_metrics(out, &s->driver.snapshot);
+    fetch_metrics(out, &s->driver.fetch);
     gauge(out, "disk_room_level", "Own disk: 0 ok, 1 low, 2 last file, 3 none.", view->own_space);
     gauge(out, "refuses_by_room_level",
           "On the leader, with a quorum's disks: 1 refuses writes, 2 all.", view->space);

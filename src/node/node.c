@@ -95,6 +95,14 @@ static void log_piece(void *ctx, uint32_t group, enum kelp_error error)
     driver_piece_done(n->driver, error);
 }
 
+static void log_fetched(void *ctx, uint32_t group, enum kelp_error error, uint64_t size,
+                        struct kelp_bytes bytes)
+{
+    struct node *n = ctx;
+    (void)group;
+    driver_fetched(n->driver, error, size, bytes);
+}
+
 static void log_pledged(void *ctx, uint32_t group)
 {
     struct node *n = ctx;
@@ -312,8 +320,8 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     n->incarnation = found->identity.incarnation;
     n->epoch = found->identity.epoch;
     n->start_count = found->start_count;
-    struct kelp_store_done done = {sizeof done, n,         log_saved, log_read, log_snapshot,
-                                   log_pledged, log_fault, log_space, log_piece};
+    struct kelp_store_done done = {sizeof done, n,         log_saved, log_read,  log_snapshot,
+                                   log_pledged, log_fault, log_space, log_piece, log_fetched};
     n->saver = saver_new(n->loop, n->store, n->disk, &done, &n->histograms);
     if (n->saver == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "log", "out of memory");
     n->keeper = keeper_new(n->loop, data, &done, watch_store_note, fault);
@@ -339,7 +347,8 @@ static void snapshot_options_fill(const struct kelp_node_options *from,
     *o = (struct driver_snapshots){.entries = entries,
                                    .log_bytes = from->snapshot_log_bytes,
                                    .ratio = from->snapshot_log_ratio,
-                                   .interval = from->snapshot_interval};
+                                   .interval = from->snapshot_interval,
+                                   .send_rate = from->snapshot_send_rate};
     if (o->log_bytes == KELP_SNAPSHOT_NEVER) o->log_bytes = 0;
 }
 
@@ -382,7 +391,7 @@ static void driver_boot_fill(const struct store_found *found, struct driver_boot
         .last = found->last,
         .commit = found->commit,
         .applied = found->snapshot.pos.index,
-        .snapshot = found->snapshot.pos.index,
+        .snapshot = found->snapshot.pos,
         .everyone = found->everyone,
         .runs = found->runs,
         .run_count = found->run_count,

@@ -29,7 +29,7 @@ struct kelp_node_options kelp_node_options_default(kelp_id id, const char *data)
         .cache_bytes_max = 64u * 1024 * 1024,
         .forward_bytes_max = 64u * 1024 * 1024,
         .answer_bytes_max = 256u * 1024 * 1024,
-        .snapshot_log_bytes = KELP_SNAPSHOT_NEVER,
+        .snapshot_log_bytes = 64u * 1024 * 1024,
         .snapshot_log_ratio = 4,
         .snapshots_kept = 2,
         .forward = true,

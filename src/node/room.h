@@ -72,6 +72,7 @@ struct keeper *keeper_new(uv_loop_t *loop, const char *data, const struct kelp_s
 void keeper_piece(struct keeper *k, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                   bool last);
 void keeper_drop(struct keeper *k, uint32_t group);
+void keeper_fetch(struct keeper *k, uint32_t group, struct kelp_pos pos, uint64_t offset);
 /* Once what is under way has ended, perhaps at once; nothing is reported any more. */
 void keeper_stop(struct keeper *k, void (*stopped)(void *ctx), void *ctx);
 void keeper_free(struct keeper *k);                   /* stopped, or never used; NULL is fine */

@@ -442,6 +442,13 @@ static void saver_drop(void *store, uint32_t group)
     keeper_drop(s->keeper, group);
 }
 
+static void saver_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
+{
+    const struct saver *s = store;
+    ASSERT(s->keeper != NULL);
+    keeper_fetch(s->keeper, group, pos, offset);
+}
+
 void saver_keeper(struct saver *s, struct keeper *k)
 {
     s->keeper = k;
@@ -457,6 +464,7 @@ const struct kelp_store_ops saver_store_ops = {
     .name = saver_name,
     .piece = saver_piece,
     .drop = saver_drop,
+    .fetch = saver_fetch,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -229,6 +229,11 @@ static void log_fields(struct fields *f, const struct node_status *s)
     number_field(f, "apply_queue", s->driver.apply_queue);
     number_field(f, "snapshot_index", s->driver.snapshot.last.index);
     number_field(f, "snapshot_term", s->driver.snapshot.last.term.v);
+    number_field(f, "fetch_index", s->driver.fetch.pos.index);
+    number_field(f, "fetch_from", s->driver.fetch.from);
+    number_field(f, "fetch_bytes", s->driver.fetch.bytes);
+    number_field(f, "fetch_size", s->driver.fetch.size);
+    number_field(f, "fetch_restored", s->driver.fetch.restored);
 }
 
 /* How many voters more may go away before nothing can be written. A leader counts those that

@@ -36,7 +36,7 @@ struct rsm {
     enum kelp_error stopped;    /* KELP_OK: it goes on */
     struct open_snapshot *open; /* NULL: none is */
     void *restore;              /* the machine's, while restoring */
-    bool restoring;
+    bool restoring, hollow;     /* hollow: the machine does not hear of it */
     struct kelp_command commands[BATCH_MAX];
     size_t places[BATCH_MAX]; /* of each command among the entries of this call */
     size_t count;
@@ -280,6 +280,11 @@ enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *hea
         return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
                          "it has objects; the state machine takes none");
     r->restore = NULL;
+    r->hollow = head->hollow;
+    if (r->hollow) {
+        r->restoring = true;
+        return KELP_OK;
+    }
     enum kelp_error error =
         r->ops->restore_begin(r->fsm, r->group, head->pos, head->time_ns, head->own, &r->restore);
     r->restoring = error == KELP_OK;
@@ -289,7 +294,7 @@ enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *hea
 enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,
                                    struct kelp_fault *fault)
 {
-    ASSERT(r->restoring);
+    ASSERT(r->restoring && !r->hollow);
     enum kelp_error error = r->ops->restore_object(r->fsm, r->restore, object);
     return error == KELP_OK ? KELP_OK : not_taken(error, fault);
 }
@@ -298,13 +303,13 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
                                    struct kelp_fault *fault)
 {
     ASSERT(r->restoring);
-    enum kelp_error error = r->ops->restore_commit(r->fsm, r->restore);
+    enum kelp_error error = r->hollow ? KELP_OK : r->ops->restore_commit(r->fsm, r->restore);
     if (error != KELP_OK) {
         rsm_restore_abort(r);
         return not_taken(error, fault);
     }
     r->restoring = false;
-    if (rsm_state_hash(r) != head->state_hash)
+    if (!r->hollow && rsm_state_hash(r) != head->state_hash)
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");
     r->applied = head->pos;
@@ -317,7 +322,7 @@ void rsm_restore_abort(struct rsm *r)
 {
     if (!r->restoring) return;
     r->restoring = false;
-    if (r->ops->restore_abort != NULL) r->ops->restore_abort(r->fsm, r->restore);
+    if (!r->hollow && r->ops->restore_abort != NULL) r->ops->restore_abort(r->fsm, r->restore);
 }
 
 struct kelp_pos rsm_applied(const struct rsm *r)

@@ -117,9 +117,8 @@ const struct setting settings_table[] = {
            "Requests that wait for a leader or are forwarded to it"),
     NUMBER("segment-bytes", 0, "bytes", "67108864", MIB, GIB, segment_bytes,
            "One file of the log"),
-    NUMBER("snapshot-log-bytes", 0, "bytes", "0", 0, 1024 * GIB, snapshot_log_bytes,
-           "A snapshot is taken when the log has grown by so much since the last; 0: not for that, "
-           "since members cannot join yet where logs were shortened"),
+    NUMBER("snapshot-log-bytes", 0, "bytes", "67108864", 0, 1024 * GIB, snapshot_log_bytes,
+           "A snapshot is taken when the log has grown by so much since the last; 0: not for that"),
     NUMBER("snapshot-log-ratio", 0, "times", "4", 0, 1000, snapshot_log_ratio,
            ".. and by so many times the size of the last snapshot"),
     NUMBER("snapshot-entries", 0, "entries", "0", 0, INT64_MAX, snapshot_entries,
@@ -130,6 +129,11 @@ const struct setting settings_table[] = {
            "The newest snapshots that stay on disk"),
     NUMBER("trailing-entries", 0, "entries", "4096", 0, INT64_MAX, trailing_entries,
            "Log entries that stay below a snapshot for members that are a little behind"),
+    NUMBER("log-hold-bytes", 0, "bytes", "1073741824", 0, 1024 * GIB, log_hold_bytes,
+           "Log that stays besides for members that are heard and further behind; beyond it they "
+           "get a snapshot"),
+    NUMBER("snapshot-send-bytes", 0, "bytes/s", "0", 0, 1024 * GIB, snapshot_send_bytes,
+           "Bytes a second of snapshots that are sent to all members together; 0: no limit"),
     NUMBER("connections-max", SETTING_LIVE, "connections", "10000", 1, 1000000, connections_max,
            "Redis clients connected at once; more are told so and closed"),
     NUMBER("requests-max", SETTING_LIVE, "requests", "4096", 1, 16384, requests_max,

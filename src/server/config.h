@@ -30,7 +30,7 @@ struct settings {
     uint64_t entry_bytes_max, inflight_bytes, inflight_messages, uncommitted_bytes, unapplied_bytes;
     uint64_t cache_bytes, forward_bytes, segment_bytes;
     uint64_t snapshot_log_bytes, snapshot_log_ratio, snapshot_entries, snapshot_interval_ms;
-    uint64_t snapshots_kept, trailing_entries;
+    uint64_t snapshots_kept, trailing_entries, log_hold_bytes, snapshot_send_bytes;
     uint64_t connections_max, requests_max, request_bytes, client_requests_max, client_output_bytes;
     uint64_t client_stall_ms, answer_bytes;
     uint64_t http_connections_max, http_body_bytes_max;

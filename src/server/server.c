@@ -321,6 +321,8 @@ static struct kelp_node_options node_options(const struct settings *t)
     o.snapshot_interval = t->snapshot_interval_ms * ms;
     o.snapshots_kept = (uint32_t)t->snapshots_kept;
     o.raft.trailing_entries = t->trailing_entries;
+    o.raft.hold_bytes = t->log_hold_bytes;
+    o.snapshot_send_rate = t->snapshot_send_bytes;
     o.forward_bytes_max = t->forward_bytes;
     o.answer_bytes_max = t->answer_bytes;
     o.forward = t->on_follower == ON_FOLLOWER_FORWARD;

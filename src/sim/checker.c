@@ -145,9 +145,10 @@ static void positions_ordered(struct checker *c, unsigned node, const struct kel
         checker_fail(c, RULE_I11, "node %u says its log ends at %llu@%llu; saved was %llu@%llu",
                      node + 1, (ull)v->last, (ull)v->last_pos.term.v, (ull)node_last(n),
                      (ull)node_held(n, node_last(n)).term);
-    if (v->durable > n->durable.last)
+    /* a log that a snapshot is about to replace is durable all the same */
+    if (v->durable > max_u64(n->durable.last, checker_durable_last(c, n)))
         checker_fail(c, RULE_I11, "node %u believes %llu durable; %llu was reported", node + 1,
-                     (ull)v->durable, (ull)n->durable.last);
+                     (ull)v->durable, (ull)checker_durable_last(c, n));
 }
 
 static void state_moves_on(struct checker *c, unsigned node, const struct kelp_view *v)
@@ -196,11 +197,12 @@ static void matches_sound(struct checker *c, unsigned node, const struct kelp_vi
         const struct checked_node *peer = &c->nodes[p->id - 1];
         /* A peer that went on to a higher term may have lost it again to that leader. */
         if (peer->term > v->term.v) continue;
-        if (p->match > peer->durable.last || p->match > node_last(n) ||
-            peer->durable.held[p->match].chain != node_held(n, p->match).chain)
+        if (p->match > checker_durable_last(c, peer) || p->match > node_last(n) ||
+            checker_durable(c, peer, p->match).chain != node_held(n, p->match).chain)
             checker_fail(c, RULE_I17,
                          "leader %u of term %llu: peer %llu match %llu, durable is %llu", node + 1,
-                         (ull)v->term.v, (ull)p->id, (ull)p->match, (ull)peer->durable.last);
+                         (ull)v->term.v, (ull)p->id, (ull)p->match,
+                         (ull)checker_durable_last(c, peer));
     }
 }
 
@@ -225,14 +227,13 @@ void checker_views(struct checker *c, unsigned node, const struct kelp_view *vie
     if (checker_failed(c)) return;
     if (view->commit > n->view.commit) commit_grows(c, node, view->commit);
     if (view->role == KELP_LEADER) matches_sound(c, node, view);
-    if (view->everyone > n->view.everyone) checker_everyone(c, node, view->everyone, RULE_I17);
     view_keep(n, view);
     n->running = true;
 }
 
 void checker_keeps(struct checker *c, unsigned node, kelp_index index)
 {
-    kelp_index durable = c->nodes[node].durable.last;
+    kelp_index durable = checker_durable_last(c, &c->nodes[node]);
     if (index > durable)
         checker_fail(c, RULE_N08, "node %u applied %llu to what it keeps; durable is %llu",
                      node + 1, (ull)index, (ull)durable);

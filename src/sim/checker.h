@@ -141,7 +141,10 @@ void checker_saves(struct checker *c, unsigned node, const struct kelp_save *sav
                    const struct checker_entry *entries);
 /* Saves up to number are about to be reported durable. */
 void checker_saved(struct checker *c, unsigned node, uint64_t number);
-void checker_snapshot(struct checker *c, unsigned node, kelp_index index); /* durable */
+/* A snapshot without state took the place of its log. */
+void checker_hollow(struct checker *c, unsigned node);
+void checker_snapshot(struct checker *c, unsigned node, struct kelp_pos pos,
+                      bool fetched); /* durable */
 void checker_crashed(struct checker *c, unsigned node);
 void checker_recovers(struct checker *c, unsigned node, const struct checker_recovered *found);
 /* Where the log of a node ends as far as the checker was told. */

@@ -32,13 +32,12 @@ struct checked_node {
     struct held_log memory; /* as its core has given it to be saved */
     struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
     kelp_index ahead_first; /* 0: none */
-    struct held_log durable; /* as it was told */
-    uint64_t term;           /* durable */
-    kelp_id vote;            /* durable */
-    kelp_index commit_floor; /* of the last durable save */
-    kelp_index base;         /* compacted up to here, as told to the log's owner */
-    kelp_index snapshot;     /* durable own snapshot */
-    kelp_index everyone;
+    struct held_log durable;    /* as it was told */
+    uint64_t term;              /* durable */
+    kelp_id vote;               /* durable */
+    kelp_index commit_floor;    /* of the last durable save */
+    kelp_index base;            /* compacted up to here, as told to the log's owner */
+    kelp_index snapshot;        /* durable snapshot, taken here or fetched */
     struct pending_save *saves; /* given and not reported, oldest first */
     size_t save_count, save_room;
     struct held *entries; /* of the pending saves, in order */
@@ -96,7 +95,6 @@ struct checker {
     unsigned *leader_of; /* by term: slot + 1, 0: nobody */
     size_t leader_room;
     uint64_t leader_count, leader_highest;
-    kelp_index everyone;       /* found out by a leader to be durable on all members of that time */
     uint64_t answers;          /* sent so far; each has its number */
     struct committed *commits; /* by index */
     size_t commit_room;
@@ -113,14 +111,34 @@ struct checker {
     char invariant[64], message[512];
 };
 
+/* The log as a start would find it: a durable snapshot beyond it, or with another entry at its end,
+ * takes its place. What a snapshot holds is committed. */
+static inline bool checker_fitted(const struct checker *c, const struct checked_node *n)
+{
+    if (n->snapshot == 0 || n->snapshot > c->commit_max) return false;
+    if (n->snapshot > n->durable.last) return true;
+    return n->durable.held[n->snapshot].chain != c->commits[n->snapshot].chain;
+}
+
+static inline kelp_index checker_durable_last(const struct checker *c, const struct checked_node *n)
+{
+    return checker_fitted(c, n) ? n->snapshot : n->durable.last;
+}
+
+/* index: at most the last. */
+static inline struct held checker_durable(const struct checker *c, const struct checked_node *n,
+                                          kelp_index index)
+{
+    if (!checker_fitted(c, n)) return n->durable.held[index];
+    return (struct held){c->commits[index].chain, c->commits[index].term};
+}
+
 /* members.c */
 bool checker_knows_witness(const struct checker *c, unsigned node); /* itself: to be one */
 bool checker_confirmed(const struct checker *c, unsigned leader, uint64_t answers);
 void checker_elected(struct checker *c, unsigned node, uint64_t term);
 void checker_refuses(struct checker *c, unsigned node, unsigned to); /* its vote */
 bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index index, uint64_t chain);
-void checker_everyone(struct checker *c, unsigned node, kelp_index everyone,
-                      enum checker_rule rule);
 
 /* room.c: growing tables; each fails the run as W02 when there is no memory and returns false. */
 bool checker_log_reserve(struct checker *c, struct held_log *log, kelp_index last);

@@ -57,7 +57,8 @@ struct packet packet_of(const struct kelp_message *m, const struct log_terms *lo
         p.refused_index = small(m->answer.refused.index);
         p.refused_term = small(m->answer.refused.term.v);
         break;
-    case KELP_MSG_TIMEOUT_NOW: UNREACHABLE(); /* nobody hands over in a scope */
+    case KELP_MSG_TIMEOUT_NOW:
+    case KELP_MSG_SNAPSHOT: UNREACHABLE(); /* nobody hands over in a scope, or compacts */
     }
     return p;
 }
@@ -94,7 +95,8 @@ struct kelp_message packet_message(const struct packet *p, struct kelp_entry_inf
         m.answer.hint = at;
         m.answer.refused = kelp_pos_of(p->refused_index, p->refused_term);
         break;
-    case KELP_MSG_TIMEOUT_NOW: UNREACHABLE();
+    case KELP_MSG_TIMEOUT_NOW:
+    case KELP_MSG_SNAPSHOT: UNREACHABLE();
     }
     return m;
 }

@@ -34,13 +34,6 @@ void checker_members(struct checker *c, unsigned node, const struct kelp_config 
                      node + 1, (ull)committed->index, (ull)latest->index);
 }
 
-static uint32_t everybody(const struct checker *c, kelp_id ids[CHECKER_NODES_MAX])
-{
-    for (unsigned i = 0; i < c->node_count; i++)
-        ids[i] = i + 1;
-    return c->node_count;
-}
-
 /* By the configuration that a node has, or as a majority of all. */
 static bool decide(const struct checker *c, const struct kelp_config *config, const kelp_id ids[],
                    uint32_t count)
@@ -117,32 +110,9 @@ bool checker_quorum_holds(const struct checker *c, unsigned node, kelp_index ind
     uint32_t count = 0;
     const struct checked_node *n = &c->nodes[node];
     for (unsigned i = 0; i < c->node_count; i++) {
-        const struct held_log *log = &c->nodes[i].durable;
-        if (log->last >= index && log->held[index].chain == chain) ids[count++] = i + 1;
+        const struct checked_node *other = &c->nodes[i];
+        bool there = checker_durable_last(c, other) >= index;
+        if (there && checker_durable(c, other, index).chain == chain) ids[count++] = i + 1;
     }
     return decide(c, &n->latest, ids, count) || decide(c, &n->committed, ids, count);
-}
-
-static bool member_of(const struct kelp_config *config, kelp_id id)
-{
-    for (uint32_t slot = 0; slot < config->count; slot++) {
-        if (config->members[slot].id == id) return true;
-    }
-    return config->count == 0;
-}
-
-/* Entries that every member is said to have must be durable there. A leader finds out; what it
- * found stays so, and whoever comes later cannot be meant. */
-void checker_everyone(struct checker *c, unsigned node, kelp_index everyone, enum checker_rule rule)
-{
-    kelp_id ids[CHECKER_NODES_MAX];
-    const struct checked_node *n = &c->nodes[node];
-    if (everyone <= c->everyone) return;
-    for (uint32_t i = 0, count = everybody(c, ids); i < count; i++) {
-        bool meant = member_of(&n->latest, ids[i]) && member_of(&n->committed, ids[i]);
-        if (meant && everyone > c->nodes[i].durable.last)
-            checker_fail(c, rule, "node %u believes everyone has %llu; node %u has %llu", node + 1,
-                         (ull)everyone, i + 1, (ull)c->nodes[i].durable.last);
-    }
-    c->everyone = everyone;
 }

@@ -28,7 +28,7 @@
 #define MS           ((kelp_ns)1000000)
 #define PACKET_SMALL 512u
 #define MUTE_AFTER   (20000 * MS)
-#define LANES_USED   2u /* control and entries: snapshots do not travel yet */
+#define LANES_USED   KELP_LANES
 #define LINK_BITS    8u
 #define REPLAYS_LONG 32u
 

@@ -186,6 +186,36 @@ static void machine_port_snapshot_end(void *machine)
     rsm_snapshot_end(n->rsm);
 }
 
+static enum kelp_error machine_port_restore_begin(void *machine, const struct wire_snaphead *head,
+                                                  struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    return rsm_restore_begin(n->rsm, head, fault);
+}
+
+static enum kelp_error machine_port_restore_object(void *machine, struct kelp_bytes object,
+                                                   struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    return rsm_restore_object(n->rsm, object, fault);
+}
+
+static enum kelp_error machine_port_restore_commit(void *machine, const struct wire_snaphead *head,
+                                                   struct kelp_fault *fault)
+{
+    struct node *n = machine;
+    enum kelp_error error = rsm_restore_commit(n->rsm, head, fault);
+    n->world->report->snapshots_installed += error == KELP_OK;
+    if (error == KELP_OK && head->hollow) checker_hollow(n->world->checker, n->slot);
+    return error;
+}
+
+static void machine_port_restore_abort(void *machine)
+{
+    struct node *n = machine;
+    rsm_restore_abort(n->rsm);
+}
+
 static bool machine_port_frees(void *machine, struct kelp_bytes command)
 {
     const struct node *n = machine;
@@ -216,6 +246,10 @@ static const struct driver_machine_ops machine_port = {
     .snapshot_end = machine_port_snapshot_end,
     .has_snapshots = machine_port_has_snapshots,
     .wants_snapshot = machine_port_wants_snapshot,
+    .restore_begin = machine_port_restore_begin,
+    .restore_object = machine_port_restore_object,
+    .restore_commit = machine_port_restore_commit,
+    .restore_abort = machine_port_restore_abort,
     .frees = machine_port_frees,
 };
 
@@ -257,7 +291,9 @@ bool node_make(struct world *w, unsigned slot)
     n->disk =
         sim_disk_new(draw_bytes(stream(w, STREAM_DISK), 8), NODE_DISK_BYTES, w->swarm.tear_bytes);
     if (n->disk == NULL) return false;
-    n->writer.disk = sim_disk_port(n->disk);
+    n->writer.disk = n->reader.disk = sim_disk_port(n->disk);
+    n->piece = malloc(WIRE_SNAPCHUNK_BYTES_MAX);
+    if (n->piece == NULL) return false;
     sim_disk_habits(n->disk, w->swarm.garbled, w->swarm.names_loose);
     if (w->options.broken == KELP_SIM_BREAK_LOG_SYNC) sim_disk_lie(n->disk, "log/");
     return true;
@@ -283,6 +319,8 @@ void node_unmake(struct node *n)
         free(job->head);
     }
     free(n->jobs);
+    snapreader_close(&n->reader);
+    free(n->piece);
     free(n->read_buffer);
     free(n->batch.entries);
     free(n->batch.bytes);
@@ -326,6 +364,7 @@ static bool machine_start(struct node *n, const struct store_found *found, struc
         return false;
     }
     if (found->snapshot.pos.index == 0) return true;
+    if (found->snapshot.hollow) checker_hollow(n->world->checker, n->slot);
     return machine_restore(n, &found->snapshot, fault);
 }
 
@@ -343,6 +382,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
     o->core.drift_ppm = w->swarm.drift_ppm;
     o->core.apply_durable_only = w->swarm.apply_durable_only;
     o->core.trailing_entries = w->swarm.trailing_entries;
+    o->core.hold_bytes = w->swarm.hold_bytes;
     o->core.remove_unseen = w->swarm.remove_unseen;
     o->core.remove_voters_min = w->swarm.remove_voters_min;
     o->core.join_healthy = w->swarm.join_healthy;
@@ -363,6 +403,7 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
                                              .log_bytes = w->swarm.snapshot_log_bytes,
                                              .ratio = w->swarm.snapshot_ratio,
                                              .interval = w->swarm.snapshot_interval,
+                                             .send_rate = w->swarm.send_rate,
                                              .chunk_bytes = w->swarm.snapshot_chunk};
     /* Its wall clock was set while it was down: to any moment of twenty years. */
     uint64_t set = hash_mix(w->options.wall_unix_ms, n->id << 32 | n->life);
@@ -385,7 +426,7 @@ static void driver_boot_fill(struct node *n, const struct store_found *found,
         .last = found->last,
         .commit = found->commit,
         .applied = found->snapshot.pos.index,
-        .snapshot = found->snapshot.pos.index,
+        .snapshot = found->snapshot.pos,
         .everyone = found->everyone,
         .runs = found->runs,
         .run_count = found->run_count,
@@ -571,7 +612,9 @@ static void operator_comes(struct node *n)
     n->world->report->snapshots_asked += error == KELP_OK;
     bool known = error == KELP_OK || error == KELP_E_NOT_FOUND || error == KELP_E_BUSY;
     known = known || (error == KELP_E_NOT_SUPPORTED && !rsm_has_snapshots(n->rsm));
-    if (!known || pos.index > applied)
+    known = known || (error == KELP_E_BUSY && driver_fetches(n->driver));
+    bool told = error == KELP_OK || error == KELP_E_NOT_FOUND;
+    if (!known || (told && pos.index > applied))
         checker_fail(n->world->checker, RULE_W01, "node %u: a snapshot by hand: %s at %llu",
                      n->slot + 1u, kelp_strerror(error), (unsigned long long)pos.index);
 }

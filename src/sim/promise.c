@@ -150,7 +150,7 @@ void checker_ahead(struct checker *c, unsigned node, kelp_index first,
     n->ahead_first = first;
 }
 
-/* What everybody has, the own snapshot, and nothing beyond may go. */
+/* What the own snapshot has, and nothing beyond, may go. */
 static void save_compacts(struct checker *c, unsigned node, const struct kelp_save *save)
 {
     struct checked_node *n = &c->nodes[node];
@@ -158,14 +158,44 @@ static void save_compacts(struct checker *c, unsigned node, const struct kelp_sa
     if (gone > n->snapshot || gone > c->commit_max)
         checker_fail(c, RULE_I16, "node %u drops entries up to %llu; snapshot %llu, committed %llu",
                      node + 1, (ull)gone, (ull)n->snapshot, (ull)c->commit_max);
-    checker_everyone(c, node, gone, RULE_I16);
-    for (unsigned i = 0; i < c->node_count; i++) {
-        const struct held_log *log = &c->nodes[i].durable;
-        if (gone <= log->last && log->held[gone].chain != n->memory.held[gone].chain)
-            checker_fail(c, RULE_I16, "node %u drops entries up to %llu; node %u holds another",
-                         node + 1, (ull)gone, i + 1);
-    }
+    if (gone <= c->commit_max && n->memory.held[gone].chain != c->commits[gone].chain)
+        checker_fail(c, RULE_I16,
+                     "node %u drops entries up to %llu that are not the committed ones", node + 1,
+                     (ull)gone);
     n->base = max_u64(n->base, gone);
+}
+
+/* Everything up to index is what was committed. */
+static bool log_committed(struct checker *c, struct held_log *log, kelp_index last)
+{
+    if (!checker_log_reserve(c, log, last)) return false;
+    for (kelp_index i = 1; i <= last; i++)
+        log->held[i] = (struct held){c->commits[i].chain, c->commits[i].term};
+    log->last = last;
+    return true;
+}
+
+/* A snapshot takes the log's place. What was acknowledged may have been counted: a log that has the
+ * entry at its end keeps what follows. */
+static void save_resets(struct checker *c, unsigned node, const struct kelp_save *save)
+{
+    struct checked_node *n = &c->nodes[node];
+    struct kelp_pos end = save->end;
+    if (end.index > n->snapshot || end.index > c->commit_max ||
+        c->commits[end.index].term != end.term.v) {
+        checker_fail(c, RULE_I16,
+                     "node %u resets its log to %llu@%llu; its snapshot ends at %llu, committed is "
+                     "%llu",
+                     node + 1, (ull)end.index, (ull)end.term.v, (ull)n->snapshot,
+                     (ull)c->commit_max);
+        return;
+    }
+    if (n->memory.last >= end.index &&
+        n->memory.held[end.index].chain == c->commits[end.index].chain)
+        checker_fail(c, RULE_I16, "node %u resets a log that holds %llu@%llu, and ends at %llu",
+                     node + 1, (ull)end.index, (ull)end.term.v, (ull)n->memory.last);
+    if (!log_committed(c, &n->memory, end.index)) return;
+    n->base = max_u64(n->base, end.index);
 }
 
 void checker_saves(struct checker *c, unsigned node, const struct kelp_save *save,
@@ -177,10 +207,9 @@ void checker_saves(struct checker *c, unsigned node, const struct kelp_save *sav
     if (!checker_pending_reserve(c, n, count)) return;
     struct pending_save *pending = &n->saves[n->save_count];
     *pending = (struct pending_save){.save = *save, .entries_begin = n->entry_count};
-    if ((save->flags & KELP_SAVE_RESET) != 0)
-        checker_fail(c, RULE_I16, "node %u resets its log; no snapshot travels yet", node + 1);
     if ((save->flags & KELP_SAVE_TRUNCATE) != 0) save_truncates(c, node, save->end.index);
     if (appends) save_appends(c, node, save, entries);
+    if ((save->flags & KELP_SAVE_RESET) != 0) save_resets(c, node, save);
     if ((save->flags & KELP_SAVE_COMPACT) != 0) save_compacts(c, node, save);
     if (!checker_failed(c)) n->save_count++;
 }
@@ -196,6 +225,7 @@ static bool pending_log_done(struct checker *c, struct checked_node *n,
         for (kelp_index i = save->first; i <= save->last; i++)
             log_put(&n->durable, i, n->entries[p->entries_begin + (i - save->first)]);
     }
+    if ((save->flags & KELP_SAVE_RESET) != 0) return log_committed(c, &n->durable, save->end.index);
     return true;
 }
 
@@ -225,9 +255,8 @@ void checker_saved(struct checker *c, unsigned node, uint64_t number)
         }
         if (!pending_log_done(c, n, &n->saves[count])) return;
         /* Only a save that writes to the log takes the commit index along. */
-        if ((save->flags & (KELP_SAVE_APPEND | KELP_SAVE_TRUNCATE)) != 0)
+        if ((save->flags & (KELP_SAVE_APPEND | KELP_SAVE_TRUNCATE | KELP_SAVE_RESET)) != 0)
             n->commit_floor = max_u64(n->commit_floor, save->commit);
-        n->everyone = max_u64(n->everyone, save->everyone);
         if (n->durable.held[n->durable.last].term > n->term)
             checker_fail(c, RULE_I05, "node %u holds %llu@%llu durably, its durable term is %llu",
                          node + 1, (ull)n->durable.last, (ull)n->durable.held[n->durable.last].term,
@@ -236,13 +265,22 @@ void checker_saved(struct checker *c, unsigned node, uint64_t number)
     pending_drop(n, count);
 }
 
-void checker_snapshot(struct checker *c, unsigned node, kelp_index index)
+void checker_hollow(struct checker *c, unsigned node)
+{
+    c->nodes[node].positions = true;
+}
+
+void checker_snapshot(struct checker *c, unsigned node, struct kelp_pos pos, bool fetched)
 {
     struct checked_node *n = &c->nodes[node];
-    if (index > c->commit_max || index > n->durable.last)
+    kelp_index durable = checker_durable_last(c, n);
+    if (pos.index > c->commit_max || (!fetched && pos.index > durable))
         checker_fail(c, RULE_I11, "node %u has a snapshot at %llu; committed %llu, durable %llu",
-                     node + 1, (ull)index, (ull)c->commit_max, (ull)n->durable.last);
-    n->snapshot = max_u64(n->snapshot, index);
+                     node + 1, (ull)pos.index, (ull)c->commit_max, (ull)durable);
+    else if (c->commits[pos.index].term != pos.term.v)
+        checker_fail(c, RULE_I11, "node %u has a snapshot at %llu@%llu; committed is term %llu",
+                     node + 1, (ull)pos.index, (ull)pos.term.v, (ull)c->commits[pos.index].term);
+    n->snapshot = max_u64(n->snapshot, pos.index);
 }
 
 /* ---- messages ---- */
@@ -271,19 +309,19 @@ static void acknowledgement_leaves(struct checker *c, unsigned node,
 {
     const struct checked_node *n = &c->nodes[node];
     if (sent->match == 0) return;
-    if (sent->match > n->durable.last) {
+    if (sent->match > checker_durable_last(c, n)) {
         checker_fail(c, RULE_I14, "node %u acknowledges %llu in term %llu; durable is %llu",
-                     node + 1, (ull)sent->match, (ull)sent->term, (ull)n->durable.last);
+                     node + 1, (ull)sent->match, (ull)sent->term, (ull)checker_durable_last(c, n));
         return;
     }
+    struct held held = checker_durable(c, n, sent->match);
     const struct checked_node *leader = &c->nodes[sent->to];
     bool leads =
         leader->running && leader->view.role == KELP_LEADER && leader->view.term.v == sent->term;
-    if (leads && (sent->match > node_last(leader) ||
-                  node_held(leader, sent->match).chain != n->durable.held[sent->match].chain))
+    if (leads &&
+        (sent->match > node_last(leader) || node_held(leader, sent->match).chain != held.chain))
         checker_fail(c, RULE_I14, "node %u acknowledges %llu@%llu to leader %u, which has another",
-                     node + 1, (ull)sent->match, (ull)n->durable.held[sent->match].term,
-                     sent->to + 1);
+                     node + 1, (ull)sent->match, (ull)held.term, sent->to + 1);
 }
 
 static void round_leaves(struct checker *c, unsigned node, const struct checker_sent *sent)
@@ -320,10 +358,10 @@ static void order_leaves(struct checker *c, unsigned node, const struct checker_
                      (ull)required, (ull)node_last(leader));
     else if (target->term > sent->term) /* it went on, and may have lost it to a later leader */
         return;
-    else if (required > target->durable.last ||
-             node_held(leader, required).chain != target->durable.held[required].chain)
+    else if (required > checker_durable_last(c, target) ||
+             node_held(leader, required).chain != checker_durable(c, target, required).chain)
         checker_fail(c, RULE_I35, "node %u hands over to node %u, which holds %llu, not %llu",
-                     node + 1, sent->to + 1, (ull)target->durable.last, (ull)required);
+                     node + 1, sent->to + 1, (ull)checker_durable_last(c, target), (ull)required);
 }
 
 void checker_sends(struct checker *c, unsigned node, const struct checker_sent *sent)
@@ -343,6 +381,7 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
         acknowledgement_leaves(c, node, sent);
         break;
     case KELP_MSG_APPEND:
+    case KELP_MSG_SNAPSHOT:
     case KELP_MSG_HEARTBEAT: round_leaves(c, node, sent); break;
     case KELP_MSG_VOTE: break;
     case KELP_MSG_TIMEOUT_NOW: order_leaves(c, node, sent); break;
@@ -371,13 +410,16 @@ void checker_crashed(struct checker *c, unsigned node)
 
 /* Term and vote: what was reported, or what an open save carries, at or after save number
  * `from`. */
-static bool vote_explained(const struct checked_node *n, const struct checker_recovered *found,
-                           size_t from)
+static bool vote_explained(const struct checker *c, const struct checked_node *n,
+                           const struct checker_recovered *found, size_t from)
 {
+    /* a snapshot that was installed before its term was saved */
+    uint64_t shown = n->snapshot > 0 ? c->commits[n->snapshot].term : 0;
     uint64_t term = n->term;
     kelp_id vote = n->vote;
     for (size_t i = 0; i <= n->save_count; i++) {
         if (i >= from && found->term == term && found->vote == vote) return true;
+        if (i >= from && term < shown && found->term == shown && found->vote == 0) return true;
         if (i < n->save_count && (n->saves[i].save.flags & KELP_SAVE_VOTE) != 0) {
             term = n->saves[i].save.term.v;
             vote = n->saves[i].save.vote;
@@ -387,10 +429,11 @@ static bool vote_explained(const struct checked_node *n, const struct checker_re
 }
 
 /* Is the found log the durable one, or that one with only a first part of save p's entries? */
-static bool log_equal(const struct held_log *durable, const struct held_log *found)
+static bool log_equal(const struct checker *c, const struct checked_node *n,
+                      const struct held_log *found)
 {
-    return found->last == durable->last &&
-           found->held[found->last].chain == durable->held[durable->last].chain;
+    kelp_index last = checker_durable_last(c, n);
+    return found->last == last && found->held[last].chain == checker_durable(c, n, last).chain;
 }
 
 static bool log_cut_short(const struct held_log *durable, const struct held_log *found,
@@ -404,14 +447,14 @@ static bool log_cut_short(const struct held_log *durable, const struct held_log 
 /* Apply open saves to the durable log until it is what was found; the number applied, or -1. */
 static int log_explained(struct checker *c, struct checked_node *n, const struct held_log *found)
 {
-    if (log_equal(&n->durable, found)) return 0;
+    if (log_equal(c, n, found)) return 0;
     for (size_t i = 0; i < n->save_count; i++) {
         if (!pending_log_done(c, n, &n->saves[i])) return -1;
         if (log_cut_short(&n->durable, found, &n->saves[i].save)) {
             checker_log_truncate(&n->durable, found->last);
             return (int)i + 1;
         }
-        if (log_equal(&n->durable, found)) return (int)i + 1;
+        if (log_equal(c, n, found)) return (int)i + 1;
     }
     return -1;
 }
@@ -454,18 +497,21 @@ static void founding_forgotten(struct checker *c, unsigned node)
 void checker_recovers(struct checker *c, unsigned node, const struct checker_recovered *found)
 {
     struct checked_node *n = &c->nodes[node];
-    kelp_index base = found->base.index, durable_last = n->durable.last;
+    /* One that was being written may be there: whole, since it was restored. */
+    if (found->snapshot > n->snapshot && found->snapshot <= c->commit_max)
+        n->snapshot = found->snapshot;
+    kelp_index base = found->base.index, durable_last = checker_durable_last(c, n);
     uint64_t durable_term = n->term;
     kelp_id durable_vote = n->vote;
-    if (base > n->durable.last || n->durable.held[base].term != found->base.term.v) {
+    if (base > durable_last || checker_durable(c, n, base).term != found->base.term.v) {
         checker_fail(c, RULE_I31,
                      "node %u recovers a log that starts after %llu@%llu; durable %llu", node + 1,
-                     (ull)base, (ull)found->base.term.v, (ull)n->durable.last);
+                     (ull)base, (ull)found->base.term.v, (ull)durable_last);
         return;
     }
     struct held_log *log = &n->memory; /* what was in memory is gone: read the found log into it */
     if (!checker_log_reserve(c, log, found->last)) return;
-    log->held[base] = n->durable.held[base];
+    log->held[base] = checker_durable(c, n, base);
     log->last = base;
     for (kelp_index i = base + 1; i <= found->last; i++) {
         const struct checker_entry *entry = &found->entries[i - base - 1];
@@ -479,7 +525,7 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
             "node %u recovers a log that ends at %llu@%llu; durable was %llu, %zu saves open",
             node + 1, (ull)log->last, (ull)log->held[log->last].term, (ull)durable_last,
             n->save_count);
-    else if (!vote_explained(n, found, (size_t)saves))
+    else if (!vote_explained(c, n, found, (size_t)saves))
         checker_fail(c, found->term < durable_term && !found->rotten ? RULE_I04 : RULE_I31,
                      "node %u recovers term %llu vote %llu; durable was term %llu vote %llu, "
                      "%d of %zu open saves are in its log",
@@ -498,6 +544,7 @@ void checker_recovers(struct checker *c, unsigned node, const struct checker_rec
     n->vote = found->vote;
     n->snapshot = found->snapshot;
     n->commit_floor = max_u64(found->commit, min_u64(n->commit_floor, found->last));
+    if (checker_fitted(c, n) && !log_committed(c, &n->durable, n->snapshot)) return;
     n->save_count = n->entry_count = 0;
     if (found->last == 0) founding_forgotten(c, node);
 }

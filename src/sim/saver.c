@@ -128,6 +128,7 @@ static void saver_snapshot(void *store, uint32_t group, struct kelp_pos pos, str
     struct job *job = job_push(n, JOB_SNAPSHOT);
     if (job == NULL) return;
     job->pos = pos;
+    job->fetched = driver_fetches(n->driver);
     job->head = malloc(max_u64(head.len, 1));
     if (job->head == NULL) {
         checker_fail(n->world->checker, RULE_W02, "no memory for disk jobs");
@@ -188,6 +189,17 @@ static void saver_drop(void *store, uint32_t group)
     if (job_push(n, JOB_DROP) != NULL) job_begin(n);
 }
 
+static void saver_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_FETCH);
+    if (job == NULL) return;
+    job->pos = pos;
+    job->tag = offset;
+    job_begin(n);
+}
+
 const struct kelp_store_ops saver_ops = {
     .size = sizeof(struct kelp_store_ops),
     .save = saver_save,
@@ -198,6 +210,7 @@ const struct kelp_store_ops saver_ops = {
     .name = saver_name,
     .piece = saver_piece,
     .drop = saver_drop,
+    .fetch = saver_fetch,
 };
 
 /* ---- doing it ---- */
@@ -220,6 +233,7 @@ struct read_result {
     size_t len;
     struct kelp_pos before;
     kelp_index last;
+    uint64_t size; /* of a snapshot's file */
 };
 
 static enum kelp_error job_perform(struct node *n, const struct job *job, struct read_result *read,
@@ -240,6 +254,9 @@ static enum kelp_error job_perform(struct node *n, const struct job *job, struct
     case JOB_PIECE:
         return snapwriter_write(&n->writer, job->tag, job->piece, job->last_piece, fault);
     case JOB_DROP: return snapwriter_drop(&n->writer, fault);
+    case JOB_FETCH:
+        return snapreader_read(&n->reader, job->pos, job->tag, n->piece, &read->len, &read->size,
+                               fault);
     }
     UNREACHABLE();
 }
@@ -269,6 +286,11 @@ static void job_report(struct node *n, const struct job *job, enum kelp_error er
         driver_piece_done(n->driver, error); /* it is given up */
         return;
     }
+    if (job->kind == JOB_FETCH) {
+        size_t len = error == KELP_OK ? read->len : 0;
+        driver_fetched(n->driver, error, read->size, (struct kelp_bytes){n->piece, len});
+        return;
+    }
     if (error != KELP_OK) {
         node_fault(n, fault);
         driver_store_fault(n->driver, fault);
@@ -282,13 +304,14 @@ static void job_report(struct node *n, const struct job *job, enum kelp_error er
         break;
     }
     case JOB_SNAPSHOT:
-        checker_snapshot(checker, n->slot, job->pos.index);
+        checker_snapshot(checker, n->slot, job->pos, job->fetched);
         driver_snapshot_done(n->driver, job->pos.index, KELP_OK);
         break;
     case JOB_PLEDGE: driver_pledged(n->driver); break;
     case JOB_PIECE:
     case JOB_DROP: driver_piece_done(n->driver, KELP_OK); break;
     case JOB_READ:
+    case JOB_FETCH:
     case JOB_IDLE: break;
     }
 }
@@ -370,7 +393,9 @@ static void room_perform(struct node *n)
         struct job job = *job_at(n, i);
         if (job.kind == JOB_SAVE && (job.save.flags & KELP_SAVE_COMPACT) != 0)
             store_compact(n->store, job.save.keep);
-        if (job.kind != JOB_SNAPSHOT && job.kind != JOB_PIECE && job.kind != JOB_DROP) {
+        bool passes = job.kind == JOB_SNAPSHOT || job.kind == JOB_PIECE || job.kind == JOB_DROP ||
+                      job.kind == JOB_FETCH;
+        if (!passes) {
             i++;
             continue;
         }
@@ -444,6 +469,7 @@ void saver_die(struct node *n, enum sim_disk_crash crash)
     }
     sim_disk_budget(n->disk, 0);
     snapwriter_close(&n->writer);
+    snapreader_close(&n->reader);
     store_close(n->store);
     n->store = NULL;
     if (n->job_count > 0) jobs_drop(n, n->job_count);

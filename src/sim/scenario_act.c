@@ -401,6 +401,19 @@ static void act_cancel(struct scenario *s)
 
 /* ---- what else can happen to a node ---- */
 
+static void act_fetches(struct scenario *s)
+{
+    set_manual(s, MANUAL_FETCHES);
+}
+
+static void act_fetch(struct scenario *s)
+{
+    struct node *node = words_node_up(s);
+    if (node->fetch.index == 0) scenario_stop(s, "node %llu fetches nothing", u(node->id));
+    world_fetch(s, node);
+    world_pump(s, node);
+}
+
 static void act_link(struct scenario *s)
 {
     struct node *node = words_node_up(s);
@@ -411,9 +424,10 @@ static void act_snapshot(struct scenario *s)
 {
     struct node *node = words_node_up(s);
     kelp_index index = words_number(s);
-    if (index > node->applied) scenario_stop(s, "a snapshot of what is not applied");
-    node->disk.snapshot = index;
-    input(s, node, (struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = index});
+    if (index == 0 || index > node->applied) scenario_stop(s, "a snapshot of what is not applied");
+    struct kelp_pos pos = {.index = index, .term = node->log.at[index - 1].term};
+    world_shows(s, &node->disk, &node->log, index);
+    input(s, node, (struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = pos});
 }
 
 static void act_health(struct scenario *s)
@@ -552,7 +566,8 @@ bool act_command(struct scenario *s, const char *word)
                     {"take", act_take},         {"try", try_command},
                     {"change", change_command}, {"transfer", act_transfer},
                     {"plan", plan_command},     {"hello", act_hello},
-                    {"drain", act_drain},       {"undrain", act_undrain}};
+                    {"drain", act_drain},       {"undrain", act_undrain},
+                    {"fetches", act_fetches},   {"fetch", act_fetch}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

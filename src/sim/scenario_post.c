@@ -29,6 +29,7 @@ static const char *type_word(const struct kelp_message *m)
     case KELP_MSG_HEARTBEAT: return "heartbeat";
     case KELP_MSG_ANSWER: return "answer";
     case KELP_MSG_TIMEOUT_NOW: return "timeout-now";
+    case KELP_MSG_SNAPSHOT: return "snapshot";
     }
     return "?";
 }
@@ -330,6 +331,7 @@ static void forge_type(struct scenario *s, struct kelp_message *m)
                  {"heartbeat", KELP_MSG_HEARTBEAT, 0},
                  {"answer", KELP_MSG_ANSWER, 0},
                  {"timeout-now", KELP_MSG_TIMEOUT_NOW, 0},
+                 {"snapshot", KELP_MSG_SNAPSHOT, 0},
                  {"vote?", KELP_MSG_VOTE, 0},
                  {"vote", KELP_MSG_VOTE_ANSWER, 0},
                  {"pre-vote?", KELP_MSG_VOTE, KELP_MF_PRE_VOTE},
@@ -440,6 +442,8 @@ static void forge(struct scenario *s)
             continue;
         else if (m.type == KELP_MSG_TIMEOUT_NOW && forge_order(s, &m))
             continue;
+        else if (m.type == KELP_MSG_SNAPSHOT && words_take(s, "at"))
+            m.snapshot.pos = words_pos(s);
         else
             words_end(s);
     }

@@ -54,6 +54,7 @@ struct disk { /* what survives a crash */
     kelp_id vote;
     struct entries log;
     kelp_index commit, applied, snapshot, everyone;
+    struct entries shown; /* what the snapshot holds: from entry 1 to its end */
 };
 
 struct pending { /* a save that was emitted and not reported */
@@ -66,6 +67,7 @@ enum manual {
     MANUAL_APPLIES = 1,
     MANUAL_LOOKUPS = 2,
     MANUAL_TAKES = 3,
+    MANUAL_FETCHES = 4,
     MANUAL_COUNT
 };
 
@@ -82,6 +84,9 @@ struct node {
     size_t save_count;
     struct kelp_lookup lookups[SCENARIO_NODES_MAX + 1];
     size_t lookup_count;
+    struct kelp_pos fetch; /* a snapshot that it needs, 0@0: none .. */
+    kelp_id fetch_from;    /* .. and who offers it */
+    bool installs;         /* once its core has looked something up */
     kelp_index apply_given, applied;
     kelp_index commit_seen; /* the rules have looked at commits up to here */
     bool fault_told;
@@ -236,7 +241,12 @@ void try_command(struct scenario *s);
 /* ---- scenario_world.c ---- */
 struct node *world_node(struct scenario *s, kelp_id id); /* NULL: none */
 /* world_boot - what the store of this node would find on its disk. */
-void world_boot(struct scenario *s, const struct node *node, struct kelp_boot *boot);
+void world_boot(struct scenario *s, struct node *node, struct kelp_boot *boot);
+/* world_shows - the disk's snapshot shows a log up to index. */
+void world_shows(struct scenario *s, struct disk *disk, const struct entries *log,
+                 kelp_index index);
+void world_fetch(struct scenario *s, struct node *node); /* what it needs, and install it */
+void world_install(struct scenario *s, struct node *node);
 void world_start(struct scenario *s, struct node *node);
 void world_crash(struct scenario *s, struct node *node);
 /* world_step - one input into a core, its log kept, the rules looked at; letter: of a message. */

@@ -94,16 +94,53 @@ static struct kelp_run *runs_of(struct scenario *s, const struct entries *log, s
     return runs;
 }
 
-void world_boot(struct scenario *s, const struct node *node, struct kelp_boot *boot)
+/* What its snapshot shows; one that the story gave shows what the log has. */
+static const struct entries *shown_of(struct scenario *s, struct disk *disk)
 {
-    const struct disk *disk = &node->disk;
+    if (disk->shown.count == disk->snapshot) return &disk->shown;
+    if (disk->snapshot > disk->log.count)
+        scenario_stop(s, "a snapshot of what nobody gave: %llu", u(disk->snapshot));
+    world_shows(s, disk, &disk->log, disk->snapshot);
+    return &disk->shown;
+}
+
+void world_shows(struct scenario *s, struct disk *disk, const struct entries *log, kelp_index index)
+{
+    struct entries shown = {.count = 0};
+    for (size_t i = 0; i < index; i++)
+        entries_push(s, &shown, log->at[i]);
+    disk->shown = shown;
+    disk->snapshot = index;
+}
+
+/* The log begins behind what the snapshot shows. */
+static void log_reset(struct scenario *s, struct entries *log, const struct entries *shown)
+{
+    entries_copy(s, log, shown);
+    log->base = (struct kelp_pos){.index = shown->count, .term = shown->at[shown->count - 1].term};
+}
+
+void world_boot(struct scenario *s, struct node *node, struct kelp_boot *boot)
+{
+    struct disk *disk = &node->disk;
+    const struct entries *shown = shown_of(s, disk);
+    struct kelp_pos end = {.index = disk->snapshot};
+    if (end.index > 0) end.term = shown->at[end.index - 1].term;
+    bool beyond = end.index > disk->log.count;
+    /* as a store does: what is there of a log that a snapshot took the place of goes */
+    if (beyond || (end.index > 0 && disk->log.at[end.index - 1].term.v != end.term.v))
+        log_reset(s, &disk->log, shown);
+    if (disk->term.v < end.term.v) {
+        disk->term = end.term;
+        disk->vote = 0;
+    }
     *boot = (struct kelp_boot){.term = disk->term,
                                .vote = disk->vote,
                                .base = disk->log.base,
                                .last = disk->log.count,
                                .commit = disk->commit,
                                .applied = max_u64(disk->applied, disk->snapshot),
-                               .snapshot = disk->snapshot,
+                               .snapshot = end,
                                .everyone = disk->everyone,
                                .runs_from = disk->log.base.index + 1};
     boot->ran_before = node->ran;
@@ -129,6 +166,7 @@ void world_start(struct scenario *s, struct node *node)
     node->up = node->ran = true;
     node->fault_told = false;
     node->save_count = node->lookup_count = 0;
+    node->fetch = kelp_pos_of(0, 0);
     node->applied = node->apply_given = boot.applied;
     node->commit_seen = boot.base.index;
     entries_copy(s, &node->log, &disk->log);
@@ -256,6 +294,12 @@ static void perform(struct scenario *s, struct node *node, const struct kelp_wor
         scenario_say(s, node, who, "%s", text);
         rules_answer(s, node, &work->answers[i]);
     }
+    if (work->fetch.index != 0) {
+        node->fetch = work->fetch;
+        node->fetch_from = work->fetch_from;
+        scenario_say(s, node, who, "fetch %llu@%llu of %llu", u(work->fetch.index),
+                     u(work->fetch.term.v), u(work->fetch_from));
+    }
     if (work->faulted && !node->fault_told) {
         node->fault_told = true;
         scenario_say(s, node, who, "fault: %s", work->fault.what);
@@ -278,6 +322,8 @@ void world_take(struct scenario *s, struct node *node)
             struct kelp_lookup lookup = node->lookups[--node->lookup_count];
             world_lookup(s, node, &lookup);
         }
+        if (!node->manual[MANUAL_FETCHES] && node->fetch.index != 0) world_fetch(s, node);
+        if (node->installs) world_install(s, node);
     }
     node->deadline = work.deadline;
 }
@@ -287,13 +333,52 @@ void world_pump(struct scenario *s, struct node *node)
     if (!node->manual[MANUAL_TAKES]) world_take(s, node);
 }
 
+/* ---- snapshots ---- */
+
+void world_fetch(struct scenario *s, struct node *node)
+{
+    struct node *from = world_node(s, node->fetch_from);
+    struct kelp_pos pos = node->fetch;
+    node->fetch = kelp_pos_of(0, 0);
+    if (from == NULL || !from->up || from->disk.snapshot < pos.index) return; /* not to be had */
+    world_shows(s, &node->disk, shown_of(s, &from->disk), pos.index);
+    world_install(s, node);
+}
+
+/* What is durable under its name. */
+void world_install(struct scenario *s, struct node *node)
+{
+    const struct entries *shown = &node->disk.shown;
+    struct kelp_pos pos = {.index = node->disk.snapshot};
+    struct kelp_input input = {.type = KELP_IN_INSTALLED};
+    const struct kelp_config *before;
+    struct kelp_view view;
+    if (pos.index == 0) scenario_stop(s, "node %llu has no snapshot", u(node->id));
+    pos.term = shown->at[pos.index - 1].term;
+    kelp_view(node->core, &view);
+    if (view.applied >= pos.index) return;
+    uint64_t revision = view.revision;
+    input.installed.pos = pos;
+    world_newest_configs(shown->at, shown->count, &input.installed.config, &before);
+    if (input.installed.config == NULL) input.installed.config = node->members;
+    world_step(s, node, &input, NULL);
+    kelp_view(node->core, &view);
+    if (view.applied < pos.index) { /* something is looked up first, or it faults */
+        node->installs = !view.faulted;
+        return;
+    }
+    node->installs = false;
+    node->applied = pos.index;
+    node->apply_given = max_u64(node->apply_given, pos.index);
+    if (view.revision != revision) log_reset(s, &node->log, shown);
+}
+
 /* ---- completions ---- */
 
 static void perform_save(struct scenario *s, struct node *node, const struct pending *pending)
 {
     const struct kelp_save *save = &pending->save;
     struct disk *disk = &node->disk;
-    if ((save->flags & KELP_SAVE_RESET) != 0) scenario_stop(s, "a reset: not in this version");
     if ((save->flags & KELP_SAVE_VOTE) != 0) {
         disk->term = save->term;
         disk->vote = save->vote;
@@ -308,6 +393,13 @@ static void perform_save(struct scenario *s, struct node *node, const struct pen
             scenario_stop(s, "node %llu: a save does not follow what is on disk", u(node->id));
         for (kelp_index index = save->first; index <= save->last; index++)
             entries_push(s, &disk->log, pending->entries[index - save->first]);
+    }
+    if ((save->flags & KELP_SAVE_RESET) != 0) {
+        if (save->end.index > disk->snapshot)
+            scenario_stop(s, "node %llu resets its log beyond its snapshot", u(node->id));
+        log_reset(s, &disk->log, shown_of(s, disk));
+        disk->log.count = save->end.index;
+        disk->log.base = save->end;
     }
     if ((save->flags & KELP_SAVE_COMPACT) != 0) {
         disk->log.base.index = save->keep - 1;

@@ -186,10 +186,8 @@ static void draw_faults(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 12) && s->nodes >= 3) draw_mild(s, draw);
 }
 
-/* In some runs the membership changes all the time. Disks are whole then, and logs are kept: until
- * snapshots travel, who joins late must find all entries. Snapshots are taken all the same, with
- * whatever configuration is committed then; not where there are witnesses, since a witness may lack
- * a part of what is kept, so little is. */
+/* In some runs the membership changes all the time. Disks are whole then. Who joins late finds all
+ * entries, or a snapshot with whatever configuration was committed when it was taken. */
 static void draw_churn(struct swarm *s, struct draw *draw)
 {
     bool changes = draw_chance(draw, 1, 4);
@@ -209,9 +207,6 @@ static void draw_churn(struct swarm *s, struct draw *draw)
     if (s->witness) {
         s->founders = (uint32_t)draw_between(draw, 2, s->nodes - 1);
         s->weights[FAULT_CHANGE] = 6;
-        s->snapshot_every = 0;
-    } else {
-        s->trailing_entries = UINT32_MAX;
     }
     weights_sum(s);
 }
@@ -261,7 +256,6 @@ void swarm_drift(struct swarm *s)
     s->election_max = s->election_min + s->election_min / 8; /* somebody stands early */
     s->readers = 2;
     s->mild = false;
-    if (s->founders < s->nodes) s->snapshot_every = 16; /* as in runs without changes */
     s->founders = s->nodes;
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         s->weights[i] = 0;
@@ -281,6 +275,8 @@ static void draw_snapshots(struct swarm *s, struct draw *draw)
     s->snapshot_ratio = (uint32_t)draw_below(draw, 5);
     if (draw_chance(draw, 1, 3)) s->snapshot_asked = draw_between(draw, 50, 2000);
     if (draw_chance(draw, 1, 4)) s->snapshot_interval = draw_between(draw, 100, 5000) * MS;
+    s->hold_bytes = draw_chance(draw, 1, 2) ? draw_below(draw, 64) * 1024 : 0;
+    if (draw_chance(draw, 1, 4)) s->send_rate = draw_between(draw, 1, 64) * 1024;
 }
 
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)

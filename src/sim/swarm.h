@@ -67,6 +67,8 @@ struct swarm {
     uint32_t snapshot_ratio, snapshots_kept;
     uint64_t snapshot_asked;   /* by hand, once in so many runs of a node; 0: never */
     kelp_ns snapshot_interval; /* 0: no such trigger */
+    uint64_t hold_bytes;       /* of log kept for members that are behind */
+    uint64_t send_rate;        /* of snapshots, bytes a second; 0: no limit */
     uint64_t segment_bytes, zero_piece_bytes;
     uint32_t spares;
     uint32_t clock_drift; /* at most so many thousandths */

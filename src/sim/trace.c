@@ -161,6 +161,7 @@ static const char *job_words(uint64_t doing)
     case JOB_SNAPSHOT: return "saved a snapshot";
     case JOB_PIECE: return "saved a piece of a snapshot";
     case JOB_DROP: return "dropped a snapshot";
+    case JOB_FETCH: return "read a piece of a snapshot";
     case JOB_PLEDGE: return "saved its pledge";
     case JOB_IDLE: return "marked its log idle";
     }
@@ -224,6 +225,8 @@ static const char *frame_type(uint8_t kind)
     case WIRE_FORWARD_ANSWER: return "forward-answer";
     case WIRE_FOUND: return "found";
     case WIRE_ADDRESSES: return "addresses";
+    case WIRE_FETCH: return "fetch";
+    case WIRE_PIECE: return "piece";
     }
     return "frame";
 }
@@ -238,6 +241,7 @@ static const char *message_type(const struct kelp_message *m)
     case KELP_MSG_HEARTBEAT: return "heartbeat";
     case KELP_MSG_ANSWER: return "answer";
     case KELP_MSG_TIMEOUT_NOW: return "timeout-now";
+    case KELP_MSG_SNAPSHOT: return "snapshot";
     }
     return "message";
 }
@@ -281,6 +285,9 @@ static int message_words(const struct kelp_message *m, kelp_term entry_term, cha
     case KELP_MSG_TIMEOUT_NOW:
         return snprintf(out, size, "stand now, with a log up to %llu t%llu",
                         (ull)m->timeout_now.required, (ull)m->term.v);
+    case KELP_MSG_SNAPSHOT:
+        return snprintf(out, size, "offers a snapshot at %llu@%llu t%llu",
+                        (ull)m->snapshot.pos.index, (ull)m->snapshot.pos.term.v, (ull)m->term.v);
     }
     return 0;
 }

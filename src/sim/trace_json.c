@@ -107,6 +107,7 @@ static void put_message(struct line *l, const struct kelp_message *m, kelp_term 
         return;
     case KELP_MSG_HEARTBEAT: put_number(l, "message_commit", m->append.commit); return;
     case KELP_MSG_TIMEOUT_NOW: put_number(l, "required", m->timeout_now.required); return;
+    case KELP_MSG_SNAPSHOT: put_pos(l, "snapshot", m->snapshot.pos); return;
     case KELP_MSG_ANSWER:
         put_number(l, "match", m->answer.match);
         if ((m->flags & KELP_MF_REJECT) == 0) return;

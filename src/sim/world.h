@@ -24,7 +24,7 @@
 #define NODES_MAX    KELP_SIM_NODES_MAX
 #define CLIENTS_MAX  8u
 #define PIPELINE_MAX 16u
-#define LINKS_MAX    (NODES_MAX * NODES_MAX * 2u)
+#define LINKS_MAX    (NODES_MAX * NODES_MAX * KELP_LANES)
 #define REPLAYS_MAX  64u
 #define WATCHED_MAX  4096u /* entries of one save */
 
@@ -109,7 +109,16 @@ enum node_state {
     NODE_GONE,    /* will never run again, or only to refuse again */
 };
 
-enum job_kind { JOB_SAVE = 1, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_PIECE, JOB_DROP };
+enum job_kind {
+    JOB_SAVE = 1,
+    JOB_READ,
+    JOB_SNAPSHOT,
+    JOB_PLEDGE,
+    JOB_IDLE,
+    JOB_PIECE,
+    JOB_DROP,
+    JOB_FETCH
+};
 
 #define JOB_PARTS 6u
 
@@ -125,6 +134,7 @@ struct job {
     struct kelp_pos pos;
     struct kelp_bytes piece; /* of a snapshot, borrowed; tag is its offset */
     bool last_piece;
+    bool fetched;  /* a snapshot of another node */
     uint8_t *head; /* owned: an encoded snapshot head */
     size_t head_len;
     struct kelp_cluster_id cluster;
@@ -188,7 +198,9 @@ struct node {
     /* parts */
     struct sim_disk *disk;
     struct store *store;
-    struct snapwriter writer; /* of the snapshot that is being taken */
+    struct snapwriter writer; /* of the snapshot that is being taken, or fetched */
+    struct snapreader reader; /* of finished ones */
+    uint8_t *piece;           /* what it read last */
     struct driver *driver;
     struct rsm *rsm;
     void *machine;

@@ -15,7 +15,7 @@
 #include "base/min.h"
 #include "wire/entry.h"
 
-enum job_type { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PIECE, JOB_DROP };
+enum job_type { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PIECE, JOB_DROP, JOB_FETCH };
 
 struct job {
     struct job *next;
@@ -55,6 +55,8 @@ struct memstore {
     size_t head_len;
     uint8_t *pieces; /* of the snapshot that is being taken, then behind the head of the newest */
     size_t pieces_len;
+    uint8_t *file; /* the newest snapshot, head and pieces */
+    size_t file_len;
 };
 
 static void fail(struct memstore *m, uint32_t group)
@@ -171,6 +173,16 @@ static void port_drop(void *store, uint32_t group)
     if (job != NULL) queue_push(m, job);
 }
 
+static void port_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
+{
+    struct memstore *m = store;
+    struct job *job = job_new(m, JOB_FETCH, group);
+    if (job == NULL) return;
+    job->pos = pos;
+    job->tag = offset;
+    queue_push(m, job);
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     (void)store; /* memory needs no mark behind its last write */
@@ -185,6 +197,7 @@ const struct kelp_store_ops memstore_ops = {
     .idle = port_idle,
     .piece = port_piece,
     .drop = port_drop,
+    .fetch = port_fetch,
 };
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -319,9 +332,27 @@ static void run_read(struct memstore *m, const struct job *job)
     free(out);
 }
 
+/* The file as it would lie on a disk. false: no memory. */
+static bool file_keep(struct memstore *m, const struct job *job)
+{
+    size_t len = max_u64(job->head_len, m->pieces_len);
+    uint8_t *file = malloc(len + 1);
+    if (file == NULL) return false;
+    if (m->pieces_len > 0) memcpy(file, m->pieces, m->pieces_len);
+    if (job->head_len > 0) memcpy(file, job->head, job->head_len);
+    free(m->file);
+    m->file = file;
+    m->file_len = len;
+    return true;
+}
+
 static void run_snapshot(struct memstore *m, struct job *job)
 {
     if (job->pos.index >= m->snapshot.index) {
+        if (!file_keep(m, job)) {
+            fail(m, job->group);
+            return;
+        }
         free(m->head);
         m->head = job->head;
         m->head_len = job->head_len;
@@ -343,6 +374,22 @@ static void run_piece(struct memstore *m, struct job *job)
     m->pieces_len = end;
     if (job->borrowed.len > 0) memcpy(grown + job->tag, job->borrowed.data, job->borrowed.len);
     m->done.piece(m->done.ctx, job->group, KELP_OK);
+}
+
+/* The head, or the chunk that begins there. */
+static void run_fetch(struct memstore *m, const struct job *job)
+{
+    bool there = m->file != NULL && kelp_pos_equal(job->pos, m->snapshot);
+    enum kelp_error error = there ? KELP_OK : KELP_E_NOT_FOUND;
+    size_t len = m->head_len, at = (size_t)job->tag;
+    if (there && at > 0) {
+        bool begins = at >= m->head_len && at < m->file_len && m->file_len - at > 4;
+        len = begins ? load_u32(m->file + at) : 0;
+        if (!begins || len > m->file_len - at) error = KELP_E_ARGUMENT;
+    }
+    struct kelp_bytes bytes = bytes_of(NULL, 0);
+    if (error == KELP_OK) bytes = bytes_of(m->file + at, len);
+    m->done.fetched(m->done.ctx, job->group, error, m->file_len, bytes);
 }
 
 static void run_drop(struct memstore *m, struct job *job)
@@ -367,6 +414,7 @@ size_t memstore_run(struct memstore *m)
         case JOB_SNAPSHOT: run_snapshot(m, job); break;
         case JOB_PIECE: run_piece(m, job); break;
         case JOB_DROP: run_drop(m, job); break;
+        case JOB_FETCH: run_fetch(m, job); break;
         }
         job_free(job);
         reported++;
@@ -400,11 +448,27 @@ void memstore_free(struct memstore *m)
     free(m->runs);
     free(m->head);
     free(m->pieces);
+    free(m->file);
     free(m);
+}
+
+/* A snapshot that was installed just before the log could be reset to it: do that now. */
+static void log_fit(struct memstore *m)
+{
+    struct kelp_pos end = m->snapshot;
+    bool inside = end.index <= log_last(m);
+    if (end.index <= m->base.index || (inside && log_term(m, end.index).v == end.term.v)) return;
+    log_truncate(m, m->base.index);
+    m->base = end;
+    if (m->term.v < end.term.v) {
+        m->term = end.term;
+        m->vote = 0;
+    }
 }
 
 void memstore_boot(struct memstore *m, struct kelp_boot *out)
 {
+    log_fit(m);
     *out = (struct kelp_boot){
         .term = m->term,
         .vote = m->vote,
@@ -412,7 +476,7 @@ void memstore_boot(struct memstore *m, struct kelp_boot *out)
         .last = log_last(m),
         .commit = min_u64(log_last(m), max_u64(m->commit, m->base.index)),
         .applied = m->base.index,
-        .snapshot = m->snapshot.index,
+        .snapshot = m->snapshot,
         .everyone = min_u64(log_last(m), m->everyone),
         .runs_from = m->base.index + 1,
     };

@@ -386,6 +386,7 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
 enum kelp_error snapfile_read(struct disk disk, const char *name, uint8_t **out, size_t *out_size,
                               size_t *out_len, struct kelp_fault *fault);
 bool snapfile_parse(const char *name, struct kelp_pos *pos); /* without directory */
+void snapfile_name(char out[FILE_NAME_MAX], struct kelp_pos pos);
 void snapfile_free(struct snapfile *s);
 /* snapfile_list - what is there into the rows of out; those above the newest good one are damaged,
  * those below the one that was that at the start were not read. */

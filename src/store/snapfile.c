@@ -18,7 +18,7 @@
 #include "store/room.h"
 #include "wire/wire.h"
 
-static void snap_name(char out[FILE_NAME_MAX], struct kelp_pos pos)
+void snapfile_name(char out[FILE_NAME_MAX], struct kelp_pos pos)
 {
     (void)snprintf(out, FILE_NAME_MAX, "snap/%020" PRIu64 "-%020" PRIu64 ".snap", pos.index,
                    pos.term.v);
@@ -104,7 +104,7 @@ enum kelp_error snapfile_open(struct disk disk, const struct store_options *opti
         struct kelp_pos pos;
         char name[FILE_NAME_MAX];
         if (!snapfile_parse(rows[i - 1].name, &pos)) continue;
-        snap_name(name, pos);
+        snapfile_name(name, pos);
         struct kelp_fault cause = {0};
         error = head_load(disk, name, &pos, out, &cause);
         if (error == KELP_OK && out->head.object_bytes > 0)
@@ -166,7 +166,7 @@ static enum kelp_error older_remove(struct disk disk, struct kelp_pos pos, kelp_
             kept--;
             continue;
         }
-        snap_name(name, found);
+        snapfile_name(name, found);
         error = room_remove(disk, name, fault);
     }
     free(rows);
@@ -194,7 +194,7 @@ enum kelp_error snapfile_write(struct disk disk, const struct store_options *opt
                          ": %.60s",
                          pos.index, pos.term.v, current->head.pos.index, cause.what);
     }
-    snap_name(next.name, pos);
+    snapfile_name(next.name, pos);
     error = temporary_write(disk, head, next.head.object_bytes, fault);
     if (error == KELP_OK) {
         error = disk.ops->rename(disk.state, SNAP_TEMPORARY, next.name, fault);

@@ -5,9 +5,13 @@
  * The objects are written first, behind the room that the head will take, and are synced before
  * the head is put in front of them: so the owner of the log, who does that, never waits for more
  * than a head. On the way they are synced every SYNC_BYTES, so that a sync of the log beside it
- * does not have to wait for all of them at once. */
+ * does not have to wait for all of them at once.
+ *
+ * They are read whole at a start and while a machine restores, and piece by piece for peers, each
+ * piece verified by itself. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/min.h"
@@ -119,5 +123,92 @@ enum kelp_error snapobjects_walk(struct disk disk, const struct snapfile *s, sto
     if (error == KELP_OK) return KELP_OK;
     (void)room_fault(fault, error, s->name, cause.offset, s->head.pos.index, "%s", cause.what);
     fault->os_error = cause.os_error;
+    return error;
+}
+
+/* ---- piece by piece -------------------------------------------------------------------------- */
+
+static void entry_close(struct snapreader *r, unsigned at)
+{
+    if (r->files[at].file != NULL) r->disk.ops->close(r->disk.state, r->files[at].file);
+    memset(&r->files[at], 0, sizeof r->files[at]);
+}
+
+void snapreader_close(struct snapreader *r)
+{
+    for (unsigned at = 0; at < SNAPREADER_FILES; at++)
+        entry_close(r, at);
+}
+
+/* The head at the beginning of an open file. */
+static enum kelp_error head_piece(struct snapreader *r, struct file *file, struct kelp_pos pos,
+                                  uint8_t *out, size_t *len, uint64_t *size,
+                                  struct kelp_fault *fault)
+{
+    struct wire_snaphead *head = malloc(sizeof *head);
+    if (head == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "snap", "out of memory");
+    size_t got = 0;
+    enum kelp_error error =
+        r->disk.ops->read(r->disk.state, file, 0, out, WIRE_SNAPHEAD_BYTES_MAX, &got, fault);
+    if (error == KELP_OK) {
+        error = wire_snaphead_decode(bytes_of(out, got), head, len, fault);
+        bool fits = error == KELP_OK && kelp_pos_equal(head->pos, pos);
+        if (!fits && error != KELP_E_VERSION) error = KELP_E_CORRUPT;
+    }
+    if (error == KELP_OK) *size = *len + head->object_bytes;
+    free(head);
+    return error;
+}
+
+/* The place of pos among the open files; the one used longest ago goes. */
+static enum kelp_error entry_open(struct snapreader *r, struct kelp_pos pos, uint8_t *room,
+                                  unsigned *at, struct kelp_fault *fault)
+{
+    char name[FILE_NAME_MAX];
+    *at = 0;
+    for (unsigned i = 0; i < SNAPREADER_FILES; i++) {
+        bool there = r->files[i].file != NULL && kelp_pos_equal(r->files[i].pos, pos);
+        if (there || (r->files[i].used < r->files[*at].used)) *at = i;
+        if (there) return KELP_OK;
+    }
+    struct file *file = NULL;
+    size_t len = 0;
+    uint64_t size = 0;
+    snapfile_name(name, pos);
+    enum kelp_error error = r->disk.ops->open(r->disk.state, name, FILE_READ, &file, fault);
+    if (error != KELP_OK) return error;
+    error = head_piece(r, file, pos, room, &len, &size, fault);
+    if (error != KELP_OK) {
+        r->disk.ops->close(r->disk.state, file);
+        return error;
+    }
+    entry_close(r, *at);
+    r->files[*at].pos = pos;
+    r->files[*at].file = file;
+    r->files[*at].head_len = len;
+    r->files[*at].size = size;
+    return KELP_OK;
+}
+
+enum kelp_error snapreader_read(struct snapreader *r, struct kelp_pos pos, uint64_t offset,
+                                uint8_t *out, size_t *len, uint64_t *size, struct kelp_fault *fault)
+{
+    unsigned at;
+    enum kelp_error error = entry_open(r, pos, out, &at, fault);
+    if (error != KELP_OK) return error;
+    r->files[at].used = ++r->uses;
+    struct file *file = r->files[at].file;
+    uint64_t head_len = r->files[at].head_len;
+    *size = r->files[at].size;
+    if (offset == 0) return head_piece(r, file, pos, out, len, size, fault);
+    if (offset < head_len || offset >= *size)
+        return fault_set(fault, KELP_E_ARGUMENT, "snap", "no piece begins at %" PRIu64, offset);
+    size_t got = 0, want = (size_t)min_u64(*size - offset, WIRE_SNAPCHUNK_BYTES_MAX);
+    struct wire_snapchunk chunk;
+    struct wire_snapplace place = {.pos = pos, .offset = offset - head_len};
+    error = r->disk.ops->read(r->disk.state, file, offset, out, want, &got, fault);
+    if (error == KELP_OK)
+        error = wire_snapchunk_open(bytes_of(out, got), place, &chunk, len, fault);
+    if (error == KELP_E_MORE || error == KELP_E_MALFORMED) error = KELP_E_CORRUPT;
     return error;
 }

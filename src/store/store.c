@@ -280,6 +280,10 @@ static enum kelp_error old_open(struct store *s, const struct inventory *there,
     if (error == KELP_OK) error = wal_recover(&s->wal, recovered, fault);
     if (error == KELP_OK) error = snapshot_fit(s, fault);
     if (error == KELP_OK) error = identity_write(s, fault);
+    if (s->vote.term.v < s->snapshot.head.pos.term.v) { /* installed before its term was saved */
+        s->vote.term = s->snapshot.head.pos.term;
+        s->vote.vote = 0;
+    }
     s->vote.start_count++;
     return error == KELP_OK ? vote_write(s, fault) : error;
 }

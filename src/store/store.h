@@ -151,6 +151,27 @@ enum kelp_error snapwriter_write(struct snapwriter *w, uint64_t offset, struct k
 enum kelp_error snapwriter_drop(struct snapwriter *w, struct kelp_fault *fault);
 void snapwriter_close(struct snapwriter *w);
 
+/* snapreader - pieces of snapshots, for peers and to restore from; zeroed but for the disk. Like a
+ * snapwriter it may have another owner than the store. It keeps the last files it read open, so that
+ * one that a newer snapshot took the place of is still there for whoever is in the middle of it.
+ * read: at offset 0 the head, else the whole chunk that begins there, into out, which has room for
+ * WIRE_SNAPCHUNK_BYTES_MAX; *size: of the file. KELP_E_NOT_FOUND: it is not there, KELP_E_ARGUMENT:
+ * nothing begins at offset, KELP_E_CORRUPT, KELP_E_VERSION, KELP_E_IO. */
+#define SNAPREADER_FILES 2u
+struct snapreader {
+    struct disk disk;
+    struct {
+        struct kelp_pos pos; /* 0@0: none is open */
+        struct file *file;
+        uint64_t head_len, size, used;
+    } files[SNAPREADER_FILES];
+    uint64_t uses;
+};
+enum kelp_error snapreader_read(struct snapreader *r, struct kelp_pos pos, uint64_t offset,
+                                uint8_t *out, size_t *len, uint64_t *size,
+                                struct kelp_fault *fault);
+void snapreader_close(struct snapreader *r);
+
 /* store_snapshot_read - the newest good head, encoded; out as in store_read. KELP_E_NOT_FOUND if
  * there is none. */
 enum kelp_error store_snapshot_read(struct store *s, uint8_t **out, size_t *out_size,

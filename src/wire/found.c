@@ -15,9 +15,10 @@
  *       61     8  next_id
  *       69    8n  ids          not 0, none twice
  *            1+w  words        a text as in wire.c
- *              8  given        at most 2^62; this and what follows only if one of them is not 0
+ *              8  given        at most 2^62; this and the next two only if one of them is not 0
  *              8  leader       at most 2^62
  *            1+a  leader_peer  an address as in wire.c
+ *             16  snapshot     index, term; WIRE_FOUND_SNAPSHOT only, and with the three before
  *                 entry 1, of type configuration, to the end of the body: WIRE_FOUND_ENTRY only
  *
  * The fixed part is self-sized. The entry is verified here, so that what a founder hands over is
@@ -32,14 +33,14 @@
 
 #define FOUND_MORE 17u /* bytes of what was appended later, at least */
 
-_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) + 16 +
+_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) + 32 +
                        WIRE_ADDRESS_MAX <=
                    WIRE_FOUND_HEAD_MAX,
                "the largest message of founding fits");
 
 static bool type_known(unsigned type)
 {
-    return type >= WIRE_FOUND_SHOW && type <= WIRE_FOUND_STARTED;
+    return type >= WIRE_FOUND_SHOW && type <= WIRE_FOUND_SNAPSHOT;
 }
 
 /* NULL, or the rule that is broken. */
@@ -52,6 +53,9 @@ static const char *found_wrong(const struct wire_found *f)
         return "a message of founding lists an id twice, or none";
     if (f->given > WIRE_NUMBER_MAX || f->leader > WIRE_NUMBER_MAX)
         return "a message of founding names a member by an id that none has";
+    bool ends = f->snapshot.index != 0 && wire_pos_sound(f->snapshot);
+    if (f->type == WIRE_FOUND_SNAPSHOT && !ends)
+        return "a message of founding offers a snapshot without a position";
     return NULL;
 }
 
@@ -73,10 +77,12 @@ size_t wire_found_encode(const struct wire_found *f, uint8_t *out)
     for (size_t i = 0; i < f->id_count; i++)
         write_u64(&w, f->ids[i]);
     write_text(&w, f->words, sizeof f->words);
-    if (f->given == 0 && f->leader == 0) return part_end(&w);
+    bool snapshot = f->type == WIRE_FOUND_SNAPSHOT;
+    if (f->given == 0 && f->leader == 0 && !snapshot) return part_end(&w);
     write_u64(&w, f->given);
     write_u64(&w, f->leader);
     write_address(&w, &f->leader_peer);
+    if (snapshot) write_pos(&w, f->snapshot);
     return part_end(&w);
 }
 
@@ -125,6 +131,7 @@ enum kelp_error wire_found_decode(struct kelp_bytes in, struct wire_found *out,
         out->leader = read_u64(&r);
         read_address(&r, &out->leader_peer);
     }
+    if (out->type == WIRE_FOUND_SNAPSHOT) out->snapshot = read_pos(&r);
     if (r.failed || in.len - rest.len > WIRE_FOUND_HEAD_MAX)
         return wire_malformed(fault, "the length of a message of founding is out of range");
     if (!type_known(out->type)) {

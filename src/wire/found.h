@@ -16,6 +16,8 @@ enum wire_found_type {
     WIRE_FOUND_REFUSED = 5,
     WIRE_FOUND_ENTRY = 6,   /* entry 1, encoded, for an empty listed node */
     WIRE_FOUND_STARTED = 7, /* I hold entry 1 or a snapshot */
+    /* entry 1 is not here any more: a snapshot, for an empty member to fetch */
+    WIRE_FOUND_SNAPSHOT = 8,
 };
 
 struct wire_found {
@@ -34,7 +36,8 @@ struct wire_found {
     kelp_id given;  /* SHOWN: what the receiver is called from now on, 0: as before */
     kelp_id leader; /* SHOWN: who admits members, 0: not known */
     struct wire_address leader_peer;
-    struct kelp_bytes entry; /* ENTRY: borrows in when decoded */
+    struct kelp_pos snapshot; /* SNAPSHOT: where it ends */
+    struct kelp_bytes entry;  /* ENTRY: borrows in when decoded */
 };
 
 #define WIRE_FOUND_HEAD_MAX 768u

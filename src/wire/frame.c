@@ -24,6 +24,7 @@
 
 #include "base/hash.h"
 #include "base/min.h"
+#include "wire/fetch.h"
 #include "wire/wire.h"
 
 #define MAGIC_BYTES    8u
@@ -41,6 +42,8 @@ static size_t kind_body_max(unsigned kind)
     case WIRE_MESSAGE:
     case WIRE_FORWARD:
     case WIRE_FORWARD_ANSWER: return WIRE_FRAME_BODY_MAX;
+    case WIRE_PIECE: return WIRE_PIECE_MAX;
+    case WIRE_FETCH:
     case WIRE_HELLO:
     case WIRE_REFUSE:
     case WIRE_FOUND:
@@ -112,7 +115,7 @@ static enum kelp_error frame_head_read(const uint8_t *head, size_t body_max, str
         return fault_set(fault, KELP_E_VERSION, NULL,
                          "a frame of version %u, kind %u, flags 0x%x; this program knows version "
                          "%u, kinds %d to %d",
-                         version, kind, flags, WIRE_PROTOCOL_VERSION, WIRE_HELLO, WIRE_ADDRESSES);
+                         version, kind, flags, WIRE_PROTOCOL_VERSION, WIRE_HELLO, WIRE_PIECE);
     }
     uint64_t wanted = load_u32(head + 16), allowed = min_u64(body_max, kind_max);
     if (wanted > allowed) {

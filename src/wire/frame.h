@@ -20,10 +20,12 @@ enum wire_kind {
     WIRE_FORWARD_ANSWER = 5,
     WIRE_FOUND = 6,     /* found.h */
     WIRE_ADDRESSES = 7, /* handshake.h: the table of advertised addresses */
+    WIRE_FETCH = 8,     /* fetch.h: asks for a snapshot */
+    WIRE_PIECE = 9,     /* fetch.h: a piece of it */
 };
 
 #define WIRE_FRAME_HEAD 40u
-/* one message of entries; kinds other than MESSAGE, FORWARD* : 256 KiB */
+/* one message of entries; a PIECE: WIRE_PIECE_MAX; kinds other than MESSAGE, FORWARD*: 256 KiB */
 #define WIRE_FRAME_BODY_MAX   (24u * 1024 * 1024)
 #define WIRE_PROTOCOL_VERSION 1u
 

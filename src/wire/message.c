@@ -26,8 +26,9 @@
  *       80     8  refused index                    112     4  room      MiB
  *       88     8  refused term                     116     4  health
  *
- *   timeout now:
- *       56     8  required   the end of the leader's log
+ *   timeout now:                                snapshot:
+ *       56     8  required   the end of        56     8  index
+ *                            the leader's log   64     8  term, at most term
  *
  * Indexes and terms are at most 2^62. The group is in the frame's head. Fields behind these, up to
  * length, are a newer sender's and are skipped. Since length, like the frame's head, is a multiple
@@ -49,14 +50,15 @@ static unsigned flags_allowed(unsigned type)
     case KELP_MSG_ANSWER: return KELP_MF_REJECT;
     case KELP_MSG_TIMEOUT_NOW: return KELP_MF_FINAL;
     case KELP_MSG_APPEND:
-    case KELP_MSG_HEARTBEAT: return 0;
+    case KELP_MSG_HEARTBEAT:
+    case KELP_MSG_SNAPSHOT: return 0;
     }
     return 0;
 }
 
 static bool type_known(unsigned type)
 {
-    return type >= KELP_MSG_VOTE && type <= KELP_MSG_TIMEOUT_NOW;
+    return type >= KELP_MSG_VOTE && type <= KELP_MSG_SNAPSHOT;
 }
 
 static bool number_sound(uint64_t v)
@@ -108,6 +110,15 @@ static const char *timeout_now_wrong(const struct kelp_message *m)
     return NULL;
 }
 
+static const char *snapshot_wrong(const struct kelp_message *m)
+{
+    struct kelp_pos pos = m->snapshot.pos;
+    if (m->term.v == 0) return "a leader's term is 0";
+    if (!wire_pos_sound(pos) || pos.index == 0 || pos.term.v > m->term.v)
+        return "the end of a snapshot is out of range";
+    return NULL;
+}
+
 /* NULL, or the rule that is broken. */
 static const char *message_wrong(const struct kelp_message *m)
 {
@@ -123,6 +134,7 @@ static const char *message_wrong(const struct kelp_message *m)
     case KELP_MSG_HEARTBEAT: return append_wrong(m);
     case KELP_MSG_ANSWER: return answer_wrong(m);
     case KELP_MSG_TIMEOUT_NOW: return timeout_now_wrong(m);
+    case KELP_MSG_SNAPSHOT: return snapshot_wrong(m);
     }
     return "a message's type is not known";
 }
@@ -166,6 +178,7 @@ size_t wire_message_encode(const struct kelp_message *m, uint8_t *out)
         write_u32(&w, m->answer.health);
         break;
     case KELP_MSG_TIMEOUT_NOW: write_u64(&w, m->timeout_now.required); break;
+    case KELP_MSG_SNAPSHOT: write_pos(&w, m->snapshot.pos); break;
     }
     return part_end(&w);
 }
@@ -198,6 +211,7 @@ static void fields_read(struct reader *r, struct kelp_message *m)
         m->answer.health = read_u32(r);
         break;
     case KELP_MSG_TIMEOUT_NOW: m->timeout_now.required = read_u64(r); break;
+    case KELP_MSG_SNAPSHOT: m->snapshot.pos = read_pos(r); break;
     }
 }
 

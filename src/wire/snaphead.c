@@ -4,7 +4,8 @@
  *   offset  size  field
  *        0     8  magic         "KELPSNAP"
  *        8     4  length        of the whole head, a multiple of 8, at most 65536
- *       12     4  version       1
+ *       12     2  version       1
+ *       14     2  flags         1: hollow, no object and no own bytes
  *       16    16  cluster       hi, lo
  *       32     8  epoch
  *       40     8  index         the last entry the snapshot holds, 1..2^62
@@ -36,6 +37,7 @@
 #define CHECKSUM_BYTES   8u
 #define LENGTH_AT        8u
 #define CONFIG_LENGTH_AT 104u
+#define FLAG_HOLLOW      1u
 
 static const uint8_t magic[MAGIC_BYTES] = {'K', 'E', 'L', 'P', 'S', 'N', 'A', 'P'};
 
@@ -48,6 +50,8 @@ static const char *snaphead_wrong(const struct wire_snaphead *h)
         return "a snapshot's configuration stands above its last entry";
     if (h->object_count == 0 && h->object_bytes != 0)
         return "a snapshot has bytes of objects but no object";
+    if (h->hollow && (h->object_count != 0 || h->own.len != 0))
+        return "a snapshot without state has some";
     return NULL;
 }
 
@@ -58,7 +62,8 @@ size_t wire_snaphead_encode(const struct wire_snaphead *h, uint8_t *out, size_t 
     struct writer w = writer_of(out, min_u64(size, WIRE_SNAPHEAD_BYTES_MAX));
     write_bytes(&w, bytes_of(magic, MAGIC_BYTES));
     write_u32(&w, 0); /* the length, once it is known */
-    write_u32(&w, WIRE_SNAPHEAD_VERSION);
+    write_u16(&w, WIRE_SNAPHEAD_VERSION);
+    write_u16(&w, h->hollow ? FLAG_HOLLOW : 0);
     write_cluster(&w, h->cluster);
     write_u64(&w, h->epoch);
     write_pos(&w, h->pos);
@@ -113,13 +118,14 @@ enum kelp_error wire_snaphead_decode(struct kelp_bytes in, struct wire_snaphead 
     if (error != KELP_OK) return error;
     struct reader r = reader_of(bytes_of(in.data, *used - CHECKSUM_BYTES));
     (void)reader_skip(&r, MEASURE_BYTES);
-    unsigned version = read_u32(&r);
-    if (version != WIRE_SNAPHEAD_VERSION) {
+    unsigned version = read_u16(&r), flags = read_u16(&r);
+    if (version != WIRE_SNAPHEAD_VERSION || (flags & ~FLAG_HOLLOW) != 0) {
         return fault_set(fault, KELP_E_VERSION, NULL,
-                         "a snapshot of version %u; this program knows version %u", version,
-                         WIRE_SNAPHEAD_VERSION);
+                         "a snapshot of version %u, flags 0x%x; this program knows version %u",
+                         version, flags, WIRE_SNAPHEAD_VERSION);
     }
     memset(out, 0, sizeof *out);
+    out->hollow = (flags & FLAG_HOLLOW) != 0;
     out->cluster = read_cluster(&r);
     out->epoch = read_u64(&r);
     out->pos = read_pos(&r);

@@ -18,6 +18,7 @@ struct wire_snaphead {
     uint64_t object_bytes; /* their bytes */
     uint64_t state_hash;
     uint64_t chain_hash; /* of every entry up to pos, see rsm */
+    bool hollow;         /* of a witness: where its log begins, without any state */
     /* newest configuration at or below pos; config.config.index says where */
     struct wire_config config;
     /* the machine's own bytes, at most KELP_FSM_OWN_BYTES_MAX; decoded: borrows in */

@@ -206,7 +206,7 @@ static void what_every_member_holds_is_told_and_compacted(void **state)
     assert_int_equal(f->view.everyone, 6); /* the slowest member */
     take(f);
     applied(f, 10);
-    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = 8});
+    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(8, 1)});
     take(f);
     const struct kelp_save *save = &f->saves[f->save_count - 1];
     assert_int_equal(save->flags, KELP_SAVE_COMPACT);
@@ -225,7 +225,7 @@ static void a_silent_learner_keeps_the_log_from_being_compacted(void **state)
     receive(f, answer_of(f, 3, 10));
     take(f);
     applied(f, 10);
-    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = 10});
+    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(10, 1)});
     save_all(f);
     assert_int_equal(f->view.everyone, 0);
     assert_int_equal(f->view.first, 1);
@@ -258,7 +258,7 @@ static void a_snapshot_above_the_applied_index_is_not_believed(void **state)
     (void)state;
     struct fixture *f = node(.trailing_none = true, .log = "1@1 2@1 3@1 4@1", .commit = 4,
                              .applied = 1, .everyone = 4);
-    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = 4});
+    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(4, 1)});
     take(f);
     assert_true(f->view.first <= 2);
     fixture_close(f);
@@ -271,7 +271,7 @@ static void a_follower_compacts_to_what_its_leader_says_everybody_holds(void **s
     append(f, .prev = "4@1", .commit = 4, .everyone = 3);
     take(f);
     applied(f, 4);
-    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = 4});
+    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(4, 1)});
     take(f);
     assert_int_equal(f->view.everyone, 3);
     assert_int_equal(f->view.first, 4);
@@ -285,7 +285,8 @@ static void a_single_node_compacts_everything_and_goes_on(void **state)
     for (kelp_index last = 2; last < 100; last++) {
         write_some(f, 1);
         if (f->view.applied < f->view.commit) applied(f, f->view.commit);
-        step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = f->view.applied});
+        step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT,
+                                     .pos = kelp_pos_of(f->view.applied, 1)});
         save_all(f);
         fixture_forget(f);
         assert_int_equal(f->view.first, f->view.last + 1);

@@ -121,6 +121,7 @@ static void the_smallest_limits_are_enough_to_work_within_the_memory_given(void 
                 done_input.index = work.apply_last;
                 (void)kelp_step(core, token, &done_input);
                 done_input.type = KELP_IN_SNAPSHOT;
+                done_input.pos = kelp_pos_of(work.apply_last, 1);
                 (void)kelp_step(core, token, &done_input);
             }
             struct kelp_fault fault = {0};

@@ -108,8 +108,8 @@ static void an_input_in_one_line(void **state)
     SAYS(kelp_describe_input, &in, "failed 3@2 revision 6");
     in = (struct kelp_input){.type = KELP_IN_LINK, .peer = 2};
     SAYS(kelp_describe_input, &in, "link 2");
-    in = (struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = 12};
-    SAYS(kelp_describe_input, &in, "snapshot 12");
+    in = (struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(12, 1)};
+    SAYS(kelp_describe_input, &in, "snapshot 12@1");
     in = (struct kelp_input){.type = KELP_IN_HEALTH};
     in.health.room = 100;
     in.health.health = 1;

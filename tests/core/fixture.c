@@ -127,7 +127,7 @@ struct fixture *fixture_node(const struct spec *s)
         .last = log.last,
         .commit = or_else(s->commit, log.base.index),
         .applied = or_else(s->applied, log.base.index),
-        .snapshot = s->snapshot,
+        .snapshot = kelp_pos_of(s->snapshot, s->snapshot > 0 ? 1 : 0),
         .everyone = s->everyone,
         .runs = log.runs,
         .run_count = log.run_count,

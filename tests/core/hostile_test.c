@@ -229,7 +229,8 @@ static void one_step(struct life *l)
     } else if (what < 95) {
         link_new(f, pick(l, 2));
     } else if (what < 97) {
-        step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .index = pick(l, f->view.applied)});
+        step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT,
+                                     .pos = kelp_pos_of(pick(l, f->view.applied), 1)});
     } else if (what < 98) {
         step(f,
              &(struct kelp_input){.type = KELP_IN_CANCEL, .token = 1 + prng_below(&l->prng, LIFE)});

@@ -143,11 +143,42 @@ static bool port_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static enum kelp_error port_restore_begin(void *machine, const struct wire_snaphead *head,
+                                          struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_begin(n->rsm, head, fault);
+}
+
+static enum kelp_error port_restore_object(void *machine, struct kelp_bytes object,
+                                           struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_object(n->rsm, object, fault);
+}
+
+static enum kelp_error port_restore_commit(void *machine, const struct wire_snaphead *head,
+                                           struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_commit(n->rsm, head, fault);
+}
+
+static void port_restore_abort(void *machine)
+{
+    struct lab_node *n = machine;
+    rsm_restore_abort(n->rsm);
+}
+
 static const struct driver_machine_ops machine_ops = {.size = sizeof(struct driver_machine_ops),
                                                       .apply = port_apply,
                                                       .query = port_query,
                                                       .query_end = port_query_end,
                                                       .snapshot_begin = port_snapshot_begin,
+                                                      .restore_begin = port_restore_begin,
+                                                      .restore_object = port_restore_object,
+                                                      .restore_commit = port_restore_commit,
+                                                      .restore_abort = port_restore_abort,
                                                       .snapshot_read = port_snapshot_read,
                                                       .snapshot_head = port_snapshot_head,
                                                       .snapshot_end = port_snapshot_end,
@@ -239,6 +270,12 @@ static void port_drop(void *store, uint32_t group)
     memstore_ops.drop(n->store, group);
 }
 
+static void port_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
+{
+    struct lab_node *n = store;
+    memstore_ops.fetch(n->store, group, pos, offset);
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     struct lab_node *n = store;
@@ -252,7 +289,8 @@ static const struct kelp_store_ops store_ops = {.size = sizeof(struct kelp_store
                                                 .pledge = port_pledge,
                                                 .idle = port_idle,
                                                 .piece = port_piece,
-                                                .drop = port_drop};
+                                                .drop = port_drop,
+                                                .fetch = port_fetch};
 
 static void done_saved(void *ctx, uint32_t group, uint64_t number)
 {
@@ -291,6 +329,15 @@ static void done_piece(void *ctx, uint32_t group, enum kelp_error error)
     (void)group;
     if (n->piece_error != KELP_OK) error = n->piece_error;
     driver_piece_done(n->driver, error);
+}
+
+static void done_fetched(void *ctx, uint32_t group, enum kelp_error error, uint64_t size,
+                         struct kelp_bytes bytes)
+{
+    struct lab_node *n = ctx;
+    (void)group;
+    if (n->fetch_error != KELP_OK) error = n->fetch_error;
+    driver_fetched(n->driver, error, size, bytes);
 }
 
 static void done_fault(void *ctx, uint32_t group, const struct kelp_fault *fault)
@@ -494,7 +541,8 @@ static void directory_new(struct lab_node *n)
                                    .read = done_read,
                                    .snapshot = done_snapshot,
                                    .fault = done_fault,
-                                   .piece = done_piece};
+                                   .piece = done_piece,
+                                   .fetched = done_fetched};
     memstore_free(n->store);
     free(n->entry1);
     free(n->head);
@@ -559,7 +607,8 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
         return true;
     }
     assert_int_equal(wire_snaphead_decode(bytes_of(n->head, n->head_len), head, &used, NULL), 0);
-    boot->core.applied = boot->core.snapshot = head->pos.index;
+    boot->core.applied = head->pos.index;
+    boot->core.snapshot = head->pos;
     if (boot->core.commit < head->pos.index) boot->core.commit = head->pos.index;
     boot->time_ns = head->time_ns;
     boot->snapshot = head->pos;

@@ -47,6 +47,7 @@ struct lab_node {
     bool hold_disk;              /* the store does not run */
     bool hold_apply;             /* the machine keeps its batches until released */
     enum kelp_error piece_error; /* what the store says of every piece of a snapshot */
+    enum kelp_error fetch_error; /* .. of every piece that is read */
     enum kelp_error head_error;  /* .. and of every head */
     uint64_t save_ms;            /* saves are reported so much later */
     struct lab_late {

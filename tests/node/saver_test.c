@@ -175,7 +175,7 @@ static int stage_make(void **state)
     uv_timer_start(&tick, on_tick, 20, 20);
     store_begin();
     struct kelp_store_done done = {sizeof done, NULL,     on_saved, on_read, on_snapshot,
-                                   on_pledged,  on_fault, on_space, NULL};
+                                   on_pledged,  on_fault, on_space, NULL,    NULL};
     saver = saver_new(&loop, store, disk, &done, &measured);
     assert_non_null(saver);
     return 0;

@@ -501,7 +501,7 @@ static int stage_make(void **state)
     uv_prepare_start(&prepare, on_prepare);
     store_begin();
     struct kelp_store_done done = {sizeof done, NULL,     on_saved, on_read, on_snapshot,
-                                   on_pledged,  on_fault, on_space, NULL};
+                                   on_pledged,  on_fault, on_space, NULL,    NULL};
     saver = saver_new(&loop, store, disk, &done, &measured);
     assert_non_null(saver);
     return 0;

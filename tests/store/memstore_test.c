@@ -201,7 +201,7 @@ static void truncation_compaction_and_reset_happen_in_order(void **state)
     assert_int_equal(boot.base.index, 40);
     assert_int_equal(boot.last, 40);
     assert_int_equal(boot.commit, 40);
-    assert_int_equal(boot.snapshot, 40);
+    assert_int_equal(boot.snapshot.index, 40);
     memstore_free(m);
     forget(&k);
 }

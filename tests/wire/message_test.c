@@ -160,7 +160,7 @@ static void each_message_has_its_golden_bytes(void **state)
 static void random_message(struct prng *p, struct kelp_message *m)
 {
     memset(m, 0, sizeof *m);
-    m->type = (uint8_t)prng_between(p, KELP_MSG_VOTE, KELP_MSG_TIMEOUT_NOW);
+    m->type = (uint8_t)prng_between(p, KELP_MSG_VOTE, KELP_MSG_SNAPSHOT);
     m->from = random_number(p);
     m->to = m->from + 1;
     m->term = kelp_term_of(random_number(p));
@@ -201,6 +201,7 @@ static void random_message(struct prng *p, struct kelp_message *m)
         m->flags = (uint8_t)(KELP_MF_FINAL * prng_below(p, 2));
         m->timeout_now.required = random_number(p);
         break;
+    case KELP_MSG_SNAPSHOT: m->snapshot.pos = kelp_pos_of(random_number(p), m->term.v); break;
     }
 }
 

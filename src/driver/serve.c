@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* serve.c - snapshots for others: pieces of one that is durable here go to whoever asks.
+ *
+ *   asked from an offset on --> WANTED --read--> piece sent --> .. as far as the window reaches
+ *                                 ^                               |
+ *                                 '------ asked further on -------'
+ *
+ * Who asks says what comes next, so nothing is remembered of what was lost on the way: another ask
+ * begins again where it says, on another connection, of this node or of another one that has the
+ * same snapshot. One piece is read at a time, peers take turns, and all of them together share one
+ * bucket of tokens, so that the log and its entries keep their disk and their wire.
+ *
+ * A piece is verified when it is read. A snapshot that turns out damaged is told to be gone, and a
+ * new one is taken. Invariant: at most one read of a piece is open, of serve.c or of fetch.c. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "driver/room.h"
+#include "wire/fetch.h"
+
+#define SECOND       (1000 * MILLISECOND)
+#define MICROSECONDS 1000000u
+#define BURST_BYTES  WIRE_SNAPCHUNK_BYTES_MAX /* tokens that gather at most, if they are few */
+#define BURST_PART   16u                      /* .. or this part of a second's */
+#define AGAIN_NS     (5 * MILLISECOND)        /* a queue to a peer was full */
+
+/* ---- pieces, for serve.c and fetch.c ---- */
+
+bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
+                uint64_t offset)
+{
+    struct piece_read *piece = &d->piece;
+    if (piece->purpose != PIECE_NONE) return false;
+    *piece = (struct piece_read){.purpose = purpose, .peer = peer, .pos = pos, .offset = offset};
+    d->ports.store->fetch(d->ports.store_ctx, d->options.group, pos, offset);
+    return true;
+}
+
+void driver_fetched(struct driver *d, enum kelp_error error, uint64_t size, struct kelp_bytes bytes)
+{
+    struct piece_read *piece = &d->piece;
+    ASSERT(piece->purpose != PIECE_NONE && !piece->done);
+    piece->done = true;
+    piece->error = error;
+    piece->size = size;
+    if (error != KELP_OK) return;
+    piece->data = malloc(max_u64(bytes.len, 1));
+    if (piece->data == NULL) {
+        piece->error = KELP_E_NO_MEMORY;
+        return;
+    }
+    memcpy(piece->data, bytes.data, bytes.len);
+    piece->len = bytes.len;
+}
+
+void piece_over(struct driver *d)
+{
+    free(d->piece.data);
+    d->piece = (struct piece_read){.purpose = PIECE_NONE};
+}
+
+/* ---- tokens ---- */
+
+static void tokens_refill(struct driver *d)
+{
+    uint64_t rate = d->options.snapshots.send_rate;
+    int64_t most = (int64_t)max_u64(rate / BURST_PART, BURST_BYTES);
+    kelp_ns passed = min_u64(d->now - d->tokens_at, SECOND);
+    uint64_t grown = rate / MICROSECONDS * (passed / 1000) +
+                     rate % MICROSECONDS * (passed / 1000) / MICROSECONDS;
+    if (grown == 0) return;
+    d->tokens_at = d->now;
+    d->tokens += (int64_t)grown;
+    if (d->tokens > most) d->tokens = most;
+}
+
+/* Until then there are none; 0: there are some now. */
+static kelp_ns tokens_wait(struct driver *d)
+{
+    uint64_t rate = d->options.snapshots.send_rate;
+    if (rate == 0) return 0;
+    tokens_refill(d);
+    if (d->tokens > 0) return 0;
+    uint64_t lacking = (uint64_t)(1 - d->tokens);
+    return d->now + max_u64(1, lacking * MICROSECONDS / rate * 1000);
+}
+
+/* ---- sending ---- */
+
+static enum kelp_error piece_send(struct driver *d, const struct peer *p,
+                                  const struct wire_piece *piece)
+{
+    struct kelp_bytes *parts = scratch_take(d, 3 * sizeof *parts);
+    uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD + WIRE_PIECE_HEAD_MAX);
+    uint8_t *bytes = scratch_take(d, max_u64(piece->bytes.len, 1));
+    if (parts == NULL || head == NULL || bytes == NULL) return KELP_E_LIMIT;
+    uint8_t *fixed = head + WIRE_FRAME_HEAD;
+    size_t count = 2;
+    parts[0] = bytes_of(head, WIRE_FRAME_HEAD);
+    parts[1] = bytes_of(fixed, wire_piece_encode(piece, fixed));
+    if (piece->bytes.len > 0) {
+        memcpy(bytes, piece->bytes.data, piece->bytes.len);
+        parts[count++] = bytes_of(bytes, piece->bytes.len);
+    }
+    wire_frame_head(head, WIRE_PIECE, d->options.group, parts + 1, count - 1);
+    return d->ports.peers->send(d->ports.peers_ctx, d->options.group, p->id, KELP_LANE_SNAPSHOT,
+                                p->serving.connection, parts, count);
+}
+
+static void say(struct driver *d, const struct peer *p, enum wire_piece_state state)
+{
+    struct wire_piece m = {.state = (uint8_t)state,
+                           .pos = p->serving.pos,
+                           .offset = p->serving.next,
+                           .ask = p->serving.ask};
+    bool same = kelp_pos_equal(d->taking.last, p->serving.pos);
+    if (!same) m.newest = d->taking.last;
+    (void)piece_send(d, p, &m); /* lost: it is asked again */
+}
+
+static void say_gone(struct driver *d, struct peer *p)
+{
+    p->serving.wanted = false;
+    say(d, p, WIRE_PIECE_GONE);
+}
+
+static void damaged(struct driver *d, struct kelp_pos pos)
+{
+    driver_note(d, KELP_ERROR,
+                "the snapshot at %" PRIu64 "@%" PRIu64 " is damaged: another one is taken",
+                pos.index, pos.term.v);
+    if (kelp_pos_equal(d->taking.last, pos)) d->taking.asked = true;
+}
+
+/* A piece came from the disk: is it still wanted? */
+static void piece_came(struct driver *d)
+{
+    const struct piece_read *piece = &d->piece;
+    struct peer *p = peer_find(d, piece->peer);
+    struct serving *s = p != NULL ? &p->serving : NULL;
+    bool wanted =
+        s != NULL && s->wanted && kelp_pos_equal(s->pos, piece->pos) && s->next == piece->offset;
+    if (!wanted) return;
+    if (piece->error == KELP_E_NO_MEMORY) {
+        d->serve_at = d->now + AGAIN_NS;
+        return;
+    }
+    if (piece->error != KELP_OK) {
+        if (piece->error == KELP_E_CORRUPT) damaged(d, piece->pos);
+        say_gone(d, p);
+        return;
+    }
+    struct wire_piece m = {.state = WIRE_PIECE_BYTES,
+                           .pos = s->pos,
+                           .offset = s->next,
+                           .ask = s->ask,
+                           .size = piece->size,
+                           .bytes = bytes_of(piece->data, piece->len)};
+    enum kelp_error error = piece_send(d, p, &m);
+    if (error == KELP_E_LIMIT) {
+        d->serve_at = d->now + AGAIN_NS;
+        return;
+    }
+    s->next += piece->len;
+    s->wanted = error == KELP_OK && s->next < piece->size;
+    if (d->options.snapshots.send_rate > 0) d->tokens -= (int64_t)piece->len;
+    d->served_bytes += piece->len;
+}
+
+/* Peers take turns. */
+static struct peer *next_wanting(struct driver *d)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct peer *p = d->peers[(d->serve_turn + i) % d->peer_count];
+        if (!p->serving.wanted || p->serving.next >= p->serving.limit) continue;
+        d->serve_turn = (d->serve_turn + i + 1) % d->peer_count;
+        return p;
+    }
+    return NULL;
+}
+
+/* Who asked anew and gets nothing at once. */
+static void asked_tell(struct driver *d)
+{
+    d->serve_told = false;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct serving *s = &d->peers[i]->serving;
+        if (s->gone)
+            say_gone(d, d->peers[i]);
+        else if (s->waits && tokens_wait(d) != 0)
+            say(d, d->peers[i], WIRE_PIECE_WAITS);
+        s->gone = s->waits = false;
+    }
+}
+
+void serve_run(struct driver *d)
+{
+    if (d->serve_told && !d->closing) asked_tell(d);
+    if (d->piece.purpose == PIECE_SERVE && d->piece.done) {
+        piece_came(d);
+        piece_over(d);
+    }
+    if (d->closing || d->state != DRIVER_RUNNING || d->piece.purpose != PIECE_NONE) return;
+    if (d->now < d->serve_at || fetch_holds_apply(d)) return; /* restoring goes first */
+    d->serve_at = 0;
+    struct peer *p = next_wanting(d);
+    if (p == NULL) return;
+    kelp_ns wait = tokens_wait(d);
+    if (wait != 0) {
+        d->serve_at = wait;
+        return;
+    }
+    (void)piece_read(d, PIECE_SERVE, p->id, p->serving.pos, p->serving.next);
+}
+
+kelp_ns serve_next(const struct driver *d)
+{
+    return d->serve_at > d->now && d->state == DRIVER_RUNNING ? d->serve_at : KELP_NEVER;
+}
+
+/* ---- asked ---- */
+
+enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
+                              struct kelp_bytes body, struct kelp_fault *fault)
+{
+    struct wire_fetch ask;
+    enum kelp_error error = wire_fetch_decode(body, &ask, fault);
+    if (error != KELP_OK) return error;
+    struct peer *p = peer_find(d, from);
+    if (p == NULL || d->closing || d->state != DRIVER_RUNNING) return KELP_OK;
+    struct serving *s = &p->serving;
+    bool goes_on =
+        s->ask == ask.ask && s->connection == connection && kelp_pos_equal(s->pos, ask.pos);
+    if (!goes_on)
+        *s = (struct serving){
+            .pos = ask.pos, .next = ask.offset, .ask = ask.ask, .connection = connection};
+    s->limit = add_sat(ask.offset, ask.window);
+    s->wanted = !goes_on || s->wanted;
+    s->gone = d->ports.store->fetch == NULL;
+    s->waits = !goes_on; /* told so, if it has to */
+    d->serve_told = true;
+    struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
+    (void)driver_step(d, &input);
+    return KELP_OK;
+}
+
+void serve_lost(struct peer *p)
+{
+    p->serving.wanted = false;
+}
+
+size_t serve_count(const struct driver *d)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < d->peer_count; i++)
+        count += d->peers[i]->serving.wanted;
+    return count;
+}
