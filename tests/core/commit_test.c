@@ -216,19 +216,132 @@ static void what_every_member_holds_is_told_and_compacted(void **state)
     fixture_close(f);
 }
 
-static void a_silent_learner_keeps_the_log_from_being_compacted(void **state)
+static void snapshot_here(struct fixture *f, kelp_index index)
 {
-    (void)state;
+    struct kelp_input input = {.type = KELP_IN_SNAPSHOT};
+    input.pos = (struct kelp_pos){.term = kelp_log_term(f->core, index), .index = index};
+    step(f, &input);
+}
+
+/* All but the learner, 4, have 2..10. */
+static struct fixture *a_learner_is_behind(void)
+{
     struct fixture *f = leader(.voters = 3, .learners = 1, .trailing_none = true);
     write_some(f, 9);
     receive(f, answer_of(f, 2, 10));
     receive(f, answer_of(f, 3, 10));
+    receive(f, answer_of(f, 4, 4));
     take(f);
     applied(f, 10);
-    step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(10, 1)});
+    return f;
+}
+
+static void voters_answer(struct fixture *f)
+{
+    for (kelp_id id = 2; id <= 3; id++)
+        receive(f, answer_of(f, id, 10));
+}
+
+static void a_member_that_is_heard_keeps_what_it_needs(void **state)
+{
+    (void)state;
+    struct fixture *f = a_learner_is_behind();
+    for (int i = 0; i < 600; i++) { /* a minute */
+        pass(f, 100 * MS);
+        voters_answer(f);
+        receive(f, answer_of(f, 4, 4));
+        fixture_forget(f);
+        take(f);
+    }
+    snapshot_here(f, 10);
     save_all(f);
-    assert_int_equal(f->view.everyone, 0);
-    assert_int_equal(f->view.first, 1);
+    assert_int_equal(f->view.everyone, 4);
+    assert_int_equal(f->view.first, 5);
+    fixture_close(f);
+}
+
+/* Ten of the longest election timeouts: it may only be starting again. */
+static void a_silent_member_keeps_what_it_needs_for_a_while(void **state)
+{
+    (void)state;
+    struct fixture *f = a_learner_is_behind();
+    kelp_ns end = f->now + 10 * f->options.election_max;
+    while (f->now < end) {
+        pass(f, 100 * MS);
+        voters_answer(f);
+        fixture_forget(f);
+        take(f);
+    }
+    snapshot_here(f, 10);
+    save_all(f);
+    assert_int_equal(f->view.everyone, 4);
+    assert_int_equal(f->view.first, 5);
+    pass(f, 1);
+    receive(f, answer_of(f, 2, 10));
+    assert_true(client_writes(f, 99, 10, KELP_NEVER)); /* a match, so that it is looked at */
+    receive(f, answer_of(f, 2, 11));
+    save_all(f);
+    assert_int_equal(f->view.everyone, 10); /* of those who are heard */
+    assert_int_equal(f->view.first, 11);
+    receive(f, answer_of(f, 4, 4)); /* it is back, and gets a snapshot */
+    assert_true(f->view.first > 5);
+    fixture_close(f);
+}
+
+static void who_is_heard_again_is_waited_for_again(void **state)
+{
+    (void)state;
+    struct fixture *f = a_learner_is_behind();
+    for (int i = 0; i < 400; i++) {
+        pass(f, 100 * MS);
+        voters_answer(f);
+        if (i % 150 == 0) receive(f, answer_of(f, 4, 4)); /* 15 s apart */
+        fixture_forget(f);
+        take(f);
+    }
+    snapshot_here(f, 10);
+    save_all(f);
+    assert_int_equal(f->view.first, 5);
+    fixture_close(f);
+}
+
+/* A mark is set every 16th of the limit, so up to a sixteenth more is kept. */
+static void no_more_than_so_many_bytes_are_kept_for_a_member(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.voters = 3, .learners = 1, .trailing_none = true, .hold = 1600);
+    for (kelp_index last = 2; last <= 100; last++) {
+        assert_true(client_writes(f, last, 100, KELP_NEVER));
+        receive(f, answer_of(f, 2, last));
+        receive(f, answer_of(f, 3, last));
+        receive(f, answer_of(f, 4, 1));
+        save_all(f);
+        applied(f, f->view.commit);
+        snapshot_here(f, f->view.commit);
+        save_all(f);
+        fixture_forget(f);
+        if (last <= 8) assert_int_equal(f->view.first, 2);
+        if (last < 40) continue;
+        kelp_index kept = f->view.last + 1 - f->view.first;
+        assert_true(kept * 100 >= 1600 && kept * 100 < 1800);
+    }
+    assert_int_equal(f->view.everyone, 1);
+    fixture_close(f);
+}
+
+static void without_such_a_limit_nothing_is_kept_for_anybody(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.voters = 3, .trailing_none = true, .hold_none = true);
+    write_some(f, 9);
+    receive(f, answer_of(f, 2, 10));
+    receive(f, answer_of(f, 3, 4));
+    take(f);
+    applied(f, 10);
+    snapshot_here(f, 10);
+    save_all(f);
+    assert_int_equal(f->view.everyone, 4);
+    assert_int_equal(f->view.first, 11);
     fixture_close(f);
 }
 
@@ -313,7 +426,11 @@ int main(void)
         cmocka_unit_test(a_restart_does_not_forget_the_commit_index_it_was_given),
         cmocka_unit_test(a_new_commit_index_is_told_soon_even_without_new_entries),
         cmocka_unit_test(what_every_member_holds_is_told_and_compacted),
-        cmocka_unit_test(a_silent_learner_keeps_the_log_from_being_compacted),
+        cmocka_unit_test(a_member_that_is_heard_keeps_what_it_needs),
+        cmocka_unit_test(a_silent_member_keeps_what_it_needs_for_a_while),
+        cmocka_unit_test(who_is_heard_again_is_waited_for_again),
+        cmocka_unit_test(no_more_than_so_many_bytes_are_kept_for_a_member),
+        cmocka_unit_test(without_such_a_limit_nothing_is_kept_for_anybody),
         cmocka_unit_test(nothing_is_compacted_above_the_own_snapshot),
         cmocka_unit_test(trailing_entries_are_kept_behind_the_applied_index),
         cmocka_unit_test(a_snapshot_above_the_applied_index_is_not_believed),

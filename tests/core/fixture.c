@@ -78,6 +78,7 @@ static struct kelp_options options_of(const struct spec *s)
     o.lease = s->lease;
     o.election_min = or_else(s->election_min, o.election_min);
     o.trailing_entries = s->trailing_none ? 0 : or_else(s->trailing, o.trailing_entries);
+    o.hold_bytes = s->hold_none ? 0 : or_else(s->hold, o.hold_bytes);
     l->members_max = 9;
     l->events_max = EVENTS_MAX; /* so that a test sees them all */
     l->window_messages_max = (uint32_t)or_else(s->window, l->window_messages_max);
@@ -107,6 +108,13 @@ static void look(struct fixture *f)
     f->faulted = f->view.faulted;
 }
 
+static struct kelp_pos snapshot_of(const struct log_text *log, kelp_index index)
+{
+    if (index == 0) return kelp_pos_of(0, 0);
+    assert_true(index >= log->base.index && index <= log->last);
+    return (struct kelp_pos){.term = log->terms[index - log->base.index], .index = index};
+}
+
 struct fixture *fixture_node(const struct spec *s)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -127,7 +135,7 @@ struct fixture *fixture_node(const struct spec *s)
         .last = log.last,
         .commit = or_else(s->commit, log.base.index),
         .applied = or_else(s->applied, log.base.index),
-        .snapshot = kelp_pos_of(s->snapshot, s->snapshot > 0 ? 1 : 0),
+        .snapshot = snapshot_of(&log, s->snapshot),
         .everyone = s->everyone,
         .runs = log.runs,
         .run_count = log.run_count,
@@ -284,6 +292,11 @@ static void keep(struct fixture *f, const struct kelp_work *w)
             assert_int_equal(w->save.number, f->saves[f->save_count - 1].number + 1);
         f->saves[f->save_count++] = w->save;
     }
+    if (w->fetch.index != 0) {
+        f->fetch = w->fetch;
+        f->fetch_from = w->fetch_from;
+        f->fetch_count++;
+    }
     if (w->apply_last == 0) return;
     if (f->apply_last != 0) assert_int_equal(w->apply_first, f->apply_last + 1); /* each once */
     f->apply_last = w->apply_last;
@@ -317,6 +330,9 @@ void save_all(struct fixture *f)
 void fixture_forget(struct fixture *f)
 {
     f->message_count = f->answer_count = f->lookup_count = f->looked_up = 0;
+    f->fetch = kelp_pos_of(0, 0);
+    f->fetch_from = 0;
+    f->fetch_count = 0;
     if (f->save_count > 1) f->saves[0] = f->saves[f->save_count - 1];
     if (f->save_count > 1) f->save_count = 1; /* the last stays: numbers are checked */
     struct kelp_event recent[EVENTS_MAX];

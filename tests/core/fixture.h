@@ -54,6 +54,8 @@ struct spec {
     uint64_t message_bytes, window_bytes, uncommitted_bytes, unapplied_bytes, entry_bytes;
     uint64_t trailing;
     bool trailing_none; /* trailing 0 */
+    uint64_t hold;
+    bool hold_none; /* hold_bytes 0 */
     bool apply_durable_only;
     kelp_ns stall_limit;
     kelp_ns lease, election_min; /* 0; 1 s */
@@ -74,6 +76,9 @@ struct fixture {
     struct kelp_lookup lookups[FIXTURE_KEPT];
     size_t message_count, answer_count, save_count, lookup_count, looked_up;
     kelp_index apply_last;
+    struct kelp_pos fetch; /* the last snapshot that was wanted, from fetch_from .. */
+    kelp_id fetch_from;
+    size_t fetch_count;           /* .. told so often */
     struct kelp_pos made;         /* the last empty entry the core made itself */
     struct kelp_taken taken;      /* of the last step */
     struct kelp_view view;        /* refreshed by every step and take */

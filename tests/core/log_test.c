@@ -362,6 +362,122 @@ static void a_looked_up_stretch_answers_until_the_log_is_cut(void **state)
     assert_int_equal(log_term(&p.log, 2).v, 0); /* of another revision now */
 }
 
+/* ---- reset ---- */
+
+static void a_reset_log_is_empty_and_goes_on_behind_the_place(void **state)
+{
+    (void)state;
+    static const kelp_index places[] = {2, 5, 900}; /* inside, at the end, far beyond */
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct pair p;
+        pair_init(&p, 3, 4);
+        for (uint64_t term = 1; term <= 5; term++)
+            pair_append(&p, term, term);
+        p.log.found_first = 1;
+        p.log.found = kelp_pos_of(1, 1);
+        p.log.found_revision = p.log.revision;
+        uint64_t revision = p.log.revision;
+        kelp_index place = places[i];
+        log_reset(&p.log, kelp_pos_of(place, 7));
+        assert_true(p.log.revision > revision); /* lookups under way are of another log */
+        p.naive.base = p.naive.last = place;
+        p.naive.known_from = place + 1;
+        p.naive.terms[place] = 7;
+        compare(&p);
+        assert_int_equal(log_term(&p.log, place).v, 7);
+        assert_int_equal(log_term(&p.log, 1).v, 0);
+        for (uint64_t term = 7; term <= 9; term++) {
+            pair_append(&p, term, term);
+            compare(&p);
+        }
+        pair_truncate(&p, place + 1);
+        compare(&p);
+        pair_truncate(&p, place);
+        compare(&p);
+    }
+}
+
+/* ---- marks ---- */
+
+static struct log marked_log(struct kelp_run *runs, uint64_t *totals, uint64_t step)
+{
+    struct log log;
+    log_init(&log, runs, 8, totals, 8);
+    log_boot(&log, kelp_pos_of(0, 0), 0, NULL, 0, 1);
+    log_marks(&log, step);
+    return log;
+}
+
+/* Whoever keeps the log from the floor on keeps at least so many bytes, and less than a step more. */
+static void the_floor_has_as_many_bytes_behind_it_as_asked_for(void **state)
+{
+    (void)state;
+    struct kelp_run runs[8];
+    uint64_t totals[8];
+    struct log log = marked_log(runs, totals, 100);
+    assert_int_equal(log_floor(&log, 1), 0);
+    for (kelp_index index = 1; index <= 500; index++) { /* 10 bytes each: as if all were sized */
+        log_append(&log, kelp_term_of(1), 10);
+        kelp_index floor = log_floor(&log, 1600); /* 16 of the 32 marks, and so always there */
+        if (index < 160) assert_int_equal(floor, 0);
+        if (index < 170) continue;
+        assert_true((index - floor) * 10 >= 1600);
+        assert_true((index - floor) * 10 < 1700);
+    }
+    assert_int_equal(log_floor(&log, 0), 500);
+    assert_int_equal(log_floor(&log, 10), 490);
+    assert_int_equal(log_floor(&log, 5000), 0); /* forgotten: nothing is known of so long ago */
+}
+
+static void what_is_cut_away_is_no_floor(void **state)
+{
+    (void)state;
+    struct kelp_run runs[8];
+    uint64_t totals[8];
+    struct log log = marked_log(runs, totals, 1);
+    for (kelp_index index = 1; index <= 6; index++)
+        log_append(&log, kelp_term_of(1), 10);
+    log_truncate(&log, kelp_pos_of(4, 1));
+    assert_int_equal(log_floor(&log, 0), 4);
+    assert_int_equal(log_floor(&log, 20), 2);
+    log_append(&log, kelp_term_of(2), 30);
+    assert_int_equal(log_floor(&log, 30), 4);
+    assert_int_equal(log_floor(&log, 31), 3);
+}
+
+/* The totals begin anew where the sizes are not known any more; a mark from before would lie. */
+static void a_cut_below_what_is_sized_forgets_the_marks(void **state)
+{
+    (void)state;
+    struct kelp_run runs[8];
+    uint64_t totals[8];
+    struct log log = marked_log(runs, totals, 1);
+    for (kelp_index index = 1; index <= 40; index++)
+        log_append(&log, kelp_term_of(1), 10);
+    log_truncate(&log, kelp_pos_of(20, 1)); /* eight sizes are kept */
+    assert_int_equal(log_floor(&log, 1), 0);
+    for (kelp_index index = 21; index <= 25; index++)
+        log_append(&log, kelp_term_of(2), 10);
+    assert_int_equal(log_floor(&log, 30), 22);
+    assert_int_equal(log_floor(&log, 1000), 0);
+}
+
+static void a_reset_forgets_the_marks(void **state)
+{
+    (void)state;
+    struct kelp_run runs[8];
+    uint64_t totals[8];
+    struct log log = marked_log(runs, totals, 1);
+    for (kelp_index index = 1; index <= 6; index++)
+        log_append(&log, kelp_term_of(1), 10);
+    log_reset(&log, kelp_pos_of(90, 2));
+    assert_int_equal(log_floor(&log, 0), 0);
+    for (kelp_index index = 91; index <= 93; index++)
+        log_append(&log, kelp_term_of(2), 10);
+    assert_int_equal(log_floor(&log, 10), 92);
+    assert_int_equal(log_floor(&log, 60), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +489,11 @@ int main(void)
         cmocka_unit_test(a_long_random_life_agrees_with_the_plain_array),
         cmocka_unit_test(a_boot_keeps_the_newest_runs_that_fit),
         cmocka_unit_test(a_looked_up_stretch_answers_until_the_log_is_cut),
+        cmocka_unit_test(a_reset_log_is_empty_and_goes_on_behind_the_place),
+        cmocka_unit_test(the_floor_has_as_many_bytes_behind_it_as_asked_for),
+        cmocka_unit_test(what_is_cut_away_is_no_floor),
+        cmocka_unit_test(a_cut_below_what_is_sized_forgets_the_marks),
+        cmocka_unit_test(a_reset_forgets_the_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
