@@ -75,6 +75,10 @@ static void a_message_in_one_line(void **state)
     SAYS(kelp_describe_message, &m, "1 -> 3 timeout-now t4 required 7");
     m.flags = KELP_MF_FINAL;
     SAYS(kelp_describe_message, &m, "1 -> 3 timeout-now t4 required 7 final");
+    m = (struct kelp_message){.from = 1, .to = 3, .term = {4}, .type = KELP_MSG_SNAPSHOT};
+    m.snapshot.pos = kelp_pos_of(7, 3);
+    m.round = 2;
+    SAYS(kelp_describe_message, &m, "1 -> 3 snapshot t4 at 7@3 round 2");
 }
 
 static void an_input_in_one_line(void **state)
@@ -110,6 +114,11 @@ static void an_input_in_one_line(void **state)
     SAYS(kelp_describe_input, &in, "link 2");
     in = (struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = kelp_pos_of(12, 1)};
     SAYS(kelp_describe_input, &in, "snapshot 12@1");
+    in = (struct kelp_input){.type = KELP_IN_INSTALLED};
+    in.installed.pos = kelp_pos_of(12, 4);
+    SAYS(kelp_describe_input, &in, "installed 12@4");
+    in = (struct kelp_input){.type = KELP_IN_SENDING, .peer = 3};
+    SAYS(kelp_describe_input, &in, "3 fetches");
     in = (struct kelp_input){.type = KELP_IN_HEALTH};
     in.health.room = 100;
     in.health.health = 1;

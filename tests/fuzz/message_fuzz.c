@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* message_fuzz.c - any bytes as frames, messages, entries, configurations, snapshot heads, forwards
- * and messages of founding.
+/* message_fuzz.c - any bytes as frames, messages, entries, configurations, snapshot heads, forwards,
+ * messages of founding, questions for snapshots and their pieces.
  *
  * The first byte chooses the format (low bits) and whether checksums are put right first (the high
  * bit leaves them), since no fuzzer guesses a good one. What a decoder accepts must be encoded into
@@ -13,6 +13,7 @@
 #include "base/min.h"
 #include "wire/change.h"
 #include "wire/entry.h"
+#include "wire/fetch.h"
 #include "wire/forward.h"
 #include "wire/found.h"
 #include "wire/frame.h"
@@ -22,6 +23,7 @@
 #define INPUT_MAX       (128u * 1024)
 #define INFO_MAX        64u
 #define LEAVE_CHECKSUMS 0x80u
+#define FORMATS         0x0fu
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -171,6 +173,25 @@ static void fuzz_found(uint8_t *data, size_t len, bool mend)
     ASSERT(load_u16(data) + f.entry.len == len);
 }
 
+static void fuzz_fetch(const uint8_t *data, size_t len)
+{
+    struct wire_fetch f;
+    struct kelp_bytes in = bytes_of(data, len);
+    if (wire_fetch_decode(in, &f, NULL) != KELP_OK) return;
+    check_part(in, wire_fetch_encode(&f, again));
+    ASSERT(load_u16(data) == len && f.window > 0);
+}
+
+static void fuzz_piece(const uint8_t *data, size_t len)
+{
+    struct wire_piece p;
+    struct kelp_bytes in = bytes_of(data, len);
+    if (wire_piece_decode(in, &p, NULL) != KELP_OK) return;
+    check_part(in, wire_piece_encode(&p, again));
+    ASSERT(load_u16(data) + p.bytes.len == len);
+    if (p.state == WIRE_PIECE_BYTES) ASSERT(p.offset + p.bytes.len <= p.size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0 || size > INPUT_MAX) return 0;
@@ -179,7 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *copy = malloc(len + (len == 0)); /* of its exact size, for the sanitizer */
     if (copy == NULL) return 0;
     memcpy(copy, data + 1, len);
-    switch (data[0] % 8) {
+    switch (data[0] & FORMATS) {
     case 0: fuzz_frame(copy, len, mend); break;
     case 1: fuzz_message(copy, len, mend); break;
     case 2: fuzz_entry(copy, len, mend); break;
@@ -188,6 +209,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 5: fuzz_forward(copy, len); break;
     case 6: fuzz_forward_answer(copy, len); break;
     case 7: fuzz_found(copy, len, mend); break;
+    case 8: fuzz_fetch(copy, len); break;
+    case 9: fuzz_piece(copy, len); break;
     }
     free(copy);
     return 0;

@@ -67,7 +67,7 @@ static void random_messages_survive_their_bytes(void **state)
         struct wire_found f, out;
         memset(&f, 0, sizeof f);
         do {
-            f.type = (uint8_t)prng_between(&p, WIRE_FOUND_SHOW, WIRE_FOUND_STARTED);
+            f.type = (uint8_t)prng_between(&p, WIRE_FOUND_SHOW, WIRE_FOUND_SNAPSHOT);
         } while (f.type == WIRE_FOUND_ENTRY);
         f.from = random_number(&p);
         f.to = f.from + 1;
@@ -82,6 +82,9 @@ static void random_messages_survive_their_bytes(void **state)
         for (size_t k = 0; k < f.id_count; k++)
             f.ids[k] = k + 1 + random_number(&p) * 64;
         memset(f.words, 'w', prng_below(&p, sizeof f.words));
+        if (prng_chance(&p, 1, 2)) f.given = random_number(&p);
+        if (f.type == WIRE_FOUND_SNAPSHOT)
+            f.snapshot = kelp_pos_of(random_number(&p), random_number(&p));
         size_t len = wire_found_encode(&f, body);
         enum kelp_error error = wire_found_decode(bytes_of(body, len), &out, NULL);
         assert_int_equal(error, KELP_OK);
@@ -175,12 +178,53 @@ static void who_leads_and_the_id_given_are_appended(void **state)
     assert_int_equal(decode(len), KELP_E_MALFORMED);
 }
 
+/* .. and what takes the place of entry 1 behind them, whether they are there or not. */
+static void a_snapshot_is_offered_with_its_end(void **state)
+{
+    (void)state;
+    struct wire_found f = sample(WIRE_FOUND_SNAPSHOT), out;
+    f.snapshot = kelp_pos_of(9, 4);
+    size_t len = wire_found_encode(&f, body);
+    golden_check(body, len,
+                 "8700 08 01 03 0100000000000000 0200000000000000 0600000000000000 "
+                 "0807060504030201100f0e0d0c0b0a09 1100000000000000 0068e5cf8b010000 "
+                 "0400000000000000 0100000000000000 0200000000000000 0300000000000000 08 "
+                 "736f206265206974 0000000000000000 0000000000000000 00 0900000000000000 "
+                 "0400000000000000");
+    assert_int_equal(wire_found_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_true(kelp_pos_equal(out.snapshot, f.snapshot));
+    for (size_t cut = 2; cut < len; cut++) { /* whatever of it is missing */
+        put_u16(body, (uint16_t)cut);
+        assert_int_equal(decode(cut), KELP_E_MALFORMED);
+    }
+    static const struct kelp_pos bad[] = {
+        {.index = 0}, {.index = 9}, {.index = UINT64_MAX, .term = {4}}, {.index = 0, .term = {4}}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        len = wire_found_encode(&f, body);
+        put_u64(body + len - 16, bad[i].index);
+        put_u64(body + len - 8, bad[i].term.v);
+        assert_int_equal(decode(len), KELP_E_MALFORMED);
+    }
+}
+
+/* Another type has nothing there: what a newer node puts there is skipped. */
+static void a_snapshot_is_read_of_an_offer_alone(void **state)
+{
+    (void)state;
+    struct wire_found f = sample(WIRE_FOUND_SNAPSHOT), out;
+    f.snapshot = kelp_pos_of(9, 4);
+    size_t len = wire_found_encode(&f, body);
+    body[2] = WIRE_FOUND_SHOWN;
+    assert_int_equal(wire_found_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.snapshot.index, 0);
+}
+
 static void an_unknown_type_is_a_newer_version(void **state)
 {
     (void)state;
     struct wire_found f = sample(WIRE_FOUND_SHOW);
     size_t len = wire_found_encode(&f, body);
-    body[2] = 8;
+    body[2] = 9;
     assert_int_equal(decode(len), KELP_E_VERSION);
     body[2] = 0;
     assert_int_equal(decode(len), KELP_E_VERSION);
@@ -223,6 +267,8 @@ int main(void)
         cmocka_unit_test(bytes_behind_another_message_are_malformed),
         cmocka_unit_test(fields_of_a_newer_node_are_skipped_within_the_limit),
         cmocka_unit_test(who_leads_and_the_id_given_are_appended),
+        cmocka_unit_test(a_snapshot_is_offered_with_its_end),
+        cmocka_unit_test(a_snapshot_is_read_of_an_offer_alone),
         cmocka_unit_test(an_unknown_type_is_a_newer_version),
         cmocka_unit_test(fields_out_of_range_are_malformed),
     };

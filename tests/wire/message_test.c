@@ -114,6 +114,14 @@ static size_t encode_timeout_now(void)
     return wire_message_encode(&m, body);
 }
 
+static size_t encode_snapshot(void)
+{
+    struct kelp_message m = message(KELP_MSG_SNAPSHOT);
+    m.attempt = 0;
+    m.snapshot.pos = kelp_pos_of(6, 3);
+    return wire_message_encode(&m, body);
+}
+
 static size_t encode_append(void) /* entries 7@4 and 8@4 behind 6@4 */
 {
     struct kelp_message m = append(6, 4, 8);
@@ -148,6 +156,10 @@ static void each_message_has_its_golden_bytes(void **state)
     golden_check(body, encode_timeout_now(),
                  "4000 06 10 00000000 0100000000000000 0300000000000000 0400000000000000 "
                  "1100000000000000 0000000000000000 0000000000000000 0600000000000000");
+    golden_check(body, encode_snapshot(),
+                 "4800 07 00 00000000 0100000000000000 0300000000000000 0400000000000000 "
+                 "1100000000000000 0000000000000000 0900000000000000 0600000000000000 "
+                 "0300000000000000");
     golden_check(body, encode_append(),
                  "6000 03 00 00000000 0100000000000000 0300000000000000 0400000000000000 "
                  "1100000000000000 0200000000000000 0900000000000000 0600000000000000 "
@@ -280,8 +292,8 @@ static void a_broken_configuration_spoils_the_append(void **state)
 static void every_cut_is_malformed(void **state)
 {
     (void)state;
-    size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
-                                        encode_timeout_now, encode_append};
+    size_t (*const encoders[])(void) = {encode_vote,        encode_heartbeat, encode_answer,
+                                        encode_timeout_now, encode_snapshot,  encode_append};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         for (size_t cut = 0; cut < len; cut++) {
@@ -311,7 +323,7 @@ static void a_fixed_part_below_the_minimum_is_malformed(void **state)
 {
     (void)state;
     size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
-                                        encode_timeout_now};
+                                        encode_timeout_now, encode_snapshot};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         for (size_t shorter = 0; shorter < len; shorter++) {
@@ -338,7 +350,7 @@ static void a_fixed_part_that_breaks_alignment_or_its_limit_is_malformed(void **
 static void an_unknown_type_is_a_newer_version(void **state)
 {
     (void)state;
-    const uint8_t types[] = {0, 7, 255};
+    const uint8_t types[] = {0, 8, 255};
     for (size_t i = 0; i < sizeof types; i++) {
         size_t len = encode_vote();
         body[2] = types[i];
@@ -358,6 +370,7 @@ static void a_flag_of_another_type_is_malformed(void **state)
         {encode_heartbeat, 0},
         {encode_append, 0},
         {encode_timeout_now, KELP_MF_FINAL},
+        {encode_snapshot, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (unsigned bit = 0; bit < 8; bit++) {
@@ -403,6 +416,13 @@ static void numbers_out_of_range_are_malformed(void **state)
         {encode_answer, 104, huge},
         {encode_timeout_now, 24, 0}, /* a leader of term 0 */
         {encode_timeout_now, 56, huge},
+        {encode_snapshot, 24, 0}, /* a leader of term 0 */
+        {encode_snapshot, 24, 2}, /* the snapshot's term above the leader's */
+        {encode_snapshot, 56, 0}, /* a term without an index */
+        {encode_snapshot, 56, huge},
+        {encode_snapshot, 64, 0},
+        {encode_snapshot, 64, 5},
+        {encode_snapshot, 64, huge},
         {encode_append, 24, 0}, /* a leader of term 0 */
         {encode_append, 56, 0}, /* prev */
         {encode_append, 64, 5}, /* prev's term above the leader's */
@@ -428,8 +448,8 @@ static void numbers_out_of_range_are_malformed(void **state)
 static void bytes_behind_a_message_are_malformed(void **state)
 {
     (void)state;
-    size_t (*const encoders[])(void) = {encode_vote, encode_heartbeat, encode_answer,
-                                        encode_timeout_now, encode_append};
+    size_t (*const encoders[])(void) = {encode_vote,        encode_heartbeat, encode_answer,
+                                        encode_timeout_now, encode_snapshot,  encode_append};
     for (size_t i = 0; i < sizeof encoders / sizeof encoders[0]; i++) {
         size_t len = encoders[i]();
         body[len] = 0;

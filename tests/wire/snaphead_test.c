@@ -83,6 +83,11 @@ static void random_heads_survive_their_bytes(void **state)
         h.state_hash = prng_next(&p);
         h.chain_hash = prng_next(&p);
         h.own = bytes_of(own, prng_below(&p, prng_chance(&p, 1, 8) ? sizeof own : 64));
+        h.hollow = prng_chance(&p, 1, 4);
+        if (h.hollow) {
+            h.object_count = h.object_bytes = 0;
+            h.own.len = 0;
+        }
         random_fill(&p, own, h.own.len);
         size_t len = wire_snaphead_encode(&h, encoded, sizeof encoded);
         assert_true(len > 0 && len % 8 == 0);
@@ -161,6 +166,43 @@ static void fields_that_contradict_each_other_are_malformed(void **state)
     assert_int_equal(decode_changed(108, 2, 4), KELP_E_MALFORMED); /* padding not zero */
 }
 
+/* A witness's: of what a snapshot is only where it ends. */
+static void a_hollow_head_says_so(void **state)
+{
+    (void)state;
+    static struct wire_snaphead h, out;
+    size_t used;
+    sample(&h);
+    h.hollow = true;
+    h.object_count = h.object_bytes = 0;
+    h.own = bytes_of(NULL, 0);
+    size_t len = wire_snaphead_encode(&h, encoded, sizeof encoded);
+    golden_check(encoded, 16, "4b454c50534e4150 f8000000 0100 0100");
+    assert_int_equal(wire_snaphead_decode(bytes_of(encoded, len), &out, &used, NULL), KELP_OK);
+    assert_true(out.hollow);
+    assert_true(kelp_pos_equal(out.pos, h.pos));
+}
+
+static void a_hollow_head_with_a_state_is_malformed(void **state)
+{
+    (void)state;
+    assert_int_equal(decode_changed(14, 1, 2), KELP_E_MALFORMED); /* the sample has objects */
+    struct wire_snaphead h;
+    sample(&h);
+    h.object_count = h.object_bytes = 0;
+    size_t len = wire_snaphead_encode(&h, encoded, sizeof encoded);
+    encoded[14] = 1;
+    put_u64(encoded + len - 8, hash_bytes(bytes_of(encoded, len - 8), 0));
+    assert_int_equal(decode(len), KELP_E_MALFORMED); /* own bytes */
+}
+
+static void another_flag_is_a_newer_version(void **state)
+{
+    (void)state;
+    for (unsigned bit = 1; bit < 16; bit++)
+        assert_int_equal(decode_changed(14, 1u << bit, 2), KELP_E_VERSION);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +213,9 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(another_version_with_a_good_checksum_is_not_read),
         cmocka_unit_test(fields_that_contradict_each_other_are_malformed),
+        cmocka_unit_test(a_hollow_head_says_so),
+        cmocka_unit_test(a_hollow_head_with_a_state_is_malformed),
+        cmocka_unit_test(another_flag_is_a_newer_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
