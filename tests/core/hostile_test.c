@@ -23,7 +23,7 @@ struct life {
     uint64_t tokens; /* given out */
     uint64_t calm;   /* a higher term comes once in so many messages */
     uint8_t answered[TOKENS];
-    uint64_t saved;
+    uint64_t saved, installed;
     kelp_index applied;
     struct kelp_entry_info entries[ENTRIES];
     struct kelp_config config;
@@ -106,13 +106,14 @@ static struct kelp_message random_message(struct life *l)
                              .to = v->self,
                              .term = {pick_term(l)},
                              .id = prng_next(&l->prng)};
-    static const uint8_t types[] = {KELP_MSG_VOTE,       KELP_MSG_VOTE_ANSWER, KELP_MSG_VOTE_ANSWER,
-                                    KELP_MSG_APPEND,     KELP_MSG_APPEND,      KELP_MSG_HEARTBEAT,
-                                    KELP_MSG_ANSWER,     KELP_MSG_ANSWER,      KELP_MSG_ANSWER,
-                                    KELP_MSG_TIMEOUT_NOW};
+    static const uint8_t types[] = {
+        KELP_MSG_VOTE,   KELP_MSG_VOTE_ANSWER, KELP_MSG_VOTE_ANSWER, KELP_MSG_APPEND,
+        KELP_MSG_APPEND, KELP_MSG_HEARTBEAT,   KELP_MSG_ANSWER,      KELP_MSG_ANSWER,
+        KELP_MSG_ANSWER, KELP_MSG_TIMEOUT_NOW, KELP_MSG_SNAPSHOT};
     m.type = types[prng_below(&l->prng, sizeof types)];
     if (v->role == KELP_LEADER && prng_chance(&l->prng, 9, 10)) m.type = KELP_MSG_ANSWER;
-    bool leads = m.type == KELP_MSG_APPEND || m.type == KELP_MSG_HEARTBEAT;
+    bool leads =
+        m.type == KELP_MSG_APPEND || m.type == KELP_MSG_HEARTBEAT || m.type == KELP_MSG_SNAPSHOT;
     if (leads && v->role == KELP_LEADER && prng_chance(&l->prng, 29, 30)) m.term.v = v->term.v + 1;
     if (leads && v->leader == 0) m.from = 2 + v->term.v % 3; /* mostly one leader a term */
     if (prng_chance(&l->prng, 1, 500)) m.type = (uint8_t)prng_next(&l->prng);
@@ -140,6 +141,9 @@ static struct kelp_message random_message(struct life *l)
         m.answer.health = (uint32_t)(prng_chance(&l->prng, 1, 8) ? prng_below(&l->prng, 8) : 0);
     } else if (m.type == KELP_MSG_TIMEOUT_NOW) {
         m.timeout_now.required = near_index(l);
+    } else if (m.type == KELP_MSG_SNAPSHOT) {
+        m.snapshot.pos =
+            prng_chance(&l->prng, 1, 2) ? near_pos(l) : kelp_pos_of(pick(l, v->last), m.term.v);
     } else {
         random_append(l, &m);
     }
@@ -188,6 +192,28 @@ static void some_request(struct life *l)
     }
 }
 
+/* One that is durable here, of whatever was offered; what it holds is another matter. */
+static void some_snapshot(struct life *l)
+{
+    struct fixture *f = l->f;
+    kelp_index index = f->view.applied + 1 + prng_below(&l->prng, 12);
+    if (f->view.role == KELP_LEADER && prng_chance(&l->prng, 9, 10)) return;
+    if (index > f->view.last + 8) index = f->view.last + 8; /* the fixture's log is short */
+    if (index <= f->view.applied) return;
+    uint64_t term = kelp_log_term(f->core, index).v;
+    if (term == 0 || prng_chance(&l->prng, 1, 4)) term = f->view.term.v + prng_below(&l->prng, 2);
+    struct kelp_config config = voters((uint32_t)prng_between(&l->prng, 3, 6));
+    struct kelp_input in = {.type = KELP_IN_INSTALLED};
+    config.index = prng_chance(&l->prng, 1, 40) ? index + 1 : prng_below(&l->prng, index + 1);
+    in.installed.pos = kelp_pos_of(index, term);
+    in.installed.config = &config;
+    step(f, &in);
+    if (f->view.applied != index) return;
+    l->installed++;
+    l->applied = index;
+    if (f->apply_last < index) f->apply_last = index;
+}
+
 static void take_some(struct life *l)
 {
     struct fixture *f = l->f;
@@ -228,9 +254,12 @@ static void one_step(struct life *l)
         answer_lookup(l);
     } else if (what < 95) {
         link_new(f, pick(l, 2));
-    } else if (what < 97) {
+    } else if (what < 96) {
         step(f, &(struct kelp_input){.type = KELP_IN_SNAPSHOT,
                                      .pos = kelp_pos_of(pick(l, f->view.applied), 1)});
+        step(f, &(struct kelp_input){.type = KELP_IN_SENDING, .peer = pick(l, 2)});
+    } else if (what < 97) {
+        some_snapshot(l);
     } else if (what < 98) {
         step(f,
              &(struct kelp_input){.type = KELP_IN_CANCEL, .token = 1 + prng_below(&l->prng, LIFE)});
@@ -243,7 +272,7 @@ static void one_step(struct life *l)
 }
 
 /* One core from birth to shutdown; returns how many steps it took until a fault or its end. */
-static uint32_t live(uint64_t seed, uint32_t roles[4])
+static uint32_t live(uint64_t seed, uint32_t roles[4], uint64_t *installed)
 {
     struct life *l = calloc(1, sizeof *l);
     assert_non_null(l);
@@ -283,6 +312,7 @@ static uint32_t live(uint64_t seed, uint32_t roles[4])
     take_some(l);
     for (uint64_t token = 1; token <= l->tokens; token++)
         assert_int_equal(l->answered[token], 1);
+    *installed += l->installed;
     fixture_close(l->f);
     free(l);
     return steps;
@@ -292,10 +322,12 @@ static void nothing_a_peer_says_breaks_a_rule_or_loses_an_answer(void **state)
 {
     (void)state;
     uint32_t steps = 0, roles[4] = {0};
+    uint64_t installed = 0;
     for (uint64_t seed = 1; steps < STEPS; seed++)
-        steps += live(seed, roles);
+        steps += live(seed, roles, &installed);
     for (int role = 0; role < 4; role++)
         assert_true(roles[role] > STEPS / 100); /* all were seen */
+    assert_true(installed > 100);
 }
 
 /* the last term could never be left again */
