@@ -174,6 +174,8 @@ void setup_option(struct scenario *s, struct node *node, const char *word)
         o->off |= option_off(s, value);
     } else if (strcmp(key, "trailing") == 0) {
         o->trailing_entries = words_number_of(s, value);
+    } else if (strcmp(key, "hold") == 0) {
+        o->hold_bytes = words_number_of(s, value);
     } else if (strcmp(key, "seed") == 0) {
         o->seed = words_number_of(s, value);
     } else if (strcmp(key, "self") == 0) {

@@ -212,13 +212,23 @@ static void show_input(struct scenario *s, const struct node *node, const struct
     scenario_say(s, node, who, "%s", text);
 }
 
+static uint64_t revision_of(const struct node *node)
+{
+    struct kelp_view view;
+    kelp_view(node->core, &view);
+    return view.revision;
+}
+
 void world_step(struct scenario *s, struct node *node, const struct kelp_input *input,
                 const struct letter *letter)
 {
     if (++s->steps > SCENARIO_STEPS_MAX) scenario_stop(s, "the story does not come to rest");
     if (node->tells_inputs) show_input(s, node, input);
+    uint64_t revision = revision_of(node);
     struct kelp_taken taken = kelp_step(node->core, node->now, input);
     keep_taken(s, node, &taken, input, letter);
+    if (input->type == KELP_IN_INSTALLED && revision_of(node) != revision)
+        log_reset(s, &node->log, &node->disk.shown);
     rules_check(s, node);
 }
 
@@ -357,7 +367,6 @@ void world_install(struct scenario *s, struct node *node)
     pos.term = shown->at[pos.index - 1].term;
     kelp_view(node->core, &view);
     if (view.applied >= pos.index) return;
-    uint64_t revision = view.revision;
     input.installed.pos = pos;
     world_newest_configs(shown->at, shown->count, &input.installed.config, &before);
     if (input.installed.config == NULL) input.installed.config = node->members;
@@ -370,7 +379,6 @@ void world_install(struct scenario *s, struct node *node)
     node->installs = false;
     node->applied = pos.index;
     node->apply_given = max_u64(node->apply_given, pos.index);
-    if (view.revision != revision) log_reset(s, &node->log, shown);
 }
 
 /* ---- completions ---- */
