@@ -329,6 +329,34 @@ static void no_more_than_so_many_bytes_are_kept_for_a_member(void **state)
     fixture_close(f);
 }
 
+/* 4 is being removed by an entry that is not committed: another leader may cut it. */
+static void who_may_be_a_member_again_keeps_what_it_needs(void **state)
+{
+    (void)state;
+    struct fixture *f = a_learner_is_behind();
+    struct kelp_edit edit = {.verb = KELP_EDIT_REMOVE, .id = 4};
+    struct kelp_change what = {.count = 1, .edits = &edit};
+    struct kelp_input input = {.type = KELP_IN_CHANGE};
+    input.change.token = 77;
+    input.change.deadline = KELP_NEVER;
+    input.change.what = &what;
+    step(f, &input);
+    save_all(f);
+    assert_int_equal(f->view.last, 11);
+    assert_int_equal(f->view.peer_count, 3);
+    receive(f, answer_of(f, 2, 9)); /* an old answer: it is looked at again */
+    receive(f, answer_of(f, 3, 10));
+    snapshot_here(f, 10);
+    save_all(f);
+    assert_int_equal(f->view.commit, 10);
+    assert_int_equal(f->view.first, 5);
+    receive(f, answer_of(f, 2, 11));
+    save_all(f);
+    assert_int_equal(f->view.commit, 11);
+    assert_int_equal(f->view.first, 11);
+    fixture_close(f);
+}
+
 static void without_such_a_limit_nothing_is_kept_for_anybody(void **state)
 {
     (void)state;
@@ -430,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_silent_member_keeps_what_it_needs_for_a_while),
         cmocka_unit_test(who_is_heard_again_is_waited_for_again),
         cmocka_unit_test(no_more_than_so_many_bytes_are_kept_for_a_member),
+        cmocka_unit_test(who_may_be_a_member_again_keeps_what_it_needs),
         cmocka_unit_test(without_such_a_limit_nothing_is_kept_for_anybody),
         cmocka_unit_test(nothing_is_compacted_above_the_own_snapshot),
         cmocka_unit_test(trailing_entries_are_kept_behind_the_applied_index),

@@ -657,6 +657,27 @@ static void another_one_is_offered_once_the_log_begins_beyond_the_first(void **s
     fixture_close(f);
 }
 
+/* The log reaches below it: of that nothing is kept for node 2, which gets the snapshot instead. */
+static void what_the_offer_shows_is_not_kept_for_whoever_gets_it(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.base = "4@1", .log = "5@1 6@1 7@1 8@1 9@1 10@1", .commit = 10,
+                               .applied = 10, .snapshot = 8, .trailing = 4);
+    level(f, 3);
+    falls_behind(f);
+    assert_pos(sent(f, KELP_MSG_SNAPSHOT, 2)->snapshot.pos, "8@1");
+    for (uint64_t token = 1; token <= 4; token++)
+        assert_true(client_writes(f, token, 10, KELP_NEVER));
+    level(f, 3);
+    save_all(f);
+    assert_int_equal(f->view.applied, 15);
+    assert_int_equal(f->view.first, 9);
+    own_snapshot(f, "15@2");
+    save_all(f);
+    assert_int_equal(f->view.first, 9);
+    fixture_close(f);
+}
+
 static void who_has_it_is_sent_what_follows(void **state)
 {
     (void)state;
@@ -823,6 +844,7 @@ int main(void)
         cmocka_unit_test(without_a_snapshot_there_is_nothing_to_offer),
         cmocka_unit_test(the_first_one_offered_stands_and_the_log_behind_it_is_kept),
         cmocka_unit_test(another_one_is_offered_once_the_log_begins_beyond_the_first),
+        cmocka_unit_test(what_the_offer_shows_is_not_kept_for_whoever_gets_it),
         cmocka_unit_test(who_has_it_is_sent_what_follows),
         cmocka_unit_test(a_new_leader_offers_anew),
         cmocka_unit_test(a_snapshot_never_gives_way_to_an_older_one),
