@@ -19,6 +19,16 @@ static bool entry_same(const struct entry *a, const struct entry *b)
     return a->term.v == b->term.v && a->name == b->name;
 }
 
+/* What a start would find: of a log that a snapshot took the place of, the snapshot. */
+static const struct entries *disk_holds(const struct disk *disk)
+{
+    const struct entries *log = &disk->log, *shown = &disk->shown;
+    size_t end = shown->count;
+    if (end == 0 || end != disk->snapshot) return log;
+    bool inside = end <= log->count && log->at[end - 1].term.v == shown->at[end - 1].term.v;
+    return inside ? log : shown;
+}
+
 /* ---- what a node says of itself is what it was given ---- */
 
 static void rule_log(struct scenario *s, const struct node *node, const struct kelp_view *view)
@@ -33,11 +43,12 @@ static void rule_log(struct scenario *s, const struct node *node, const struct k
     }
     if (kelp_log_term(node->core, node->log.count + 1).v != 0)
         scenario_stop(s, "INVARIANT node %llu knows a term beyond its log", u(node->id));
-    if (view->durable > node->disk.log.count)
+    const struct entries *disk = disk_holds(&node->disk);
+    if (view->durable > disk->count)
         scenario_stop(s, "INVARIANT node %llu calls %llu durable, its disk ends at %zu",
-                      u(node->id), u(view->durable), node->disk.log.count);
+                      u(node->id), u(view->durable), disk->count);
     for (kelp_index index = node->log.base.index + 1; index <= view->durable; index++) {
-        if (!entry_same(&node->disk.log.at[index - 1], &node->log.at[index - 1]))
+        if (!entry_same(&disk->at[index - 1], &node->log.at[index - 1]))
             scenario_stop(s, "INVARIANT node %llu calls %llu durable, its disk has another entry",
                           u(node->id), u(index));
     }
@@ -93,8 +104,9 @@ static bool durable_on_quorum(struct scenario *s, const struct node *leader, kel
     for (uint32_t slot = 0; slot < config.count; slot++) {
         const struct node *node = world_node(s, config.members[slot].id);
         if (node == NULL) continue;
-        const struct entry *have = entries_at(&node->disk.log, index);
-        bool compacted = index <= node->disk.log.base.index;
+        const struct entries *disk = disk_holds(&node->disk);
+        const struct entry *have = entries_at(disk, index);
+        bool compacted = index <= disk->base.index;
         if (compacted || (have != NULL && entry_same(have, &leader->log.at[index - 1])))
             holders |= 1u << slot;
     }
