@@ -408,7 +408,7 @@ static struct log marked_log(struct kelp_run *runs, uint64_t *totals, uint64_t s
     return log;
 }
 
-/* Whoever keeps the log from the floor on keeps at least so many bytes, and less than a step more. */
+/* Who keeps the log from the floor on keeps at least so many bytes, and less than a step more. */
 static void the_floor_has_as_many_bytes_behind_it_as_asked_for(void **state)
 {
     (void)state;

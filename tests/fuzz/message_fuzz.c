@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* message_fuzz.c - any bytes as frames, messages, entries, configurations, snapshot heads, forwards,
- * messages of founding, questions for snapshots and their pieces.
+/* message_fuzz.c - any bytes as frames, messages, entries, configurations, snapshot heads,
+ * forwards, messages of founding, questions for snapshots and their pieces.
  *
  * The first byte chooses the format (low bits) and whether checksums are put right first (the high
  * bit leaves them), since no fuzzer guesses a good one. What a decoder accepts must be encoded into
