@@ -122,11 +122,12 @@ static enum kelp_query machine_ask(struct driver *d, struct request *r, int may_
                                    bytes_of(r->bytes + r->user_len, r->len), may_begin);
 }
 
-/* May a long one begin? Not before what is with the machine, or on its way there, is applied. */
+/* May a long one begin? Not before what is with the machine, or on its way there, is applied, and
+ * not while a snapshot is about to take the place of what it would walk over. */
 static bool walk_may_begin(const struct driver *d)
 {
     return d->walk == NULL && d->applied >= d->walk_after && d->apply_open == 0 &&
-           !d->apply_reading;
+           !d->apply_reading && !fetch_holds_apply(d);
 }
 
 /* False: it is a long one and has to wait. */
