@@ -167,13 +167,13 @@ static void piece_came(struct driver *d)
     d->served_bytes += piece->len;
 }
 
-/* Peers take turns. */
-static struct peer *next_wanting(struct driver *d)
+/* Peers take turns; waiting for tokens is none. */
+static struct peer *next_wanting(const struct driver *d, size_t *turn)
 {
     for (size_t i = 0; i < d->peer_count; i++) {
         struct peer *p = d->peers[(d->serve_turn + i) % d->peer_count];
         if (!p->serving.wanted || p->serving.next >= p->serving.limit) continue;
-        d->serve_turn = (d->serve_turn + i + 1) % d->peer_count;
+        *turn = (d->serve_turn + i + 1) % d->peer_count;
         return p;
     }
     return NULL;
@@ -203,13 +203,15 @@ void serve_run(struct driver *d)
     if (d->closing || d->state != DRIVER_RUNNING || d->piece.purpose != PIECE_NONE) return;
     if (d->now < d->serve_at || fetch_holds_apply(d)) return; /* restoring goes first */
     d->serve_at = 0;
-    struct peer *p = next_wanting(d);
+    size_t turn = 0;
+    struct peer *p = next_wanting(d, &turn);
     if (p == NULL) return;
     kelp_ns wait = tokens_wait(d);
     if (wait != 0) {
         d->serve_at = wait;
         return;
     }
+    d->serve_turn = turn;
     (void)piece_read(d, PIECE_SERVE, p->id, p->serving.pos, p->serving.next);
 }
 
@@ -236,8 +238,9 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
             .pos = ask.pos, .next = ask.offset, .ask = ask.ask, .connection = connection};
     s->limit = add_sat(ask.offset, ask.window);
     s->wanted = !goes_on || s->wanted;
-    s->gone = d->ports.store->fetch == NULL;
-    s->waits = !goes_on; /* told so, if it has to */
+    s->gone =
+        d->ports.store->fetch == NULL || read_hollow(d); /* an own one of a witness is empty */
+    s->waits = !goes_on;                                 /* told so, if it has to */
     d->serve_told = true;
     struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
     (void)driver_step(d, &input);
