@@ -161,7 +161,7 @@ static enum kelp_error start(struct driver *d, const struct driver_boot *boot,
                              struct kelp_fault *fault)
 {
     if (!parts_make(d, boot)) return fault_set(fault, KELP_E_NO_MEMORY, "driver", "out of memory");
-    found_snapshot(d->found, d->taking.last);
+    if (!d->hollow) found_snapshot(d->found, d->taking.last);
     bool ran = boot->core.term.v > 1 || boot->core.vote != 0; /* Raft starts with entry 1 only */
     if (boot->config == NULL && ran)
         return fault_set(fault, KELP_E_WIPED, "log",

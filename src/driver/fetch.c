@@ -211,13 +211,14 @@ static bool head_strip(struct fetching *f)
 }
 
 /* A node without a log takes the cluster that has it as a member, or may have added it since. */
-static const char *birth_fits(struct driver *d)
+static const char *birth_fits(struct driver *d, bool *witness)
 {
     const struct wire_config *c = &d->fetching.shown->config;
     kelp_id self = d->options.core.self;
     for (size_t slot = 0; slot < c->config.count; slot++) {
         const struct kelp_member *member = &c->config.members[slot];
         if (member->id != self) continue;
+        *witness = member->role == KELP_WITNESS || member->role_old == KELP_WITNESS;
         if (member->incarnation == d->options.incarnation) return NULL;
         found_refused(d->found, c->created_unix_ms, c->config.id_highest + 1, "");
         return "another directory has this node's id there";
@@ -243,9 +244,11 @@ static const char *head_take(struct driver *d, const struct wire_piece *m)
     if (m->size != f->head_len + f->shown->object_bytes) return "its head says another size";
     f->size = m->size;
     f->next = f->at = f->head_len;
-    if (f->birth) return birth_fits(d);
-    if (strip_wanted(d, d->options.core.self) && !head_strip(f)) return "its head does not fit";
-    return NULL;
+    bool witness = false;
+    const char *wrong = f->birth ? birth_fits(d, &witness) : NULL;
+    if (wrong != NULL) return wrong;
+    if (!f->birth) witness = strip_wanted(d, d->options.core.self);
+    return witness && !head_strip(f) ? "its head does not fit" : NULL;
 }
 
 static const char *chunk_take(struct fetching *f, const struct wire_piece *m)
@@ -329,7 +332,17 @@ static void waits(struct driver *d)
     struct fetching *f = &d->fetching;
     bool elsewhere = f->offer.index > 0 && f->offered_at > f->heard &&
                      (f->offer_from != f->from || !kelp_pos_equal(f->offer, f->pos));
-    if (d->now - f->heard > SILENT_MAX * patience(d) && elsewhere) {
+    bool silent = d->now - f->heard > SILENT_MAX * patience(d);
+    bool held = d->core != NULL && driver_look(d)->commit >= f->pos.index;
+    if (silent && held) { /* the log caught up, and nobody offers another one */
+        drop(d);
+        return;
+    }
+    if (silent && f->birth) { /* whoever finds us empty offers its own */
+        give_up(d, "nothing comes any more");
+        return;
+    }
+    if (silent && elsewhere) {
         driver_note(d, KELP_WARN,
                     "node %" PRIu64 " sends nothing of its snapshot at %" PRIu64
                     ": takes the one of node %" PRIu64,
@@ -411,7 +424,7 @@ static void name_settle(struct driver *d)
     f->failed_in_a_row = 0;
     f->given = false;
     t->last = f->pos;
-    found_snapshot(d->found, f->pos);
+    if (!read_hollow(d)) found_snapshot(d->found, f->pos);
     t->last_at = d->now;
     t->last_bytes = f->size;
     t->grown_last = t->grown;
@@ -459,7 +472,7 @@ void fetch_saved(struct driver *d)
     struct kelp_fault fault = {.error = KELP_OK};
     if (f->phase != FETCH_STARTS || d->state == DRIVER_FAULTED) return;
     found_fetched(d->found, &f->shown->config);
-    found_snapshot(d->found, f->pos);
+    if (!f->shown->hollow) found_snapshot(d->found, f->pos);
     config_push(d, &f->shown->config);
     struct kelp_boot boot = {.term = f->pos.term,
                              .base = f->pos,
@@ -721,7 +734,10 @@ void fetch_run(struct driver *d)
     struct taking *t = &d->taking;
     if (fetch_owns_disk(d) && t->answered > 0) piece_settle(d);
     if (fetch_owns_disk(d) && t->done) name_settle(d);
-    if (!works(d)) return;
+    if (!works(d)) {
+        if (d->piece.purpose == PIECE_RESTORE && d->piece.done) piece_over(d); /* for nobody */
+        return;
+    }
     bool begins = f->offer.index > 0 && f->phase == FETCH_NONE && f->offer_from != 0 &&
                   (d->now >= f->after || f->again);
     if (begins && (d->core == NULL || f->offer.index > driver_look(d)->commit))

@@ -238,9 +238,9 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
             .pos = ask.pos, .next = ask.offset, .ask = ask.ask, .connection = connection};
     s->limit = add_sat(ask.offset, ask.window);
     s->wanted = !goes_on || s->wanted;
-    s->gone =
-        d->ports.store->fetch == NULL || read_hollow(d); /* an own one of a witness is empty */
-    s->waits = !goes_on;                                 /* told so, if it has to */
+    /* what a witness takes is of an empty machine, whatever its head says */
+    s->gone = d->ports.store->fetch == NULL || read_hollow(d);
+    s->waits = !goes_on; /* told so, if it has to */
     d->serve_told = true;
     struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
     (void)driver_step(d, &input);

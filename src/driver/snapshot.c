@@ -377,7 +377,7 @@ static void head_settle(struct driver *d)
     t->failed_in_a_row = 0;
     t->promised = false;
     t->last = t->pos;
-    found_snapshot(d->found, t->last);
+    if (!read_hollow(d)) found_snapshot(d->found, t->last);
     t->last_at = d->now;
     t->last_took = d->now - t->began;
     t->last_bytes = t->head_len + t->offset;
