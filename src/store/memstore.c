@@ -357,6 +357,7 @@ static void run_snapshot(struct memstore *m, struct job *job)
         m->head = job->head;
         m->head_len = job->head_len;
         m->snapshot = job->pos;
+        m->pieces_len = 0; /* they are in the file */
         job->head = NULL;
     }
     m->done.snapshot(m->done.ctx, job->group, job->pos.index, KELP_OK);
@@ -401,6 +402,12 @@ static void run_drop(struct memstore *m, struct job *job)
 struct kelp_bytes memstore_pieces(const struct memstore *m)
 {
     return bytes_of(m->pieces, m->pieces_len);
+}
+
+struct kelp_bytes memstore_file(const struct memstore *m, size_t *head_len)
+{
+    *head_len = m->head_len;
+    return bytes_of(m->file, m->file != NULL ? m->file_len : 0);
 }
 
 size_t memstore_run(struct memstore *m)

@@ -18,9 +18,13 @@ void memstore_free(struct memstore *m);
 /* memstore_run - perform what is queued and report it; returns how many things were reported. */
 size_t memstore_run(struct memstore *m);
 
-/* memstore_pieces - the pieces of a snapshot as they would lie in its file: the room for its head,
- * then what stands behind it. Empty if none were written or they were dropped. */
+/* memstore_pieces - the pieces of a snapshot that is not durable yet, as they would lie in its file:
+ * the room for its head, then what stands behind it. Empty if none were written or they were
+ * dropped. */
 struct kelp_bytes memstore_pieces(const struct memstore *m);
+
+/* memstore_file - the durable snapshot: its head, then its chunks; empty: there is none. */
+struct kelp_bytes memstore_file(const struct memstore *m, size_t *head_len);
 
 /* memstore_crash - forget what was queued and not run. */
 void memstore_crash(struct memstore *m);

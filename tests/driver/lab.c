@@ -244,7 +244,7 @@ static void port_read(void *store, uint32_t group, uint64_t tag, kelp_index firs
 static void port_snapshot(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head)
 {
     struct lab_node *n = store;
-    copy_of(&n->head, &n->head_new_len, head);
+    n->head_new_len = head.len;
     memstore_ops.snapshot(n->store, group, pos, head);
 }
 
@@ -273,7 +273,13 @@ static void port_drop(void *store, uint32_t group)
 static void port_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
 {
     struct lab_node *n = store;
-    memstore_ops.fetch(n->store, group, pos, offset);
+    if (!n->hold_fetch) {
+        memstore_ops.fetch(n->store, group, pos, offset);
+        return;
+    }
+    assert_int_equal(n->fetch_pos.index, 0); /* one at a time */
+    n->fetch_pos = pos;
+    n->fetch_offset = offset;
 }
 
 static void port_idle(void *store, uint32_t group)
@@ -360,6 +366,10 @@ static void store_run(struct lab_node *n)
 {
     late_tell(n);
     if (n->hold_disk) return;
+    if (!n->hold_fetch && n->fetch_pos.index > 0) {
+        memstore_ops.fetch(n->store, 0, n->fetch_pos, n->fetch_offset);
+        n->fetch_pos = kelp_pos_of(0, 0);
+    }
     if (n->pledge_queued) {
         n->pledge_queued = false;
         n->cluster = n->pledging;
@@ -545,8 +555,7 @@ static void directory_new(struct lab_node *n)
                                    .fetched = done_fetched};
     memstore_free(n->store);
     free(n->entry1);
-    free(n->head);
-    n->entry1 = n->head = NULL;
+    n->entry1 = NULL;
     n->entry1_len = n->head_len = n->head_new_len = n->config_count = 0;
     n->cluster = (struct kelp_cluster_id){0, 0};
     n->incarnation = prng_next(&n->lab->prng) | 1;
@@ -597,16 +606,19 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
     if (boot->core.last == 0 && boot->core.base.index == 0) return false;
     struct wire_entry e;
     size_t used;
-    assert_int_equal(wire_entry_decode(bytes_of(n->entry1, n->entry1_len), &e, &used, NULL), 0);
-    assert_int_equal(wire_config_decode(e.payload, 1, &config[0], NULL), KELP_OK);
+    if (n->entry1_len > 0) { /* it was there once: who began with a snapshot never had it */
+        assert_int_equal(wire_entry_decode(bytes_of(n->entry1, n->entry1_len), &e, &used, NULL), 0);
+        assert_int_equal(wire_config_decode(e.payload, 1, &config[0], NULL), KELP_OK);
+    }
     boot->config = &config[0];
     if (boot->core.base.index == 0) boot->entry1 = bytes_of(n->entry1, n->entry1_len);
     head->pos.index = 0;
-    if (n->head_len == 0) {
+    struct kelp_bytes file = memstore_file(n->store, &n->head_len);
+    if (file.len == 0) {
         boot_configs(n, boot, config);
         return true;
     }
-    assert_int_equal(wire_snaphead_decode(bytes_of(n->head, n->head_len), head, &used, NULL), 0);
+    assert_int_equal(wire_snaphead_decode(bytes_of(file.data, n->head_len), head, &used, NULL), 0);
     boot->core.applied = head->pos.index;
     boot->core.snapshot = head->pos;
     if (boot->core.commit < head->pos.index) boot->core.commit = head->pos.index;
@@ -619,7 +631,7 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
 
 static void machine_restore(struct lab_node *n, const struct wire_snaphead *head)
 {
-    struct kelp_bytes in = memstore_pieces(n->store);
+    struct kelp_bytes in = memstore_file(n->store, &n->head_len);
     assert_int_equal(rsm_restore_begin(n->rsm, head, NULL), KELP_OK);
     for (uint64_t at = 0; at < head->object_bytes;) {
         struct wire_snapplace place = {.pos = head->pos, .offset = at};
@@ -677,6 +689,7 @@ void lab_start(struct lab *lab, kelp_id id)
     o.core.limits = lab->limits;
     o.core.apply_durable_only = lab->durable_only;
     if (lab->snapshot_every > 0) o.core.trailing_entries = 8;
+    if (lab->forgets) o.core.hold_bytes = 0;
     if (lab->trailing > 0) o.core.trailing_entries = lab->trailing;
     struct driver_ports ports = {.store = &store_ops,
                                  .store_ctx = n,
@@ -706,7 +719,8 @@ static void node_drop(struct lab_node *n)
     for (size_t i = 0; i < n->held_count; i++)
         free(n->held[i]);
     n->held_count = 0;
-    n->hold_apply = n->hold_disk = n->pledge_queued = false;
+    n->hold_apply = n->hold_disk = n->hold_fetch = n->pledge_queued = false;
+    n->fetch_pos = kelp_pos_of(0, 0);
     n->late_count = 0;
 }
 
@@ -735,7 +749,6 @@ void lab_free(struct lab *lab)
         node_drop(n);
         memstore_free(n->store);
         free(n->entry1);
-        free(n->head);
     }
     for (size_t i = 0; i < lab->packet_count; i++)
         free(lab->packets[i].data);

@@ -30,6 +30,8 @@ struct lab_machine {
     uint64_t walks_ended;                         /* without an answer */
     uint64_t objects;                             /* in each snapshot; 0: it is disposable */
     uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
+    uint64_t restored[2], restores, objects_restored;
+    bool restoring;
     bool wants;                              /* a snapshot */
     enum kelp_error begin_error, read_error; /* what begin, and the next read, of a snapshot say */
     bool no_snapshots;
@@ -49,6 +51,9 @@ struct lab_node {
     enum kelp_error piece_error; /* what the store says of every piece of a snapshot */
     enum kelp_error fetch_error; /* .. of every piece that is read */
     enum kelp_error head_error;  /* .. and of every head */
+    bool hold_fetch;             /* pieces are not read */
+    struct kelp_pos fetch_pos;   /* .. and which one waits for that; 0@0: none */
+    uint64_t fetch_offset;
     uint64_t save_ms;            /* saves are reported so much later */
     struct lab_late {
         uint64_t number;
@@ -63,7 +68,7 @@ struct lab_node {
     bool pledge_queued;
     uint64_t incarnation, start_count;
     struct memstore *store;
-    uint8_t *entry1, *head;
+    uint8_t *entry1;
     size_t entry1_len, head_len, head_new_len;
     struct wire_config configs[LAB_CONFIGS]; /* of its log, but for entry 1 */
     size_t config_count;
@@ -103,6 +108,7 @@ struct lab {
     uint64_t snapshot_objects;         /* so many in each, 0: the machine is disposable */
     uint64_t snapshot_every, told_count;
     uint64_t trailing; /* entries kept, and a quarter of it what a witness may lack; 0: as usual */
+    bool forgets;         /* no log is kept for members that are behind */
     bool reads_elsewhere; /* machines of followers answer no reads */
     kelp_ns lease;        /* of nodes that are started from here on; 0: none */
     kelp_ns election_min; /* the same; 0: the usual one */

@@ -92,17 +92,33 @@ static enum kelp_error fsm_restore(void *fsm, uint32_t group, struct kelp_pos po
     (void)pos;
     (void)time_ns;
     if (own.len != 16) return KELP_E_MALFORMED;
-    m->count = load_u64(own.data);
-    m->last = load_u64(own.data + 8);
+    assert_false(m->restoring);
+    m->restoring = true;
+    m->restored[0] = load_u64(own.data);
+    m->restored[1] = load_u64(own.data + 8);
     *restore = m;
     return KELP_OK;
 }
 
 static enum kelp_error fsm_commit(void *fsm, void *restore)
 {
-    (void)fsm;
+    struct lab_machine *m = fsm;
     (void)restore;
+    assert_true(m->restoring);
+    assert_int_equal(m->walk_token, 0); /* it would see two states */
+    m->restoring = false;
+    m->restores++;
+    m->count = m->restored[0];
+    m->last = m->restored[1];
     return KELP_OK;
+}
+
+static void fsm_abort(void *fsm, void *restore)
+{
+    struct lab_machine *m = fsm;
+    (void)restore;
+    assert_true(m->restoring);
+    m->restoring = false;
 }
 
 /* The same in objects: the state as it was, said again in each. */
@@ -145,9 +161,11 @@ static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_
 {
     struct lab_machine *m = fsm;
     (void)restore;
+    assert_true(m->restoring);
     assert_int_equal(object.len, 16);
-    assert_int_equal(load_u64(object.data), m->count);
-    assert_int_equal(load_u64(object.data + 8), m->last);
+    assert_int_equal(load_u64(object.data), m->restored[0]);
+    assert_int_equal(load_u64(object.data + 8), m->restored[1]);
+    m->objects_restored++;
     return KELP_OK;
 }
 
@@ -180,6 +198,7 @@ static const struct kelp_fsm_ops fsm_ops = {
     .snapshot_begin = fsm_snapshot,
     .restore_begin = fsm_restore,
     .restore_commit = fsm_commit,
+    .restore_abort = fsm_abort,
     .hash = fsm_hash,
     .close = fsm_close,
     .frees = fsm_frees,
@@ -205,6 +224,7 @@ static const struct kelp_fsm_ops fsm_objects_ops = {
     .restore_object = fsm_restore_object,
     .restore_begin = fsm_restore,
     .restore_commit = fsm_commit,
+    .restore_abort = fsm_abort,
     .hash = fsm_hash,
     .close = fsm_close,
     .frees = fsm_frees,

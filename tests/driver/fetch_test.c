@@ -1,0 +1,787 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fetch_test.c - snapshots that travel between drivers: fetched, restored, installed, and what
+ * becomes of it when connections, sources, disks and receivers fail on the way. [§5.1.3] */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "driver/lab.h"
+#include "driver/room.h"
+
+#define SLOW 4000u /* bytes a second: a snapshot of MANY objects takes seconds */
+#define MANY 300u
+
+/* Somebody lacks what the others have compacted. */
+struct scene {
+    struct lab *lab;
+    struct lab_client *c; /* at the leader */
+    kelp_id leader, behind, other;
+    uint64_t written;
+    uint64_t pieces, piece_bytes; /* sent to whoever is behind */
+    kelp_id only; /* nobody else says anything about founding to whoever is behind; 0: all may */
+};
+
+static bool count_pieces(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    struct scene *s = ctx;
+    struct wire_frame frame;
+    size_t used;
+    (void)lab;
+    if (s->only != 0 && p->to == s->behind && p->from != s->only) {
+        struct kelp_bytes bytes = bytes_of(p->data, p->len);
+        assert_int_equal(wire_frame_decode(bytes, WIRE_FRAME_BODY_MAX, &frame, &used, NULL), 0);
+        if (frame.kind == WIRE_FOUND) return false;
+    }
+    if (p->to != s->behind || p->lane != KELP_LANE_SNAPSHOT) return true;
+    s->pieces++;
+    s->piece_bytes += p->len;
+    return true;
+}
+
+static void write_more(struct scene *s, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        (void)lab_write(s->c, ++s->written, 20000);
+        lab_run(s->lab, 2);
+    }
+    lab_await(s->c, s->c->told_count + (s->c->tokens - s->c->told_count));
+}
+
+static void scene_free(struct scene *s)
+{
+    if (s->c != NULL) lab_client_free(s->c);
+    lab_free(s->lab);
+}
+
+/* The leader's client is told of every write: none fails while somebody is behind. */
+static void all_done(const struct scene *s)
+{
+    for (size_t i = 0; i < s->c->told_count; i++)
+        assert_int_equal(s->c->told[i].outcome, KELP_DONE);
+}
+
+static void scene_start(struct scene *s, size_t nodes, uint64_t seed, uint64_t objects,
+                        uint64_t rate)
+{
+    memset(s, 0, sizeof *s);
+    s->lab = lab_new(nodes, seed);
+    s->lab->snapshot_every = 50;
+    s->lab->snapshot_objects = objects;
+    s->lab->snapshots.send_rate = rate;
+    s->lab->forgets = true;
+    s->lab->watch = count_pieces;
+    s->lab->watch_ctx = s;
+    lab_start_all(s->lab);
+    s->leader = lab_await_leader(s->lab);
+    s->behind = s->leader % 3 + 1;
+    s->other = s->behind % 3 + 1;
+    s->c = lab_client(s->lab, s->leader);
+    write_more(s, 20);
+    lab_run(s->lab, 300);
+}
+
+/* One of three is away while the others write and compact. */
+static void scene_begin(struct scene *s, uint64_t seed, uint64_t objects, uint64_t rate)
+{
+    scene_start(s, 3, seed, objects, rate);
+    kelp_index had = lab_status(s->lab, s->behind)->view.last;
+    lab_crash(s->lab, s->behind);
+    write_more(s, 300);
+    lab_run(s->lab, 500);
+    assert_true(lab_status(s->lab, s->leader)->view.first > had + 1);
+}
+
+static struct driver_fetch_status fetch_of(struct scene *s)
+{
+    return lab_status(s->lab, s->behind)->fetch;
+}
+
+static void await_level(struct scene *s, uint64_t ms)
+{
+    const struct lab_node *n = lab_node(s->lab, s->behind);
+    for (uint64_t i = 0; i < ms && n->machine->count < s->written; i++)
+        lab_run(s->lab, 1);
+    assert_int_equal(n->machine->count, s->written);
+    assert_int_equal(n->machine->last, s->written);
+}
+
+/* Until it has fetched so much of it. */
+static void await_bytes(struct scene *s, uint64_t part, uint64_t of)
+{
+    for (int i = 0; i < 30000; i++) {
+        struct driver_fetch_status f = fetch_of(s);
+        if (f.size > 0 && f.bytes * of >= f.size * part) return;
+        lab_run(s->lab, 1);
+    }
+    fail_msg("not so much was fetched within 30 s");
+}
+
+static void assert_same_state(struct scene *s, kelp_id a, kelp_id b)
+{
+    lab_run(s->lab, 500);
+    assert_int_equal(rsm_applied(lab_node(s->lab, a)->rsm).index,
+                     rsm_applied(lab_node(s->lab, b)->rsm).index);
+    assert_int_equal(rsm_chain_hash(lab_node(s->lab, a)->rsm),
+                     rsm_chain_hash(lab_node(s->lab, b)->rsm));
+}
+
+/* ---- the way it should be ---- */
+
+static void who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on(void **state)
+{
+    (void)state;
+    for (uint64_t objects = 0; objects <= MANY; objects += MANY / 3) {
+        struct scene s;
+        scene_begin(&s, 401 + objects, objects, 0);
+        lab_start(s.lab, s.behind);
+        await_level(&s, 10000);
+        assert_int_equal(fetch_of(&s).fetched, 1);
+        assert_int_equal(fetch_of(&s).failed, 0);
+        assert_int_equal(fetch_of(&s).pos.index, 0); /* it is over */
+        assert_int_equal(lab_node(s.lab, s.behind)->machine->restores, 1);
+        assert_true(lab_status(s.lab, s.behind)->view.first > 100);
+        assert_true(lab_status(s.lab, s.leader)->fetch.served_bytes > 0);
+        assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 0);
+        if (objects > 0) assert_true(s.pieces > objects / 3); /* one object in a chunk here */
+        write_more(&s, 30);
+        await_level(&s, 1000);
+        assert_same_state(&s, s.leader, s.behind);
+        all_done(&s);
+        lab_crash(s.lab, s.behind);
+        lab_start(s.lab, s.behind);
+        await_level(&s, 10000); /* and it starts again from what it has */
+        assert_int_equal(fetch_of(&s).fetched, 0);
+        assert_same_state(&s, s.leader, s.behind);
+        scene_free(&s);
+    }
+}
+
+static void frames_that_are_lost_or_come_twice_are_asked_for_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 420; seed < 430; seed++) {
+        struct scene s;
+        scene_begin(&s, seed, MANY / 3, 0);
+        s.lab->loss = 100;
+        s.lab->twice = 100;
+        lab_start(s.lab, s.behind);
+        await_level(&s, 60000);
+        s.lab->loss = s.lab->twice = 0;
+        assert_int_equal(fetch_of(&s).fetched, 1);
+        scene_free(&s);
+    }
+}
+
+static void two_are_served_at_once_within_the_rate(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_start(&s, 5, 440, 3 * MANY, SLOW);
+    kelp_id fourth = 0;
+    for (kelp_id id = 1; id <= 5 && fourth == 0; id++)
+        if (id != s.leader && id != s.behind && id != s.other) fourth = id;
+    lab_crash(s.lab, s.behind);
+    lab_crash(s.lab, fourth);
+    write_more(&s, 300);
+    lab_run(s.lab, 500);
+    lab_start(s.lab, s.behind);
+    lab_start(s.lab, fourth);
+    kelp_ns began = s.lab->now;
+    await_bytes(&s, 1, 2);
+    uint64_t size = fetch_of(&s).size;
+    assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 2);
+    struct driver_fetch_status f = lab_status(s.lab, fourth)->fetch;
+    assert_true(f.bytes > f.size / 4); /* they take turns */
+    await_level(&s, 60000);
+    lab_run(s.lab, 3000);
+    assert_int_equal(lab_node(s.lab, fourth)->machine->count, s.written);
+    kelp_ns took = s.lab->now - began;
+    uint64_t served = lab_status(s.lab, s.leader)->fetch.served_bytes;
+    assert_true(served >= 2 * size);
+    /* a second's worth may have gathered */
+    assert_true(served <= SLOW * (took / (1000 * LAB_MS) + 2));
+    assert_true(took > (served / SLOW - 2) * 1000 * LAB_MS);
+    scene_free(&s);
+}
+
+/* ---- what fails on the way ---- */
+
+static void a_connection_that_is_lost_costs_what_was_on_its_way(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 450, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    for (uint64_t part = 1; part <= 3; part++) {
+        await_bytes(&s, part, 4);
+        uint64_t had = fetch_of(&s).bytes;
+        lab_disconnect(s.lab, s.leader, s.behind);
+        lab_run(s.lab, 50);
+        assert_true(fetch_of(&s).bytes >= had); /* it goes on where it was */
+    }
+    uint64_t size = fetch_of(&s).size;
+    await_level(&s, 60000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    assert_int_equal(fetch_of(&s).failed, 0);
+    uint64_t served = lab_status(s.lab, s.leader)->fetch.served_bytes;
+    assert_true(served < size + size / 10);
+    scene_free(&s);
+}
+
+static void a_source_that_dies_is_left_for_another_one(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 460, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    await_bytes(&s, 1, 3);
+    assert_int_equal(fetch_of(&s).from, s.leader);
+    lab_client_free(s.c);
+    s.c = NULL;
+    lab_crash(s.lab, s.leader);
+    await_level(&s, 60000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    assert_int_equal(fetch_of(&s).failed, 1);
+    assert_int_equal(lab_await_leader(s.lab), s.other);
+    assert_same_state(&s, s.other, s.behind);
+    scene_free(&s);
+}
+
+/* Its source is gone for good, and who leads next has all of the log: nobody offers another one. */
+static void a_fetch_that_the_log_overtook_ends_although_nobody_offers(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_start(&s, 3, 470, MANY, SLOW);
+    lab_node(s.lab, s.other)->machine->no_snapshots = true;
+    lab_crash(s.lab, s.behind);
+    write_more(&s, 300);
+    lab_run(s.lab, 500);
+    assert_int_equal(lab_status(s.lab, s.other)->view.first, 1);
+    lab_start(s.lab, s.behind);
+    await_bytes(&s, 1, 3);
+    lab_client_free(s.c);
+    s.c = NULL;
+    lab_crash(s.lab, s.leader);
+    await_level(&s, 60000);
+    for (int i = 0; i < 20000 && fetch_of(&s).pos.index > 0; i++)
+        lab_run(s.lab, 1);
+    assert_int_equal(fetch_of(&s).pos.index, 0);
+    assert_int_equal(fetch_of(&s).fetched, 0);
+    lab_run(s.lab, 3000);
+    assert_true(lab_status(s.lab, s.behind)->snapshot.taken > 0); /* its own are not held up */
+    scene_free(&s);
+}
+
+static void one_that_a_newer_took_the_place_of_is_begun_anew_with_that(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 480, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    await_bytes(&s, 1, 4);
+    struct kelp_pos first = fetch_of(&s).pos;
+    write_more(&s, 120); /* the store keeps one */
+    lab_run(s.lab, 1000);
+    assert_true(fetch_of(&s).pos.index > first.index);
+    await_level(&s, 60000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    all_done(&s);
+    assert_same_state(&s, s.leader, s.behind);
+    scene_free(&s);
+}
+
+static void a_source_whose_snapshot_is_damaged_takes_another_one(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 490, MANY, 0);
+    struct lab_node *source = lab_node(s.lab, s.leader);
+    uint64_t taken = lab_status(s.lab, s.leader)->snapshot.taken;
+    source->fetch_error = KELP_E_CORRUPT;
+    lab_start(s.lab, s.behind);
+    for (int i = 0; i < 10000 && fetch_of(&s).failed == 0; i++)
+        lab_run(s.lab, 1);
+    assert_int_equal(fetch_of(&s).failed, 1);
+    source->fetch_error = KELP_OK;
+    write_more(&s, 2);
+    lab_run(s.lab, 200);
+    assert_int_equal(lab_status(s.lab, s.leader)->snapshot.taken, taken + 1);
+    await_level(&s, 10000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    scene_free(&s);
+}
+
+static void without_room_it_is_given_up_and_tried_again(void **state)
+{
+    (void)state;
+    for (int head = 0; head < 2; head++) {
+        struct scene s;
+        scene_begin(&s, 500, MANY, 0);
+        lab_start(s.lab, s.behind);
+        struct lab_node *n = lab_node(s.lab, s.behind);
+        if (head == 1)
+            n->head_error = KELP_E_NO_SPACE;
+        else
+            n->piece_error = KELP_E_NO_SPACE;
+        lab_run(s.lab, 8000);
+        assert_true(fetch_of(&s).failed >= 2 && fetch_of(&s).failed <= 6); /* less and less often */
+        assert_int_equal(fetch_of(&s).fetched, 0);
+        assert_int_equal(n->machine->restores, 0);
+        assert_int_equal(memstore_pieces(n->store).len, 0); /* its room is given back */
+        n->piece_error = n->head_error = KELP_OK;
+        await_level(&s, 20000);
+        assert_int_equal(fetch_of(&s).fetched, 1);
+        scene_free(&s);
+    }
+}
+
+/* Until the file has its name, with nothing restored yet. */
+static struct lab_node *scene_at_restore(struct scene *s)
+{
+    lab_start(s->lab, s->behind);
+    struct lab_node *n = lab_node(s->lab, s->behind);
+    n->hold_fetch = true;
+    for (int i = 0; i < 30000 && fetch_of(s).fetched == 0; i++)
+        lab_run(s->lab, 1);
+    lab_run(s->lab, 20);
+    assert_int_equal(fetch_of(s).fetched, 1);
+    assert_true(fetch_of(s).pos.index > 0);
+    assert_int_equal(n->machine->restores, 0);
+    return n;
+}
+
+static void a_crash_between_name_and_reset_begins_behind_the_snapshot(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 510, MANY, 0);
+    struct lab_node *n = scene_at_restore(&s);
+    kelp_index end = fetch_of(&s).pos.index;
+    assert_true(lab_status(s.lab, s.behind)->view.last < end);
+    lab_crash(s.lab, s.behind);
+    n->cut = true;
+    lab_start(s.lab, s.behind);
+    assert_true(n->machine->count > 200); /* before any replay */
+    lab_run(s.lab, 10);
+    assert_int_equal(lab_status(s.lab, s.behind)->view.first, end + 1);
+    n->cut = false;
+    await_level(&s, 10000);
+    assert_int_equal(fetch_of(&s).fetched, 0);
+    assert_same_state(&s, s.leader, s.behind);
+    scene_free(&s);
+}
+
+static void a_crash_in_the_middle_begins_with_the_old_state(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 515, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    await_bytes(&s, 1, 2);
+    lab_crash(s.lab, s.behind);
+    lab_start(s.lab, s.behind);
+    assert_true(lab_node(s.lab, s.behind)->machine->count <= 20);
+    await_level(&s, 60000);
+    assert_same_state(&s, s.leader, s.behind);
+    scene_free(&s);
+}
+
+/* ---- beside what else a driver does ---- */
+
+static void an_own_snapshot_gives_way(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_start(&s, 3, 520, MANY, 0);
+    struct lab_node *n = lab_node(s.lab, s.behind);
+    n->cut = true;
+    write_more(&s, 300);
+    lab_run(s.lab, 500);
+    struct kelp_pos pos;
+    n->machine->objects = 1000000; /* it takes long */
+    assert_int_equal(driver_snapshot_now(n->driver, &pos), KELP_OK);
+    lab_run(s.lab, 20);
+    assert_true(lab_status(s.lab, s.behind)->snapshot.open.index > 0);
+    n->cut = false;
+    for (kelp_id id = 1; id <= 3; id++) /* what was sent meanwhile is lost */
+        if (id != s.behind) lab_disconnect(s.lab, id, s.behind);
+    for (int i = 0; i < 20000 && fetch_of(&s).fetched == 0; i++) {
+        lab_run(s.lab, 1);
+        struct kelp_pos unused;
+        if (fetch_of(&s).pos.index > 0)
+            assert_int_equal(driver_snapshot_now(n->driver, &unused), KELP_E_BUSY);
+    }
+    assert_int_equal(n->machine->snapshots_begun, 1);
+    assert_int_equal(n->machine->snapshots_ended, 1);
+    n->machine->objects = MANY;
+    await_level(&s, 10000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    lab_run(s.lab, 2000);
+    write_more(&s, 5);
+    lab_run(s.lab, 2000);
+    /* what an operator was promised is still taken */
+    assert_true(lab_status(s.lab, s.behind)->snapshot.taken >= 1);
+    scene_free(&s);
+}
+
+static void reads_see_the_state_before_or_after_and_no_other(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 530, MANY, 0);
+    struct lab_node *n = scene_at_restore(&s);
+    struct lab_client *reader = lab_client(s.lab, s.behind);
+    uint64_t old = n->machine->count;
+    assert_true(old <= 20);
+    (void)lab_read_how(reader, (struct kelp_read_how){.level = KELP_READ_ANY}, 20000);
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(reader->told[0].result[0], old);
+    /* one in pieces, of what is here: not before it is over, or it would see both */
+    struct driver_question q = {.how = {.level = KELP_READ_ANY},
+                                .deadline = s.lab->now + 20000 * LAB_MS};
+    uint8_t pieces[16] = {9};
+    q.bytes = bytes_of(pieces, sizeof pieces);
+    assert_true(driver_read(n->driver, s.lab->now, reader->line, ++reader->tokens, &q));
+    /* and one that may not be older than when it was asked */
+    struct lab_client *strict = lab_client(s.lab, s.behind);
+    (void)lab_read(strict, 20000);
+    lab_run(s.lab, 100);
+    assert_int_equal(reader->told_count, 1);
+    assert_int_equal(strict->told_count, 0);
+    assert_int_equal(n->machine->count, old);
+    n->hold_fetch = false;
+    lab_await(reader, 2);
+    lab_await(strict, 1);
+    assert_int_equal(reader->told[1].outcome, KELP_DONE);
+    assert_true(reader->told[1].result[0] > 200);
+    assert_int_equal(strict->told[0].outcome, KELP_DONE);
+    assert_int_equal(strict->told[0].result[0], s.written);
+    assert_int_equal(n->machine->restores, 1);
+    lab_client_free(reader);
+    lab_client_free(strict);
+    scene_free(&s);
+}
+
+static void a_long_read_that_began_before_is_answered_first(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 535, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    await_bytes(&s, 3, 4);
+    struct lab_node *n = lab_node(s.lab, s.behind);
+    struct lab_client *reader = lab_client(s.lab, s.behind);
+    uint64_t old = n->machine->count;
+    struct driver_question q = {.how = {.level = KELP_READ_ANY},
+                                .deadline = s.lab->now + 90000 * LAB_MS};
+    uint8_t pieces[16] = {0, 0, 0, 64}; /* far more than the rest of the fetch takes */
+    q.bytes = bytes_of(pieces, sizeof pieces);
+    assert_true(driver_read(n->driver, s.lab->now, reader->line, ++reader->tokens, &q));
+    for (int i = 0; i < 30000 && fetch_of(&s).fetched == 0; i++)
+        lab_run(s.lab, 1);
+    lab_run(s.lab, 300);
+    assert_true(n->machine->walk_token != 0);
+    assert_int_equal(n->machine->restores, 0);
+    n->machine->walk_pieces = 2;
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE);
+    assert_int_equal(reader->told[0].result[0], old);
+    await_level(&s, 10000);
+    lab_client_free(reader);
+    scene_free(&s);
+}
+
+static void a_write_of_a_deposed_leader_that_a_snapshot_passed_is_unknown(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_start(&s, 3, 540, MANY, 0);
+    struct lab_node *old = lab_node(s.lab, s.leader);
+    struct lab_client *there = lab_client(s.lab, s.leader);
+    old->cut = true;
+    (void)lab_write_here(there, 4711, 600000);
+    lab_client_free(s.c);
+    s.behind = s.leader;
+    s.leader = 0;
+    for (int i = 0; i < 30000 && s.leader == 0; i++) {
+        lab_run(s.lab, 1);
+        kelp_id id = lab_leader(s.lab);
+        if (id != s.behind) s.leader = id;
+    }
+    assert_true(s.leader != 0);
+    s.c = lab_client(s.lab, s.leader);
+    write_more(&s, 300);
+    lab_run(s.lab, 500);
+    assert_int_equal(there->told_count, 0);
+    old->cut = false;
+    for (kelp_id id = 1; id <= 3; id++)
+        if (id != s.behind) lab_disconnect(s.lab, id, s.behind);
+    await_level(&s, 20000);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    lab_await(there, 1);
+    assert_int_equal(there->told[0].outcome, KELP_UNKNOWN);
+    assert_int_equal(there->told[0].reason, KELP_R_SNAPSHOT_PASSED);
+    assert_same_state(&s, s.leader, s.behind);
+    lab_client_free(there);
+    scene_free(&s);
+}
+
+static void a_driver_that_goes_or_faults_meanwhile_ends_what_is_open(void **state)
+{
+    (void)state;
+    for (int faults = 0; faults < 2; faults++) {
+        struct scene s;
+        scene_begin(&s, 550, MANY, 0);
+        struct lab_node *n = scene_at_restore(&s);
+        assert_true(n->machine->restoring);
+        if (faults == 1) {
+            struct kelp_fault fault = {.error = KELP_E_IO, .what = "the disk is gone"};
+            driver_store_fault(n->driver, &fault);
+            lab_run(s.lab, 10);
+        } else {
+            driver_shutdown(n->driver, s.lab->now);
+        }
+        n->hold_fetch = false;
+        lab_run(s.lab, 10);
+        /* what comes from the disk now is for nobody, and nothing is left to do at once */
+        assert_true(driver_run(n->driver, s.lab->now) > s.lab->now);
+        assert_int_equal(n->machine->restores, 0);
+        scene_free(&s);
+    }
+}
+
+/* ---- nodes without a log ---- */
+
+static void add(struct scene *s, kelp_id id, uint8_t role)
+{
+    struct wire_change change = {.count = 1};
+    change.edits[0] = (struct wire_edit){.id = id, .verb = KELP_EDIT_ADD, .role = role};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node%d:7101", (int)id);
+    struct lab_client *c = lab_client(s->lab, s->leader);
+    (void)lab_change(c, &change, 60000);
+    for (int i = 0; i < 60000 && c->told_count == 0; i++)
+        lab_run(s->lab, 1);
+    assert_int_equal(c->told_count, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    lab_client_free(c);
+}
+
+/* Nodes 1 to 3 have compacted, and were started since: nobody holds entry 1. */
+static void scene_without_entry1(struct scene *s, size_t nodes, uint64_t seed, uint64_t rate)
+{
+    memset(s, 0, sizeof *s);
+    s->lab = lab_new(nodes, seed);
+    s->lab->founders = 3;
+    s->lab->snapshot_every = 50;
+    s->lab->snapshot_objects = MANY;
+    s->lab->snapshots.send_rate = rate;
+    s->lab->forgets = true;
+    s->lab->watch = count_pieces;
+    s->lab->watch_ctx = s;
+    s->behind = 4;
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_start(s->lab, id);
+    s->leader = lab_await_leader(s->lab);
+    s->c = lab_client(s->lab, s->leader);
+    write_more(s, 300);
+    lab_run(s->lab, 500);
+    lab_client_free(s->c);
+    for (kelp_id id = 1; id <= 3; id++) {
+        assert_true(lab_status(s->lab, id)->view.first > 1);
+        lab_crash(s->lab, id);
+        lab_start(s->lab, id);
+    }
+    s->leader = lab_await_leader(s->lab);
+    s->c = lab_client(s->lab, s->leader);
+    for (kelp_id id = 1; id <= 3; id++)
+        assert_int_equal(lab_status(s->lab, id)->entry1.len, 0);
+}
+
+static void who_joins_where_the_first_entry_is_gone_begins_with_a_snapshot(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 4, 560, 0);
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_WAITING);
+    add(&s, 4, KELP_VOTER);
+    await_level(&s, 20000);
+    assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_RUNNING);
+    write_more(&s, 30);
+    await_level(&s, 1000);
+    assert_same_state(&s, s.leader, 4);
+    all_done(&s);
+    lab_crash(s.lab, 4);
+    lab_start(s.lab, 4);
+    await_level(&s, 10000);
+    assert_same_state(&s, s.leader, 4);
+    scene_free(&s);
+}
+
+/* Each time later, until it has all of it. */
+static void a_joiner_that_crashes_at_any_time_gets_there(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 4, 570, SLOW);
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    struct lab_client *c = lab_client(s.lab, s.leader);
+    struct wire_change change = {.count = 1};
+    change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
+    (void)lab_change(c, &change, 600000);
+    for (uint64_t ms = 100; ms < 12000; ms += 700) {
+        lab_run(s.lab, ms);
+        lab_crash(s.lab, 4);
+        lab_start(s.lab, 4);
+    }
+    await_level(&s, 60000);
+    assert_same_state(&s, s.leader, 4);
+    lab_client_free(c);
+    scene_free(&s);
+}
+
+static void a_joiner_whose_source_dies_takes_the_snapshot_of_another(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 4, 580, SLOW);
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    struct lab_client *c = lab_client(s.lab, s.leader);
+    struct wire_change change = {.count = 1};
+    change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
+    (void)lab_change(c, &change, 600000);
+    await_bytes(&s, 1, 4);
+    kelp_id source = fetch_of(&s).from;
+    lab_client_free(c);
+    lab_client_free(s.c);
+    s.c = NULL;
+    lab_crash(s.lab, source); /* for good */
+    await_level(&s, 90000);
+    s.leader = lab_await_leader(s.lab);
+    assert_same_state(&s, s.leader, 4);
+    scene_free(&s);
+}
+
+static void a_witness_gets_a_head_alone_and_starts_from_it(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 4, 590, 0);
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    add(&s, 4, KELP_WITNESS);
+    lab_run(s.lab, 3000);
+    const struct lab_node *w = lab_node(s.lab, 4);
+    lab_crash(s.lab, 4);
+    write_more(&s, 300); /* it is behind once more, as a member */
+    lab_run(s.lab, 500);
+    lab_start(s.lab, 4);
+    s.pieces = s.piece_bytes = 0;
+    for (int i = 0; i < 20000 && fetch_of(&s).fetched == 0; i++)
+        lab_run(s.lab, 1);
+    assert_int_equal(fetch_of(&s).fetched, 1);
+    lab_run(s.lab, 1000);
+    struct driver_status *status = lab_status(s.lab, 4);
+    assert_true(status->view.first > 300);
+    assert_int_equal(status->view.commit, lab_status(s.lab, s.leader)->view.commit);
+    size_t head_len = 0;
+    struct wire_snaphead head;
+    size_t used = 0;
+    struct kelp_bytes file = memstore_file(w->store, &head_len);
+    assert_int_equal(wire_snaphead_decode(bytes_of(file.data, head_len), &head, &used, NULL), 0);
+    assert_true(head.hollow);
+    assert_int_equal(file.len, head_len);
+    lab_crash(s.lab, 4);
+    lab_start(s.lab, 4);
+    write_more(&s, 20);
+    lab_run(s.lab, 1000);
+    assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_RUNNING);
+    assert_int_equal(lab_status(s.lab, 4)->view.commit, lab_status(s.lab, s.leader)->view.commit);
+    struct lab_client *reader = lab_client(s.lab, 4);
+    (void)lab_read_how(reader, (struct kelp_read_how){.level = KELP_READ_ANY}, 2000);
+    lab_await(reader, 1);
+    assert_int_equal(reader->told[0].outcome, KELP_DONE); /* by the leader: it has no state */
+    assert_int_equal(reader->told[0].result[0], s.written);
+    lab_client_free(reader);
+    scene_free(&s);
+}
+
+/* The snapshot that a witness takes of its empty machine is no state to begin with. */
+static void a_joiner_takes_no_snapshot_of_a_witness(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 5, 600, 0);
+    s.behind = 5;
+    s.only = 4;
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    add(&s, 4, KELP_WITNESS);
+    write_more(&s, 20);
+    lab_run(s.lab, 1000);
+    struct kelp_pos pos;
+    assert_int_equal(driver_snapshot_now(lab_node(s.lab, 4)->driver, &pos), KELP_OK);
+    lab_run(s.lab, 1000);
+    assert_true(lab_status(s.lab, 4)->snapshot.taken > 0);
+    lab_crash(s.lab, 4);
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    lab_start(s.lab, 5);
+    lab_run(s.lab, 500);
+    struct lab_client *c = lab_client(s.lab, s.leader);
+    struct wire_change change = {.count = 1};
+    change.edits[0] = (struct wire_edit){.id = 5, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node5:7101");
+    (void)lab_change(c, &change, 600000);
+    for (int i = 0; i < 20000 && lab_status(s.lab, 4)->latest.config.count < 5; i++)
+        lab_run(s.lab, 1);
+    assert_int_equal(lab_status(s.lab, 4)->latest.config.count, 5);
+    for (int i = 0; i < 5000; i++) {
+        assert_true(fetch_of(&s).from != 4);
+        lab_run(s.lab, 1);
+    }
+    assert_int_equal(lab_status(s.lab, 5)->state, DRIVER_WAITING);
+    s.only = 0;
+    await_level(&s, 20000);
+    lab_client_free(c);
+    scene_free(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on),
+        cmocka_unit_test(frames_that_are_lost_or_come_twice_are_asked_for_again),
+        cmocka_unit_test(two_are_served_at_once_within_the_rate),
+        cmocka_unit_test(a_connection_that_is_lost_costs_what_was_on_its_way),
+        cmocka_unit_test(a_source_that_dies_is_left_for_another_one),
+        cmocka_unit_test(a_fetch_that_the_log_overtook_ends_although_nobody_offers),
+        cmocka_unit_test(one_that_a_newer_took_the_place_of_is_begun_anew_with_that),
+        cmocka_unit_test(a_source_whose_snapshot_is_damaged_takes_another_one),
+        cmocka_unit_test(without_room_it_is_given_up_and_tried_again),
+        cmocka_unit_test(a_crash_between_name_and_reset_begins_behind_the_snapshot),
+        cmocka_unit_test(a_crash_in_the_middle_begins_with_the_old_state),
+        cmocka_unit_test(an_own_snapshot_gives_way),
+        cmocka_unit_test(reads_see_the_state_before_or_after_and_no_other),
+        cmocka_unit_test(a_long_read_that_began_before_is_answered_first),
+        cmocka_unit_test(a_write_of_a_deposed_leader_that_a_snapshot_passed_is_unknown),
+        cmocka_unit_test(a_driver_that_goes_or_faults_meanwhile_ends_what_is_open),
+        cmocka_unit_test(who_joins_where_the_first_entry_is_gone_begins_with_a_snapshot),
+        cmocka_unit_test(a_joiner_that_crashes_at_any_time_gets_there),
+        cmocka_unit_test(a_joiner_whose_source_dies_takes_the_snapshot_of_another),
+        cmocka_unit_test(a_witness_gets_a_head_alone_and_starts_from_it),
+        cmocka_unit_test(a_joiner_takes_no_snapshot_of_a_witness),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
