@@ -67,7 +67,10 @@ struct kelp_fsm_ops {
                                      bool *last);
     void (*snapshot_end)(void *fsm, void *snapshot);
 
-    /* Replace the whole state; until commit the old state stays, after abort it is as before. */
+    /* Replace the whole state; until commit the old state stays, after abort it is as before. At a
+     * start, and at any time in a member that lacked what the others had compacted: then queries
+     * come between these calls and see the old state; no command, no query that goes on and no
+     * snapshot is open from begin to commit. */
     enum kelp_error (*restore_begin)(void *fsm, uint32_t group, struct kelp_pos pos,
                                      uint64_t time_ns, struct kelp_bytes own, void **restore);
     enum kelp_error (*restore_object)(void *fsm, void *restore, struct kelp_bytes object);

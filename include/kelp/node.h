@@ -104,7 +104,7 @@ KELP_API struct kelp_node_options kelp_node_options_default(kelp_id id, const ch
  * errors   KELP_E_ARGUMENT, KELP_E_IO, KELP_E_NO_MEMORY, and those that a restart will not help:
  *          KELP_E_CORRUPT,
  *          KELP_E_FOREIGN, KELP_E_LOCKED, KELP_E_WIPED, KELP_E_VERSION
- * thread   any   cost  reads the whole log   source  [§3.8] */
+ * thread   any   cost  reads the newest snapshot and the log   source  [§3.8] */
 KELP_API enum kelp_error kelp_node_open(const struct kelp_node_options *options,
                                         const struct kelp_fsm_ops *ops, void *fsm,
                                         struct kelp_node **out, struct kelp_fault *fault);
@@ -261,8 +261,8 @@ KELP_API enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_r
  * takes    node    not NULL
  *          pos     filled: the least that it will hold; KELP_E_NOT_FOUND: where the newest stands
  * errors   KELP_OK: it is being taken, status says snapshot_index once it is durable;
- *          KELP_E_NOT_FOUND: nothing is new since the newest one; KELP_E_BUSY: not now, or the
- *          state machine has none
+ *          KELP_E_NOT_FOUND: nothing is new since the newest one; KELP_E_BUSY: not now, since
+ *          another member's is being fetched for example, or the state machine has none
  * thread   any but the node's own   cost  one visit to the node's thread   source  [§5.1] */
 KELP_API enum kelp_error kelp_node_snapshot(struct kelp_node *node, struct kelp_pos *pos);
 

@@ -56,6 +56,9 @@ static void defaults_are_in_range_and_agree(void **state)
     assert_int_equal(s.heartbeat_ms, 100);
     assert_int_equal(s.election_ms, 1000);
     assert_int_equal(s.on_follower, ON_FOLLOWER_FORWARD);
+    assert_int_equal(s.snapshot_log_bytes, 64 << 20);
+    assert_int_equal(s.log_hold_bytes, 1 << 30);
+    assert_int_equal(s.snapshot_send_bytes, 0); /* no limit */
     settings_close(&s);
 }
 
