@@ -18,8 +18,8 @@ void memstore_free(struct memstore *m);
 /* memstore_run - perform what is queued and report it; returns how many things were reported. */
 size_t memstore_run(struct memstore *m);
 
-/* memstore_pieces - the pieces of a snapshot that is not durable yet, as they would lie in its file:
- * the room for its head, then what stands behind it. Empty if none were written or they were
+/* memstore_pieces - the pieces of a snapshot that is not durable yet, as they would lie in its
+ * file: the room for its head, then what stands behind it. Empty if none were written or they were
  * dropped. */
 struct kelp_bytes memstore_pieces(const struct memstore *m);
 

@@ -54,7 +54,7 @@ struct lab_node {
     bool hold_fetch;             /* pieces are not read */
     struct kelp_pos fetch_pos;   /* .. and which one waits for that; 0@0: none */
     uint64_t fetch_offset;
-    uint64_t save_ms;            /* saves are reported so much later */
+    uint64_t save_ms; /* saves are reported so much later */
     struct lab_late {
         uint64_t number;
         kelp_ns at;
@@ -108,7 +108,7 @@ struct lab {
     uint64_t snapshot_objects;         /* so many in each, 0: the machine is disposable */
     uint64_t snapshot_every, told_count;
     uint64_t trailing; /* entries kept, and a quarter of it what a witness may lack; 0: as usual */
-    bool forgets;         /* no log is kept for members that are behind */
+    bool forgets;      /* no log is kept for members that are behind */
     bool reads_elsewhere; /* machines of followers answer no reads */
     kelp_ns lease;        /* of nodes that are started from here on; 0: none */
     kelp_ns election_min; /* the same; 0: the usual one */
@@ -121,6 +121,7 @@ struct lab {
 };
 
 const struct kelp_fsm_ops *lab_machine_ops(const struct lab_machine *m);
+extern const struct driver_machine_ops lab_ports; /* of struct lab_node */
 
 /* lab_new - nodes 1..count, all down and empty, each listing all. */
 struct lab *lab_new(size_t count, uint64_t seed);

@@ -235,3 +235,169 @@ const struct kelp_fsm_ops *lab_machine_ops(const struct lab_machine *m)
 {
     return m->objects > 0 ? &fsm_objects_ops : &fsm_ops;
 }
+
+/* ---- as a driver sees it ---- */
+
+struct reply_sink {
+    struct lab_node *node;
+    kelp_index first;
+    uint64_t token;
+};
+
+static void result_reply(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_sink *s = sink;
+    driver_result(s->node->driver, s->first + i, bytes);
+}
+
+static void query_reply(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_sink *s = sink;
+    (void)i;
+    driver_query_result(s->node->driver, s->token, bytes);
+}
+
+static void apply_now(struct lab_node *n, kelp_index first, const struct kelp_bytes *entries,
+                      size_t count)
+{
+    struct reply_sink sink = {.node = n, .first = first};
+    struct kelp_fault fault = {.error = KELP_OK};
+    enum kelp_error error = rsm_apply(n->rsm, first, entries, count, result_reply, &sink, &fault);
+    assert_int_equal(error, KELP_OK);
+    driver_applied(n->driver, first + count - 1);
+}
+
+static void port_apply(void *machine, kelp_index first, const struct kelp_bytes *entries,
+                       size_t count)
+{
+    struct lab_node *n = machine;
+    if (!n->hold_apply) {
+        apply_now(n, first, entries, count);
+        return;
+    }
+    assert_int_equal(n->held_count, 0); /* one batch is open at a time */
+    n->held_first = first;
+    n->held_count = count;
+    for (size_t i = 0; i < count; i++) {
+        n->held[i] = malloc(entries[i].len);
+        n->held_len[i] = entries[i].len;
+        memcpy(n->held[i], entries[i].data, entries[i].len);
+    }
+}
+
+void lab_release_apply(struct lab_node *n)
+{
+    n->hold_apply = false;
+    struct kelp_bytes entries[1024];
+    size_t count = n->held_count;
+    n->held_count = 0;
+    for (size_t i = 0; i < count; i++)
+        entries[i] = bytes_of(n->held[i], n->held_len[i]);
+    if (count > 0) apply_now(n, n->held_first, entries, count);
+    for (size_t i = 0; i < count; i++)
+        free(n->held[i]);
+}
+
+static enum kelp_query port_query(void *machine, uint64_t token, struct kelp_bytes question,
+                                  int may_begin)
+{
+    struct lab_node *n = machine;
+    struct reply_sink sink = {.node = n, .token = token};
+    if (n->hold_query) {
+        n->hold_query = false;
+        return KELP_QUERY_DONE;
+    }
+    return rsm_query_part(n->rsm, token, question, may_begin, query_reply, &sink);
+}
+
+static void port_query_end(void *machine, uint64_t token)
+{
+    struct lab_node *n = machine;
+    rsm_query_end(n->rsm, token);
+}
+
+static enum kelp_error port_snapshot_begin(void *machine, const struct wire_config *config,
+                                           struct kelp_pos *pos, size_t *head_len)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot_begin(n->rsm, config, config->cluster, 0, pos, head_len);
+}
+
+static enum kelp_error port_snapshot_read(void *machine, uint8_t *out, size_t *len, bool *last)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot_read(n->rsm, out, len, last);
+}
+
+static size_t port_snapshot_head(void *machine, uint64_t objects, uint64_t bytes, uint8_t *out)
+{
+    struct lab_node *n = machine;
+    return rsm_snapshot_head(n->rsm, objects, bytes, out);
+}
+
+static void port_snapshot_end(void *machine)
+{
+    struct lab_node *n = machine;
+    rsm_snapshot_end(n->rsm);
+}
+
+static bool port_has_snapshots(void *machine)
+{
+    const struct lab_node *n = machine;
+    return !n->machine->no_snapshots && rsm_has_snapshots(n->rsm);
+}
+
+static bool port_wants_snapshot(void *machine)
+{
+    const struct lab_node *n = machine;
+    return rsm_wants_snapshot(n->rsm);
+}
+
+static bool port_frees(void *machine, struct kelp_bytes command)
+{
+    const struct lab_node *n = machine;
+    return rsm_frees(n->rsm, command);
+}
+
+static enum kelp_error port_restore_begin(void *machine, const struct wire_snaphead *head,
+                                          struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_begin(n->rsm, head, fault);
+}
+
+static enum kelp_error port_restore_object(void *machine, struct kelp_bytes object,
+                                           struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_object(n->rsm, object, fault);
+}
+
+static enum kelp_error port_restore_commit(void *machine, const struct wire_snaphead *head,
+                                           struct kelp_fault *fault)
+{
+    struct lab_node *n = machine;
+    return rsm_restore_commit(n->rsm, head, fault);
+}
+
+static void port_restore_abort(void *machine)
+{
+    struct lab_node *n = machine;
+    rsm_restore_abort(n->rsm);
+}
+
+const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machine_ops),
+                                             .apply = port_apply,
+                                             .query = port_query,
+                                             .query_end = port_query_end,
+                                             .snapshot_begin = port_snapshot_begin,
+                                             .restore_begin = port_restore_begin,
+                                             .restore_object = port_restore_object,
+                                             .restore_commit = port_restore_commit,
+                                             .restore_abort = port_restore_abort,
+                                             .snapshot_read = port_snapshot_read,
+                                             .snapshot_head = port_snapshot_head,
+                                             .snapshot_end = port_snapshot_end,
+                                             .has_snapshots = port_has_snapshots,
+                                             .wants_snapshot = port_wants_snapshot,
+                                             .frees = port_frees};
