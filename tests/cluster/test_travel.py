@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots that travel between real nodes: to one that was away for long, to those that are added,
 to one whose directory was emptied; and kills in the middle of them."""
+import os
 import re
 import types
 import urllib.request
@@ -11,6 +12,7 @@ from kelp import wait_for
 from load import Ledger
 from test_join import knocking
 from test_members import done, peer, roles
+from test_snapshot import damage, snapshots
 
 # Logs are shortened early, and nothing is kept for who is behind.
 SHORT = {"segment_bytes": 1 << 20, "snapshot_log_bytes": 2 << 20, "snapshot_log_ratio": 0,
@@ -152,6 +154,22 @@ def test_kills_in_the_middle_of_a_fetch_cost_no_data(make_cluster, victims):
             assert c.call("GET", f"key-{key}") == VALUE
     with Ledger(cluster) as ledger:
         wait_for(lambda: ledger.count > 100, "writes")
+    cluster.wait_equal(60)
+    ledger.check(third)
+
+
+def test_what_is_damaged_at_the_source_is_not_sent(make_cluster):
+    cluster = make_cluster(3, **SHORT)
+    third = cluster.followers()[0]
+    leader = away(cluster, third)
+    for path in snapshots(leader):  # all of them, in the middle of their objects
+        damage(path, os.path.getsize(path) // 2)
+    with Ledger(through(leader), writers=2) as ledger:
+        third.start()
+        wait_for(lambda: "is damaged: another one is taken" in leader.log(), "it is found out")
+        wait_for(lambda: (third.number("applied_index") or 0) > 8000, "it has another one", 60)
+    refused_none(ledger)
+    assert "fault" not in leader.log_tail()
     cluster.wait_equal(60)
     ledger.check(third)
 
