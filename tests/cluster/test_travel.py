@@ -133,7 +133,7 @@ def test_nodes_are_added_to_a_cluster_whose_log_was_shortened(make_cluster):
     ledger.check(fifth)
 
 
-@pytest.mark.parametrize("victims", ["receiver", "source", "both"])
+@pytest.mark.parametrize("victims", ["receiver", "source", "both", "stopped"])
 def test_kills_in_the_middle_of_a_fetch_cost_no_data(make_cluster, victims):
     # slow enough to be in the middle of: about 8 MB
     cluster = make_cluster(3, snapshot_send_bytes=2 << 20, **SHORT)
@@ -142,9 +142,12 @@ def test_kills_in_the_middle_of_a_fetch_cost_no_data(make_cluster, victims):
     third.start()
     source, *_ = wait_for(lambda: fetches(third), "it fetches")
     assert source == leader.id
-    killed = {"receiver": [third], "source": [leader], "both": [third, leader]}[victims]
+    killed = {"source": [leader], "both": [third, leader]}.get(victims, [third])
     for node in killed:
-        node.kill()
+        if victims == "stopped":
+            assert node.stop() == 0
+        else:
+            node.kill()
     for node in killed:
         node.start()
     cluster.wait_leader()
