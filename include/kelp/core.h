@@ -310,6 +310,9 @@ struct kelp_input {
         } health;
         struct {
             struct kelp_pos pos;
+            /* a term in which it is known to be committed up to there: that of whoever offered or
+             * sent it. 0, or below that of pos: that of pos */
+            kelp_term term;
             const struct kelp_config *config; /* its head's; borrowed during the call */
         } installed;
         struct kelp_pos pos;

@@ -402,7 +402,8 @@ void entry_look_up(struct kelp_core *r, kelp_index index);
 /* ---- snap.c ---- */
 bool snap_owed(struct kelp_core *r, struct peer *peer, struct kelp_message *out);
 void snap_offered(struct kelp_core *r, const struct kelp_message *m);
-void snap_installed(struct kelp_core *r, struct kelp_pos pos, const struct kelp_config *config);
+void snap_installed(struct kelp_core *r, struct kelp_pos pos, kelp_term committed_in,
+                    const struct kelp_config *config);
 void snap_taken(struct kelp_core *r, struct kelp_pos pos); /* an own one is durable */
 void snap_sending(struct kelp_core *r, kelp_id id);        /* a peer has fetched more of one */
 

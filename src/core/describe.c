@@ -182,6 +182,8 @@ size_t kelp_describe_input(const struct kelp_input *input, char *out, size_t siz
     case KELP_IN_INSTALLED:
         say(&l, "installed ");
         say_pos(&l, input->installed.pos);
+        if (input->installed.term.v > input->installed.pos.term.v)
+            say(&l, " committed in term %llu", u(input->installed.term.v));
         break;
     case KELP_IN_SENDING: say(&l, "%llu fetches", u(input->peer)); break;
     case KELP_IN_HEALTH:

@@ -148,11 +148,15 @@ static bool installs(struct kelp_core *r, struct kelp_pos pos, const struct kelp
     return true;
 }
 
-void snap_installed(struct kelp_core *r, struct kelp_pos pos, const struct kelp_config *config)
+/* committed_in: what is committed in a term may differ from what a leader of an earlier one says;
+ * whoever knows the first must not listen to the second. */
+void snap_installed(struct kelp_core *r, struct kelp_pos pos, kelp_term committed_in,
+                    const struct kelp_config *config)
 {
     if (core_silent(r)) return;
     ASSERT(pos.index > r->applied);
-    if (pos.term.v > r->term.v) role_adopt(r, pos.term); /* somebody leads, or led, in that term */
+    if (pos.term.v > committed_in.v) committed_in = pos.term; /* somebody leads, or led, in it */
+    if (committed_in.v > r->term.v) role_adopt(r, committed_in);
     if (!installs(r, pos, config)) return;
     r->applied = pos.index;
     r->apply_given = max_u64(r->apply_given, pos.index);

@@ -166,7 +166,9 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_FAILED: replicate_found(r, input); break;
     case KELP_IN_LINK: replicate_link(r, input->peer); break;
     case KELP_IN_SNAPSHOT: snap_taken(r, input->pos); break;
-    case KELP_IN_INSTALLED: snap_installed(r, input->installed.pos, input->installed.config); break;
+    case KELP_IN_INSTALLED:
+        snap_installed(r, input->installed.pos, input->installed.term, input->installed.config);
+        break;
     case KELP_IN_SENDING: snap_sending(r, input->peer); break;
     case KELP_IN_HEALTH:
         transfer_leaves(r, input->health.health);

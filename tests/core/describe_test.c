@@ -117,6 +117,8 @@ static void an_input_in_one_line(void **state)
     in = (struct kelp_input){.type = KELP_IN_INSTALLED};
     in.installed.pos = kelp_pos_of(12, 4);
     SAYS(kelp_describe_input, &in, "installed 12@4");
+    in.installed.term = (kelp_term){6};
+    SAYS(kelp_describe_input, &in, "installed 12@4 committed in term 6");
     in = (struct kelp_input){.type = KELP_IN_SENDING, .peer = 3};
     SAYS(kelp_describe_input, &in, "3 fetches");
     in = (struct kelp_input){.type = KELP_IN_HEALTH};

@@ -206,6 +206,7 @@ static void some_snapshot(struct life *l)
     struct kelp_input in = {.type = KELP_IN_INSTALLED};
     config.index = prng_chance(&l->prng, 1, 40) ? index + 1 : prng_below(&l->prng, index + 1);
     in.installed.pos = kelp_pos_of(index, term);
+    in.installed.term.v = prng_below(&l->prng, f->view.term.v + 2);
     in.installed.config = &config;
     step(f, &in);
     if (f->view.applied != index) return;

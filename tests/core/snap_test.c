@@ -34,6 +34,17 @@ static void install_with(struct fixture *f, const char *pos, const struct kelp_c
         f->apply_last = f->view.applied; /* applied with the snapshot, by nobody else */
 }
 
+/* .. by a node that is in that term, or was offered it in it. */
+static void install_in(struct fixture *f, const char *pos, uint64_t term)
+{
+    struct kelp_config config = voters(3);
+    struct kelp_input input = {.type = KELP_IN_INSTALLED};
+    input.installed.pos = at(pos);
+    input.installed.term.v = term;
+    input.installed.config = &config;
+    step(f, &input);
+}
+
 static void install(struct fixture *f, const char *pos)
 {
     struct kelp_config config = voters(3);
@@ -421,6 +432,53 @@ static void a_snapshot_of_a_higher_term_brings_that_term(void **state)
     fixture_close(f);
 }
 
+/* A leader of term 4 committed 5@2 beneath its own first entry. The leader of term 3, deposed, has
+ * another 5 and does not know better: its late append is none of a leader's. */
+static void one_committed_in_a_higher_term_brings_that_term(void **state)
+{
+    (void)state;
+    struct fixture *f = node(.log = "1@1", .term = 3, .commit = 1, .applied = 1);
+    struct kelp_message late = heartbeat_of(f, 2, 3);
+    struct kelp_entry_info entry = {.term = {3}, .bytes = 10, .type = KELP_ENTRY_COMMAND};
+    late.type = KELP_MSG_APPEND;
+    late.append.prev = at("4@2");
+    late.append.last = 5;
+    late.append.entries = &entry;
+    install_in(f, "5@2", 4);
+    assert_int_equal(f->view.term.v, 4);
+    assert_int_equal(f->view.commit, 5);
+    receive(f, late);
+    save_all(f);
+    assert_false(f->faulted);
+    assert_pos(f->view.last_pos, "5@2");
+    assert_int_equal(sent(f, KELP_MSG_ANSWER, 2)->term.v, 4);
+    fixture_close(f);
+}
+
+static void one_committed_in_a_higher_term_ends_a_leadership(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.log = "1@1 2@1", .commit = 1, .applied = 1); /* of term 2 */
+    install_in(f, "9@1", 3);
+    assert_false(f->faulted);
+    assert_int_equal(f->view.role, KELP_FOLLOWER);
+    assert_int_equal(f->view.term.v, 3);
+    assert_pos(f->view.last_pos, "9@1");
+    MARK_HIT(f, SNAPSHOT_INSTALLED);
+    fixture_close(f);
+}
+
+static void one_committed_in_a_lower_term_changes_no_term(void **state)
+{
+    (void)state;
+    struct fixture *f = node(.log = "1@1 2@1", .term = 7, .vote = 3);
+    install_in(f, "9@5", 6);
+    assert_int_equal(f->view.term.v, 7);
+    assert_int_equal(f->view.vote, 3);
+    assert_int_equal(f->view.applied, 9);
+    fixture_close(f);
+}
+
 static void what_is_told_of_one_is_ignored_after_a_fault(void **state)
 {
     (void)state;
@@ -569,6 +627,9 @@ int main(void)
         cmocka_unit_test(one_that_differs_from_what_is_committed_is_a_fault),
         cmocka_unit_test(a_configuration_that_cannot_be_used_is_a_fault),
         cmocka_unit_test(a_snapshot_of_a_higher_term_brings_that_term),
+        cmocka_unit_test(one_committed_in_a_higher_term_brings_that_term),
+        cmocka_unit_test(one_committed_in_a_higher_term_ends_a_leadership),
+        cmocka_unit_test(one_committed_in_a_lower_term_changes_no_term),
         cmocka_unit_test(what_is_told_of_one_is_ignored_after_a_fault),
         cmocka_unit_test(proposals_whose_place_it_covers_are_uncertain),
         cmocka_unit_test(a_change_in_what_was_reset_is_no_more),
