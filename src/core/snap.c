@@ -109,6 +109,13 @@ void snap_offered(struct kelp_core *r, const struct kelp_message *m)
 
 /* ---- it is here ---- */
 
+/* Who stands was given its ballots for another log; and what is committed now may say that it may
+ * not stand at all. */
+static void stands_no_more(struct kelp_core *r)
+{
+    if (r->role == KELP_PRE_CANDIDATE || r->role == KELP_CANDIDATE) role_step_down(r);
+}
+
 static void reset(struct kelp_core *r, struct kelp_pos pos, const struct kelp_config *config)
 {
     change_truncated(r, r->commit);
@@ -117,6 +124,7 @@ static void reset(struct kelp_core *r, struct kelp_pos pos, const struct kelp_co
     r->own_look.state = LOOK_NONE;
     r->everyone = min_u64(r->everyone, pos.index);
     member_restored(r, config);
+    stands_no_more(r);
     commit_up_to(r, pos);
     EVENT(r, SNAPSHOT_INSTALLED, .pos = pos);
 }
@@ -131,6 +139,7 @@ static bool installs(struct kelp_core *r, struct kelp_pos pos, const struct kelp
         return false;
     case CHECK_SAME:
         commit_up_to(r, pos);
+        if (!member_may_stand(r)) stands_no_more(r);
         EVENT(r, SNAPSHOT_KEPT_LOG, .pos = pos);
         return true;
     case CHECK_DIFFERS: break;

@@ -528,6 +528,52 @@ static void a_change_in_what_was_reset_is_no_more(void **state)
     fixture_close(f);
 }
 
+/* It was counting ballots for the log that is gone, under the configuration that is gone. */
+static void who_stands_does_not_go_on_with_another_log(void **state)
+{
+    (void)state;
+    for (int real = 0; real < 2; real++) {
+        struct kelp_config config = voters(3);
+        struct fixture *f =
+            node(.log = "1@1 2@1", .commit = 1, .applied = 1, .off = real ? KELP_PRE_VOTE : 0);
+        enum kelp_role stands = real ? KELP_CANDIDATE : KELP_PRE_CANDIDATE;
+        campaign(f);
+        save_all(f);
+        assert_int_equal(f->view.role, stands);
+        config.members[0].role = KELP_LEARNER; /* this node */
+        config.index = 5;
+        install_with(f, "9@1", &config);
+        assert_int_equal(f->view.role, KELP_FOLLOWER);
+        MARK_HIT(f, SNAPSHOT_INSTALLED);
+        receive(f, granted_of(f, 2));
+        receive(f, granted_of(f, 3));
+        save_all(f);
+        assert_int_equal(f->view.role, KELP_FOLLOWER);
+        fixture_close(f);
+    }
+}
+
+/* The log stays, and in it what takes its vote away: now it is known to be committed. */
+static void who_stands_by_what_might_be_taken_back_stands_no_more_once_it_is_committed(void **state)
+{
+    (void)state;
+    struct kelp_config learner = voters(3), before = voters(3);
+    before.index = 1;
+    learner.index = 3;
+    learner.members[0].role = KELP_LEARNER;
+    struct fixture *f = node(.log = "1@1 2@1 3@1 4@1", .commit = 1, .applied = 1,
+                             .config = &learner, .config_before = &before);
+    campaign(f);
+    save_all(f);
+    assert_int_equal(f->view.role, KELP_PRE_CANDIDATE);
+    install_with(f, "2@1", &before); /* below it: nothing is decided */
+    assert_int_equal(f->view.role, KELP_PRE_CANDIDATE);
+    install_with(f, "4@1", &learner);
+    MARK_HIT(f, SNAPSHOT_KEPT_LOG);
+    assert_int_equal(f->view.role, KELP_FOLLOWER);
+    fixture_close(f);
+}
+
 /* ---- what is saved ---- */
 
 /* A save resets behind its entries, so those that follow wait for the next one. */
@@ -633,6 +679,9 @@ int main(void)
         cmocka_unit_test(what_is_told_of_one_is_ignored_after_a_fault),
         cmocka_unit_test(proposals_whose_place_it_covers_are_uncertain),
         cmocka_unit_test(a_change_in_what_was_reset_is_no_more),
+        cmocka_unit_test(who_stands_does_not_go_on_with_another_log),
+        cmocka_unit_test(
+            who_stands_by_what_might_be_taken_back_stands_no_more_once_it_is_committed),
         cmocka_unit_test(a_reset_is_saved_alone_and_before_what_follows),
         cmocka_unit_test(older_reports_prove_nothing_beyond_it),
         cmocka_unit_test(a_cut_that_was_not_saved_yet_is_saved_no_more),
