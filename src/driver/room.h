@@ -311,6 +311,11 @@ struct taking {
     kelp_index boot_last;                    /* up to here the log was there at the start */
     uint32_t first_scale;                    /* in 65536ths */
     struct kelp_pos last;                    /* the newest durable one */
+    struct kelp_pos lost;                    /* it was that, and cannot be read; 0@0: none */
+    unsigned lost_count;                     /* so many of this process were */
+    struct driver_line *renew_line;          /* for a barrier behind that one; NULL: none yet */
+    bool renew_open;
+    kelp_ns renew_at;
     uint64_t last_bytes, taken, failed;
     kelp_ns last_at, last_took;
 };
@@ -585,6 +590,10 @@ kelp_ns snapshot_next(const struct driver *d);              /* when it is due fo
 void snapshot_counts(struct driver *d, uint64_t log_bytes); /* the log grew */
 void snapshot_free(struct driver *d);
 void snapshot_status(const struct driver *d, struct driver_snapshot_status *out);
+
+bool snapshot_lost(const struct driver *d); /* the newest one cannot be read */
+void snapshot_unreadable(struct driver *d); /* so it turned out */
+void snapshot_renew(struct driver *d);      /* a barrier, where another one needs one */
 
 /* snapshot_gives_way - a newer one is fetched: what is taken is given up. true: nothing is. */
 bool snapshot_gives_way(struct driver *d);

@@ -10,8 +10,9 @@
  * same snapshot. One piece is read at a time, peers take turns, and all of them together share one
  * bucket of tokens, so that the log and its entries keep their disk and their wire.
  *
- * A piece is verified when it is read. A snapshot that turns out damaged is told to be gone, and a
- * new one is taken. Invariant: at most one read of a piece is open, of serve.c or of fetch.c. */
+ * A piece is verified when it is read. A snapshot that turns out damaged, or cannot be read for
+ * another reason, is told to be gone, and a new one is taken (snapshot.c). Invariant: at most one
+ * read of a piece is open, of serve.c or of fetch.c. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -114,7 +115,7 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
                            .offset = p->serving.next,
                            .ask = p->serving.ask};
     bool same = kelp_pos_equal(d->taking.last, p->serving.pos);
-    if (!same) m.newest = d->taking.last;
+    if (!same && !snapshot_lost(d)) m.newest = d->taking.last;
     (void)piece_send(d, p, &m); /* lost: it is asked again */
 }
 
@@ -124,12 +125,17 @@ static void say_gone(struct driver *d, struct peer *p)
     say(d, p, WIRE_PIECE_GONE);
 }
 
-static void damaged(struct driver *d, struct kelp_pos pos)
+/* Whatever the reason: who needs it would ask for it again and again. */
+static void unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error error)
 {
-    driver_note(d, KELP_ERROR,
-                "the snapshot at %" PRIu64 "@%" PRIu64 " is damaged: another one is taken",
-                pos.index, pos.term.v);
-    if (kelp_pos_equal(d->taking.last, pos)) d->taking.asked = true;
+    bool newest = kelp_pos_equal(d->taking.last, pos);
+    bool known = snapshot_lost(d);
+    if (error == KELP_E_ARGUMENT || (newest && known)) return; /* asked for what is no piece */
+    if (!newest && error == KELP_E_NOT_FOUND) return;          /* removed behind a newer one */
+    driver_note(d, KELP_ERROR, "the snapshot at %" PRIu64 "@%" PRIu64 " cannot be read: %s%s",
+                pos.index, pos.term.v, kelp_strerror(error),
+                newest ? "; another one is taken" : "");
+    if (newest) snapshot_unreadable(d);
 }
 
 /* A piece came from the disk: is it still wanted? */
@@ -146,7 +152,7 @@ static void piece_came(struct driver *d)
         return;
     }
     if (piece->error != KELP_OK) {
-        if (piece->error == KELP_E_CORRUPT) damaged(d, piece->pos);
+        unreadable(d, piece->pos, piece->error);
         say_gone(d, p);
         return;
     }

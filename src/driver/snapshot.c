@@ -15,6 +15,10 @@
  * so one begins all the same, and only the head, without which the objects are nothing, waits until
  * the log holds what they show. Not for ever: the log may wait for the very room that they take.
  *
+ * The newest one may turn out unreadable when somebody asks for it. Then another one is owed; and
+ * where nothing was applied since, so that it would be the same one under the same name, a barrier
+ * goes through the log first. Each that is lost makes the next one wait longer.
+ *
  * What an operator was promised is owed until one that holds it is durable: one that fails is tried
  * again, less and less often. Invariants: taken at `applied`, durable when nothing of it could
  * still be lost by this node's log, never above an uncommitted configuration; of a machine that was
@@ -118,6 +122,58 @@ static bool due(const struct driver *d)
     return d->configs[0].config.index <= d->applied;
 }
 
+/* ---- one that is lost ---- */
+
+bool snapshot_lost(const struct driver *d)
+{
+    const struct taking *t = &d->taking;
+    return t->lost.index != 0 && kelp_pos_equal(t->lost, t->last);
+}
+
+void snapshot_unreadable(struct driver *d)
+{
+    struct taking *t = &d->taking;
+    ASSERT(!snapshot_lost(d));
+    t->lost = t->last;
+    t->asked = true;
+    if (t->lost_count > 0) /* a disk that reads nothing back */
+        t->after = max_u64(t->after, d->now + (RETRY_AFTER << (t->lost_count - 1)));
+    if (t->lost_count <= RETRY_TWICE) t->lost_count++;
+}
+
+/* The next one would be the lost one again: nothing was applied since. */
+static bool stands_still(const struct driver *d)
+{
+    return snapshot_lost(d) && d->applied <= d->taking.last.index && !d->taking.renew_open;
+}
+
+static void renew_told(void *ctx, uint64_t token, const struct driver_outcome *outcome)
+{
+    struct driver *d = ctx;
+    (void)token;
+    (void)outcome; /* applied, or asked again */
+    d->taking.renew_open = false;
+}
+
+void snapshot_renew(struct driver *d)
+{
+    struct taking *t = &d->taking;
+    if (!stands_still(d) || d->now < max_u64(t->after, t->renew_at)) return;
+    if (d->state != DRIVER_RUNNING || d->closing || d->fault_due || d->removed) return;
+    if (!has_snapshots(d) || misleads(d) || d->route.node == 0) return;
+    const struct driver_question barrier = {.bare = true,
+                                            .how = {.level = KELP_READ_LOG},
+                                            .deadline =
+                                                add_sat(d->now, 4 * d->options.core.election_max),
+                                            .forward = true};
+    t->renew_at = add_sat(d->now, d->options.core.election_max); /* refused, no memory: later */
+    if (t->renew_line == NULL) t->renew_line = driver_line_open(d, renew_told, d);
+    if (t->renew_line == NULL) return;
+    t->renew_open = driver_read(d, d->now, t->renew_line, 1, &barrier);
+}
+
+/* ---- asked for, and when to look again ---- */
+
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
 {
     struct taking *t = &d->taking;
@@ -125,7 +181,7 @@ enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
     if (!has_snapshots(d)) return KELP_E_NOT_SUPPORTED;
     if (d->state != DRIVER_RUNNING || d->closing || d->fault_due) return KELP_E_BUSY;
     if (misleads(d) || d->fetching.phase != FETCH_NONE) return KELP_E_BUSY;
-    if (d->applied <= t->last.index) return KELP_E_NOT_FOUND;
+    if (d->applied <= t->last.index && !snapshot_lost(d)) return KELP_E_NOT_FOUND;
     *pos = t->pos;
     if (t->phase != TAKING_DROPS && t->pos.index >= d->applied) { /* it is under way */
         t->promised = true;
@@ -144,6 +200,7 @@ kelp_ns snapshot_next(const struct driver *d)
     if (t->phase == TAKING_WAITS) return t->waits_since + WAITS_MAX;
     if (t->phase != TAKING_NONE || d->core == NULL) return KELP_NEVER;
     kelp_ns next = t->after > d->now ? t->after : KELP_NEVER;
+    if (stands_still(d) && t->renew_at > d->now) next = min_u64(next, t->renew_at);
     if (when->interval == 0 || d->applied <= t->last.index) return next;
     kelp_ns at = t->last_at + stretched(t, when->interval);
     return at > d->now ? min_u64(next, at) : next;

@@ -169,7 +169,7 @@ def test_what_is_damaged_at_the_source_is_not_sent(make_cluster):
         damage(path, os.path.getsize(path) // 2)
     with Ledger(through(leader), writers=2) as ledger:
         third.start()
-        wait_for(lambda: "is damaged: another one is taken" in leader.log(), "it is found out")
+        wait_for(lambda: "; another one is taken" in leader.log(), "it is found out")
         wait_for(lambda: (third.number("applied_index") or 0) > 8000, "it has another one", 60)
     refused_none(ledger)
     assert "fault" not in leader.log_tail()
