@@ -260,7 +260,8 @@ enum kelp_input_type {
      * stands where it ends, above what was applied. Done when the view's `applied` is there; until
      * then it is told again after every take, since an entry's term may have to be looked up */
     KELP_IN_INSTALLED = 31,
-    KELP_IN_SENDING = 32, /* peer: it has fetched more of a snapshot from here */
+    /* peer: it got further with a snapshot, from here or from elsewhere: it does not stand still */
+    KELP_IN_SENDING = 32,
 };
 
 struct kelp_input {

@@ -351,6 +351,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     lines_deliver(d);
     serve_run(d);
     fetch_run(d);
+    headway_run(d);
     snapshot_run(d);
     if (d->untaken)
         (void)perform_takes(d); /* what clients submitted when they heard: in the same flush */
@@ -362,7 +363,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     next = min_u64(next, d->reach_at);
     next = min_u64(min_u64(next, handover_next(d)), snapshot_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
-    next = min_u64(next, moving_next(d));
+    next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }

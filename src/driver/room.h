@@ -5,7 +5,7 @@
  *   port.c     what comes in                 peer.c     messages out, reads of the log for them
  *   request.c  pool, timers, maps            apply.c    entries to the machine
  *   snapshot.c when one is taken, and how     fetch.c    one that this node needs
- *   serve.c    .. and that others need
+ *   serve.c    .. and that others need       headway.c  and who gets one says how far it is
  *   read.c     levels of reads           query.c    reads to the machine in turns
  *   line.c     sequences and routing         forward.c  both sides of forwarding
  *   change.c   changes of the membership: their addresses, whom they add
@@ -384,6 +384,15 @@ struct fetching {
     uint64_t fetched, failed;
 };
 
+/* How far this node ever was with the newest snapshot that it fetched: headway.c. */
+struct headway {
+    struct kelp_pos pos;
+    unsigned stage;
+    uint64_t bytes;
+    kelp_ns moved, told_at;
+    bool news; /* since it was told */
+};
+
 /* ---- the driver ---- */
 
 struct driver {
@@ -443,6 +452,7 @@ struct driver {
     bool shown_due;       /* a peer showed its settings, or the members changed */
     struct taking taking; /* snapshots */
     struct fetching fetching;
+    struct headway headway;
     struct piece_read piece;
     int64_t tokens; /* bytes of snapshots that may be sent now */
     kelp_ns tokens_at, serve_at;
@@ -614,6 +624,10 @@ bool fetch_holds_apply(const struct driver *d); /* the machine is being restored
 bool fetch_stands_apart(const struct driver *d);
 void fetch_free(struct driver *d);
 void fetch_status(const struct driver *d, struct driver_fetch_status *out);
+
+/* headway.c */
+void headway_run(struct driver *d); /* behind fetch_run */
+kelp_ns headway_next(const struct driver *d);
 
 /* serve.c */
 /* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. */

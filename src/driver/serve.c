@@ -236,6 +236,11 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     if (error != KELP_OK) return error;
     struct peer *p = peer_find(d, from);
     if (p == NULL || d->closing || d->state != DRIVER_RUNNING) return KELP_OK;
+    if (ask.window == 0) { /* how far it is; see headway.c */
+        struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
+        (void)driver_step(d, &input);
+        return KELP_OK;
+    }
     struct serving *s = &p->serving;
     bool goes_on =
         s->ask == ask.ask && s->connection == connection && kelp_pos_equal(s->pos, ask.pos);
@@ -248,8 +253,6 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     s->gone = d->ports.store->fetch == NULL || read_hollow(d);
     s->waits = !goes_on; /* told so, if it has to */
     d->serve_told = true;
-    struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
-    (void)driver_step(d, &input);
     return KELP_OK;
 }
 

@@ -8,7 +8,7 @@
  *       10     8  term    not 0                 3     8  index     not 0
  *       18     8  offset                       11     8  term      not 0
  *       26     8  ask     not 0                19     8  offset
- *       34     8  window  not 0                27     8  ask       not 0
+ *       34     8  window                       27     8  ask       not 0
  *                                              35     8  size
  *                                              43     8  newest index
  *                                              51     8  newest term
@@ -30,7 +30,7 @@ static const char *fetch_wrong(const struct wire_fetch *f)
 {
     if (!pos_there(f->pos)) return "a snapshot that is asked for has no position";
     if (f->offset > WIRE_NUMBER_MAX) return "a place in a snapshot is out of range";
-    if (f->ask == 0 || f->window == 0) return "a snapshot is asked for without a number or window";
+    if (f->ask == 0) return "a snapshot is asked for without a number";
     return NULL;
 }
 

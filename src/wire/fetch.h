@@ -11,7 +11,9 @@ struct wire_fetch {
     struct kelp_pos pos; /* where the snapshot ends */
     uint64_t offset;     /* in its file; what is before it is here */
     uint64_t ask;        /* not 0; another one whenever what was sent may be lost */
-    uint64_t window;     /* a piece is sent if it begins so close behind offset, in bytes */
+    /* a piece is sent if it begins so close behind offset, in bytes. 0: none is asked for, this
+     * says how far the sender is with a snapshot, wherever that comes from */
+    uint64_t window;
 };
 
 enum wire_piece_state {

@@ -179,7 +179,7 @@ static void fuzz_fetch(const uint8_t *data, size_t len)
     struct kelp_bytes in = bytes_of(data, len);
     if (wire_fetch_decode(in, &f, NULL) != KELP_OK) return;
     check_part(in, wire_fetch_encode(&f, again));
-    ASSERT(load_u16(data) == len && f.window > 0);
+    ASSERT(load_u16(data) == len && f.ask > 0);
 }
 
 static void fuzz_piece(const uint8_t *data, size_t len)
