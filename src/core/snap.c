@@ -55,7 +55,8 @@ void snap_sending(struct kelp_core *r, kelp_id id)
     struct peer *peer = peer_of(r, id);
     if (peer == NULL || r->role != KELP_LEADER) return;
     peer->catch_up.moved = r->now;
-    peer->probe_at = r->now;
+    /* a probe that is out may be lost, and is repeated in its time */
+    if (peer->progress.flow == KELP_NEEDS_SNAPSHOT) peer->probe_at = r->now;
 }
 
 /* ---- the follower ---- */

@@ -243,6 +243,25 @@ static void who_fetches_is_not_probed(void **state)
     }
 }
 
+/* It fetches what was overtaken, and the probe that would show it was lost. */
+static void a_lost_probe_is_repeated_while_the_other_fetches(void **state)
+{
+    (void)state;
+    struct fixture *f = compacted_leader();
+    receive(f, answer_of(f, 2, 8));
+    take(f);
+    assert_int_equal(peer_view(f, 2)->flow, KELP_PROBE);
+    fixture_forget(f);
+    for (int i = 0; i < 10; i++) {
+        pass(f, BEAT / 4);
+        step(f, &(struct kelp_input){.type = KELP_IN_SENDING, .peer = 2});
+        take(f);
+    }
+    assert_int_equal(sent_count(f, KELP_MSG_APPEND, 2), 2);
+    MARK_HIT(f, PROBE_REPEATED);
+    fixture_close(f);
+}
+
 static void a_stranger_that_fetches_is_nobody(void **state)
 {
     (void)state;
@@ -284,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_never_gives_way_to_an_older_one),
         cmocka_unit_test(who_fetches_makes_progress),
         cmocka_unit_test(who_fetches_is_not_probed),
+        cmocka_unit_test(a_lost_probe_is_repeated_while_the_other_fetches),
         cmocka_unit_test(a_stranger_that_fetches_is_nobody),
         cmocka_unit_test(leadership_does_not_go_to_who_needs_a_snapshot),
     };
