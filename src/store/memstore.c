@@ -291,7 +291,7 @@ static void run_save(struct memstore *m, const struct job *job)
         m->base = save->end;
     }
     m->commit = max_u64(m->commit, save->commit);
-    m->everyone = max_u64(m->everyone, save->everyone);
+    m->everyone = save->everyone; /* falls: a member came, or is behind */
     m->done.saved(m->done.ctx, job->group, save->number);
 }
 

@@ -418,7 +418,7 @@ static bool plan(struct wal *w, const struct store_save_item *items, size_t coun
             if (!record_add(w, &record)) return false;
         }
         head->commit = min_u64(end, max_u64(head->commit, save->commit));
-        head->everyone = min_u64(end, max_u64(head->everyone, save->everyone));
+        head->everyone = min_u64(end, save->everyone); /* falls: a member came, or is behind */
     }
     head->record_count = (uint32_t)w->record_count;
     head->bytes += (uint64_t)w->record_count * RECORD_BYTES;

@@ -306,6 +306,30 @@ static void the_commit_index_comes_back_clamped_to_the_log(void **state)
     free((void *)(uintptr_t)part.data);
 }
 
+/* A member came, or is behind again: a start must not compact what it needs. */
+static void what_everyone_has_may_fall(void **state)
+{
+    static const kelp_index known[] = {3, 1, 2};
+    struct store *s = kit_start(*state);
+    kit_append(s, 1, 1, 3, 1);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        struct kelp_bytes part = kit_entry(kelp_pos_of(4 + i, 1), 100);
+        struct store_save_item item = {.save = {.number = i == 0 ? 2 : 1,
+                                                .flags = KELP_SAVE_APPEND,
+                                                .first = 4 + i,
+                                                .last = 4 + i,
+                                                .everyone = known[i]},
+                                       .parts = &part,
+                                       .part_count = 1};
+        assert_int_equal(store_save(s, &item, 1, NULL), KELP_OK);
+        free((void *)(uintptr_t)part.data);
+        store_close(s);
+        s = kit_open(*state);
+        assert_int_equal(store_found(s)->everyone, known[i]);
+    }
+    store_close(s);
+}
+
 static void a_truncation_is_a_record_and_the_later_entry_counts(void **state)
 {
     struct store *s = kit_start(*state);
@@ -531,6 +555,7 @@ int main(void)
         TEST(what_was_saved_is_found_again),
         TEST(save_numbers_go_on_over_starts),
         TEST(the_commit_index_comes_back_clamped_to_the_log),
+        TEST(what_everyone_has_may_fall),
         TEST(a_truncation_is_a_record_and_the_later_entry_counts),
         TEST(appends_and_truncations_of_one_batch_happen_in_order),
         TEST(a_write_larger_than_a_segment_gets_its_own),
