@@ -4,7 +4,8 @@
  * Consecutive saves are one store_save: one write and one sync. A save that finds no room is no
  * failure: it stays at the head of everything and is tried again, and the core sees a disk that
  * stalls. Only what makes room goes past it: a snapshot, which holds nothing but what was reported
- * durable, and the compaction of the saves themselves. Long before that the store's judgement of
+ * durable, the compaction of the saves themselves, and a save that resets the log, which makes
+ * those before it void and is written with them. Long before that the store's judgement of
  * its room goes to the loop, whenever it changes.
  * Invariant: after the first failure nothing is saved any more and nothing is reported as saved. */
 #include <stdlib.h>
@@ -113,6 +114,26 @@ static void room_perform(struct saver *s, struct job_list *ended)
     }
 }
 
+/* A reset of the log and the saves before it become one batch: what else stands between them waits,
+ * and finds a log that begins later. */
+static void reset_joins(struct saver *s)
+{
+    struct job *job, *next, *reset = NULL, *at;
+    STAILQ_FOREACH(job, &s->jobs, link)
+    {
+        if (job->kind == JOB_SAVE && (job->save.flags & KELP_SAVE_RESET) != 0) reset = job;
+    }
+    if (reset == NULL) return;
+    at = reset;
+    for (job = STAILQ_FIRST(&s->jobs); job != reset; job = next) {
+        next = STAILQ_NEXT(job, link);
+        if (job->kind == JOB_SAVE) continue;
+        STAILQ_REMOVE(&s->jobs, job, job, link);
+        STAILQ_INSERT_AFTER(&s->jobs, at, job, link);
+        at = job;
+    }
+}
+
 /* Move the jobs that are done to `ended`; what found no room stays at the head. */
 void jobs_perform(struct saver *s, struct job_list *ended)
 {
@@ -129,6 +150,7 @@ void jobs_perform(struct saver *s, struct job_list *ended)
             s->stuck = !saves_perform(s, job, count);
             if (s->stuck) {
                 room_perform(s, ended);
+                reset_joins(s); /* with the next look */
                 return;
             }
         } else {

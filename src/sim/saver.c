@@ -59,18 +59,22 @@ static void jobs_drop(struct node *n, size_t count)
 
 /* Start the next job if the owner is free: every save that waits at the head, or one other
  * thing. */
+static void batch_choose(struct node *n)
+{
+    n->job_batch = n->job_work ? 0 : 1;
+    if (n->job_count == 0 || job_at(n, 0)->kind != JOB_SAVE) return;
+    while (n->job_batch < min_u64(n->job_count, BATCH_MAX) &&
+           job_at(n, n->job_batch)->kind == JOB_SAVE)
+        n->job_batch++;
+}
+
 static void job_begin(struct node *n)
 {
     struct world *w = n->world;
     if (n->job_end != KELP_NEVER) return;
     n->job_work = n->job_count == 0 && n->work_due;
     if (n->job_count == 0 && !n->job_work) return;
-    n->job_batch = n->job_work ? 0 : 1;
-    if (n->job_count > 0 && job_at(n, 0)->kind == JOB_SAVE) {
-        while (n->job_batch < min_u64(n->job_count, BATCH_MAX) &&
-               job_at(n, n->job_batch)->kind == JOB_SAVE)
-            n->job_batch++;
-    }
+    batch_choose(n);
     struct draw *draw = stream(w, STREAM_DISK);
     kelp_ns takes = w->swarm.save_min + draw_below(draw, w->swarm.save_range) + n->stall;
     if (n->slow_until > w->now) takes += n->slow_by;
@@ -430,6 +434,7 @@ void saver_job_ends(struct node *n)
     if (saves && error == KELP_E_NO_SPACE && !store_failed(n->store)) {
         room_perform(n);
         space_tell(n);
+        batch_choose(n); /* a reset may make void what waits, and goes with it */
         n->job_end = n->world->now + ROOM_RETRY; /* a disk that stalls, until there is room */
         node_run(n);
         return;

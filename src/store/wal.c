@@ -383,6 +383,20 @@ static bool record_add(struct wal *w, const struct record *record)
     return ok;
 }
 
+/* The first save that counts: nothing of the log before a reset is left. So the few bytes that let
+ * the whole log go do not wait for the room of what goes with it. */
+static size_t first_left(const struct store_save_item *items, size_t count)
+{
+    for (size_t i = count; i > 0; i--)
+        if ((items[i - 1].save.flags & KELP_SAVE_RESET) != 0) return i - 1;
+    return 0;
+}
+
+static bool appends(const struct kelp_save *save)
+{
+    return (save->flags & (KELP_SAVE_APPEND | KELP_SAVE_RESET)) == KELP_SAVE_APPEND;
+}
+
 /* What the batch becomes: records, in the order of the saves and, within one, of its flags. */
 static bool plan(struct wal *w, const struct store_save_item *items, size_t count, uint64_t offset,
                  struct write_head *head)
@@ -394,16 +408,17 @@ static bool plan(struct wal *w, const struct store_save_item *items, size_t coun
                                 .everyone = w->everyone,
                                 .bytes = WRITE_HEAD_BYTES};
     w->record_count = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = first_left(items, count); i < count; i++) {
         const struct kelp_save *save = &items[i].save;
         struct record record = {.last = save->end};
-        if ((save->flags & KELP_SAVE_TRUNCATE) != 0) {
+        bool resets = (save->flags & KELP_SAVE_RESET) != 0;
+        if (!resets && (save->flags & KELP_SAVE_TRUNCATE) != 0) {
             ASSERT(save->end.index <= end);
             record.type = RECORD_TRUNCATE;
             end = save->end.index;
             if (!record_add(w, &record)) return false;
         }
-        if ((save->flags & KELP_SAVE_APPEND) != 0) {
+        if (appends(save)) {
             ASSERT(save->first == end + 1 && save->last >= save->first);
             end = save->last;
             struct record append = {.type = RECORD_APPEND, .first = save->first, .last.index = end};
@@ -412,7 +427,7 @@ static bool plan(struct wal *w, const struct store_save_item *items, size_t coun
             head->bytes += append.bytes;
             if (!record_add(w, &append)) return false;
         }
-        if ((save->flags & KELP_SAVE_RESET) != 0) {
+        if (resets) {
             record.type = RECORD_RESET;
             end = save->end.index;
             if (!record_add(w, &record)) return false;
@@ -430,14 +445,15 @@ static bool plan(struct wal *w, const struct store_save_item *items, size_t coun
 static bool gather(struct wal *w, const struct store_save_item *items, size_t count,
                    size_t head_bytes, size_t *part_count)
 {
+    size_t first = first_left(items, count);
     *part_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if ((items[i].save.flags & KELP_SAVE_APPEND) != 0) *part_count += items[i].part_count;
+    for (size_t i = first; i < count; i++) {
+        if (appends(&items[i].save)) *part_count += items[i].part_count;
     }
     if (!parts_reserve(w, *part_count + 2, head_bytes)) return false;
     struct kelp_bytes *at = w->parts + 1;
-    for (size_t i = 0; i < count; i++) {
-        if ((items[i].save.flags & KELP_SAVE_APPEND) == 0 || items[i].part_count == 0) continue;
+    for (size_t i = first; i < count; i++) {
+        if (!appends(&items[i].save) || items[i].part_count == 0) continue;
         memcpy(at, items[i].parts, items[i].part_count * sizeof *at);
         at += items[i].part_count;
     }

@@ -401,6 +401,37 @@ static void what_makes_room_goes_past_saves_that_found_none(void **state)
     assert_int_equal(faults, 0);
 }
 
+/* The few bytes that free the whole log do not wait behind entries that they make void. */
+static void a_reset_goes_past_saves_that_found_no_room(void **state)
+{
+    (void)state;
+    struct saver_figures figures = {.disk_free_bytes = 0};
+    start();
+    save_large(1, 200 * 1024);
+    WAIT(saved == 1);
+    save(2);
+    WAIT(saved == 2);
+    full = true;
+    save_large(3, 300 * 1024); /* no spare is large enough */
+    WAIT((saver_figures(saver, &figures), figures.store.no_room >= 1));
+    saver_store_ops.read(saver, 0, 9, 3, 1, 100000);
+    give_snapshot(40);
+    WAIT(snapshot_index == 40);
+    assert_int_equal(snapshot_error, KELP_OK);
+    assert_int_equal(saved, 2);
+    struct kelp_save reset = {.number = ++next_number,
+                              .flags = KELP_SAVE_RESET,
+                              .term = {1},
+                              .end = kelp_pos_of(40, 1),
+                              .commit = 40};
+    saver_store_ops.save(saver, 0, &reset, NULL, 0);
+    WAIT(saved == 4 && last_read.tag == 9);
+    assert_int_equal(last_read.error, KELP_E_GONE);
+    assert_true(full);
+    assert_int_equal(faults, 0);
+    full = false;
+}
+
 static void stopping_gives_up_saves_that_found_no_room(void **state)
 {
     (void)state;
@@ -425,6 +456,7 @@ int main(void)
         TEST(a_failed_sync_faults_once_and_nothing_is_saved_after_it),
         TEST(a_full_disk_is_told_and_holds_saves_until_there_is_room),
         TEST(what_makes_room_goes_past_saves_that_found_none),
+        TEST(a_reset_goes_past_saves_that_found_no_room),
         TEST(stopping_gives_up_saves_that_found_no_room),
         TEST(spares_are_made_while_nothing_waits),
     };

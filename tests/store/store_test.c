@@ -306,6 +306,49 @@ static void the_commit_index_comes_back_clamped_to_the_log(void **state)
     free((void *)(uintptr_t)part.data);
 }
 
+/* What is void is not written, so the reset needs no room for it. */
+static void a_reset_is_all_that_is_left_of_a_batch_before_it(void **state)
+{
+    struct store *s = kit_start(*state);
+    struct store_stats before, after;
+    struct kelp_bytes large = kit_entry(kelp_pos_of(4, 1), 100000);
+    struct kelp_bytes next = kit_entry(kelp_pos_of(51, 7), 100);
+    kit_append(s, 1, 1, 3, 1);
+    kit_snapshot(s, kelp_pos_of(50, 7));
+    const struct store_save_item items[] = {
+        {.save = {.number = 2, .flags = KELP_SAVE_APPEND, .first = 4, .last = 4},
+         .parts = &large,
+         .part_count = 1},
+        {.save = {.number = 3, .flags = KELP_SAVE_TRUNCATE, .end = kelp_pos_of(2, 1)}},
+        {.save = {.number = 4,
+                  .flags = KELP_SAVE_VOTE | KELP_SAVE_RESET,
+                  .term = {7},
+                  .end = kelp_pos_of(50, 7),
+                  .commit = 50}},
+        {.save = {.number = 5, .flags = KELP_SAVE_APPEND, .first = 51, .last = 51},
+         .parts = &next,
+         .part_count = 1},
+    };
+    store_stats(s, &before);
+    assert_int_equal(store_save(s, items, 4, NULL), KELP_OK);
+    store_stats(s, &after);
+    assert_int_equal(after.writes - before.writes, 1);
+    assert_true(after.entry_bytes - before.entry_bytes < 1000);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(store_found(s)->save_number, again == 0 ? 0 : 5);
+        assert_int_equal(kit_read(s, 51, 100), 7);
+        store_close(s);
+        s = kit_open(*state);
+        assert_int_equal(store_found(s)->base.index, 50);
+        assert_int_equal(store_found(s)->last, 51);
+        assert_int_equal(store_found(s)->commit, 50);
+        assert_int_equal(store_found(s)->term.v, 7);
+    }
+    store_close(s);
+    free((void *)(uintptr_t)large.data);
+    free((void *)(uintptr_t)next.data);
+}
+
 /* A member came, or is behind again: a start must not compact what it needs. */
 static void what_everyone_has_may_fall(void **state)
 {
@@ -556,6 +599,7 @@ int main(void)
         TEST(save_numbers_go_on_over_starts),
         TEST(the_commit_index_comes_back_clamped_to_the_log),
         TEST(what_everyone_has_may_fall),
+        TEST(a_reset_is_all_that_is_left_of_a_batch_before_it),
         TEST(a_truncation_is_a_record_and_the_later_entry_counts),
         TEST(appends_and_truncations_of_one_batch_happen_in_order),
         TEST(a_write_larger_than_a_segment_gets_its_own),
