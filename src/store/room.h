@@ -339,6 +339,8 @@ void wal_space(struct wal *w, struct store_space *out);
 /* spare_work - one piece of housekeeping. KELP_E_NO_SPACE is not reported: it is noted and tried
  * again later. */
 enum kelp_error spare_work(struct wal *w, bool *more, struct kelp_fault *fault);
+/* wal_let_go - segments that nothing is left of are removed, and spares: for a few blocks. */
+enum kelp_error wal_let_go(struct wal *w, struct kelp_fault *fault);
 
 /* ---- readlog.c ------------------------------------------------------------------------------- */
 
@@ -380,6 +382,9 @@ struct snapfile {
 enum kelp_error snapfile_open(struct disk disk, const struct store_options *options,
                               const struct store_identity *identity, struct snapfile *out,
                               struct kelp_fault *fault);
+/* snapfile_remove_below - all that end before pos, which is good. */
+enum kelp_error snapfile_remove_below(struct disk disk, struct kelp_pos pos,
+                                      struct kelp_fault *fault);
 enum kelp_error snapfile_write(struct disk disk, const struct store_options *options,
                                struct snapfile *current, struct kelp_pos pos,
                                struct kelp_bytes head, struct kelp_fault *fault);

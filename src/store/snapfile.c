@@ -173,6 +173,12 @@ static enum kelp_error older_remove(struct disk disk, struct kelp_pos pos, kelp_
     return error;
 }
 
+enum kelp_error snapfile_remove_below(struct disk disk, struct kelp_pos pos,
+                                      struct kelp_fault *fault)
+{
+    return older_remove(disk, pos, pos.index, 1, fault);
+}
+
 enum kelp_error snapfile_write(struct disk disk, const struct store_options *options,
                                struct snapfile *current, struct kelp_pos pos,
                                struct kelp_bytes head, struct kelp_fault *fault)

@@ -119,6 +119,20 @@ static enum kelp_error oldest_release(struct wal *w, struct kelp_fault *fault)
     return KELP_OK;
 }
 
+enum kelp_error wal_let_go(struct wal *w, struct kelp_fault *fault)
+{
+    enum kelp_error error = KELP_OK;
+    while (error == KELP_OK && oldest_is_free(w))
+        error = oldest_release(w, fault);
+    struct spare spare;
+    while (error == KELP_OK && spare_take(w, &spare)) {
+        char name[FILE_NAME_MAX];
+        spare_name(name, spare.number);
+        error = room_remove(w->disk, name, fault);
+    }
+    return error;
+}
+
 /* ---- room ------------------------------------------------------------------------------------ */
 
 void wal_no_room(struct wal *w, const char *what)

@@ -229,6 +229,32 @@ static enum kelp_error identity_write(struct store *s, struct kelp_fault *fault)
     return error;
 }
 
+static enum kelp_error reset_write(struct store *s, struct kelp_pos pos, struct kelp_fault *fault)
+{
+    struct store_save_item item = {.save = {.flags = KELP_SAVE_RESET,
+                                            .end = pos,
+                                            .commit = pos.index,
+                                            .everyone = s->wal.everyone}};
+    return wal_save(&s->wal, &item, 1, s->wal.save_number, fault);
+}
+
+/* A snapshot that was named just now may have filled the disk, and the reset to it needs a few
+ * blocks. It is good from beginning to end, so nobody goes back to what it replaces: those below it
+ * and, where all of the log is below it, the log but for the tail. A start that is killed in the
+ * middle of this finds the same once more, with less of it. */
+static enum kelp_error void_remove(struct store *s, struct kelp_pos pos, struct kelp_fault *fault)
+{
+    struct places *p = &s->wal.places;
+    room_note(&s->options, KELP_WARN,
+              "log: no room to be reset: older snapshots, and what is below %" PRIu64
+              ", are removed",
+              pos.index);
+    enum kelp_error error = snapfile_remove_below(s->disk, pos, fault);
+    if (error != KELP_OK || p->last.index >= pos.index) return error;
+    places_compact(p, p->last.index + 1);
+    return wal_let_go(&s->wal, fault);
+}
+
 /* A snapshot beyond the log, or that contradicts it, was installed just before the log could be
  * reset to it: do that now. A log that knows another entry to be committed there is damage. */
 static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
@@ -253,9 +279,14 @@ static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
     }
     room_note(&s->options, KELP_WARN, "log: reset to the snapshot at %" PRIu64 "@%" PRIu64,
               pos.index, pos.term.v);
-    struct store_save_item item = {
-        .save = {.flags = KELP_SAVE_RESET, .end = pos, .commit = pos.index}};
-    enum kelp_error error = wal_save(&s->wal, &item, 1, s->wal.save_number, fault);
+    struct kelp_fault cause = {0};
+    enum kelp_error error = reset_write(s, pos, &cause);
+    if (error == KELP_E_NO_SPACE && s->wal.refused) {
+        cause = (struct kelp_fault){0};
+        error = void_remove(s, pos, &cause);
+        if (error == KELP_OK) error = reset_write(s, pos, &cause);
+    }
+    if (error != KELP_OK) *fault = cause;
     return error == KELP_OK ? wal_mark(&s->wal, fault) : error;
 }
 

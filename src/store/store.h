@@ -104,8 +104,8 @@ struct store_save_item {
  * counted from 1 at each start; on disk they follow those of the start before. Compaction takes
  * effect in memory at once, on disk a whole segment at a time in store_idle_work; it never goes
  * above the oldest snapshot that is kept, so the store may hold more than it was asked to keep. A
- * reset needs its snapshot to be stored before it; entries and truncations of saves before it, which
- * it makes void, are not written. */
+ * reset needs its snapshot to be stored before it; entries and truncations of saves before it,
+ * which it makes void, are not written. */
 enum kelp_error store_save(struct store *s, const struct store_save_item *items, size_t count,
                            struct kelp_fault *fault);
 

@@ -402,6 +402,71 @@ static void a_snapshot_beyond_the_log_resets_it_at_the_next_start(void **state)
     }
 }
 
+static void disk_is_full(struct fakedisk *d)
+{
+    const uint64_t large = (uint64_t)1 << 40;
+    uint64_t free_bytes = 0;
+    struct disk port = fakedisk_port(d);
+    fakedisk_capacity(d, large);
+    struct kelp_fault fault = {0};
+    assert_int_equal(port.ops->space(port.state, &free_bytes, &fault), KELP_OK);
+    fakedisk_capacity(d, large - free_bytes);
+}
+
+/* A log of so many entries and an old snapshot, and the one that filled the disk. */
+static void snapshot_fills_the_disk(struct fakedisk *d, uint64_t entries, bool older)
+{
+    struct store *s = kit_start(d);
+    kit_vote(s, 1, 7, 0);
+    for (uint64_t i = 1; i <= entries; i++)
+        kit_append(s, i + 1, i, i, 1);
+    if (older) kit_snapshot(s, kelp_pos_of(2, 1));
+    kit_snapshot(s, kelp_pos_of(50, 7));
+    assert_int_equal(store_mark_idle(s, NULL), KELP_OK); /* nothing has to be written again */
+    store_close(s);
+    disk_is_full(d);
+}
+
+/* Without the crash it would have waited for room; a start cannot wait. */
+static void a_start_makes_the_room_that_the_reset_needs(void **state)
+{
+    for (uint64_t entries = 6; entries <= 11; entries++) { /* five a segment */
+        for (int older = 0; older < 2; older++) {
+            struct fakedisk *d = fakedisk_copy(*state);
+            snapshot_fills_the_disk(d, entries, older);
+            for (int round = 0; round < 2; round++) {
+                struct store *s = kit_open(d);
+                assert_int_equal(store_found(s)->base.index, 50);
+                assert_int_equal(store_found(s)->last, 50);
+                assert_int_equal(store_found(s)->term.v, 7);
+                store_close(s);
+            }
+            fakedisk_free(d);
+        }
+    }
+}
+
+static void a_start_that_is_killed_while_it_makes_room_harms_nothing(void **state)
+{
+    for (uint64_t at = 1; at < 400; at++) {
+        struct fakedisk *d = fakedisk_copy(*state);
+        struct store_options options = kit_options();
+        struct store *s = NULL;
+        snapshot_fills_the_disk(d, 10, true);
+        fakedisk_die_at(d, fakedisk_calls(d) + at);
+        bool died = store_open(fakedisk_port(d), &options, &s, NULL) != KELP_OK;
+        if (!died) store_close(s);
+        fakedisk_cut(d, CUT_RANDOM);
+        fakedisk_capacity(d, 0); /* what was being written may have to be written again */
+        s = kit_open(d);
+        assert_int_equal(store_found(s)->base.index, 50);
+        store_close(s);
+        fakedisk_free(d);
+        if (!died) return;
+    }
+    fail_msg("it never opened");
+}
+
 /* ---- configurations -------------------------------------------------------------------------- */
 
 static struct kelp_bytes config_entry(struct kelp_pos pos, uint64_t members)
@@ -485,6 +550,8 @@ int main(void)
         TEST(a_reset_starts_the_log_anew_behind_a_snapshot),
         TEST(a_reset_without_its_snapshot_is_refused_before_a_byte_is_written),
         TEST(a_snapshot_beyond_the_log_resets_it_at_the_next_start),
+        TEST(a_start_makes_the_room_that_the_reset_needs),
+        TEST(a_start_that_is_killed_while_it_makes_room_harms_nothing),
         TEST(the_newest_configuration_and_the_one_before_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
