@@ -518,12 +518,15 @@ static void cutting_an_entry_that_is_not_the_committed_one_is_silent(void **stat
     SILENT();
 }
 
-static void compacting_what_a_member_lacks_fires_I16(void **state)
+static void compacting_beyond_the_own_snapshot_fires_I16(void **state)
 {
     (void)state;
     committed(3);
-    checker_snapshot(c, 0, kelp_pos_of(3, 1), false);
+    checker_snapshot(c, 0, kelp_pos_of(2, 1), false);
     struct kelp_save compact = {.flags = KELP_SAVE_COMPACT, .keep = 3};
+    (void)saves(0, compact, NULL);
+    SILENT(); /* whoever lacks it is given the snapshot */
+    compact.keep = 4;
     (void)saves(0, compact, NULL);
     FIRES("I16 NoTruncCommitted");
 }
@@ -774,7 +777,7 @@ int main(void)
         RULE_TEST(a_restart_that_believes_too_much_committed_fires_I10),
         RULE_TEST(cutting_a_committed_entry_fires_I16),
         RULE_TEST(cutting_an_entry_that_is_not_the_committed_one_is_silent),
-        RULE_TEST(compacting_what_a_member_lacks_fires_I16),
+        RULE_TEST(compacting_beyond_the_own_snapshot_fires_I16),
         RULE_TEST(a_match_that_the_peer_does_not_have_fires_I17),
         RULE_TEST(honest_answers_are_silent),
         RULE_TEST(a_machine_that_is_ahead_of_its_disk_fires_N08),
