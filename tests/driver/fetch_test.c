@@ -9,125 +9,8 @@
 
 #include <cmocka.h>
 
-#include "driver/lab.h"
 #include "driver/room.h"
-
-#define SLOW 4000u /* bytes a second: a snapshot of MANY objects takes seconds */
-#define MANY 300u
-
-/* Somebody lacks what the others have compacted. */
-struct scene {
-    struct lab *lab;
-    struct lab_client *c; /* at the leader */
-    kelp_id leader, behind, other;
-    uint64_t written;
-    uint64_t pieces, piece_bytes; /* sent to whoever is behind */
-    kelp_id only; /* nobody else says anything about founding to whoever is behind; 0: all may */
-};
-
-static bool count_pieces(struct lab *lab, const struct lab_packet *p, void *ctx)
-{
-    struct scene *s = ctx;
-    struct wire_frame frame;
-    size_t used;
-    (void)lab;
-    if (s->only != 0 && p->to == s->behind && p->from != s->only) {
-        struct kelp_bytes bytes = bytes_of(p->data, p->len);
-        assert_int_equal(wire_frame_decode(bytes, WIRE_FRAME_BODY_MAX, &frame, &used, NULL), 0);
-        if (frame.kind == WIRE_FOUND) return false;
-    }
-    if (p->to != s->behind || p->lane != KELP_LANE_SNAPSHOT) return true;
-    s->pieces++;
-    s->piece_bytes += p->len;
-    return true;
-}
-
-static void write_more(struct scene *s, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        (void)lab_write(s->c, ++s->written, 20000);
-        lab_run(s->lab, 2);
-    }
-    lab_await(s->c, s->c->told_count + (s->c->tokens - s->c->told_count));
-}
-
-static void scene_free(struct scene *s)
-{
-    if (s->c != NULL) lab_client_free(s->c);
-    lab_free(s->lab);
-}
-
-/* The leader's client is told of every write: none fails while somebody is behind. */
-static void all_done(const struct scene *s)
-{
-    for (size_t i = 0; i < s->c->told_count; i++)
-        assert_int_equal(s->c->told[i].outcome, KELP_DONE);
-}
-
-static void scene_start(struct scene *s, size_t nodes, uint64_t seed, uint64_t objects,
-                        uint64_t rate)
-{
-    memset(s, 0, sizeof *s);
-    s->lab = lab_new(nodes, seed);
-    s->lab->snapshot_every = 50;
-    s->lab->snapshot_objects = objects;
-    s->lab->snapshots.send_rate = rate;
-    s->lab->forgets = true;
-    s->lab->watch = count_pieces;
-    s->lab->watch_ctx = s;
-    lab_start_all(s->lab);
-    s->leader = lab_await_leader(s->lab);
-    s->behind = s->leader % 3 + 1;
-    s->other = s->behind % 3 + 1;
-    s->c = lab_client(s->lab, s->leader);
-    write_more(s, 20);
-    lab_run(s->lab, 300);
-}
-
-/* One of three is away while the others write and compact. */
-static void scene_begin(struct scene *s, uint64_t seed, uint64_t objects, uint64_t rate)
-{
-    scene_start(s, 3, seed, objects, rate);
-    kelp_index had = lab_status(s->lab, s->behind)->view.last;
-    lab_crash(s->lab, s->behind);
-    write_more(s, 300);
-    lab_run(s->lab, 500);
-    assert_true(lab_status(s->lab, s->leader)->view.first > had + 1);
-}
-
-static struct driver_fetch_status fetch_of(struct scene *s)
-{
-    return lab_status(s->lab, s->behind)->fetch;
-}
-
-static void await_level(struct scene *s, uint64_t ms)
-{
-    const struct lab_node *n = lab_node(s->lab, s->behind);
-    for (uint64_t i = 0; i < ms && n->machine->count < s->written; i++)
-        lab_run(s->lab, 1);
-    assert_int_equal(n->machine->count, s->written);
-    assert_int_equal(n->machine->last, s->written);
-}
-
-/* Until it has fetched so much of it. */
-static void await_bytes(struct scene *s, uint64_t part, uint64_t of)
-{
-    for (int i = 0; i < 30000; i++) {
-        struct driver_fetch_status f = fetch_of(s);
-        if (f.size > 0 && f.bytes * of >= f.size * part) return;
-        lab_run(s->lab, 1);
-    }
-    fail_msg("not so much was fetched within 30 s");
-}
-
-static void assert_same_state(struct scene *s, kelp_id a, kelp_id b)
-{
-    lab_run(s->lab, 500);
-    assert_int_equal(rsm_applied(lab_node(s->lab, a)->rsm).index,
-                     rsm_applied(lab_node(s->lab, b)->rsm).index);
-    assert_int_equal(rsm_chain_hash(lab_node(s->lab, a)->rsm),
-                     rsm_chain_hash(lab_node(s->lab, b)->rsm));
-}
+#include "driver/scene.h"
 
 /* ---- the way it should be ---- */
 
@@ -138,24 +21,24 @@ static void who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on(void **st
         struct scene s;
         scene_begin(&s, 401 + objects, objects, 0);
         lab_start(s.lab, s.behind);
-        await_level(&s, 10000);
-        assert_int_equal(fetch_of(&s).fetched, 1);
-        assert_int_equal(fetch_of(&s).failed, 0);
-        assert_int_equal(fetch_of(&s).pos.index, 0); /* it is over */
+        scene_await_level(&s, 10000);
+        assert_int_equal(scene_fetch(&s).fetched, 1);
+        assert_int_equal(scene_fetch(&s).failed, 0);
+        assert_int_equal(scene_fetch(&s).pos.index, 0); /* it is over */
         assert_int_equal(lab_node(s.lab, s.behind)->machine->restores, 1);
         assert_true(lab_status(s.lab, s.behind)->view.first > 100);
         assert_true(lab_status(s.lab, s.leader)->fetch.served_bytes > 0);
         assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 0);
         if (objects > 0) assert_true(s.pieces > objects / 3); /* one object in a chunk here */
-        write_more(&s, 30);
-        await_level(&s, 1000);
-        assert_same_state(&s, s.leader, s.behind);
-        all_done(&s);
+        scene_write(&s, 30);
+        scene_await_level(&s, 1000);
+        scene_assert_same(&s, s.leader, s.behind);
+        scene_all_done(&s);
         lab_crash(s.lab, s.behind);
         lab_start(s.lab, s.behind);
-        await_level(&s, 10000); /* and it starts again from what it has */
-        assert_int_equal(fetch_of(&s).fetched, 0);
-        assert_same_state(&s, s.leader, s.behind);
+        scene_await_level(&s, 10000); /* and it starts again from what it has */
+        assert_int_equal(scene_fetch(&s).fetched, 0);
+        scene_assert_same(&s, s.leader, s.behind);
         scene_free(&s);
     }
 }
@@ -169,9 +52,9 @@ static void frames_that_are_lost_or_come_twice_are_asked_for_again(void **state)
         s.lab->loss = 100;
         s.lab->twice = 100;
         lab_start(s.lab, s.behind);
-        await_level(&s, 60000);
+        scene_await_level(&s, 60000);
         s.lab->loss = s.lab->twice = 0;
-        assert_int_equal(fetch_of(&s).fetched, 1);
+        assert_int_equal(scene_fetch(&s).fetched, 1);
         scene_free(&s);
     }
 }
@@ -186,17 +69,17 @@ static void two_are_served_at_once_within_the_rate(void **state)
         if (id != s.leader && id != s.behind && id != s.other) fourth = id;
     lab_crash(s.lab, s.behind);
     lab_crash(s.lab, fourth);
-    write_more(&s, 300);
+    scene_write(&s, 300);
     lab_run(s.lab, 500);
     lab_start(s.lab, s.behind);
     lab_start(s.lab, fourth);
     kelp_ns began = s.lab->now;
-    await_bytes(&s, 1, 2);
-    uint64_t size = fetch_of(&s).size;
+    scene_await_bytes(&s, 1, 2);
+    uint64_t size = scene_fetch(&s).size;
     assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 2);
     struct driver_fetch_status f = lab_status(s.lab, fourth)->fetch;
     assert_true(f.bytes > f.size / 4); /* they take turns */
-    await_level(&s, 60000);
+    scene_await_level(&s, 60000);
     lab_run(s.lab, 3000);
     assert_int_equal(lab_node(s.lab, fourth)->machine->count, s.written);
     kelp_ns took = s.lab->now - began;
@@ -217,16 +100,16 @@ static void a_connection_that_is_lost_costs_what_was_on_its_way(void **state)
     scene_begin(&s, 450, MANY, SLOW);
     lab_start(s.lab, s.behind);
     for (uint64_t part = 1; part <= 3; part++) {
-        await_bytes(&s, part, 4);
-        uint64_t had = fetch_of(&s).bytes;
+        scene_await_bytes(&s, part, 4);
+        uint64_t had = scene_fetch(&s).bytes;
         lab_disconnect(s.lab, s.leader, s.behind);
         lab_run(s.lab, 50);
-        assert_true(fetch_of(&s).bytes >= had); /* it goes on where it was */
+        assert_true(scene_fetch(&s).bytes >= had); /* it goes on where it was */
     }
-    uint64_t size = fetch_of(&s).size;
-    await_level(&s, 60000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
-    assert_int_equal(fetch_of(&s).failed, 0);
+    uint64_t size = scene_fetch(&s).size;
+    scene_await_level(&s, 60000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    assert_int_equal(scene_fetch(&s).failed, 0);
     uint64_t served = lab_status(s.lab, s.leader)->fetch.served_bytes;
     assert_true(served < size + size / 10);
     scene_free(&s);
@@ -238,16 +121,16 @@ static void a_source_that_dies_is_left_for_another_one(void **state)
     struct scene s;
     scene_begin(&s, 460, MANY, SLOW);
     lab_start(s.lab, s.behind);
-    await_bytes(&s, 1, 3);
-    assert_int_equal(fetch_of(&s).from, s.leader);
+    scene_await_bytes(&s, 1, 3);
+    assert_int_equal(scene_fetch(&s).from, s.leader);
     lab_client_free(s.c);
     s.c = NULL;
     lab_crash(s.lab, s.leader);
-    await_level(&s, 60000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
-    assert_int_equal(fetch_of(&s).failed, 1);
+    scene_await_level(&s, 60000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    assert_int_equal(scene_fetch(&s).failed, 1);
     assert_int_equal(lab_await_leader(s.lab), s.other);
-    assert_same_state(&s, s.other, s.behind);
+    scene_assert_same(&s, s.other, s.behind);
     scene_free(&s);
 }
 
@@ -259,19 +142,19 @@ static void a_fetch_that_the_log_overtook_ends_although_nobody_offers(void **sta
     scene_start(&s, 3, 470, MANY, SLOW);
     lab_node(s.lab, s.other)->machine->no_snapshots = true;
     lab_crash(s.lab, s.behind);
-    write_more(&s, 300);
+    scene_write(&s, 300);
     lab_run(s.lab, 500);
     assert_int_equal(lab_status(s.lab, s.other)->view.first, 1);
     lab_start(s.lab, s.behind);
-    await_bytes(&s, 1, 3);
+    scene_await_bytes(&s, 1, 3);
     lab_client_free(s.c);
     s.c = NULL;
     lab_crash(s.lab, s.leader);
-    await_level(&s, 60000);
-    for (int i = 0; i < 20000 && fetch_of(&s).pos.index > 0; i++)
+    scene_await_level(&s, 60000);
+    for (int i = 0; i < 20000 && scene_fetch(&s).pos.index > 0; i++)
         lab_run(s.lab, 1);
-    assert_int_equal(fetch_of(&s).pos.index, 0);
-    assert_int_equal(fetch_of(&s).fetched, 0);
+    assert_int_equal(scene_fetch(&s).pos.index, 0);
+    assert_int_equal(scene_fetch(&s).fetched, 0);
     lab_run(s.lab, 3000);
     assert_true(lab_status(s.lab, s.behind)->snapshot.taken > 0); /* its own are not held up */
     scene_free(&s);
@@ -283,15 +166,15 @@ static void one_that_a_newer_took_the_place_of_is_begun_anew_with_that(void **st
     struct scene s;
     scene_begin(&s, 480, MANY, SLOW);
     lab_start(s.lab, s.behind);
-    await_bytes(&s, 1, 4);
-    struct kelp_pos first = fetch_of(&s).pos;
-    write_more(&s, 120); /* the store keeps one */
+    scene_await_bytes(&s, 1, 4);
+    struct kelp_pos first = scene_fetch(&s).pos;
+    scene_write(&s, 120); /* the store keeps one */
     lab_run(s.lab, 1000);
-    assert_true(fetch_of(&s).pos.index > first.index);
-    await_level(&s, 60000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
-    all_done(&s);
-    assert_same_state(&s, s.leader, s.behind);
+    assert_true(scene_fetch(&s).pos.index > first.index);
+    scene_await_level(&s, 60000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    scene_all_done(&s);
+    scene_assert_same(&s, s.leader, s.behind);
     scene_free(&s);
 }
 
@@ -304,15 +187,15 @@ static void a_source_whose_snapshot_is_damaged_takes_another_one(void **state)
     uint64_t taken = lab_status(s.lab, s.leader)->snapshot.taken;
     source->fetch_error = KELP_E_CORRUPT;
     lab_start(s.lab, s.behind);
-    for (int i = 0; i < 10000 && fetch_of(&s).failed == 0; i++)
+    for (int i = 0; i < 10000 && scene_fetch(&s).failed == 0; i++)
         lab_run(s.lab, 1);
-    assert_int_equal(fetch_of(&s).failed, 1);
+    assert_int_equal(scene_fetch(&s).failed, 1);
     source->fetch_error = KELP_OK;
-    write_more(&s, 2);
+    scene_write(&s, 2);
     lab_run(s.lab, 200);
     assert_int_equal(lab_status(s.lab, s.leader)->snapshot.taken, taken + 1);
-    await_level(&s, 10000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
+    scene_await_level(&s, 10000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
     scene_free(&s);
 }
 
@@ -329,13 +212,14 @@ static void without_room_it_is_given_up_and_tried_again(void **state)
         else
             n->piece_error = KELP_E_NO_SPACE;
         lab_run(s.lab, 8000);
-        assert_true(fetch_of(&s).failed >= 2 && fetch_of(&s).failed <= 6); /* less and less often */
-        assert_int_equal(fetch_of(&s).fetched, 0);
+        assert_true(scene_fetch(&s).failed >= 2 &&
+                    scene_fetch(&s).failed <= 6); /* less and less often */
+        assert_int_equal(scene_fetch(&s).fetched, 0);
         assert_int_equal(n->machine->restores, 0);
         assert_int_equal(memstore_pieces(n->store).len, 0); /* its room is given back */
         n->piece_error = n->head_error = KELP_OK;
-        await_level(&s, 20000);
-        assert_int_equal(fetch_of(&s).fetched, 1);
+        scene_await_level(&s, 20000);
+        assert_int_equal(scene_fetch(&s).fetched, 1);
         scene_free(&s);
     }
 }
@@ -346,11 +230,11 @@ static struct lab_node *scene_at_restore(struct scene *s)
     lab_start(s->lab, s->behind);
     struct lab_node *n = lab_node(s->lab, s->behind);
     n->hold_fetch = true;
-    for (int i = 0; i < 30000 && fetch_of(s).fetched == 0; i++)
+    for (int i = 0; i < 30000 && scene_fetch(s).fetched == 0; i++)
         lab_run(s->lab, 1);
     lab_run(s->lab, 20);
-    assert_int_equal(fetch_of(s).fetched, 1);
-    assert_true(fetch_of(s).pos.index > 0);
+    assert_int_equal(scene_fetch(s).fetched, 1);
+    assert_true(scene_fetch(s).pos.index > 0);
     assert_int_equal(n->machine->restores, 0);
     return n;
 }
@@ -361,7 +245,7 @@ static void a_crash_between_name_and_reset_begins_behind_the_snapshot(void **sta
     struct scene s;
     scene_begin(&s, 510, MANY, 0);
     struct lab_node *n = scene_at_restore(&s);
-    kelp_index end = fetch_of(&s).pos.index;
+    kelp_index end = scene_fetch(&s).pos.index;
     assert_true(lab_status(s.lab, s.behind)->view.last < end);
     lab_crash(s.lab, s.behind);
     n->cut = true;
@@ -370,9 +254,9 @@ static void a_crash_between_name_and_reset_begins_behind_the_snapshot(void **sta
     lab_run(s.lab, 10);
     assert_int_equal(lab_status(s.lab, s.behind)->view.first, end + 1);
     n->cut = false;
-    await_level(&s, 10000);
-    assert_int_equal(fetch_of(&s).fetched, 0);
-    assert_same_state(&s, s.leader, s.behind);
+    scene_await_level(&s, 10000);
+    assert_int_equal(scene_fetch(&s).fetched, 0);
+    scene_assert_same(&s, s.leader, s.behind);
     scene_free(&s);
 }
 
@@ -382,12 +266,12 @@ static void a_crash_in_the_middle_begins_with_the_old_state(void **state)
     struct scene s;
     scene_begin(&s, 515, MANY, SLOW);
     lab_start(s.lab, s.behind);
-    await_bytes(&s, 1, 2);
+    scene_await_bytes(&s, 1, 2);
     lab_crash(s.lab, s.behind);
     lab_start(s.lab, s.behind);
     assert_true(lab_node(s.lab, s.behind)->machine->count <= 20);
-    await_level(&s, 60000);
-    assert_same_state(&s, s.leader, s.behind);
+    scene_await_level(&s, 60000);
+    scene_assert_same(&s, s.leader, s.behind);
     scene_free(&s);
 }
 
@@ -400,7 +284,7 @@ static void an_own_snapshot_gives_way(void **state)
     scene_start(&s, 3, 520, MANY, 0);
     struct lab_node *n = lab_node(s.lab, s.behind);
     n->cut = true;
-    write_more(&s, 300);
+    scene_write(&s, 300);
     lab_run(s.lab, 500);
     struct kelp_pos pos;
     n->machine->objects = 1000000; /* it takes long */
@@ -410,19 +294,19 @@ static void an_own_snapshot_gives_way(void **state)
     n->cut = false;
     for (kelp_id id = 1; id <= 3; id++) /* what was sent meanwhile is lost */
         if (id != s.behind) lab_disconnect(s.lab, id, s.behind);
-    for (int i = 0; i < 20000 && fetch_of(&s).fetched == 0; i++) {
+    for (int i = 0; i < 20000 && scene_fetch(&s).fetched == 0; i++) {
         lab_run(s.lab, 1);
         struct kelp_pos unused;
-        if (fetch_of(&s).pos.index > 0)
+        if (scene_fetch(&s).pos.index > 0)
             assert_int_equal(driver_snapshot_now(n->driver, &unused), KELP_E_BUSY);
     }
     assert_int_equal(n->machine->snapshots_begun, 1);
     assert_int_equal(n->machine->snapshots_ended, 1);
     n->machine->objects = MANY;
-    await_level(&s, 10000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
+    scene_await_level(&s, 10000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
     lab_run(s.lab, 2000);
-    write_more(&s, 5);
+    scene_write(&s, 5);
     lab_run(s.lab, 2000);
     /* what an operator was promised is still taken */
     assert_true(lab_status(s.lab, s.behind)->snapshot.taken >= 1);
@@ -474,7 +358,7 @@ static void a_long_read_that_began_before_is_answered_first(void **state)
     struct scene s;
     scene_begin(&s, 535, MANY, SLOW);
     lab_start(s.lab, s.behind);
-    await_bytes(&s, 3, 4);
+    scene_await_bytes(&s, 3, 4);
     struct lab_node *n = lab_node(s.lab, s.behind);
     struct lab_client *reader = lab_client(s.lab, s.behind);
     uint64_t old = n->machine->count;
@@ -483,7 +367,7 @@ static void a_long_read_that_began_before_is_answered_first(void **state)
     uint8_t pieces[16] = {0, 0, 0, 64}; /* far more than the rest of the fetch takes */
     q.bytes = bytes_of(pieces, sizeof pieces);
     assert_true(driver_read(n->driver, s.lab->now, reader->line, ++reader->tokens, &q));
-    for (int i = 0; i < 30000 && fetch_of(&s).fetched == 0; i++)
+    for (int i = 0; i < 30000 && scene_fetch(&s).fetched == 0; i++)
         lab_run(s.lab, 1);
     lab_run(s.lab, 300);
     assert_true(n->machine->walk_token != 0);
@@ -492,7 +376,7 @@ static void a_long_read_that_began_before_is_answered_first(void **state)
     lab_await(reader, 1);
     assert_int_equal(reader->told[0].outcome, KELP_DONE);
     assert_int_equal(reader->told[0].result[0], old);
-    await_level(&s, 10000);
+    scene_await_level(&s, 10000);
     lab_client_free(reader);
     scene_free(&s);
 }
@@ -516,18 +400,18 @@ static void a_write_of_a_deposed_leader_that_a_snapshot_passed_is_unknown(void *
     }
     assert_true(s.leader != 0);
     s.c = lab_client(s.lab, s.leader);
-    write_more(&s, 300);
+    scene_write(&s, 300);
     lab_run(s.lab, 500);
     assert_int_equal(there->told_count, 0);
     old->cut = false;
     for (kelp_id id = 1; id <= 3; id++)
         if (id != s.behind) lab_disconnect(s.lab, id, s.behind);
-    await_level(&s, 20000);
-    assert_int_equal(fetch_of(&s).fetched, 1);
+    scene_await_level(&s, 20000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
     lab_await(there, 1);
     assert_int_equal(there->told[0].outcome, KELP_UNKNOWN);
     assert_int_equal(there->told[0].reason, KELP_R_SNAPSHOT_PASSED);
-    assert_same_state(&s, s.leader, s.behind);
+    scene_assert_same(&s, s.leader, s.behind);
     lab_client_free(there);
     scene_free(&s);
 }
@@ -558,51 +442,6 @@ static void a_driver_that_goes_or_faults_meanwhile_ends_what_is_open(void **stat
 
 /* ---- nodes without a log ---- */
 
-static void add(struct scene *s, kelp_id id, uint8_t role)
-{
-    struct wire_change change = {.count = 1};
-    change.edits[0] = (struct wire_edit){.id = id, .verb = KELP_EDIT_ADD, .role = role};
-    (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node%d:7101", (int)id);
-    struct lab_client *c = lab_client(s->lab, s->leader);
-    (void)lab_change(c, &change, 60000);
-    for (int i = 0; i < 60000 && c->told_count == 0; i++)
-        lab_run(s->lab, 1);
-    assert_int_equal(c->told_count, 1);
-    assert_int_equal(c->told[0].outcome, KELP_DONE);
-    lab_client_free(c);
-}
-
-/* Nodes 1 to 3 have compacted, and were started since: nobody holds entry 1. */
-static void scene_without_entry1(struct scene *s, size_t nodes, uint64_t seed, uint64_t rate)
-{
-    memset(s, 0, sizeof *s);
-    s->lab = lab_new(nodes, seed);
-    s->lab->founders = 3;
-    s->lab->snapshot_every = 50;
-    s->lab->snapshot_objects = MANY;
-    s->lab->snapshots.send_rate = rate;
-    s->lab->forgets = true;
-    s->lab->watch = count_pieces;
-    s->lab->watch_ctx = s;
-    s->behind = 4;
-    for (kelp_id id = 1; id <= 3; id++)
-        lab_start(s->lab, id);
-    s->leader = lab_await_leader(s->lab);
-    s->c = lab_client(s->lab, s->leader);
-    write_more(s, 300);
-    lab_run(s->lab, 500);
-    lab_client_free(s->c);
-    for (kelp_id id = 1; id <= 3; id++) {
-        assert_true(lab_status(s->lab, id)->view.first > 1);
-        lab_crash(s->lab, id);
-        lab_start(s->lab, id);
-    }
-    s->leader = lab_await_leader(s->lab);
-    s->c = lab_client(s->lab, s->leader);
-    for (kelp_id id = 1; id <= 3; id++)
-        assert_int_equal(lab_status(s->lab, id)->entry1.len, 0);
-}
-
 static void who_joins_where_the_first_entry_is_gone_begins_with_a_snapshot(void **state)
 {
     (void)state;
@@ -611,17 +450,17 @@ static void who_joins_where_the_first_entry_is_gone_begins_with_a_snapshot(void 
     lab_start(s.lab, 4);
     lab_run(s.lab, 500);
     assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_WAITING);
-    add(&s, 4, KELP_VOTER);
-    await_level(&s, 20000);
+    scene_add(&s, 4, KELP_VOTER);
+    scene_await_level(&s, 20000);
     assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_RUNNING);
-    write_more(&s, 30);
-    await_level(&s, 1000);
-    assert_same_state(&s, s.leader, 4);
-    all_done(&s);
+    scene_write(&s, 30);
+    scene_await_level(&s, 1000);
+    scene_assert_same(&s, s.leader, 4);
+    scene_all_done(&s);
     lab_crash(s.lab, 4);
     lab_start(s.lab, 4);
-    await_level(&s, 10000);
-    assert_same_state(&s, s.leader, 4);
+    scene_await_level(&s, 10000);
+    scene_assert_same(&s, s.leader, 4);
     scene_free(&s);
 }
 
@@ -643,8 +482,8 @@ static void a_joiner_that_crashes_at_any_time_gets_there(void **state)
         lab_crash(s.lab, 4);
         lab_start(s.lab, 4);
     }
-    await_level(&s, 60000);
-    assert_same_state(&s, s.leader, 4);
+    scene_await_level(&s, 60000);
+    scene_assert_same(&s, s.leader, 4);
     lab_client_free(c);
     scene_free(&s);
 }
@@ -661,15 +500,15 @@ static void a_joiner_whose_source_dies_takes_the_snapshot_of_another(void **stat
     change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
     (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
     (void)lab_change(c, &change, 600000);
-    await_bytes(&s, 1, 4);
-    kelp_id source = fetch_of(&s).from;
+    scene_await_bytes(&s, 1, 4);
+    kelp_id source = scene_fetch(&s).from;
     lab_client_free(c);
     lab_client_free(s.c);
     s.c = NULL;
     lab_crash(s.lab, source); /* for good */
-    await_level(&s, 90000);
+    scene_await_level(&s, 90000);
     s.leader = lab_await_leader(s.lab);
-    assert_same_state(&s, s.leader, 4);
+    scene_assert_same(&s, s.leader, 4);
     scene_free(&s);
 }
 
@@ -680,17 +519,17 @@ static void a_witness_gets_a_head_alone_and_starts_from_it(void **state)
     scene_without_entry1(&s, 4, 590, 0);
     lab_start(s.lab, 4);
     lab_run(s.lab, 500);
-    add(&s, 4, KELP_WITNESS);
+    scene_add(&s, 4, KELP_WITNESS);
     lab_run(s.lab, 3000);
     const struct lab_node *w = lab_node(s.lab, 4);
     lab_crash(s.lab, 4);
-    write_more(&s, 300); /* it is behind once more, as a member */
+    scene_write(&s, 300); /* it is behind once more, as a member */
     lab_run(s.lab, 500);
     lab_start(s.lab, 4);
     s.pieces = s.piece_bytes = 0;
-    for (int i = 0; i < 20000 && fetch_of(&s).fetched == 0; i++)
+    for (int i = 0; i < 20000 && scene_fetch(&s).fetched == 0; i++)
         lab_run(s.lab, 1);
-    assert_int_equal(fetch_of(&s).fetched, 1);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
     lab_run(s.lab, 1000);
     struct driver_status *status = lab_status(s.lab, 4);
     assert_true(status->view.first > 300);
@@ -704,7 +543,7 @@ static void a_witness_gets_a_head_alone_and_starts_from_it(void **state)
     assert_int_equal(file.len, head_len);
     lab_crash(s.lab, 4);
     lab_start(s.lab, 4);
-    write_more(&s, 20);
+    scene_write(&s, 20);
     lab_run(s.lab, 1000);
     assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_RUNNING);
     assert_int_equal(lab_status(s.lab, 4)->view.commit, lab_status(s.lab, s.leader)->view.commit);
@@ -727,8 +566,8 @@ static void a_joiner_takes_no_snapshot_of_a_witness(void **state)
     s.only = 4;
     lab_start(s.lab, 4);
     lab_run(s.lab, 500);
-    add(&s, 4, KELP_WITNESS);
-    write_more(&s, 20);
+    scene_add(&s, 4, KELP_WITNESS);
+    scene_write(&s, 20);
     lab_run(s.lab, 1000);
     struct kelp_pos pos;
     assert_int_equal(driver_snapshot_now(lab_node(s.lab, 4)->driver, &pos), KELP_OK);
@@ -748,12 +587,12 @@ static void a_joiner_takes_no_snapshot_of_a_witness(void **state)
         lab_run(s.lab, 1);
     assert_int_equal(lab_status(s.lab, 4)->latest.config.count, 5);
     for (int i = 0; i < 5000; i++) {
-        assert_true(fetch_of(&s).from != 4);
+        assert_true(scene_fetch(&s).from != 4);
         lab_run(s.lab, 1);
     }
     assert_int_equal(lab_status(s.lab, 5)->state, DRIVER_WAITING);
     s.only = 0;
-    await_level(&s, 20000);
+    scene_await_level(&s, 20000);
     lab_client_free(c);
     scene_free(&s);
 }
