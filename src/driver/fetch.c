@@ -31,7 +31,9 @@
 #include "wire/snapchunk.h"
 
 #define WINDOW_BYTES (4u * WIRE_SNAPCHUNK_BYTES_MAX) /* on their way, and waiting for the disk */
-#define SILENT_MAX   2u                              /* asked so often in vain: whoever offers */
+#define SILENT_MAX   2u                              /* asked so often in vain: whoever offers .. */
+#define SLOW_MAX     (10000 * MILLISECOND)           /* .. but while connected not before that */
+#define BIRTH_MAX    3u                              /* who has no log waits so much longer */
 #define AFTER_FAILED (1000 * MILLISECOND)            /* doubled each time .. */
 #define FAILED_TWICE 2u                              /* .. so often */
 
@@ -39,6 +41,17 @@
 static kelp_ns patience(const struct driver *d)
 {
     return d->options.core.election_max;
+}
+
+/* For so long nothing has come that it is not a lane on which one piece takes its time. */
+static bool silent(struct driver *d)
+{
+    const struct fetching *f = &d->fetching;
+    const struct peer *p = peer_find(d, f->from);
+    kelp_ns most = SILENT_MAX * patience(d);
+    bool connected = p != NULL && p->connection[KELP_LANE_SNAPSHOT] != 0;
+    if (connected) most = max_u64(most, f->birth ? BIRTH_MAX * SLOW_MAX : SLOW_MAX);
+    return d->now - f->heard > most;
 }
 
 /* ---- beginnings and ends ---- */
@@ -132,6 +145,7 @@ static void ask(struct driver *d)
                                f->connection, parts, 2);
 }
 
+/* Something is missing of what was sent: from there on once more. */
 static void ask_anew(struct driver *d)
 {
     d->fetching.ask++;
@@ -270,6 +284,9 @@ static const char *chunk_take(struct fetching *f, const struct wire_piece *m)
     return NULL;
 }
 
+/* What comes is wanted whichever question it answers: a slow lane brings what was asked for long
+ * ago, and asking for it anew would only make it wait behind itself. Only what was sent for the
+ * last question shows that something before it is lost: all of it was sent in order. */
 enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connection,
                               struct kelp_bytes body, struct kelp_fault *fault)
 {
@@ -278,15 +295,17 @@ enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connectio
     enum kelp_error error = wire_piece_decode(body, &m, fault);
     if (error != KELP_OK) return error;
     bool ours = f->phase == FETCH_ASKS && from == f->from && connection == f->connection &&
-                m.ask == f->ask && kelp_pos_equal(m.pos, f->pos);
-    if (!ours) return KELP_OK; /* of an earlier question */
+                kelp_pos_equal(m.pos, f->pos);
+    if (!ours) return KELP_OK; /* of an earlier fetch */
+    f->heard = d->now;
+    bool last_asked = m.ask == f->ask;
     if (m.offset != f->next) {
-        f->gap = f->gap || m.offset > f->next; /* one before it was lost */
+        f->gap = f->gap || (last_asked && m.offset > f->next);
         return KELP_OK;
     }
-    f->heard = d->now;
     if (m.state == WIRE_PIECE_WAITS) return KELP_OK;
     if (m.state == WIRE_PIECE_GONE) {
+        if (!last_asked) return KELP_OK;
         bool other = m.newest.index > f->pos.index;
         if (other) { /* kept there while this one was fetched: begin with that */
             f->offer = m.newest;
@@ -332,17 +351,16 @@ static void waits(struct driver *d)
     struct fetching *f = &d->fetching;
     bool elsewhere = f->offer.index > 0 && f->offered_at > f->heard &&
                      (f->offer_from != f->from || !kelp_pos_equal(f->offer, f->pos));
-    bool silent = d->now - f->heard > SILENT_MAX * patience(d);
     bool held = d->core != NULL && driver_look(d)->commit >= f->pos.index;
-    if (silent && held) { /* the log caught up, and nobody offers another one */
+    if (silent(d) && held) { /* the log caught up, and nobody offers another one */
         drop(d);
         return;
     }
-    if (silent && f->birth) { /* whoever finds us empty offers its own */
+    if (silent(d) && f->birth) { /* whoever finds us empty offers its own */
         give_up(d, "nothing comes any more");
         return;
     }
-    if (silent && elsewhere) {
+    if (silent(d) && elsewhere) {
         driver_note(d, KELP_WARN,
                     "node %" PRIu64 " sends nothing of its snapshot at %" PRIu64
                     ": takes the one of node %" PRIu64,
@@ -356,7 +374,10 @@ static void waits(struct driver *d)
     bool another = p != NULL && p->connection[KELP_LANE_SNAPSHOT] != 0 &&
                    p->connection[KELP_LANE_SNAPSHOT] != f->connection;
     bool late = d->now - max_u64(f->heard, f->asked_at) >= patience(d);
-    if (another || late || f->gap) ask_anew(d);
+    if (another || f->gap)
+        ask_anew(d);
+    else if (late)
+        ask(d); /* the same question: what is on its way is not sent twice */
 }
 
 static void asks_run(struct driver *d)

@@ -5,9 +5,11 @@
  *                                 ^                               |
  *                                 '------ asked further on -------'
  *
- * Who asks says what comes next, so nothing is remembered of what was lost on the way: another ask
- * begins again where it says, on another connection, of this node or of another one that has the
- * same snapshot. One piece is read at a time, peers take turns, and all of them together share one
+ * Who asks says what comes next, so nothing is remembered of what was lost on the way: a question of
+ * a higher number begins again where it says, on another connection, of this node or of another one
+ * that has the same snapshot. The same number once more sends nothing twice, since what was sent may
+ * be on its way still: it lets the window go on, and is answered with how far that was. The answer
+ * comes behind the pieces, so who then lacks one knows that it is lost. One piece is read at a time, peers take turns, and all of them together share one
  * bucket of tokens, so that the log and its entries keep their disk and their wire.
  *
  * A piece is verified when it is read. A snapshot that turns out damaged, or cannot be read for
@@ -121,8 +123,8 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
 
 static void say_gone(struct driver *d, struct peer *p)
 {
-    p->serving.wanted = false;
     say(d, p, WIRE_PIECE_GONE);
+    p->serving = (struct serving){.ask = 0}; /* the same question once more is told so again */
 }
 
 /* Whatever the reason: who needs it would ask for it again and again. */
@@ -185,7 +187,12 @@ static struct peer *next_wanting(const struct driver *d, size_t *turn)
     return NULL;
 }
 
-/* Who asked anew and gets nothing at once. */
+static bool sends_at_once(struct driver *d, const struct serving *s)
+{
+    return s->wanted && s->next < s->limit && !fetch_holds_apply(d) && tokens_wait(d) == 0;
+}
+
+/* Who asked and gets nothing at once. */
 static void asked_tell(struct driver *d)
 {
     d->serve_told = false;
@@ -193,7 +200,7 @@ static void asked_tell(struct driver *d)
         struct serving *s = &d->peers[i]->serving;
         if (s->gone)
             say_gone(d, d->peers[i]);
-        else if (s->waits && tokens_wait(d) != 0)
+        else if (s->waits && !sends_at_once(d, s))
             say(d, d->peers[i], WIRE_PIECE_WAITS);
         s->gone = s->waits = false;
     }
@@ -242,8 +249,9 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
         return KELP_OK;
     }
     struct serving *s = &p->serving;
-    bool goes_on =
-        s->ask == ask.ask && s->connection == connection && kelp_pos_equal(s->pos, ask.pos);
+    bool goes_on = s->connection == connection && kelp_pos_equal(s->pos, ask.pos);
+    if (goes_on && ask.ask < s->ask) return KELP_OK; /* overtaken by another question */
+    goes_on = goes_on && ask.ask == s->ask;
     if (!goes_on)
         *s = (struct serving){
             .pos = ask.pos, .next = ask.offset, .ask = ask.ask, .connection = connection};
@@ -251,7 +259,7 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     s->wanted = !goes_on || s->wanted;
     /* what a witness takes is of an empty machine, whatever its head says */
     s->gone = d->ports.store->fetch == NULL || read_hollow(d);
-    s->waits = !goes_on; /* told so, if it has to */
+    s->waits = true; /* told so, if it has to */
     d->serve_told = true;
     return KELP_OK;
 }

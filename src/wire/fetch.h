@@ -10,7 +10,7 @@
 struct wire_fetch {
     struct kelp_pos pos; /* where the snapshot ends */
     uint64_t offset;     /* in its file; what is before it is here */
-    uint64_t ask;        /* not 0; another one whenever what was sent may be lost */
+    uint64_t ask;        /* not 0; a higher one when something that was sent is lost */
     /* a piece is sent if it begins so close behind offset, in bytes. 0: none is asked for, this
      * says how far the sender is with a snapshot, wherever that comes from */
     uint64_t window;
@@ -19,7 +19,7 @@ struct wire_fetch {
 enum wire_piece_state {
     WIRE_PIECE_BYTES = 1, /* bytes: of the file, at offset; verified by who sends them */
     WIRE_PIECE_GONE = 2,  /* it is not here; newest: what is, 0@0: none */
-    WIRE_PIECE_WAITS = 3, /* it is here, and may not be sent yet */
+    WIRE_PIECE_WAITS = 3, /* it is here, all before offset was sent, and nothing may be yet */
 };
 
 struct wire_piece {

@@ -231,6 +231,26 @@ void lab_inject(struct lab *lab, const struct lab_packet *packet)
     packet_push(lab, copy);
 }
 
+/* Behind what waits there already: a lane is a queue. */
+static kelp_ns lane_due(struct lab_node *n, kelp_id to, enum kelp_lane lane, size_t len)
+{
+    uint64_t rate = n->lab->snapshot_rate;
+    if (lane != KELP_LANE_SNAPSHOT || rate == 0) return 0;
+    struct lab_link *link = &n->links[to - 1][lane];
+    if (link->busy < n->lab->now) link->busy = n->lab->now;
+    link->busy += len * 1000 * LAB_MS / rate;
+    return link->busy;
+}
+
+void lab_stall(struct lab *lab, kelp_id a, kelp_id b, uint64_t ms)
+{
+    for (size_t i = 0; i < lab->packet_count; i++) {
+        struct lab_packet *p = &lab->packets[i];
+        if (p->from == a && p->to == b && p->lane == KELP_LANE_SNAPSHOT) p->due += ms * LAB_MS;
+    }
+    lab_node(lab, a)->links[b - 1][KELP_LANE_SNAPSHOT].busy += ms * LAB_MS;
+}
+
 static enum kelp_error port_send(void *peers, uint32_t group, kelp_id to, enum kelp_lane lane,
                                  uint64_t connection, const struct kelp_bytes *parts,
                                  size_t part_count)
@@ -252,6 +272,7 @@ static enum kelp_error port_send(void *peers, uint32_t group, kelp_id to, enum k
         if (parts[i].len > 0) memcpy(p.data + at, parts[i].data, parts[i].len);
         at += parts[i].len;
     }
+    p.due = lane_due(n, to, lane, p.len);
     struct lab *lab = n->lab;
     bool drop = prng_chance(&lab->prng, lab->loss, 1000);
     if (lab->watch != NULL && !lab->watch(lab, &p, lab->watch_ctx)) drop = true;
@@ -324,6 +345,7 @@ static void connect_pair(struct lab *lab, struct lab_node *a, struct lab_node *b
     for (uint8_t lane = 0; lane < KELP_LANES; lane++) {
         uint64_t connection = ++lab->connections;
         a->links[b->id - 1][lane].connection = b->links[a->id - 1][lane].connection = connection;
+        a->links[b->id - 1][lane].busy = b->links[a->id - 1][lane].busy = 0;
         driver_connected(a->driver, lab->now, b->id, lane, connection, &of_b);
         driver_connected(b->driver, lab->now, a->id, lane, connection, &of_a);
     }
@@ -603,8 +625,12 @@ static void tick(struct lab *lab)
     size_t count = lab->packet_count;
     lab->packets = NULL;
     lab->packet_count = lab->packet_room = 0;
-    for (size_t i = 0; i < count; i++)
-        deliver(lab, &due[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (due[i].due > lab->now)
+            packet_push(lab, due[i]);
+        else
+            deliver(lab, &due[i]);
+    }
     free(due);
     for (size_t i = 0; i < lab->count; i++) {
         struct lab_node *n = &lab->nodes[i];

@@ -40,6 +40,7 @@ struct lab_machine {
 struct lab_link {
     uint64_t connection; /* 0: down */
     uint64_t newer;      /* a second one, on which sends go that may choose; 0: none */
+    kelp_ns busy;        /* until then it carries what was sent before; see snapshot_rate */
 };
 
 struct lab_node {
@@ -91,6 +92,7 @@ struct lab_packet {
     uint64_t connection;
     uint8_t *data;
     size_t len;
+    kelp_ns due;
 };
 
 struct lab {
@@ -104,6 +106,7 @@ struct lab {
     size_t packet_count, packet_room;
     uint64_t connections;
     uint64_t loss, twice;              /* of 1000 frames */
+    uint64_t snapshot_rate;            /* bytes a second on each snapshot lane, 0: no limit */
     struct driver_snapshots snapshots; /* but for the entries, which are snapshot_every */
     uint64_t snapshot_objects;         /* so many in each, 0: the machine is disposable */
     uint64_t snapshot_every, told_count;
@@ -132,6 +135,8 @@ void lab_start_all(struct lab *lab);
 void lab_crash(struct lab *lab, kelp_id id); /* what was not run by the store is gone */
 void lab_wipe(struct lab *lab, kelp_id id);  /* crash, then an empty directory */
 void lab_disconnect(struct lab *lab, kelp_id a, kelp_id b);
+/* what is on its way on the snapshot lane from a to b, and what follows, comes so much later */
+void lab_stall(struct lab *lab, kelp_id a, kelp_id b, uint64_t ms);
 /* a second connection beside the one that is there; then the older one goes */
 void lab_connect_newer(struct lab *lab, kelp_id a, kelp_id b, enum kelp_lane lane);
 void lab_disconnect_older(struct lab *lab, kelp_id a, kelp_id b, enum kelp_lane lane);
