@@ -492,6 +492,7 @@ void fetch_saved(struct driver *d)
     struct fetching *f = &d->fetching;
     struct kelp_fault fault = {.error = KELP_OK};
     if (f->phase != FETCH_STARTS || d->state == DRIVER_FAULTED) return;
+    if (d->found->phase != FOUND_FETCH) return; /* the cluster refused it meanwhile */
     found_fetched(d->found, &f->shown->config);
     if (!f->shown->hollow) found_snapshot(d->found, f->pos);
     config_push(d, &f->shown->config);

@@ -512,6 +512,37 @@ static void a_joiner_whose_source_dies_takes_the_snapshot_of_another(void **stat
     scene_free(&s);
 }
 
+/* Its cluster removed it, or added another directory as it, while its first save is under way. */
+static void a_joiner_that_is_refused_before_its_first_save_is_done_does_not_start(void **state)
+{
+    (void)state;
+    static const enum wire_refusal reasons[] = {WIRE_REFUSE_REMOVED, WIRE_REFUSE_INCARNATION};
+    for (size_t i = 0; i < 2; i++) {
+        struct scene s;
+        scene_without_entry1(&s, 4, 605, 0);
+        lab_start(s.lab, 4);
+        struct lab_node *n = lab_node(s.lab, 4);
+        lab_run(s.lab, 500);
+        struct lab_client *c = lab_client(s.lab, s.leader);
+        struct wire_change change = {.count = 1};
+        change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+        (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
+        (void)lab_change(c, &change, 600000);
+        n->save_ms = 100;
+        for (int ms = 0; ms < 20000 && n->driver->fetching.phase != FETCH_STARTS; ms++)
+            lab_run(s.lab, 1);
+        assert_int_equal(n->driver->fetching.phase, FETCH_STARTS);
+        struct wire_refuse refuse = {.reason = (uint8_t)reasons[i], .node = s.leader};
+        (void)snprintf(refuse.words, sizeof refuse.words, "node 4 was removed");
+        driver_refused(n->driver, s.leader, &refuse);
+        lab_run(s.lab, 1000);
+        assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_FOREIGN);
+        assert_int_equal(n->late_count, 0); /* the save was reported */
+        lab_client_free(c);
+        scene_free(&s);
+    }
+}
+
 static void a_witness_gets_a_head_alone_and_starts_from_it(void **state)
 {
     (void)state;
@@ -619,6 +650,7 @@ int main(void)
         cmocka_unit_test(who_joins_where_the_first_entry_is_gone_begins_with_a_snapshot),
         cmocka_unit_test(a_joiner_that_crashes_at_any_time_gets_there),
         cmocka_unit_test(a_joiner_whose_source_dies_takes_the_snapshot_of_another),
+        cmocka_unit_test(a_joiner_that_is_refused_before_its_first_save_is_done_does_not_start),
         cmocka_unit_test(a_witness_gets_a_head_alone_and_starts_from_it),
         cmocka_unit_test(a_joiner_takes_no_snapshot_of_a_witness),
     };
