@@ -267,6 +267,10 @@ static const char *head_take(struct driver *d, const struct wire_piece *m)
 
 static const char *chunk_take(struct fetching *f, const struct wire_piece *m)
 {
+    if (f->next - f->at >= WINDOW_BYTES) { /* nobody asked for so much */
+        f->gap = true;
+        return NULL;
+    }
     struct wire_snapchunk chunk;
     struct kelp_fault fault = {.error = KELP_OK};
     struct wire_snapplace place = {.pos = f->pos, .offset = m->offset - f->head_len};

@@ -29,6 +29,7 @@ struct lab_machine {
     uint64_t walk_token, walk_pieces, walk_count; /* a long question that goes on; 0: none does */
     uint64_t walks_ended;                         /* without an answer */
     uint64_t objects;                             /* in each snapshot; 0: it is disposable */
+    uint64_t object_bytes;                        /* 0: the state alone */
     uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
     uint64_t restored[2], restores, objects_restored;
     bool restoring;

@@ -140,11 +140,13 @@ static enum kelp_error fsm_objects_read(void *fsm, void *snapshot, uint8_t *out,
 {
     struct lab_machine *m = fsm;
     (void)snapshot;
-    assert_true(*len >= 16 && m->reads_left > 0);
+    size_t bytes = m->object_bytes > 16 ? m->object_bytes : 16;
+    assert_true(*len >= bytes && m->reads_left > 0);
     if (m->read_error != KELP_OK) return m->read_error;
+    memset(out, 0, bytes);
     put_u64(out, m->copy[0]);
     put_u64(out + 8, m->copy[1]);
-    *len = m->reads_left % 3 == 2 ? 0 : 16; /* now and then nothing */
+    *len = m->reads_left % 3 == 2 ? 0 : bytes; /* now and then nothing */
     *last = --m->reads_left == 0;
     return KELP_OK;
 }
@@ -162,7 +164,7 @@ static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_
     struct lab_machine *m = fsm;
     (void)restore;
     assert_true(m->restoring);
-    assert_int_equal(object.len, 16);
+    assert_int_equal(object.len, m->object_bytes > 16 ? m->object_bytes : 16);
     assert_int_equal(load_u64(object.data), m->restored[0]);
     assert_int_equal(load_u64(object.data + 8), m->restored[1]);
     m->objects_restored++;

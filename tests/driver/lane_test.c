@@ -11,6 +11,8 @@
 #include "driver/scene.h"
 #include "wire/fetch.h"
 
+#define WINDOW (4u * WIRE_SNAPCHUNK_BYTES_MAX)
+
 static uint64_t served(struct scene *s)
 {
     return lab_status(s->lab, s->leader)->fetch.served_bytes;
@@ -97,12 +99,44 @@ static void a_last_piece_that_is_lost_is_sent_again_alone(void **state)
     scene_free(&s);
 }
 
+/* A source that goes on although nobody asked it to, while nothing goes to the disk. */
+static void what_comes_beyond_the_window_is_not_kept(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 640, 60, 0);
+    struct lab_node *n = lab_node(s.lab, s.behind), *source = lab_node(s.lab, s.leader);
+    source->machine->object_bytes = 60000;
+    struct kelp_pos pos;
+    scene_write(&s, 1);
+    assert_int_equal(driver_snapshot_now(source->driver, &pos), KELP_OK);
+    lab_run(s.lab, 500);
+    lab_start(s.lab, s.behind);
+    n->machine->object_bytes = 60000;
+    scene_await_bytes(&s, 1, 40);
+    const struct fetching *f = &n->driver->fetching;
+    assert_true(f->size > 2 * WINDOW);
+    n->hold_disk = true;
+    for (int ms = 0; ms < 500; ms++) {
+        peer_find(source->driver, s.behind)->serving.limit = UINT64_MAX;
+        lab_run(s.lab, 1);
+        assert_true(f->next - f->at < WINDOW + WIRE_SNAPCHUNK_BYTES_MAX);
+    }
+    assert_true(served(&s) > 2 * WINDOW);
+    n->hold_disk = false;
+    scene_await_level(&s, 20000);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    assert_int_equal(scene_fetch(&s).failed, 0);
+    scene_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_late_is_not_sent_again_behind_itself),
         cmocka_unit_test(a_last_piece_that_is_lost_is_sent_again_alone),
         cmocka_unit_test(a_lane_on_which_every_piece_is_late_brings_all_of_them),
+        cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
