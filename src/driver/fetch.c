@@ -201,6 +201,7 @@ void fetch_offered(struct driver *d, kelp_id from, struct kelp_pos pos)
         f->told = true;
         return;
     }
+    if (f->again && f->offer.index > pos.index) return; /* it told so before that was gone */
     f->offer = pos;
     f->offer_from = from;
     f->offered_at = d->now;
@@ -693,7 +694,7 @@ bool fetch_at_once(const struct driver *d)
     if (d->piece.done) return true;
     if (!works(d)) return false;
     switch (f->phase) {
-    case FETCH_NONE:
+    case FETCH_NONE: return f->again;
     case FETCH_CLEARS:
     case FETCH_NAMES:
     case FETCH_DROPS:
@@ -768,7 +769,10 @@ void fetch_run(struct driver *d)
                   (d->now >= f->after || f->again);
     if (begins && (d->core == NULL || f->offer.index > driver_look(d)->commit))
         begin(d, f->offer_from, f->offer);
-    if (f->phase == FETCH_NONE) f->offer = kelp_pos_of(0, 0);
+    if (f->phase == FETCH_NONE) {
+        f->offer = kelp_pos_of(0, 0);
+        f->again = false;
+    }
     switch (f->phase) {
     case FETCH_NONE:
     case FETCH_NAMES:

@@ -3,6 +3,7 @@
  * for: a fetch ends, and what is sent for it has a bound. [§5.1.3] */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -130,6 +131,73 @@ static void what_comes_beyond_the_window_is_not_kept(void **state)
     scene_free(&s);
 }
 
+/* Answers that tell whoever is behind that something is gone are counted; the leader's first offer
+ * is kept, to come once more. */
+struct offers {
+    struct scene s;
+    unsigned gone;
+    struct lab_packet last;
+};
+
+static bool watch_offers(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    struct offers *o = ctx;
+    struct wire_piece m = {.state = 0};
+    (void)lab;
+    if (p->to != o->s.behind) return true;
+    bool piece = p->lane == KELP_LANE_SNAPSHOT && !piece_of(p, &m) && m.state == WIRE_PIECE_GONE;
+    o->gone += piece;
+    bool offer = p->lane == KELP_LANE_CONTROL && p->data[WIRE_FRAME_HEAD + 2] == KELP_MSG_SNAPSHOT;
+    if (offer && o->last.data == NULL) {
+        o->last = *p;
+        o->last.data = memcpy(malloc(p->len), p->data, p->len);
+    }
+    return true;
+}
+
+/* With a part of it at the disk, and with nothing of it. */
+static void an_offer_of_what_is_gone_changes_nothing(void **state)
+{
+    (void)state;
+    for (int given = 0; given < 2; given++) {
+        struct offers o = {.gone = 0};
+        struct scene *s = &o.s;
+        scene_begin(s, 650, MANY, SLOW);
+        s->lab->watch = watch_offers;
+        s->lab->watch_ctx = &o;
+        struct lab_node *source = lab_node(s->lab, s->leader);
+        source->hold_fetch = given == 0;
+        lab_start(s->lab, s->behind);
+        const struct fetching *f = &lab_node(s->lab, s->behind)->driver->fetching;
+        if (given == 1)
+            scene_await_bytes(s, 1, 4);
+        else
+            lab_run(s->lab, 1000);
+        source->hold_fetch = true;
+        lab_run(s->lab, 100);
+        assert_true(f->given == (given == 1));
+        assert_int_equal(f->phase, FETCH_ASKS);
+        struct kelp_pos first = f->pos;
+        scene_write(s, 120); /* another snapshot takes its place */
+        assert_int_equal(o.gone, 0);
+        source->hold_fetch = false;
+        for (int ms = 0; ms < 10000 && o.gone == 0; ms++)
+            lab_run(s->lab, 1);
+        assert_int_equal(o.gone, 1);
+        assert_non_null(o.last.data);
+        assert_true(kelp_pos_equal(f->pos, first));
+        lab_inject(s->lab, &o.last);
+        lab_run(s->lab, given == 1 ? 2 : 1); /* what was begun is removed first */
+        assert_int_equal(f->phase, FETCH_ASKS);
+        assert_true(f->pos.index > first.index);
+        scene_await_level(s, 60000);
+        assert_int_equal(o.gone, 1);
+        assert_int_equal(scene_fetch(s).fetched, 1);
+        free(o.last.data);
+        scene_free(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +205,7 @@ int main(void)
         cmocka_unit_test(a_last_piece_that_is_lost_is_sent_again_alone),
         cmocka_unit_test(a_lane_on_which_every_piece_is_late_brings_all_of_them),
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
+        cmocka_unit_test(an_offer_of_what_is_gone_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
