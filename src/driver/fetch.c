@@ -262,7 +262,11 @@ static const char *head_take(struct driver *d, const struct wire_piece *m)
     bool witness = false;
     const char *wrong = f->birth ? birth_fits(d, &witness) : NULL;
     if (wrong != NULL) return wrong;
-    if (!f->birth) witness = strip_wanted(d, d->options.core.self);
+    kelp_id self = d->options.core.self;
+    if (!f->birth) { /* its log may end before the entry that made it one */
+        bool shown = strip_witness_in(&f->shown->config.config, self, &witness);
+        witness = (shown && witness) || strip_wanted(d, self);
+    }
     return witness && !head_strip(f) ? "its head does not fit" : NULL;
 }
 
@@ -450,7 +454,7 @@ static void name_settle(struct driver *d)
     f->failed_in_a_row = 0;
     f->given = false;
     t->last = f->pos;
-    if (!read_hollow(d)) found_snapshot(d->found, f->pos);
+    if (!f->shown->hollow && !read_hollow(d)) found_snapshot(d->found, f->pos);
     t->last_at = d->now;
     t->last_bytes = f->size;
     t->grown_last = t->grown;

@@ -573,6 +573,8 @@ void peer_send(struct driver *d, const struct kelp_message *m);
 /* strip.c */
 bool strip_witness(const struct driver *d, kelp_id id); /* is it one, committed or not? */
 bool strip_wanted(const struct driver *d, kelp_id to);  /* is it one for good: positions will do */
+/* false: it is no member; else *is says whether it is a witness */
+bool strip_witness_in(const struct kelp_config *config, kelp_id id, bool *is);
 /* strip_entries - positions and configurations, in scratch; false: no memory */
 bool strip_entries(struct driver *d, const struct kelp_bytes *parts, size_t count,
                    struct kelp_bytes *out);

@@ -13,7 +13,7 @@
  * becomes nothing else, and its id is never given again. */
 #include "driver/room.h"
 
-static bool witness_in(const struct kelp_config *config, kelp_id id, bool *is)
+bool strip_witness_in(const struct kelp_config *config, kelp_id id, bool *is)
 {
     for (size_t slot = 0; slot < config->count; slot++) {
         const struct kelp_member *member = &config->members[slot];
@@ -28,7 +28,7 @@ bool strip_witness(const struct driver *d, kelp_id id)
 {
     bool is = false;
     for (size_t i = d->config_count; i > 0; i--) {
-        if (witness_in(&d->configs[i - 1].config, id, &is)) return is;
+        if (strip_witness_in(&d->configs[i - 1].config, id, &is)) return is;
     }
     return false;
 }
@@ -39,7 +39,7 @@ bool strip_wanted(const struct driver *d, kelp_id to)
     bool is = false;
     if (!strip_witness(d, to)) return false;
     kelp_core_config(d->core, NULL, &committed); /* d->configs is behind the messages of a take */
-    return witness_in(&committed, to, &is) && is;
+    return strip_witness_in(&committed, to, &is) && is;
 }
 
 /* The bytes of one entry as a witness gets it, written to out unless that is NULL. */

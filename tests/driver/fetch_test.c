@@ -587,6 +587,51 @@ static void a_witness_gets_a_head_alone_and_starts_from_it(void **state)
     scene_free(&s);
 }
 
+/* It was handed entry 1, and the entry that made it a witness is compacted. */
+static void a_witness_that_does_not_know_it_yet_gets_a_head_alone(void **state)
+{
+    (void)state;
+    struct scene s;
+    memset(&s, 0, sizeof s);
+    s.lab = lab_new(4, 595);
+    s.lab->founders = 3;
+    s.lab->snapshot_every = 50;
+    s.lab->snapshot_objects = MANY;
+    s.lab->forgets = true;
+    s.behind = 4;
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_start(s.lab, id);
+    s.leader = lab_await_leader(s.lab);
+    s.c = lab_client(s.lab, s.leader);
+    scene_write(&s, 300);
+    lab_run(s.lab, 500);
+    assert_true(lab_status(s.lab, s.leader)->view.first > 2);
+    lab_start(s.lab, 4);
+    struct lab_node *w = lab_node(s.lab, 4);
+    w->hold_disk = true; /* until the entry is compacted that makes it one */
+    lab_run(s.lab, 500);
+    scene_add(&s, 4, KELP_WITNESS);
+    kelp_index added = lab_status(s.lab, s.leader)->view.commit;
+    for (int i = 0; i < 200 && lab_status(s.lab, s.leader)->view.first <= added; i++)
+        scene_write(&s, 5);
+    assert_true(lab_status(s.lab, s.leader)->view.first > added);
+    w->hold_disk = false;
+    for (int i = 0; i < 20000 && scene_fetch(&s).fetched == 0; i++)
+        lab_run(s.lab, 1);
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    assert_true(w->entry1_len > 0);
+    size_t used = 0;
+    struct wire_snaphead head;
+    struct kelp_bytes file = memstore_file(w->store, &w->head_len);
+    assert_int_equal(wire_snaphead_decode(bytes_of(file.data, w->head_len), &head, &used, NULL), 0);
+    assert_true(head.hollow);
+    assert_int_equal(file.len, w->head_len);
+    lab_run(s.lab, 500);
+    assert_true(w->driver->hollow);
+    assert_int_equal(w->driver->found->snapshot.index, 0); /* it has none for those who join */
+    scene_free(&s);
+}
+
 /* The snapshot that a witness takes of its empty machine is no state to begin with. */
 static void a_joiner_takes_no_snapshot_of_a_witness(void **state)
 {
@@ -652,6 +697,7 @@ int main(void)
         cmocka_unit_test(a_joiner_whose_source_dies_takes_the_snapshot_of_another),
         cmocka_unit_test(a_joiner_that_is_refused_before_its_first_save_is_done_does_not_start),
         cmocka_unit_test(a_witness_gets_a_head_alone_and_starts_from_it),
+        cmocka_unit_test(a_witness_that_does_not_know_it_yet_gets_a_head_alone),
         cmocka_unit_test(a_joiner_takes_no_snapshot_of_a_witness),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
