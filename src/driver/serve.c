@@ -110,6 +110,19 @@ static enum kelp_error piece_send(struct driver *d, const struct peer *p,
                                 p->serving.connection, parts, count);
 }
 
+/* A connection is open to whoever knows the cluster; the state is for its members. */
+static bool is_member(const struct driver *d, const struct peer *p)
+{
+    for (size_t i = 0; i < d->config_count; i++) {
+        const struct kelp_config *c = &d->configs[i].config;
+        for (size_t slot = 0; slot < c->count; slot++) {
+            const struct kelp_member *m = &c->members[slot];
+            if (m->id == p->id && m->incarnation == p->incarnation) return true;
+        }
+    }
+    return false;
+}
+
 static void say(struct driver *d, const struct peer *p, enum wire_piece_state state)
 {
     struct wire_piece m = {.state = (uint8_t)state,
@@ -117,7 +130,7 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
                            .offset = p->serving.next,
                            .ask = p->serving.ask};
     bool same = kelp_pos_equal(d->taking.last, p->serving.pos);
-    if (!same && !snapshot_lost(d)) m.newest = d->taking.last;
+    if (!same && !snapshot_lost(d) && is_member(d, p)) m.newest = d->taking.last;
     (void)piece_send(d, p, &m); /* lost: it is asked again */
 }
 
@@ -258,7 +271,7 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     s->limit = add_sat(ask.offset, ask.window);
     s->wanted = !goes_on || s->wanted;
     /* what a witness takes is of an empty machine, whatever its head says */
-    s->gone = d->ports.store->fetch == NULL || read_hollow(d);
+    s->gone = d->ports.store->fetch == NULL || read_hollow(d) || !is_member(d, p);
     s->waits = true; /* told so, if it has to */
     d->serve_told = true;
     return KELP_OK;

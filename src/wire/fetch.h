@@ -18,7 +18,7 @@ struct wire_fetch {
 
 enum wire_piece_state {
     WIRE_PIECE_BYTES = 1, /* bytes: of the file, at offset; verified by who sends them */
-    WIRE_PIECE_GONE = 2,  /* it is not here; newest: what is, 0@0: none */
+    WIRE_PIECE_GONE = 2,  /* it is not here, for who asks; newest: what is, 0@0: none */
     WIRE_PIECE_WAITS = 3, /* it is here, all before offset was sent, and nothing may be yet */
 };
 

@@ -198,6 +198,74 @@ static void an_offer_of_what_is_gone_changes_nothing(void **state)
     }
 }
 
+struct stranger {
+    kelp_id id;
+    unsigned gone;
+    struct kelp_pos newest;
+};
+
+static bool watch_stranger(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    struct stranger *s = ctx;
+    struct wire_piece m = {.state = 0};
+    (void)lab;
+    if (p->to != s->id || p->lane != KELP_LANE_SNAPSHOT) return true;
+    assert_false(piece_of(p, &m));
+    assert_int_equal(m.state, WIRE_PIECE_GONE);
+    s->gone++;
+    s->newest = m.newest;
+    return true;
+}
+
+static void ask_as(struct scene *s, kelp_id from, struct kelp_pos pos, uint64_t number)
+{
+    uint8_t data[WIRE_FRAME_HEAD + WIRE_FETCH_MAX];
+    struct wire_fetch ask = {.pos = pos, .ask = number, .window = WINDOW};
+    struct kelp_bytes body =
+        bytes_of(data + WIRE_FRAME_HEAD, wire_fetch_encode(&ask, data + WIRE_FRAME_HEAD));
+    wire_frame_head(data, WIRE_FETCH, 0, &body, 1);
+    struct lab_packet p = {.from = from,
+                           .to = s->leader,
+                           .lane = KELP_LANE_SNAPSHOT,
+                           .data = data,
+                           .len = WIRE_FRAME_HEAD + body.len};
+    p.connection = lab_node(s->lab, from)->links[s->leader - 1][KELP_LANE_SNAPSHOT].connection;
+    lab_inject(s->lab, &p);
+    lab_run(s->lab, 100);
+}
+
+/* Anybody may shake hands who knows where to. */
+static void who_is_no_member_fetches_nothing_and_learns_nothing(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_without_entry1(&s, 4, 660, 0);
+    struct stranger stranger = {.id = 4};
+    s.lab->watch = watch_stranger;
+    s.lab->watch_ctx = &stranger;
+    lab_start(s.lab, 4);
+    lab_run(s.lab, 500);
+    assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_WAITING);
+    struct kelp_pos newest = lab_status(s.lab, s.leader)->snapshot.last;
+    ask_as(&s, 4, kelp_pos_of(1, 1), 1);
+    assert_int_equal(stranger.gone, 1);
+    assert_int_equal(stranger.newest.index, 0);
+    ask_as(&s, 4, newest, 2);
+    assert_int_equal(stranger.gone, 2);
+    assert_int_equal(served(&s), 0);
+    /* as a member it is served, and not another directory in its place */
+    s.lab->watch = NULL;
+    scene_add(&s, 4, KELP_LEARNER);
+    scene_await_level(&s, 20000);
+    assert_true(served(&s) > 0);
+    lab_run(s.lab, 1000);
+    s.lab->watch = watch_stranger;
+    peer_find(lab_node(s.lab, s.leader)->driver, 4)->incarnation ^= 2;
+    ask_as(&s, 4, newest, UINT64_MAX / 2);
+    assert_int_equal(stranger.gone, 3);
+    scene_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +274,7 @@ int main(void)
         cmocka_unit_test(a_lane_on_which_every_piece_is_late_brings_all_of_them),
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
         cmocka_unit_test(an_offer_of_what_is_gone_changes_nothing),
+        cmocka_unit_test(who_is_no_member_fetches_nothing_and_learns_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
