@@ -307,6 +307,7 @@ enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connectio
                 kelp_pos_equal(m.pos, f->pos);
     if (!ours) return KELP_OK; /* of an earlier fetch */
     f->heard = d->now;
+    f->term.v = max_u64(f->term.v, m.term.v);
     bool last_asked = m.ask == f->ask;
     if (m.offset != f->next) {
         f->gap = f->gap || (last_asked && m.offset > f->next);
@@ -490,7 +491,7 @@ static void start_give(struct driver *d)
     f->phase = FETCH_STARTS;
     struct kelp_save save = {.number = ++d->save_given,
                              .flags = KELP_SAVE_VOTE | KELP_SAVE_RESET,
-                             .term = f->pos.term,
+                             .term = f->term,
                              .end = f->pos,
                              .commit = f->pos.index};
     d->ports.store->save(d->ports.store_ctx, d->options.group, &save, NULL, 0);
@@ -505,7 +506,7 @@ void fetch_saved(struct driver *d)
     found_fetched(d->found, &f->shown->config);
     if (!f->shown->hollow) found_snapshot(d->found, f->pos);
     config_push(d, &f->shown->config);
-    struct kelp_boot boot = {.term = f->pos.term,
+    struct kelp_boot boot = {.term = f->term,
                              .base = f->pos,
                              .last = f->pos.index,
                              .commit = f->pos.index,
@@ -642,6 +643,7 @@ static void install_run(struct driver *d)
     uint64_t revision = driver_look(d)->revision;
     struct kelp_input input = {.type = KELP_IN_INSTALLED};
     input.installed.pos = f->pos;
+    input.installed.term = f->term;
     input.installed.config = &f->shown->config.config;
     (void)driver_step(d, &input);
     if (driver_look(d)->applied < f->pos.index) return; /* something is looked up, or it faults */

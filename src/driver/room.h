@@ -372,6 +372,7 @@ struct fetching {
     bool gone, again;              /* it is not there any more; begin anew at once */
     bool gap;                      /* something came behind what was lost */
     const char *wrong;             /* with what came */
+    kelp_term term;                /* the highest of its senders: it is committed in that */
     kelp_ns heard, asked_at;
     bool told;      /* that this node takes none */
     bool restoring; /* the machine's begin was called, and neither commit nor abort */

@@ -128,7 +128,8 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
     struct wire_piece m = {.state = (uint8_t)state,
                            .pos = p->serving.pos,
                            .offset = p->serving.next,
-                           .ask = p->serving.ask};
+                           .ask = p->serving.ask,
+                           .term = driver_look(d)->term};
     bool same = kelp_pos_equal(d->taking.last, p->serving.pos);
     if (!same && !snapshot_lost(d) && is_member(d, p)) m.newest = d->taking.last;
     (void)piece_send(d, p, &m); /* lost: it is asked again */
@@ -176,6 +177,7 @@ static void piece_came(struct driver *d)
                            .offset = s->next,
                            .ask = s->ask,
                            .size = piece->size,
+                           .term = driver_look(d)->term,
                            .bytes = bytes_of(piece->data, piece->len)};
     enum kelp_error error = piece_send(d, p, &m);
     if (error == KELP_E_LIMIT) {

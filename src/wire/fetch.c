@@ -12,6 +12,7 @@
  *                                              35     8  size
  *                                              43     8  newest index
  *                                              51     8  newest term
+ *                                              59     8  sender's term  not 0
  *                                                        the bytes, BYTES only
  *
  * Both are self-sized. The bytes are covered by the frame's hash, and by the snapshot's own once
@@ -39,6 +40,8 @@ static const char *piece_wrong(const struct wire_piece *p)
     if (!pos_there(p->pos) || !wire_pos_sound(p->newest))
         return "the position of a snapshot's piece is out of range";
     if (p->ask == 0) return "a snapshot's piece names no question";
+    if (p->term.v == 0 || p->term.v > WIRE_NUMBER_MAX)
+        return "the sender's term in a snapshot's piece is out of range";
     switch ((enum wire_piece_state)p->state) {
     case WIRE_PIECE_GONE:
     case WIRE_PIECE_WAITS:
@@ -46,6 +49,7 @@ static const char *piece_wrong(const struct wire_piece *p)
     case WIRE_PIECE_BYTES:
         if (p->bytes.len == 0 || p->bytes.len > WIRE_SNAPCHUNK_BYTES_MAX)
             return "the length of a snapshot's piece is out of range";
+        if (p->term.v < p->pos.term.v) return "a snapshot's piece is of a term before its own";
         if (p->size > WIRE_NUMBER_MAX || p->offset > p->size || p->bytes.len > p->size - p->offset)
             return "a snapshot's piece reaches beyond its end";
         return NULL;
@@ -89,6 +93,7 @@ size_t wire_piece_encode(const struct wire_piece *p, uint8_t *out)
     write_u64(&w, p->ask);
     write_u64(&w, p->size);
     write_pos(&w, p->newest);
+    write_u64(&w, p->term.v);
     return part_end(&w);
 }
 
@@ -103,6 +108,7 @@ enum kelp_error wire_piece_decode(struct kelp_bytes in, struct wire_piece *out,
     out->ask = read_u64(&r);
     out->size = read_u64(&r);
     out->newest = read_pos(&r);
+    out->term.v = read_u64(&r);
     out->bytes = rest;
     if (r.failed || in.len - rest.len > WIRE_PIECE_HEAD_MAX)
         return wire_malformed(fault, "the length of a snapshot's piece is out of range");

@@ -27,6 +27,7 @@ struct wire_piece {
     struct kelp_pos pos, newest;
     uint64_t offset, ask;    /* as asked */
     uint64_t size;           /* of the whole file */
+    kelp_term term;          /* of the sender: what it has is committed in it */
     struct kelp_bytes bytes; /* borrows in when decoded */
 };
 

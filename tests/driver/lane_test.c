@@ -3,6 +3,7 @@
  * for: a fetch ends, and what is sent for it has a bound. [§5.1.3] */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -266,6 +267,60 @@ static void who_is_no_member_fetches_nothing_and_learns_nothing(void **state)
     scene_free(&s);
 }
 
+struct quiet {
+    kelp_id id;
+    bool control; /* frames of other lanes go to it, too */
+};
+
+static bool pieces_alone(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    const struct quiet *q = ctx;
+    (void)lab;
+    return p->to != q->id || p->lane == KELP_LANE_SNAPSHOT || q->control;
+}
+
+/* It hears of nobody who leads since then, only pieces: they say in which term it is committed. */
+static void who_installs_is_in_the_term_of_who_sent_it(void **state)
+{
+    (void)state;
+    for (int joins = 0; joins < 2; joins++) {
+        struct scene s;
+        if (joins == 1)
+            scene_without_entry1(&s, 4, 670, SLOW);
+        else
+            scene_begin(&s, 670, MANY, SLOW);
+        lab_start(s.lab, s.behind);
+        struct lab_client *c = lab_client(s.lab, s.leader);
+        struct wire_change change = {.count = 1};
+        change.edits[0] = (struct wire_edit){.id = 4, .verb = KELP_EDIT_ADD, .role = KELP_LEARNER};
+        (void)snprintf(change.edits[0].address.text, WIRE_ADDRESS_MAX, "node4:7101");
+        if (joins == 1) {
+            lab_run(s.lab, 500);
+            (void)lab_change(c, &change, 600000);
+        }
+        scene_await_bytes(&s, 1, 4);
+        struct quiet quiet = {.id = s.behind};
+        s.lab->watch = pieces_alone;
+        s.lab->watch_ctx = &quiet;
+        assert_int_equal(scene_fetch(&s).from, s.leader);
+        kelp_id heir = s.leader % 3 + 1 == s.behind ? s.behind % 3 + 1 : s.leader % 3 + 1;
+        uint64_t before = lab_status(s.lab, s.leader)->view.term.v;
+        (void)lab_transfer(c, heir, 20000);
+        for (int ms = 0; ms < 60000 && lab_status(s.lab, s.behind)->view.first < 100; ms++)
+            lab_run(s.lab, 1);
+        uint64_t term = lab_status(s.lab, s.leader)->view.term.v;
+        assert_true(term > before);
+        assert_int_equal(lab_status(s.lab, s.behind)->view.term.v, term);
+        quiet.control = true;
+        lab_client_free(s.c);
+        s.leader = lab_await_leader(s.lab);
+        s.c = lab_client(s.lab, s.leader);
+        scene_await_level(&s, 20000);
+        lab_client_free(c);
+        scene_free(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +330,7 @@ int main(void)
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
         cmocka_unit_test(an_offer_of_what_is_gone_changes_nothing),
         cmocka_unit_test(who_is_no_member_fetches_nothing_and_learns_nothing),
+        cmocka_unit_test(who_installs_is_in_the_term_of_who_sent_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * question or a piece is refused. */
 #include "golden.h"
 
+#include "base/min.h"
 #include "wire/fetch.h"
 
 static uint8_t body[WIRE_PIECE_MAX + 64];
@@ -26,7 +27,8 @@ static struct wire_piece piece(enum wire_piece_state state)
                            .pos = kelp_pos_of(9, 4),
                            .offset = 0x1234,
                            .ask = 7,
-                           .size = 0x5678};
+                           .size = 0x5678,
+                           .term = {6}};
     if (state == WIRE_PIECE_BYTES) p.bytes = BYTES_LITERAL("bytes of it");
     if (state == WIRE_PIECE_GONE) p.newest = kelp_pos_of(11, 5);
     return p;
@@ -59,14 +61,15 @@ static void both_have_their_golden_bytes(void **state)
                  "2a00 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
                  "0000100000000000");
     golden_check(body, encode_piece(WIRE_PIECE_BYTES),
-                 "3b00 01 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
-                 "7856000000000000 0000000000000000 0000000000000000 6279746573206f66206974");
+                 "4300 01 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
+                 "7856000000000000 0000000000000000 0000000000000000 0600000000000000 "
+                 "6279746573206f66206974");
     golden_check(body, encode_piece(WIRE_PIECE_GONE),
-                 "3b00 02 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
-                 "7856000000000000 0b00000000000000 0500000000000000");
+                 "4300 02 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
+                 "7856000000000000 0b00000000000000 0500000000000000 0600000000000000");
     golden_check(body, encode_piece(WIRE_PIECE_WAITS),
-                 "3b00 03 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
-                 "7856000000000000 0000000000000000 0000000000000000");
+                 "4300 03 0900000000000000 0400000000000000 3412000000000000 0700000000000000 "
+                 "7856000000000000 0000000000000000 0000000000000000 0600000000000000");
 }
 
 static void random_questions_survive_their_bytes(void **state)
@@ -100,6 +103,7 @@ static void random_pieces_survive_their_bytes(void **state)
         if (prng_chance(&p, 1, 2)) m.newest = kelp_pos_of(random_number(&p), random_number(&p));
         m.ask = 1 + random_u64(&p) / 2;
         m.offset = random_number(&p) / 2;
+        m.term.v = max_u64(m.pos.term.v, random_number(&p));
         if (m.state == WIRE_PIECE_BYTES) {
             uint64_t most = prng_chance(&p, 1, 20) ? sizeof bytes : 200;
             m.bytes = bytes_of(bytes, 1 + prng_below(&p, most));
@@ -117,6 +121,7 @@ static void random_pieces_survive_their_bytes(void **state)
         assert_int_equal(out.state, m.state);
         assert_true(kelp_pos_equal(out.pos, m.pos) && kelp_pos_equal(out.newest, m.newest));
         assert_true(out.offset == m.offset && out.ask == m.ask && out.size == m.size);
+        assert_true(out.term.v == m.term.v);
     }
 }
 
@@ -201,6 +206,9 @@ static void a_piece_out_of_range_is_malformed(void **state)
         {35, 0x1234},      /* ends before it */
         {43, 5},           /* the newest one has an index alone */
         {51, 5},           /* .. or a term */
+        {59, 0},           /* the sender's term */
+        {59, huge},        /* .. */
+        {59, 3},           /* .. is before that of the last entry */
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         size_t len = encode_piece(WIRE_PIECE_BYTES);
