@@ -87,7 +87,8 @@ struct kelp_store_ops {
     /* Read a piece of the durable snapshot that ends at pos: its head at offset 0, else the whole
      * chunk that begins there, verified. Answered by done->fetched; one at a time, in any order
      * with everything else. What was read from goes on being readable for a while after a newer one
-     * took its place. NULL: snapshots neither leave nor enter this node. */
+     * took its place. At 0@0: nobody reads on, what is kept for that goes; answered with
+     * KELP_E_NOT_FOUND. NULL: snapshots neither leave nor enter this node. */
     void (*fetch)(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset);
 };
 

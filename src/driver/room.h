@@ -215,8 +215,9 @@ struct request_pool {
 /* A snapshot that a peer fetches from here. */
 struct serving {
     struct kelp_pos pos;
-    uint64_t next, limit; /* what is sent next, and how far it may go on */
-    uint64_t ask, connection;
+    uint64_t next, limit;     /* what is sent next, and how far it may go on */
+    uint64_t ask, connection; /* 0: none */
+    kelp_ns asked_at;
     bool wanted;
     bool gone, waits; /* to be told */
 };
@@ -321,7 +322,7 @@ struct taking {
 };
 
 /* A piece of a snapshot that is read from the own disk, for a peer or to restore from it. */
-enum piece_purpose { PIECE_NONE = 0, PIECE_SERVE, PIECE_RESTORE };
+enum piece_purpose { PIECE_NONE = 0, PIECE_SERVE, PIECE_RESTORE, PIECE_CLOSE };
 struct piece_read {
     enum piece_purpose purpose;
     kelp_id peer;
@@ -458,7 +459,8 @@ struct driver {
     int64_t tokens; /* bytes of snapshots that may be sent now */
     kelp_ns tokens_at, serve_at;
     size_t serve_turn;
-    bool serve_told; /* somebody asked since the last run */
+    bool serve_told;     /* somebody asked since the last run */
+    bool snapshots_open; /* a piece was read: the store keeps their files open */
     uint64_t served_bytes;
     uint32_t room_mib;
     enum kelp_space space; /* as the store reported it last */

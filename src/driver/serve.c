@@ -26,6 +26,7 @@
 #define BURST_BYTES  WIRE_SNAPCHUNK_BYTES_MAX /* tokens that gather at most, if they are few */
 #define BURST_PART   16u                      /* .. or this part of a second's */
 #define AGAIN_NS     (5 * MILLISECOND)        /* a queue to a peer was full */
+#define ASKED_MAX    (30 * SECOND)            /* who fetches asks more often than that */
 
 /* ---- pieces, for serve.c and fetch.c ---- */
 
@@ -35,6 +36,7 @@ bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, stru
     struct piece_read *piece = &d->piece;
     if (piece->purpose != PIECE_NONE) return false;
     *piece = (struct piece_read){.purpose = purpose, .peer = peer, .pos = pos, .offset = offset};
+    d->snapshots_open = purpose != PIECE_CLOSE;
     d->ports.store->fetch(d->ports.store_ctx, d->options.group, pos, offset);
     return true;
 }
@@ -221,13 +223,38 @@ static void asked_tell(struct driver *d)
     }
 }
 
+/* ---- who asks no more ---- */
+
+/* What was not asked for again will not be: it was given up, or all of it is there. */
+static void asked_forget(struct driver *d)
+{
+    for (size_t i = 0; i < d->peer_count; i++) {
+        struct serving *s = &d->peers[i]->serving;
+        if (s->connection != 0 && d->now - s->asked_at >= ASKED_MAX)
+            *s = (struct serving){.connection = 0};
+    }
+}
+
+/* Files that nobody reads, removed ones perhaps, which take their room as long as they are open. */
+static bool closes(const struct driver *d)
+{
+    if (!d->snapshots_open || d->fetching.phase == FETCH_RESTORES) return false;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        if (d->peers[i]->serving.connection != 0) return false;
+    }
+    return d->piece.purpose == PIECE_NONE && !d->closing && d->state == DRIVER_RUNNING;
+}
+
 void serve_run(struct driver *d)
 {
+    asked_forget(d);
     if (d->serve_told && !d->closing) asked_tell(d);
+    if (d->piece.purpose == PIECE_CLOSE && d->piece.done) piece_over(d);
     if (d->piece.purpose == PIECE_SERVE && d->piece.done) {
         piece_came(d);
         piece_over(d);
     }
+    if (closes(d)) (void)piece_read(d, PIECE_CLOSE, 0, kelp_pos_of(0, 0), 0);
     if (d->closing || d->state != DRIVER_RUNNING || d->piece.purpose != PIECE_NONE) return;
     if (d->now < d->serve_at || fetch_holds_apply(d)) return; /* restoring goes first */
     d->serve_at = 0;
@@ -245,7 +272,14 @@ void serve_run(struct driver *d)
 
 kelp_ns serve_next(const struct driver *d)
 {
-    return d->serve_at > d->now && d->state == DRIVER_RUNNING ? d->serve_at : KELP_NEVER;
+    if (d->state != DRIVER_RUNNING) return KELP_NEVER;
+    if (closes(d)) return d->now;
+    kelp_ns next = d->serve_at > d->now ? d->serve_at : KELP_NEVER;
+    for (size_t i = 0; i < d->peer_count; i++) {
+        const struct serving *s = &d->peers[i]->serving;
+        if (s->connection != 0) next = min_u64(next, s->asked_at + ASKED_MAX);
+    }
+    return next;
 }
 
 /* ---- asked ---- */
@@ -270,7 +304,8 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     if (!goes_on)
         *s = (struct serving){
             .pos = ask.pos, .next = ask.offset, .ask = ask.ask, .connection = connection};
-    s->limit = add_sat(ask.offset, ask.window);
+    s->asked_at = d->now;
+    s->limit = max_u64(s->limit, add_sat(ask.offset, ask.window));
     s->wanted = !goes_on || s->wanted;
     /* what a witness takes is of an empty machine, whatever its head says */
     s->gone = d->ports.store->fetch == NULL || read_hollow(d) || !is_member(d, p);

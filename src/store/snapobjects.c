@@ -194,6 +194,10 @@ enum kelp_error snapreader_read(struct snapreader *r, struct kelp_pos pos, uint6
                                 uint8_t *out, size_t *len, uint64_t *size, struct kelp_fault *fault)
 {
     unsigned at;
+    if (pos.index == 0) {
+        snapreader_close(r);
+        return fault_set(fault, KELP_E_NOT_FOUND, "snap", "no snapshot ends at 0@0");
+    }
     enum kelp_error error = entry_open(r, pos, out, &at, fault);
     if (error != KELP_OK) return error;
     r->files[at].used = ++r->uses;

@@ -156,8 +156,9 @@ void snapwriter_close(struct snapwriter *w);
  * snapwriter it may have another owner than the store. It keeps the last files it read open, so that
  * one that a newer snapshot took the place of is still there for whoever is in the middle of it.
  * read: at offset 0 the head, else the whole chunk that begins there, into out, which has room for
- * WIRE_SNAPCHUNK_BYTES_MAX; *size: of the file. KELP_E_NOT_FOUND: it is not there, KELP_E_ARGUMENT:
- * nothing begins at offset, KELP_E_CORRUPT, KELP_E_VERSION, KELP_E_IO. */
+ * WIRE_SNAPCHUNK_BYTES_MAX; *size: of the file. KELP_E_NOT_FOUND: it is not there, as nothing is at
+ * 0@0, which closes all of them; KELP_E_ARGUMENT: nothing begins at offset, KELP_E_CORRUPT,
+ * KELP_E_VERSION, KELP_E_IO. */
 #define SNAPREADER_FILES 2u
 struct snapreader {
     struct disk disk;

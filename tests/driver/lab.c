@@ -107,6 +107,7 @@ static void port_drop(void *store, uint32_t group)
 static void port_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset)
 {
     struct lab_node *n = store;
+    n->fetches_closed += pos.index == 0;
     if (!n->hold_fetch) {
         memstore_ops.fetch(n->store, group, pos, offset);
         return;

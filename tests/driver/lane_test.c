@@ -218,10 +218,11 @@ static bool watch_stranger(struct lab *lab, const struct lab_packet *p, void *ct
     return true;
 }
 
-static void ask_as(struct scene *s, kelp_id from, struct kelp_pos pos, uint64_t number)
+static void ask_as(struct scene *s, kelp_id from, struct kelp_pos pos, uint64_t number,
+                   uint64_t window)
 {
     uint8_t data[WIRE_FRAME_HEAD + WIRE_FETCH_MAX];
-    struct wire_fetch ask = {.pos = pos, .ask = number, .window = WINDOW};
+    struct wire_fetch ask = {.pos = pos, .ask = number, .window = window};
     struct kelp_bytes body =
         bytes_of(data + WIRE_FRAME_HEAD, wire_fetch_encode(&ask, data + WIRE_FRAME_HEAD));
     wire_frame_head(data, WIRE_FETCH, 0, &body, 1);
@@ -248,10 +249,10 @@ static void who_is_no_member_fetches_nothing_and_learns_nothing(void **state)
     lab_run(s.lab, 500);
     assert_int_equal(lab_status(s.lab, 4)->state, DRIVER_WAITING);
     struct kelp_pos newest = lab_status(s.lab, s.leader)->snapshot.last;
-    ask_as(&s, 4, kelp_pos_of(1, 1), 1);
+    ask_as(&s, 4, kelp_pos_of(1, 1), 1, WINDOW);
     assert_int_equal(stranger.gone, 1);
     assert_int_equal(stranger.newest.index, 0);
-    ask_as(&s, 4, newest, 2);
+    ask_as(&s, 4, newest, 2, WINDOW);
     assert_int_equal(stranger.gone, 2);
     assert_int_equal(served(&s), 0);
     /* as a member it is served, and not another directory in its place */
@@ -262,8 +263,39 @@ static void who_is_no_member_fetches_nothing_and_learns_nothing(void **state)
     lab_run(s.lab, 1000);
     s.lab->watch = watch_stranger;
     peer_find(lab_node(s.lab, s.leader)->driver, 4)->incarnation ^= 2;
-    ask_as(&s, 4, newest, UINT64_MAX / 2);
+    ask_as(&s, 4, newest, UINT64_MAX / 2, WINDOW);
     assert_int_equal(stranger.gone, 3);
+    scene_free(&s);
+}
+
+/* It has the head, and its window ends there; then it goes on with something else. */
+static void who_asks_no_more_is_served_no_more_and_files_are_closed(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 680, MANY, 0);
+    struct lab_node *n = lab_node(s.lab, s.behind), *source = lab_node(s.lab, s.leader);
+    lab_start(s.lab, s.behind);
+    scene_await_level(&s, 10000);
+    lab_run(s.lab, 100);
+    assert_int_equal(n->fetches_closed, 1); /* as soon as its machine was restored */
+    assert_int_equal(source->fetches_closed, 0);
+    struct kelp_pos newest = lab_status(s.lab, s.leader)->snapshot.last;
+    ask_as(&s, s.behind, newest, UINT64_MAX / 2, 1);
+    assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 1);
+    lab_run(s.lab, 29000);
+    assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 1);
+    assert_int_equal(source->fetches_closed, 0);
+    lab_run(s.lab, 1000);
+    assert_int_equal(lab_status(s.lab, s.leader)->fetch.serving, 0);
+    assert_int_equal(source->fetches_closed, 1);
+    /* and again when it is asked again */
+    uint64_t before = served(&s);
+    ask_as(&s, s.behind, newest, UINT64_MAX / 2 + 1, WINDOW);
+    assert_true(served(&s) > before);
+    lab_run(s.lab, 31000);
+    assert_int_equal(source->fetches_closed, 2);
+    assert_int_equal(n->fetches_closed, 1);
     scene_free(&s);
 }
 
@@ -330,6 +362,7 @@ int main(void)
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
         cmocka_unit_test(an_offer_of_what_is_gone_changes_nothing),
         cmocka_unit_test(who_is_no_member_fetches_nothing_and_learns_nothing),
+        cmocka_unit_test(who_asks_no_more_is_served_no_more_and_files_are_closed),
         cmocka_unit_test(who_installs_is_in_the_term_of_who_sent_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
