@@ -32,10 +32,10 @@
 
 #define WINDOW_BYTES (4u * WIRE_SNAPCHUNK_BYTES_MAX) /* on their way, and waiting for the disk */
 #define SILENT_MAX   2u                              /* asked so often in vain: whoever offers .. */
-#define SLOW_MAX     (10000 * MILLISECOND)           /* .. but while connected not before that */
-#define BIRTH_MAX    3u                              /* who has no log waits so much longer */
-#define AFTER_FAILED (1000 * MILLISECOND)            /* doubled each time .. */
-#define FAILED_TWICE 2u                              /* .. so often */
+#define SLOW_MAX     (10000 * MILLISECOND) /* .. so many times a slow lane took, up to this .. */
+#define BIRTH_MAX    3u                    /* .. and who has no log waits so much longer */
+#define AFTER_FAILED (1000 * MILLISECOND)  /* doubled each time .. */
+#define FAILED_TWICE 2u                    /* .. so often */
 
 /* Without an answer: ask again. Who may not send yet says so. */
 static kelp_ns patience(const struct driver *d)
@@ -43,14 +43,16 @@ static kelp_ns patience(const struct driver *d)
     return d->options.core.election_max;
 }
 
-/* For so long nothing has come that it is not a lane on which one piece takes its time. */
+/* For so long nothing has come that it is not a lane on which one piece takes its time, as those
+ * before it did. */
 static bool silent(struct driver *d)
 {
     const struct fetching *f = &d->fetching;
     const struct peer *p = peer_find(d, f->from);
     kelp_ns most = SILENT_MAX * patience(d);
     bool connected = p != NULL && p->connection[KELP_LANE_SNAPSHOT] != 0;
-    if (connected) most = max_u64(most, f->birth ? BIRTH_MAX * SLOW_MAX : SLOW_MAX);
+    kelp_ns slow = f->birth ? BIRTH_MAX * SLOW_MAX : min_u64(SILENT_MAX * f->slowest, SLOW_MAX);
+    if (connected) most = max_u64(most, slow);
     return d->now - f->heard > most;
 }
 
@@ -306,6 +308,7 @@ enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connectio
     bool ours = f->phase == FETCH_ASKS && from == f->from && connection == f->connection &&
                 kelp_pos_equal(m.pos, f->pos);
     if (!ours) return KELP_OK; /* of an earlier fetch */
+    f->slowest = max_u64(f->slowest, d->now - f->heard);
     f->heard = d->now;
     f->term.v = max_u64(f->term.v, m.term.v);
     bool last_asked = m.ask == f->ask;

@@ -367,15 +367,15 @@ struct fetching {
     size_t head_len;
     struct wire_snaphead *shown; /* the same, decoded; borrows */
     STAILQ_HEAD(, arrived) arrived;
-    struct arrived *written_piece; /* at the disk */
-    unsigned answers_open;         /* of the store */
-    bool given;                    /* something is in the file */
-    bool gone, again;              /* it is not there any more; begin anew at once */
-    bool gap;                      /* something came behind what was lost */
-    const char *wrong;             /* with what came */
-    kelp_term term;                /* the highest of its senders: it is committed in that */
-    kelp_ns heard, asked_at;
-    bool told;      /* that this node takes none */
+    struct arrived *written_piece;    /* at the disk */
+    unsigned answers_open;            /* of the store */
+    bool given;                       /* something is in the file */
+    bool gone, again;                 /* it is not there any more; begin anew at once */
+    bool gap;                         /* something came behind what was lost */
+    const char *wrong;                /* with what came */
+    kelp_term term;                   /* the highest of its senders: it is committed in that */
+    kelp_ns heard, asked_at, slowest; /* the longest time without a piece that came */
+    bool told;                        /* that this node takes none */
     bool restoring; /* the machine's begin was called, and neither commit nor abort */
     uint64_t restored;
     /* beyond one fetch */

@@ -70,6 +70,23 @@ static void a_lane_on_which_every_piece_is_late_brings_all_of_them(void **state)
     scene_free(&s);
 }
 
+/* Its connections stay, and whoever leads next offers another one. */
+static void a_source_that_falls_silent_is_left_soon_if_its_pieces_came_quickly(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 625, MANY, SLOW);
+    lab_start(s.lab, s.behind);
+    scene_await_bytes(&s, 1, 3);
+    assert_int_equal(scene_fetch(&s).from, s.leader);
+    lab_node(s.lab, s.leader)->cut = true;
+    for (int ms = 0; ms < 8000 && scene_fetch(&s).from != s.other; ms++)
+        lab_run(s.lab, 1);
+    assert_int_equal(scene_fetch(&s).from, s.other);
+    lab_node(s.lab, s.leader)->cut = false;
+    scene_free(&s);
+}
+
 static bool lose_the_end_once(struct lab *lab, const struct lab_packet *p, void *ctx)
 {
     uint64_t *lost = ctx;
@@ -357,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_late_is_not_sent_again_behind_itself),
+        cmocka_unit_test(a_source_that_falls_silent_is_left_soon_if_its_pieces_came_quickly),
         cmocka_unit_test(a_last_piece_that_is_lost_is_sent_again_alone),
         cmocka_unit_test(a_lane_on_which_every_piece_is_late_brings_all_of_them),
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
