@@ -334,11 +334,24 @@ static kelp_index quorum_end(const struct world *w)
     return ends[w->node_count / 2];
 }
 
+/* A snapshot comes on a path that takes seconds for a piece. */
+static bool fetching_slowly(const struct world *w)
+{
+    if (w->swarm.lane_rate == 0) return false;
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct node *n = &w->nodes[i];
+        if (in_core(n) && n->driver != NULL && driver_fetches(n->driver)) return true;
+    }
+    return false;
+}
+
 /* Who is far behind, with a window of two small messages, takes its time to come level; a write
  * that needs it is late only once it stops doing so. */
 static void catching_up(struct world *w)
 {
     struct demand *d = &w->demand;
+    if (d->write_at == KELP_NEVER && fetching_slowly(w))
+        d->write_late = max_u64(d->write_late, w->now);
     kelp_index end = d->write_at == KELP_NEVER ? quorum_end(w) : 0;
     if (end <= d->quorum_end) return;
     d->quorum_end = end;

@@ -4,7 +4,8 @@
  * Each node dials every other one on the lanes it uses, and sends on the connection it dialled;
  * while that is not open it sends on the one it accepted, as it does when it must answer on the
  * connection that a request came from. A frame may be lost, late, repeated, overtaken, come again
- * long after, or be damaged; what is cut arrives nowhere. A damaged frame must be refused by its
+ * long after, or be damaged; what is cut arrives nowhere. In some runs paths are slow, and pieces of
+ * snapshots wait on them behind each other. A damaged frame must be refused by its
  * checksums, those of its entries included, and the connection is closed, as a real one would be.
  *
  * In half of the runs a frame may come in two pieces, cut at any byte, and with the first bytes of
@@ -150,6 +151,7 @@ void sim_net_dial(struct world *w, struct link *l)
     l->connection = ++w->net.connections << LINK_BITS | (uint64_t)(l - w->net.links);
     l->state = LINK_HELLO;
     l->last_arrival[0] = l->last_arrival[1] = 0;
+    l->busy[0] = l->busy[1] = 0;
     knock_hello(w, l);
     world_push(w, w->now + draw_between(stream(w, STREAM_NET), 100, 400) * MS, EVENT_DIAL_LATE,
                l->dialler, l->connection, NULL);
@@ -262,10 +264,20 @@ static uint64_t piece_draw(const struct world *w, const struct packet *p, uint64
     return 1 + bits / 4 * (p->len - 1) / (65536 / 4);
 }
 
+/* A path carries so many bytes a second, and what is more waits its turn: how long. */
+static kelp_ns lane_waits(struct world *w, struct link *l, unsigned way, const struct packet *p)
+{
+    uint64_t rate = w->swarm.lane_rate;
+    if (rate == 0 || p->kind != WIRE_PIECE) return 0;
+    l->busy[way] = max_u64(l->busy[way], w->now) + p->len * (1000 * MS) / rate;
+    return l->busy[way] - w->now;
+}
+
 static void packet_goes(struct world *w, struct link *l, struct packet *p, kelp_ns delay,
                         uint64_t piece)
 {
     unsigned way = p->from == l->dialler ? 0 : 1;
+    delay += lane_waits(w, l, way, p);
     kelp_ns begin = w->now, at = begin + delay; /* a first piece comes between them */
     const struct clog *c = &w->net.clogs[p->from][p->to];
     if (w->now >= c->from && w->now < c->until) {

@@ -82,8 +82,11 @@ struct swarm {
     kelp_ns delay_min, delay_range, delay_late;
     uint32_t lost, repeated, replayed, damaged, late;
     uint32_t capacity; /* frames on the way, one direction of a link */
-    bool ordered;      /* frames of a connection do not overtake each other */
-    bool pieces;       /* a frame may come in two of them */
+    /* bytes a second of snapshots, the same, one piece behind the other; also when it is healed:
+     * a slow path is no fault; 0: no limit */
+    uint64_t lane_rate;
+    bool ordered; /* frames of a connection do not overtake each other */
+    bool pieces;  /* a frame may come in two of them */
     /* disk */
     kelp_ns save_min, save_range, stall_max;
     uint32_t tear_bytes;

@@ -79,6 +79,7 @@ struct link {
     uint8_t dialler, acceptor, lane;
     uint8_t state; /* of the dialler's end */
     kelp_ns last_arrival[2];
+    kelp_ns busy[2]; /* until then it carries pieces of snapshots that were sent before */
     uint32_t on_the_way[2];
 };
 
