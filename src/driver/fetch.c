@@ -363,7 +363,7 @@ static void waits(struct driver *d)
 {
     struct fetching *f = &d->fetching;
     bool elsewhere = f->offer.index > 0 && f->offered_at > f->heard &&
-                     (f->offer_from != f->from || !kelp_pos_equal(f->offer, f->pos));
+                     (f->offer_from != f->from || f->offer.index > f->pos.index);
     bool held = d->core != NULL && driver_look(d)->commit >= f->pos.index;
     if (silent(d) && held) { /* the log caught up, and nobody offers another one */
         drop(d);

@@ -218,8 +218,7 @@ struct serving {
     uint64_t next, limit;     /* what is sent next, and how far it may go on */
     uint64_t ask, connection; /* 0: none */
     kelp_ns asked_at;
-    bool wanted;
-    bool gone, waits; /* to be told */
+    bool wanted, gone, waits; /* the last two: to be told */
 };
 
 struct peer {
@@ -370,13 +369,11 @@ struct fetching {
     struct arrived *written_piece;    /* at the disk */
     unsigned answers_open;            /* of the store */
     bool given;                       /* something is in the file */
-    bool gone, again;                 /* it is not there any more; begin anew at once */
-    bool gap;                         /* something came behind what was lost */
+    bool gone, again, gap;            /* not there any more; begin anew at once; a piece was lost */
     const char *wrong;                /* with what came */
     kelp_term term;                   /* the highest of its senders: it is committed in that */
     kelp_ns heard, asked_at, slowest; /* the longest time without a piece that came */
-    bool told;                        /* that this node takes none */
-    bool restoring; /* the machine's begin was called, and neither commit nor abort */
+    bool told, restoring; /* that this node takes none; its machine has begun and not ended */
     uint64_t restored;
     /* beyond one fetch */
     struct kelp_pos offer; /* the newest; 0@0: none since the last look */
@@ -459,8 +456,7 @@ struct driver {
     int64_t tokens; /* bytes of snapshots that may be sent now */
     kelp_ns tokens_at, serve_at;
     size_t serve_turn;
-    bool serve_told;     /* somebody asked since the last run */
-    bool snapshots_open; /* a piece was read: the store keeps their files open */
+    bool serve_told, snapshots_open; /* asked since the last run; the store has files open */
     uint64_t served_bytes;
     uint32_t room_mib;
     enum kelp_space space; /* as the store reported it last */
@@ -576,7 +572,6 @@ void peer_send(struct driver *d, const struct kelp_message *m);
 /* strip.c */
 bool strip_witness(const struct driver *d, kelp_id id); /* is it one, committed or not? */
 bool strip_wanted(const struct driver *d, kelp_id to);  /* is it one for good: positions will do */
-/* false: it is no member; else *is says whether it is a witness */
 bool strip_witness_in(const struct kelp_config *config, kelp_id id, bool *is);
 /* strip_entries - positions and configurations, in scratch; false: no memory */
 bool strip_entries(struct driver *d, const struct kelp_bytes *parts, size_t count,

@@ -5,12 +5,14 @@
  *                                 ^                               |
  *                                 '------ asked further on -------'
  *
- * Who asks says what comes next, so nothing is remembered of what was lost on the way: a question of
- * a higher number begins again where it says, on another connection, of this node or of another one
- * that has the same snapshot. The same number once more sends nothing twice, since what was sent may
- * be on its way still: it lets the window go on, and is answered with how far that was. The answer
- * comes behind the pieces, so who then lacks one knows that it is lost. One piece is read at a time, peers take turns, and all of them together share one
- * bucket of tokens, so that the log and its entries keep their disk and their wire.
+ * Who asks says what comes next, so nothing is remembered of what was lost on the way: a question
+ * of a higher number begins again where it says, on another connection, of this node or of another
+ * one that has the same snapshot. The same number once more sends nothing twice, since what was
+ * sent may be on its way still: it lets the window go on, and is answered with how far that was.
+ * The answer comes behind the pieces, so who then lacks one knows that it is lost.
+ *
+ * One piece is read at a time, peers take turns, and all of them together share one bucket of
+ * tokens, so that the log and its entries keep their disk and their wire.
  *
  * A piece is verified when it is read. A snapshot that turns out damaged, or cannot be read for
  * another reason, is told to be gone, and a new one is taken (snapshot.c). Invariant: at most one

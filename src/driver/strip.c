@@ -13,6 +13,7 @@
  * becomes nothing else, and its id is never given again. */
 #include "driver/room.h"
 
+/* false: it is no member; else *is says whether it is a witness. */
 bool strip_witness_in(const struct kelp_config *config, kelp_id id, bool *is)
 {
     for (size_t slot = 0; slot < config->count; slot++) {

@@ -4,9 +4,9 @@
  * Each node dials every other one on the lanes it uses, and sends on the connection it dialled;
  * while that is not open it sends on the one it accepted, as it does when it must answer on the
  * connection that a request came from. A frame may be lost, late, repeated, overtaken, come again
- * long after, or be damaged; what is cut arrives nowhere. In some runs paths are slow, and pieces of
- * snapshots wait on them behind each other. A damaged frame must be refused by its
- * checksums, those of its entries included, and the connection is closed, as a real one would be.
+ * long after, or be damaged; what is cut arrives nowhere. In some runs paths are slow, and pieces
+ * of snapshots wait on them behind each other. A damaged frame must be refused by its checksums,
+ * those of its entries included, and the connection is closed, as a real one would be.
  *
  * In half of the runs a frame may come in two pieces, cut at any byte, and with the first bytes of
  * another behind it: the decoder must wait for the rest, whoever dies meanwhile, and take no byte

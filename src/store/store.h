@@ -153,8 +153,8 @@ enum kelp_error snapwriter_drop(struct snapwriter *w, struct kelp_fault *fault);
 void snapwriter_close(struct snapwriter *w);
 
 /* snapreader - pieces of snapshots, for peers and to restore from; zeroed but for the disk. Like a
- * snapwriter it may have another owner than the store. It keeps the last files it read open, so that
- * one that a newer snapshot took the place of is still there for whoever is in the middle of it.
+ * snapwriter it may have another owner than the store. It keeps the last files it read open, so
+ * that one that a newer snapshot took the place of is still there for whoever is in the middle.
  * read: at offset 0 the head, else the whole chunk that begins there, into out, which has room for
  * WIRE_SNAPCHUNK_BYTES_MAX; *size: of the file. KELP_E_NOT_FOUND: it is not there, as nothing is at
  * 0@0, which closes all of them; KELP_E_ARGUMENT: nothing begins at offset, KELP_E_CORRUPT,

@@ -216,6 +216,35 @@ static void an_offer_of_what_is_gone_changes_nothing(void **state)
     }
 }
 
+/* The leader goes on offering what is gone there; every piece of what it has instead is late. */
+static void what_took_the_place_of_an_offer_comes_on_a_slow_lane_too(void **state)
+{
+    (void)state;
+    struct offers o = {.gone = 0};
+    struct scene *s = &o.s;
+    scene_begin(s, 655, 10, 0);
+    s->lab->watch = watch_offers;
+    s->lab->watch_ctx = &o;
+    s->lab->snapshot_rate = 25;
+    struct lab_node *source = lab_node(s->lab, s->leader);
+    source->hold_fetch = true;
+    lab_start(s->lab, s->behind);
+    lab_run(s->lab, 1000);
+    assert_true(scene_fetch(s).pos.index > 0);
+    assert_non_null(o.last.data);
+    scene_write(s, 120); /* another snapshot takes its place */
+    source->hold_fetch = false;
+    for (int ms = 0; ms < 300000 && scene_fetch(s).fetched == 0; ms += 10) {
+        lab_inject(s->lab, &o.last);
+        lab_run(s->lab, 10);
+    }
+    assert_int_equal(scene_fetch(s).fetched, 1);
+    assert_true(scene_fetch(s).failed <= 1);
+    scene_await_level(s, 20000);
+    free(o.last.data);
+    scene_free(s);
+}
+
 struct stranger {
     kelp_id id;
     unsigned gone;
@@ -379,6 +408,7 @@ int main(void)
         cmocka_unit_test(a_lane_on_which_every_piece_is_late_brings_all_of_them),
         cmocka_unit_test(what_comes_beyond_the_window_is_not_kept),
         cmocka_unit_test(an_offer_of_what_is_gone_changes_nothing),
+        cmocka_unit_test(what_took_the_place_of_an_offer_comes_on_a_slow_lane_too),
         cmocka_unit_test(who_is_no_member_fetches_nothing_and_learns_nothing),
         cmocka_unit_test(who_asks_no_more_is_served_no_more_and_files_are_closed),
         cmocka_unit_test(who_installs_is_in_the_term_of_who_sent_it),
