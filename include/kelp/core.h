@@ -136,7 +136,7 @@ enum kelp_message_type {
     KELP_MSG_HEARTBEAT = 4,   /* no entries, no log check: append.commit, append.everyone, round */
     KELP_MSG_ANSWER = 5,      /* to append and heartbeat: answer.* */
     KELP_MSG_TIMEOUT_NOW = 6, /* a leader hands over: the receiver stands now; timeout_now.* */
-    /* the receiver needs entries that the leader has not any more: there is a snapshot; snapshot.* */
+    /* the receiver needs entries that the leader has no more: there is a snapshot; snapshot.* */
     KELP_MSG_SNAPSHOT = 7,
 };
 

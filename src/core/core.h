@@ -361,6 +361,7 @@ void save_truncated(struct kelp_core *r, struct kelp_pos end); /* the log was cu
 void save_reported(struct kelp_core *r, uint64_t number);
 void save_reset(struct kelp_core *r, struct kelp_pos pos); /* a snapshot took the log's place */
 bool save_compose(struct kelp_core *r, struct kelp_save *save);
+bool save_waits(const struct kelp_core *r); /* there is more to save, and room for it */
 void save_stall_check(struct kelp_core *r);
 kelp_ns save_deadline(const struct kelp_core *r);
 static inline bool term_saved(const struct kelp_core *r)

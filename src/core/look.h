@@ -21,4 +21,8 @@ void core_look(const struct kelp_core *r, struct kelp_view *view);
 /* core_led_term - the term that it leads, 0: none; committed: only if it has committed there. */
 uint64_t core_led_term(const struct kelp_core *r, bool committed);
 
+/* core_reset_waits - a snapshot took the log's place here and no save that says so was emitted yet,
+ * because too many are open; where it ends. index 0: no. */
+struct kelp_pos core_reset_waits(const struct kelp_core *r);
+
 #endif

@@ -9,6 +9,7 @@
  * and reported in order; durable <= last; what an open save vouches for is at most emitted_last;
  * term and vote are "saved" only by a report. */
 #include "core/core.h"
+#include "core/look.h"
 
 static struct open_save *save_at(struct kelp_core *r, uint32_t number)
 {
@@ -89,6 +90,17 @@ void save_reset(struct kelp_core *r, struct kelp_pos pos)
     r->truncate_due = false;
     r->reset_due = true;
     r->reset_to = pos;
+}
+
+struct kelp_pos core_reset_waits(const struct kelp_core *r)
+{
+    return r->reset_due ? r->reset_to : kelp_pos_of(0, 0);
+}
+
+bool save_waits(const struct kelp_core *r)
+{
+    bool due = r->reset_due || r->truncate_due || r->log.last > r->emitted_last;
+    return due && r->saves_count < SAVES_OPEN_MAX;
 }
 
 bool save_compose(struct kelp_core *r, struct kelp_save *save)

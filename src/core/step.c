@@ -279,6 +279,7 @@ static bool more_may_follow(const struct kelp_core *r, const struct kelp_work *w
     if (work->made_count + work->lookup_count > 0 || looked || r->stranger_count > 0) return true;
     if (r->proposals.resolved + r->reads.resolved + r->refusal_count > 0) return true;
     if ((work->save.flags & KELP_SAVE_COMPACT) != 0 || r->lease_waits) return true;
+    if (save_waits(r)) return true; /* what follows a reset is for the next save */
     return !all_sent(r);
 }
 

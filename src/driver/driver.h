@@ -63,8 +63,8 @@ struct driver_machine_ops {
     bool (*has_snapshots)(void *machine);
     /* Does the machine ask for one? May be NULL: never. */
     bool (*wants_snapshot)(void *machine);
-    /* A snapshot takes the place of the whole state, as rsm_restore_begin and those behind it: after
-     * a begin that succeeded objects, then either commit, which aborts if it fails, or abort.
+    /* A snapshot takes the place of the whole state, as rsm_restore_begin and those behind it:
+     * after a begin that succeeded objects, then either commit, which aborts if it fails, or abort.
      * NULL: this node takes none. */
     enum kelp_error (*restore_begin)(void *machine, const struct wire_snaphead *head,
                                      struct kelp_fault *fault);

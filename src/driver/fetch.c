@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fetch.c - a snapshot that this node needs: fetched, made durable, restored, installed. [§5.1.3]
  *
- *  NONE --offered--> CLEARS --own one is over--> ASKS --all at the disk--> NAMES --durable--> RESTORES
- *   ^  ^                                          |                                            |
- *   |  +----- DROPS <-- gone, damaged, no room ---+         nothing open, one chunk a run      |
- *   +--- INSTALLS <-- the core has taken it in, see core/snap.c <------------------------------+
- *        STARTS   <-- the same of a node that has no log yet: term and log are saved first <---+
+ *  NONE --offered--> CLEARS --own one is over--> ASKS --all at disk--> NAMES --durable--> RESTORES
+ *   ^  ^                                          |                                        |
+ *   |  +----- DROPS <-- gone, damaged, no room ---+       nothing open, one chunk a run    |
+ *   +--- INSTALLS <-- the core has taken it in, see core/snap.c <--------------------------+
+ *        STARTS   <-- the same of a node that has no log yet: term and log saved first <---+
  *
  * The receiver leads: it asks for what comes next and how far the other may go on, so a connection
  * that is lost, or a leader that changes, costs what was on its way and nothing else. Whom it asks

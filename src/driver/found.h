@@ -112,10 +112,14 @@ bool found_init(struct found *f, const struct found_setup *setup, kelp_ns now);
 void found_free(struct found *f);
 
 void found_message(struct found *f, kelp_ns now, const struct wire_found *m);
+/* given.c: a message that gives it entry 1, or offers a snapshot in its place */
+void found_entry_given(struct found *f, const struct wire_found *m);
+void found_snapshot_offered(struct found *f, const struct wire_found *m);
 /* found_connected - a peer's lane is up; its hello says whether it is empty and which
  * incarnation it shows. */
 void found_connected(struct found *f, kelp_ns now, kelp_id peer, bool empty, uint64_t incarnation);
-/* found_hand_on - entry 1, or a snapshot in its place, goes to an empty peer, if it is a member under this incarnation. */
+/* found_hand_on - entry 1, or a snapshot in its place, goes to an empty peer, if it is a member
+ * under this incarnation. */
 bool found_hand_on(struct found *f, kelp_id peer, uint64_t incarnation);
 void found_pledged(struct found *f, kelp_ns now); /* the cluster id is durable in the identity */
 void found_saved(struct found *f, kelp_ns now);   /* entry 1 is durable: Raft may start */

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* room.h - what the files of the driver share: its state, and which file does what.
  *
- *   driver.c   life and the run loop         perform.c  one take, in order; saves; the clock
- *   port.c     what comes in                 peer.c     messages out, reads of the log for them
- *   request.c  pool, timers, maps            apply.c    entries to the machine
- *   snapshot.c when one is taken, and how     fetch.c    one that this node needs
- *   serve.c    .. and that others need       headway.c  and who gets one says how far it is
- *   read.c     levels of reads           query.c    reads to the machine in turns
- *   line.c     sequences and routing         forward.c  both sides of forwarding
- *   change.c   changes of the membership: their addresses, whom they add
- *   plan.c     what one would do
- *   handover.c leadership goes to another    birth.c    founding, starting Raft
- *   found.c    the rules of founding, pure      lead.c     who leads, as a level and as events
- *   strip.c    what a witness is sent
- *   knock.c    joining: the rules, pure          moving.c   a node whose address changed
- *   cache.c    the log's tail as bytes       status.c   looking at it
+ *   driver.c   life and the run loop       perform.c  one take, in order; saves; the clock
+ *   port.c     what comes in               peer.c     messages out, reads of the log for them
+ *   request.c  pool, timers, maps          apply.c    entries to the machine
+ *   snapshot.c when one is taken, and how  fetch.c    one that this node needs
+ *   serve.c    .. and that others need     headway.c  and who gets one says how far it is
+ *   read.c     levels of reads             query.c    reads to the machine in turns
+ *   line.c     sequences and routing       forward.c  both sides of forwarding
+ *   change.c   changes of the membership   plan.c     what one would do
+ *   handover.c leadership goes to another  birth.c    founding, starting Raft
+ *   found.c    founding: the rules, pure   given.c    what an empty node is given to begin with
+ *   knock.c    joining: the rules, pure    moving.c   a node whose address changed
+ *   lead.c     who leads, level and events strip.c    what a witness is sent
+ *   cache.c    the log's tail as bytes     status.c   looking at it
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
  * proposed. Whatever a send borrowed stays until flush: buffers go to the scratch arena, and

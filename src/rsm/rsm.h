@@ -62,9 +62,9 @@ void rsm_snapshot_end(struct rsm *r);
 /* rsm_wants_snapshot - the machine asks for one. */
 bool rsm_wants_snapshot(const struct rsm *r);
 
-/* rsm_restore_begin, _object, _commit, _abort - a snapshot takes the place of the whole state, all or
- * nothing. After begin either commit or abort; a commit that fails has aborted. A hollow one is not
- * shown to the machine: only the position moves. */
+/* rsm_restore_begin, _object, _commit, _abort - a snapshot takes the place of the whole state, all
+ * or nothing. After begin either commit or abort; a commit that fails has aborted. A hollow one is
+ * not shown to the machine: only the position moves. */
 enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
                                   struct kelp_fault *fault);
 enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,

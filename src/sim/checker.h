@@ -139,6 +139,8 @@ void checker_sends(struct checker *c, unsigned node, const struct checker_sent *
 /* A save was given to the log's owner; entries of save->first..save->last. */
 void checker_saves(struct checker *c, unsigned node, const struct kelp_save *save,
                    const struct checker_entry *entries);
+/* A snapshot took the log's place, and the save that says so comes later; pos.index 0: none. */
+void checker_resets(struct checker *c, unsigned node, struct kelp_pos pos);
 /* Saves up to number are about to be reported durable. */
 void checker_saved(struct checker *c, unsigned node, uint64_t number);
 /* A snapshot without state took the place of its log. */

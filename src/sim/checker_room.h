@@ -32,6 +32,7 @@ struct checked_node {
     struct held_log memory; /* as its core has given it to be saved */
     struct held_log ahead;  /* entries it has beyond that, from ahead_first on; see checker_ahead */
     kelp_index ahead_first; /* 0: none */
+    struct kelp_pos reset_to;   /* its log begins there, and no save has said so yet; 0@0: none */
     struct held_log durable;    /* as it was told */
     uint64_t term;              /* durable */
     kelp_id vote;               /* durable */

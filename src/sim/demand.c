@@ -187,6 +187,7 @@ void demand_begin(struct world *w)
                          .write_at = KELP_NEVER,
                          .equal_at = KELP_NEVER,
                          .term_at = w->now,
+                         .leader_late = w->now,
                          .timeout = s->election_max * 1000 / (1000 - s->clock_drift)};
     kelp_ns think = s->think;
     swarm_calm(&w->swarm);
@@ -314,7 +315,7 @@ static void terms_count(struct world *w)
 static void quiet_judge(struct world *w)
 {
     const struct demand *d = &w->demand;
-    if (d->leader_at - d->at > LEADER_TIMEOUTS * d->timeout && !prefers(w))
+    if (sub_sat(d->leader_at, d->leader_late) > LEADER_TIMEOUTS * d->timeout && !prefers(w))
         checker_fail(w->checker, RULE_L05, "term %llu began %llu ms after healing",
                      (unsigned long long)d->term, (unsigned long long)((d->term_at - d->at) / MS));
 }
@@ -345,13 +346,24 @@ static bool fetching_slowly(const struct world *w)
     return false;
 }
 
+/* Somebody leads, committed or not. */
+static bool led(const struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct kelp_core *core = in_core(&w->nodes[i]) ? core_of(&w->nodes[i]) : NULL;
+        if (core != NULL && core_led_term(core, false) != 0) return true;
+    }
+    return false;
+}
+
 /* Who is far behind, with a window of two small messages, takes its time to come level; a write
- * that needs it is late only once it stops doing so. */
+ * that needs it, a leader's first one too, is late only once it stops doing so. */
 static void catching_up(struct world *w)
 {
     struct demand *d = &w->demand;
-    if (d->write_at == KELP_NEVER && fetching_slowly(w))
-        d->write_late = max_u64(d->write_late, w->now);
+    bool slowly = d->write_at == KELP_NEVER && fetching_slowly(w);
+    if (slowly) d->write_late = max_u64(d->write_late, w->now);
+    if (slowly && led(w)) d->leader_late = w->now;
     kelp_index end = d->write_at == KELP_NEVER ? quorum_end(w) : 0;
     if (end <= d->quorum_end) return;
     d->quorum_end = end;
@@ -363,7 +375,7 @@ static void too_late(struct world *w)
     const struct demand *d = &w->demand;
     kelp_ns after = w->now - d->at;
     unsigned long long ms = after / 1000000;
-    if (d->leader_at == KELP_NEVER && after > LEADER_TIMEOUTS * d->timeout)
+    if (d->leader_at == KELP_NEVER && w->now - d->leader_late > LEADER_TIMEOUTS * d->timeout)
         checker_fail(w->checker, d->write_at == KELP_NEVER ? RULE_L01 : RULE_L05,
                      "no leader %llu ms after healing", ms);
     if (d->leader_at != KELP_NEVER && d->write_at == KELP_NEVER &&

@@ -177,10 +177,9 @@ static bool log_committed(struct checker *c, struct held_log *log, kelp_index la
 
 /* A snapshot takes the log's place. What was acknowledged may have been counted: a log that has the
  * entry at its end keeps what follows. */
-static void save_resets(struct checker *c, unsigned node, const struct kelp_save *save)
+static void log_resets(struct checker *c, unsigned node, struct kelp_pos end)
 {
     struct checked_node *n = &c->nodes[node];
-    struct kelp_pos end = save->end;
     if (end.index > n->snapshot || end.index > c->commit_max ||
         c->commits[end.index].term != end.term.v) {
         checker_fail(c, RULE_I16,
@@ -196,6 +195,21 @@ static void save_resets(struct checker *c, unsigned node, const struct kelp_save
                      node + 1, (ull)end.index, (ull)end.term.v, (ull)n->memory.last);
     if (!log_committed(c, &n->memory, end.index)) return;
     n->base = max_u64(n->base, end.index);
+}
+
+void checker_resets(struct checker *c, unsigned node, struct kelp_pos pos)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (pos.index == 0 || kelp_pos_equal(pos, n->reset_to)) return;
+    n->reset_to = pos;
+    log_resets(c, node, pos);
+}
+
+static void save_resets(struct checker *c, unsigned node, const struct kelp_save *save)
+{
+    struct checked_node *n = &c->nodes[node];
+    if (!kelp_pos_equal(save->end, n->reset_to)) log_resets(c, node, save->end);
+    n->reset_to = kelp_pos_of(0, 0);
 }
 
 void checker_saves(struct checker *c, unsigned node, const struct kelp_save *save,
@@ -405,6 +419,7 @@ void checker_crashed(struct checker *c, unsigned node)
     n->running = false;
     n->refused = false;
     n->ahead_first = 0;
+    n->reset_to = kelp_pos_of(0, 0);
     memset(&n->view, 0, sizeof n->view);
 }
 

@@ -286,6 +286,7 @@ void watch_node(struct node *n)
     if (n->wiped)
         checker_fail(w->checker, RULE_I33, "node %u runs Raft from an emptied directory",
                      n->slot + 1u);
+    checker_resets(w->checker, n->slot, core_reset_waits(core));
     if (!kelp_pos_equal(checker_log_end(w->checker, n->slot), view.last_pos))
         watch_ahead(n, &view);
     else
