@@ -160,6 +160,7 @@ static void request_told(struct driver *d, struct request *r, const struct wire_
         }
         read_told(d, r);
     }
+    if (r->kind == REQUEST_READ && r->how.level == KELP_READ_STALE) r->aged_at = d->now;
     if (outcome == KELP_DONE) request_result(d, r, a->result);
     request_close(d, r, outcome, reason);
 }

@@ -603,6 +603,7 @@ static void line_deliver(struct driver *d, struct driver_line *line)
         if (r->order > newest) break;
         TAILQ_REMOVE(&line->requests, r, link);
         line->count--;
+        read_held(d, r);
         outcome_count(d, r);
         struct driver_outcome outcome = {
             .outcome = r->outcome, .reason = r->reason, .pos = r->pos, .leader = r->leader};

@@ -21,7 +21,7 @@
  * Applied: when all was last applied here that was known to be committed; or, if that is longer
  * ago, the leader's stamp of the first entry missing here against the cluster clock, as far as we
  * know it. Neither counts what a message took on its way, nor that a deposed leader may not know it
- * for an election timeout. */
+ * for an election timeout. What an answer waits for those before it on its line counts. */
 #include "driver/room.h"
 
 #define BEHIND_MAX 16384u /* entries to be applied above which reads are sent on whole */
@@ -324,7 +324,19 @@ bool read_fresh(struct driver *d, struct request *r)
     kelp_ns contact = kelp_contact(d->core);
     r->ages.contact = contact == 0 ? KELP_NEVER : sub_sat(d->now, contact);
     r->ages.applied = applied_age(d);
+    r->aged_at = d->now;
     return r->ages.contact <= r->how.stale_max && r->ages.applied <= r->how.stale_max;
+}
+
+void read_held(struct driver *d, struct request *r)
+{
+    if (r->outcome != KELP_DONE || r->aged_at == 0) return;
+    kelp_ns held = sub_sat(d->now, r->aged_at);
+    r->ages.contact = add_sat(r->ages.contact, held);
+    r->ages.applied = add_sat(r->ages.applied, held);
+    if (r->ages.contact <= r->how.stale_max && r->ages.applied <= r->how.stale_max) return;
+    r->outcome = KELP_REFUSED;
+    r->reason = KELP_R_STALE_BEYOND;
 }
 
 kelp_index read_seen(const struct driver *d)

@@ -110,8 +110,8 @@ struct request {
     uint64_t token;              /* the client's name for it; a peer's number */
     uint64_t order;              /* place in its line */
     uint64_t number;             /* of the forward that carries it */
-    kelp_ns since, deadline;
-    size_t places[HEAPS]; /* in each heap, 0: in none */
+    kelp_ns since, deadline, aged_at; /* aged_at: when a STALE read's ages were true */
+    size_t places[HEAPS];             /* in each heap, 0: in none */
     enum request_kind kind;
     enum request_state state;
     bool forward;
@@ -758,9 +758,9 @@ void read_indexed(struct driver *d, struct request *r, kelp_index index); /* by 
 /* read_told - it knows from here on what it may see: an index, or its whole answer. */
 void read_told(struct driver *d, struct request *r);
 bool reads_release(struct driver *d); /* what is applied far enough; true: something was done */
-/* Is what is here fresh enough for it? Fills r->ages. */
-bool read_fresh(struct driver *d, struct request *r);
-kelp_index read_seen(const struct driver *d); /* no answer made now shows more than this */
+bool read_fresh(struct driver *d, struct request *r); /* is what is here? Fills r->ages */
+void read_held(struct driver *d, struct request *r);  /* .. and still when it is answered? */
+kelp_index read_seen(const struct driver *d);         /* no answer made now shows more than this */
 void level_note(struct driver *d);
 void heard_leader(struct driver *d, const struct kelp_message *m); /* what it committed */
 

@@ -306,9 +306,10 @@ struct demand {
     kelp_ns at;      /* when the faults ended */
     kelp_ns timeout; /* the longest election timeout of any node, in the world's time */
     kelp_ns leader_at, write_at, equal_at, term_at; /* term_at: when the last term began */
-    kelp_ns write_late;         /* a write committed later than this is too late */
-    kelp_ns leader_late;        /* .. and its leader, before it has committed anything */
-    kelp_index quorum_end;      /* how far a quorum of the core had the log at the last look */
+    kelp_ns write_late;    /* a write committed later than this is too late */
+    kelp_ns leader_late;   /* .. and its leader, before it has committed anything */
+    kelp_ns slow_at;       /* a node of the core was last bringing a snapshot over a slow path */
+    kelp_index quorum_end; /* how far a quorum of the core had the log at the last look */
     uint64_t term_before, term; /* the highest one when the faults ended, and in the core now */
     unsigned core;              /* how many nodes are in it */
     bool hopeless;              /* no quorum is left that the atlas protects: nothing is demanded */

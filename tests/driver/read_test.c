@@ -304,6 +304,48 @@ static void what_is_committed_and_not_applied_here_makes_a_stale_read_older(void
     scene_free(&s);
 }
 
+static bool first_answer_lost(struct lab *lab, const struct lab_packet *p, void *ctx)
+{
+    bool *lost = ctx;
+    struct wire_frame f;
+    size_t used;
+    (void)lab;
+    assert_int_equal(
+        wire_frame_decode(bytes_of(p->data, p->len), WIRE_FRAME_BODY_MAX, &f, &used, NULL),
+        KELP_OK);
+    if (*lost || f.kind != WIRE_FORWARD_ANSWER) return true;
+    *lost = true;
+    return false;
+}
+
+/* What is answered in order waits for what was asked before it, and grows older meanwhile. */
+static void a_stale_answer_that_waits_for_its_turn_grows_older(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 6);
+    lab->reads_elsewhere = true; /* sent on with their questions */
+    lab_start_all(lab);
+    kelp_id leader = lab_await_leader(lab);
+    lab_run(lab, 300);
+    struct lab_client *reader = lab_client(lab, leader == 1 ? 2 : 1);
+    bool lost = false;
+    lab->watch = first_answer_lost;
+    lab->watch_ctx = &lost;
+    (void)lab_read_how(reader, stale(1000), 3000); /* never answered */
+    (void)lab_read_how(reader, stale(1000), 9000);
+    (void)lab_read_how(reader, stale(60000), 9000);
+    lab_await(reader, 3);
+    assert_true(lost);
+    assert_int_equal(reader->told[0].reason, KELP_R_TIMEOUT);
+    assert_int_equal(reader->told[1].outcome, KELP_REFUSED);
+    assert_int_equal(reader->told[1].reason, KELP_R_STALE_BEYOND);
+    assert_true(reader->told[1].ages.applied > 1000 * LAB_MS);
+    assert_int_equal(reader->told[2].outcome, KELP_DONE);
+    assert_true(reader->told[2].ages.applied > 1000 * LAB_MS);
+    lab_client_free(reader);
+    lab_free(lab);
+}
+
 /* A leader that nobody hears does not call its own state fresh. */
 static void a_leader_without_a_quorum_is_stale_too(void **state)
 {
@@ -640,6 +682,7 @@ int main(void)
         cmocka_unit_test(a_started_node_answers_no_read_before_its_replay),
         cmocka_unit_test(a_stale_read_is_refused_beyond_its_bound_and_both_ages_are_said),
         cmocka_unit_test(what_is_committed_and_not_applied_here_makes_a_stale_read_older),
+        cmocka_unit_test(a_stale_answer_that_waits_for_its_turn_grows_older),
         cmocka_unit_test(a_leader_without_a_quorum_is_stale_too),
         cmocka_unit_test(an_old_message_makes_no_stale_read_fresh),
         cmocka_unit_test(who_hears_a_leader_that_does_not_know_what_is_committed_grows_stale),
