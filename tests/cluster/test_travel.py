@@ -165,11 +165,14 @@ def test_what_is_damaged_at_the_source_is_not_sent(make_cluster):
     cluster = make_cluster(3, **SHORT)
     third = cluster.followers()[0]
     leader = away(cluster, third)
+    with leader.raw() as c:  # one that is being taken would be whole
+        wait_for(lambda: all(b"taking" not in row for row in c.call("RAFT", "SNAPSHOT", "LIST")),
+                 "none is being taken")
     for path in snapshots(leader):  # all of them, in the middle of their objects
         damage(path, os.path.getsize(path) // 2)
+    third.start()  # before anybody writes: one that is taken meanwhile would be whole, too
+    wait_for(lambda: "; another one is taken" in leader.log(), "it is found out")
     with Ledger(through(leader), writers=2) as ledger:
-        third.start()
-        wait_for(lambda: "; another one is taken" in leader.log(), "it is found out")
         wait_for(lambda: (third.number("applied_index") or 0) > 8000, "it has another one", 60)
     refused_none(ledger)
     assert "fault" not in leader.log_tail()
