@@ -17,7 +17,7 @@
  *
  *   L12 every change that was asked for comes to its end, nothing is staging or joint, and
  *       whoever was removed knows it
- *   L14 whoever is preferred leads within 20 T
+ *   L14 whoever is preferred leads within 20 T, or 10 stall limits and 10 T
  *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
@@ -36,10 +36,12 @@
 /* Split votes alone begin a second term in one run of 25, each further one in one of 13: more than
  * three in one of 4000. */
 #define TERMS_MAX         6u
-#define TERMS_MOVED       4u  /* more, where leadership goes to whom is preferred */
-#define MOVED_TIMEOUTS    20u /* a disk that stalled is not preferred for ten limits */
-#define SLOW_TIMES        5u  /* the time to heal, while a slow path brings a snapshot */
-#define HOPELESS_TIMEOUTS 5u  /* so long those that are left are watched */
+#define TERMS_MOVED       4u /* more, where leadership goes to whom is preferred */
+#define MOVED_TIMEOUTS    20u
+#define STEADY_LIMITS     10u         /* for so many limits a disk that stalled is not preferred */
+#define STALL_MIN         (1000 * MS) /* the limit is that, or an election timeout */
+#define SLOW_TIMES        5u          /* the time to heal, while a slow path brings a snapshot */
+#define HOPELESS_TIMEOUTS 5u          /* so long those that are left are watched */
 
 static bool churns(const struct world *w)
 {
@@ -288,7 +290,8 @@ static bool moves(struct world *w)
     const struct demand *d = &w->demand;
     kelp_ns after = w->now - d->at;
     if (!churns(w) || preferred_leads(w)) return false;
-    if (after > MOVED_TIMEOUTS * d->timeout)
+    kelp_ns steady = STEADY_LIMITS * max_u64(STALL_MIN, d->timeout);
+    if (after > max_u64(MOVED_TIMEOUTS * d->timeout, steady + LEADER_TIMEOUTS * d->timeout))
         checker_fail(w->checker, RULE_L14,
                      "whoever is preferred does not lead %llu ms after healing",
                      (unsigned long long)(after / MS));
