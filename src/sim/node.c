@@ -669,6 +669,7 @@ static void node_goes_down(struct node *n, kelp_ns back_after)
 {
     struct world *w = n->world;
     checker_crashed(w->checker, n->slot);
+    n->handing_since = 0;
     clients_node_dies(n);
     churn_node_dies(n);
     net_node_dies(n);
