@@ -246,6 +246,15 @@ static bool hears(const struct world *w, const struct node *a, const struct node
     return !w->net.cut[a->slot][b->slot] && !w->net.cut[b->slot][a->slot];
 }
 
+/* A witness may lack what is committed, also one that fetched a whole snapshot before it knew. */
+static bool witnesses(const struct world *w, const struct node *leader, const struct node *n)
+{
+    const struct kelp_config *latest = core_configs(core_of(leader)).latest;
+    uint32_t slot = config_slot(latest, n->id);
+    return checker_witness(w->checker, n->slot) ||
+           (slot != CONFIG_NO_SLOT && latest->members[slot].role == KELP_WITNESS);
+}
+
 /* Every node of the core is there, and all that the leader reaches have applied the same. */
 static bool all_equal(const struct world *w)
 {
@@ -255,7 +264,7 @@ static bool all_equal(const struct world *w)
         const struct node *n = &w->nodes[i];
         if (!in_core(n) || !churn_member(w, n)) continue;
         if (core_of(n) == NULL) return false;
-        if (!hears(w, leader, n) || checker_witness(w->checker, i)) continue;
+        if (!hears(w, leader, n) || witnesses(w, leader, n)) continue;
         struct kelp_pos a = rsm_applied(leader->rsm), b = rsm_applied(n->rsm);
         if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
         if (rsm_state_hash(leader->rsm) != rsm_state_hash(n->rsm)) return false;

@@ -70,10 +70,12 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
                      node + 1, (ull)index, (ull)entry->term, (ull)chain, (ull)known->chain);
 }
 
-static void save_truncates(struct checker *c, unsigned node, kelp_index last)
+/* What a later term committed a leader of an earlier one need not have: who still follows it may be
+ * told to cut that off. [§3.6.3] */
+static void save_truncates(struct checker *c, unsigned node, kelp_index last, uint64_t term)
 {
     struct checked_node *n = &c->nodes[node];
-    if (last < n->memory.last && last < c->commit_max &&
+    if (last < n->memory.last && last < c->commit_max && c->commits[last + 1].by <= term &&
         n->memory.held[last + 1].chain == c->commits[last + 1].chain)
         checker_fail(c, RULE_I16, "node %u cuts its log to %llu; %llu@%llu is committed", node + 1,
                      (ull)last, (ull)last + 1, (ull)c->commits[last + 1].term);
@@ -221,7 +223,8 @@ void checker_saves(struct checker *c, unsigned node, const struct kelp_save *sav
     if (!checker_pending_reserve(c, n, count)) return;
     struct pending_save *pending = &n->saves[n->save_count];
     *pending = (struct pending_save){.save = *save, .entries_begin = n->entry_count};
-    if ((save->flags & KELP_SAVE_TRUNCATE) != 0) save_truncates(c, node, save->end.index);
+    if ((save->flags & KELP_SAVE_TRUNCATE) != 0)
+        save_truncates(c, node, save->end.index, save->term.v);
     if (appends) save_appends(c, node, save, entries);
     if ((save->flags & KELP_SAVE_RESET) != 0) save_resets(c, node, save);
     if ((save->flags & KELP_SAVE_COMPACT) != 0) save_compacts(c, node, save);
