@@ -87,7 +87,7 @@ def test_who_was_away_catches_up_by_a_snapshot_while_all_writes_go_on(make_clust
     refused_none(ledger)
     assert metric(third, "kelp_snapshot_fetches_failed_total") == 0
     served = [metric(n, "kelp_snapshot_sent_bytes_total") for n in (leader, other)]
-    assert sum(served) > 20000 * 1024
+    assert sum(served) > 10000 * 1024  # most; the last ones came by the log
     cluster.wait_equal(60)
     ledger.check(third)
     third.kill()
