@@ -131,7 +131,7 @@ enum kelp_space {
 enum kelp_outcome {
     KELP_DONE = 1,    /* committed at its position; the result is the state machine's */
     KELP_REFUSED = 2, /* never appended, never will be: definite */
-    KELP_LOST = 3,    /* another entry was committed at its index: definite */
+    KELP_LOST = 3,    /* another was committed at its index, or of a later term below: definite */
     KELP_UNKNOWN = 4, /* it may or may not happen */
 };
 

@@ -591,10 +591,11 @@ void change_truncated(struct kelp_core *r, kelp_index last)
 
 static void settle_one(struct kelp_core *r, struct change *change)
 {
+    bool passed = change->pos.index > r->commit;
     kelp_term term = log_term(&r->log, change->pos.index);
-    if (term.v == 0) { /* no longer known what stood there */
+    if (!passed && term.v == 0) { /* no longer known what stood there */
         end(r, change, KELP_R_SNAPSHOT_PASSED);
-    } else if (term.v != change->pos.term.v) {
+    } else if (passed || term.v != change->pos.term.v) {
         if (change->staged) { /* that is committed, and goes on under whoever leads */
             end(r, change, KELP_R_LEADERSHIP_LOST);
             return;
@@ -618,7 +619,8 @@ bool change_settle(struct kelp_core *r)
     for (uint32_t i = 0; i < r->change_count; i++) {
         struct change *change = &r->changes[i];
         if (change->stage != CHANGE_DECIDED || change->outcome != 0) continue;
-        if (change->pos.index <= r->commit) settle_one(r, change);
+        bool known = change->pos.index <= r->commit || commit_passes(r, change->pos);
+        if (known) settle_one(r, change);
     }
     if (!change_leaves(r) || r->config.joint || r->config.index > r->commit) return false;
     EVENT(r, STEP_DOWN_NOT_VOTER, .pos = kelp_pos_of(r->config.index, 0));

@@ -93,13 +93,22 @@ void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index eve
 
 /* ---- what follows from a new commit index ---- */
 
+/* Terms never fall along a log, and every later leader holds what is committed: with an entry of a
+ * higher term committed before it, an entry is in no log that will ever win [§3.5, §3.6.3]. Without
+ * this a proposal behind the end of the next leader's log would wait for that many new entries. */
+bool commit_passes(const struct kelp_core *r, struct kelp_pos pos)
+{
+    return pos.index > r->commit && log_term(&r->log, r->commit).v > pos.term.v;
+}
+
 static void settle_proposal(struct kelp_core *r, struct request *request)
 {
+    bool passed = request->pos.index > r->commit;
     kelp_term term = log_term(&r->log, request->pos.index);
-    if (term.v == 0) { /* no longer known what stood there */
+    if (!passed && term.v == 0) { /* no longer known what stood there */
         EVENT(r, PROPOSAL_UNKNOWN, .pos = request->pos, .value = request->token);
         requests_resolve(&r->proposals, request, KELP_UNKNOWN, KELP_R_SNAPSHOT_PASSED);
-    } else if (term.v == request->pos.term.v) {
+    } else if (!passed && term.v == request->pos.term.v) {
         if (r->role == KELP_LEADER && r->term.v == term.v)
             EVENT(r, PROPOSAL_DONE, .pos = request->pos, .value = request->token);
         else
@@ -116,8 +125,8 @@ void commit_settle(struct kelp_core *r)
     for (uint32_t number = 0; r->proposals.open > 0 && number < r->proposals.count; number++) {
         struct request *request = requests_at(&r->proposals, number);
         if (request->outcome != 0) continue;
-        if (request->pos.index > r->commit) {
-            if (r->proposals.sorted) break;
+        if (request->pos.index > r->commit && !commit_passes(r, request->pos)) {
+            if (r->proposals.sorted) break; /* those behind it are of no lower term */
             continue;
         }
         settle_proposal(r, request);

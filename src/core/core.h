@@ -411,6 +411,7 @@ void snap_sending(struct kelp_core *r, kelp_id id);        /* a peer has fetched
 /* ---- commit.c ---- */
 void commit_advance(struct kelp_core *r); /* leader */
 void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index everyone);
+bool commit_passes(const struct kelp_core *r, struct kelp_pos pos); /* by a higher term below it? */
 void commit_settle(struct kelp_core *r); /* outcomes of proposals, committed configurations */
 void commit_compact(struct kelp_core *r, struct kelp_save *save);
 

@@ -130,8 +130,11 @@ static void write_refused(struct checker *c, const struct checker_request *q,
     if (write->at != 0)
         checker_fail(c, RULE_I25, "value %llx is answered %s and is committed at %llu",
                      (ull)q->value, kelp_outcome_name(outcome), (ull)write->at);
-    if (outcome == KELP_LOST && (pos.index == 0 || pos.index > c->commit_max))
-        checker_fail(c, RULE_I25, "value %llx is answered LOST at %llu, where nothing is committed",
+    bool decided = pos.index <= c->commit_max || c->commits[c->commit_max].term > pos.term.v;
+    if (outcome == KELP_LOST && (pos.index == 0 || !decided))
+        checker_fail(c, RULE_I25,
+                     "value %llx is answered LOST at %llu, where nothing is committed, nor of a "
+                     "later term before it",
                      (ull)q->value, (ull)pos.index);
 }
 

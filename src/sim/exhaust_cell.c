@@ -373,7 +373,8 @@ static void take_answer(struct play *p, const struct kelp_answer *answer,
         answer->pos.index <= log->last && log->terms[answer->pos.index] == answer->pos.term.v;
     bool committed = answer->pos.index <= view.commit;
     bool done = answer->outcome == KELP_DONE, lost = answer->outcome == KELP_LOST;
-    if ((done && !(committed && same)) || (lost && !(committed && !same)))
+    bool passed = !committed && log->terms[view.commit] > answer->pos.term.v;
+    if ((done && !(committed && same)) || (lost && !(committed && !same) && !passed))
         broken(p, 25, "node %u says %s of entry %llu of term %llu, which is not so", p->to.node + 1,
                kelp_outcome_name(answer->outcome), (unsigned long long)answer->pos.index,
                (unsigned long long)answer->pos.term.v);

@@ -206,7 +206,10 @@ void change_rule(struct scenario *s, const struct node *node, const struct token
         if (committed.index == answer->pos.index) told = told && so_in(token, &committed);
         break;
     case KELP_REFUSED: told = token->name == 0 || answer->reason == KELP_R_BEHIND; break;
-    case KELP_LOST: told = token->name != 0 && rules_committed(s) >= answer->pos.index; break;
+    case KELP_LOST:
+        told = token->name != 0 &&
+               (rules_committed(s) >= answer->pos.index || rules_passed(s, answer->pos));
+        break;
     case KELP_UNKNOWN: told = token->name != 0; break;
     }
     if (!told)

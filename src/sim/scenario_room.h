@@ -283,6 +283,7 @@ void rules_check(struct scenario *s, struct node *node);
 void rules_message(struct scenario *s, const struct node *from, const struct letter *letter);
 void rules_answer(struct scenario *s, const struct node *node, const struct kelp_answer *answer);
 kelp_index rules_committed(const struct scenario *s);
+bool rules_passed(const struct scenario *s, struct kelp_pos pos); /* by a later term below it? */
 
 /* ---- scenario_expect.c ---- */
 void expect_command(struct scenario *s);

@@ -215,6 +215,22 @@ static void rule_read(struct scenario *s, const struct node *node, const struct 
                       u(answer->pos.index));
 }
 
+/* Is an entry of a later term committed below this one? Then it never will be. */
+bool rules_passed(const struct scenario *s, struct kelp_pos pos)
+{
+    for (size_t i = 0; i < s->fact_count && i < pos.index; i++)
+        if (s->facts[i].known && s->facts[i].term.v > pos.term.v) return true;
+    return false;
+}
+
+static bool rule_lost(const struct scenario *s, const struct token *token)
+{
+    uint64_t name = 0;
+    if (token->name == 0) return false;
+    if (committed_name(s, token->answer.pos.index, &name)) return name != token->name;
+    return rules_passed(s, token->answer.pos);
+}
+
 static void rule_proposal(struct scenario *s, const struct token *token)
 {
     const struct kelp_answer *answer = &token->answer;
@@ -224,7 +240,7 @@ static void rule_proposal(struct scenario *s, const struct token *token)
     switch (answer->outcome) {
     case KELP_DONE: true_answer = known && name == token->name; break;
     case KELP_REFUSED: true_answer = token->name == 0; break;
-    case KELP_LOST: true_answer = known && token->name != 0 && name != token->name; break;
+    case KELP_LOST: true_answer = rule_lost(s, token); break;
     case KELP_UNKNOWN: true_answer = token->name != 0; break;
     }
     if (!true_answer)
