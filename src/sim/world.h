@@ -311,6 +311,7 @@ struct demand {
     kelp_ns slow_at;       /* a node of the core was last bringing a snapshot over a slow path */
     kelp_index quorum_end; /* how far a quorum of the core had the log at the last look */
     uint64_t term_before, term; /* the highest one when the faults ended, and in the core now */
+    uint64_t handed_before;     /* how often leadership was handed over for a change by then */
     unsigned core;              /* how many nodes are in it */
     bool hopeless;              /* no quorum is left that the atlas protects: nothing is demanded */
 };
