@@ -330,7 +330,8 @@ uint64_t saver_doing(const struct node *n)
 static bool save_made_work(struct node *n)
 {
     for (size_t i = 0; i < n->job_batch; i++) {
-        if ((job_at(n, i)->save.flags & KELP_SAVE_COMPACT) != 0) return true;
+        /* these let go of entries, whether or not a file was begun or ended for it */
+        if ((job_at(n, i)->save.flags & (KELP_SAVE_COMPACT | KELP_SAVE_RESET)) != 0) return true;
     }
     struct store_files files = store_files(n->store);
     bool changed =
