@@ -80,6 +80,7 @@ struct twin_copy {
     uint64_t generation;
     uint8_t payload[TWIN_PAYLOAD_MAX];
     size_t len;
+    bool misplaced; /* whole, and in the place of the other one */
 };
 
 /* twin_create - make the file under a temporary name, both copies synced, then give it its name. */

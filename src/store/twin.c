@@ -15,8 +15,10 @@
  *
  * A write goes to one copy, is synced, then goes to the other and is synced again; only then is it
  * reported. So a power cut spoils at most one copy, and what was promised is in both: the newer of
- * two good copies is always right, and one good copy is enough. The slot keeps a copy that the disk
- * put into the wrong block from counting. A new file gets its name only when both copies are
+ * two good copies is always right, and one good copy is enough. The slot tells a copy that the disk
+ * put into the wrong block. It is damage where it stands: alone it proves nothing. But it was written,
+ * so where it is newer than the good copy it is right: the second half of a write that went over the
+ * first one's place, and left the older copy good. A new file gets its name only when both copies are
  * durable. At start the file is synced before it is believed, since the newer copy may be in the
  * page cache only, and the caller then writes both, the older or bad one first. */
 #include "store/room.h"
@@ -59,7 +61,7 @@ enum kelp_error twin_decode(struct kelp_bytes block, uint32_t magic, unsigned sl
     *out = (struct twin_copy){.generation = read_u64(&r)};
     size_t len = read_u32(&r);
     (void)read_u32(&r);
-    if (r.failed || found_magic != magic || found_slot != slot) return KELP_E_CORRUPT;
+    if (r.failed || found_magic != magic || found_slot > 1) return KELP_E_CORRUPT;
     if (version != TWIN_VERSION) return KELP_E_VERSION;
     if (len > TWIN_PAYLOAD_MAX) return KELP_E_CORRUPT;
     struct kelp_bytes payload = read_bytes(&r, len);
@@ -69,7 +71,8 @@ enum kelp_error twin_decode(struct kelp_bytes block, uint32_t magic, unsigned sl
     }
     if (len > 0) memcpy(out->payload, payload.data, len);
     out->len = len;
-    return KELP_OK;
+    out->misplaced = found_slot != slot;
+    return out->misplaced ? KELP_E_CORRUPT : KELP_OK;
 }
 
 static enum kelp_error write_copy(struct twin *t, unsigned slot, struct kelp_bytes payload,
@@ -131,6 +134,8 @@ static enum kelp_error judge(struct twin *t, const enum kelp_error state[2],
                              "its two copies contradict each other under one generation");
         }
     }
+    const struct twin_copy *other = &copies[1 - best];
+    if (other->misplaced && other->generation > copies[best].generation) best = 1 - best;
     *out = copies[best];
     t->generation = copies[best].generation;
     t->first = 1 - (int)best;

@@ -103,6 +103,33 @@ static void a_copy_in_the_wrong_block_does_not_count(void **state)
     fakedisk_free(d);
 }
 
+/* The second half of a write went over the place of the first: what was promised is there, once. */
+static void a_newer_copy_in_the_wrong_place_wins(void **state)
+{
+    (void)state;
+    for (unsigned place = 0; place < 2; place++) {
+        for (unsigned newer = 0; newer < 2; newer++) {
+            struct fakedisk *d = voted();
+            uint8_t *bytes = fakedisk_bytes(d, "vote", NULL), payload[VOTE_BYTES];
+            struct twin_copy copy;
+            struct vote vote;
+            assert_int_equal(twin_decode(bytes_of(bytes, STORE_BLOCK), VOTE_MAGIC, 0, &copy),
+                             KELP_OK);
+            assert_int_equal(vote_decode(bytes_of(copy.payload, copy.len), &vote, NULL), KELP_OK);
+            kelp_term term = vote.term;
+            uint64_t voted_for = vote.vote;
+            vote.term.v = 6;
+            vote.vote = 1;
+            uint64_t generation = newer == 1 ? copy.generation + 1 : copy.generation - 1;
+            twin_encode(bytes + (size_t)place * STORE_BLOCK, VOTE_MAGIC, 1 - place, generation,
+                        vote_encode(&vote, payload));
+            holds(d, newer == 1 ? 6 : term.v, newer == 1 ? 1 : voted_for);
+            holds(d, newer == 1 ? 6 : term.v, newer == 1 ? 1 : voted_for); /* and it was mended */
+            fakedisk_free(d);
+        }
+    }
+}
+
 static void the_newer_of_two_good_copies_wins(void **state)
 {
     (void)state;
@@ -266,6 +293,7 @@ int main(void)
         cmocka_unit_test(with_one_copy_gone_the_other_counts),
         cmocka_unit_test(with_both_copies_gone_the_start_is_refused),
         cmocka_unit_test(a_copy_in_the_wrong_block_does_not_count),
+        cmocka_unit_test(a_newer_copy_in_the_wrong_place_wins),
         cmocka_unit_test(the_newer_of_two_good_copies_wins),
         cmocka_unit_test(two_copies_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_newer_version_is_not_called_damaged),
