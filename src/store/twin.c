@@ -16,11 +16,12 @@
  * A write goes to one copy, is synced, then goes to the other and is synced again; only then is it
  * reported. So a power cut spoils at most one copy, and what was promised is in both: the newer of
  * two good copies is always right, and one good copy is enough. The slot tells a copy that the disk
- * put into the wrong block. It is damage where it stands: alone it proves nothing. But it was written,
- * so where it is newer than the good copy it is right: the second half of a write that went over the
- * first one's place, and left the older copy good. A new file gets its name only when both copies are
- * durable. At start the file is synced before it is believed, since the newer copy may be in the
- * page cache only, and the caller then writes both, the older or bad one first. */
+ * put into the wrong block. It is damage where it stands: alone it proves nothing. But it was
+ * written, so where it is newer than the good copy it is right: the second half of a write that
+ * went over the place of the first, and left the older copy good. A new file gets its name only
+ * when both copies are durable. At start the file is synced before it is believed, since the newer
+ * copy may be in the page cache only, and the caller then writes both, the older or bad one
+ * first. */
 #include "store/room.h"
 
 #include <stdio.h>

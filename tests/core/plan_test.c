@@ -412,6 +412,9 @@ static void a_stop_in_a_joint_configuration_looks_at_both_majorities(void **stat
     assert_int_equal(plan.reason, KELP_R_NONE);
     assert_int_equal(plan.before.voters, 4);
     assert_int_equal(plan.before.tolerates, 0);
+    s.facts.answers = 13; /* without 2 the older majority needs 3, the newer one does not */
+    plan_stop(&s.facts, 3, 0, &plan);
+    assert_int_equal(plan.reason, KELP_R_QUORUM_AT_RISK);
 }
 
 int main(void)

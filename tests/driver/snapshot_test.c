@@ -488,6 +488,7 @@ static void what_was_not_committed_makes_no_machine_empty(void **state)
     lab_crash(lab, 4);
     lab_start(lab, third);
     lab_start(lab, 4);
+    assert_false(lab_node(lab, 4)->driver->hollow);
     deaf_to = 0;
     lab_run(lab, 8000);
     c = lab_client(lab, lab_await_leader(lab));
