@@ -113,10 +113,12 @@ void change_expire(struct kelp_core *r)
     }
 }
 
-/* What was asked when it was over goes on: what is staged is still to be decided. */
+/* Of one that has an outcome: what is staged is still to be decided. */
 static bool goes_on(const struct change *change)
 {
-    return change->stage == CHANGE_STAGED && change->outcome == KELP_UNKNOWN;
+    if (change->stage != CHANGE_STAGED) return false;
+    ASSERT(change->outcome == KELP_UNKNOWN); /* whatever else comes of it is said once decided */
+    return true;
 }
 
 static struct change *change_at(struct kelp_core *r, enum change_stage stage)
@@ -151,7 +153,7 @@ uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max)
                                                 .member = change->member};
             change->token = 0;
         }
-        if (change->outcome == 0 || change->token != 0 || goes_on(change))
+        if (change->outcome == 0 || goes_on(change)) /* who had asked knows by now */
             i++;
         else
             forget(r, i);
