@@ -248,7 +248,8 @@ enum kelp_input_type {
     KELP_IN_TRANSFER = 17,
     /* drain: on: leadership goes to another voter and does not come back, off: it may. DONE: this
      * node does not lead, or may again; REFUSED: nothing is changed, nobody could take over;
-     * UNKNOWN: drained, and who was told may still win. Ends with the core: it is not saved */
+     * UNKNOWN: drained, and who was told may still win. off ends an on that is not answered:
+     * CANCELLED. A drain ends with the core: it is not saved */
     KELP_IN_DRAIN = 30,
     /* change: of the membership; answered when the roles it asks for are committed */
     KELP_IN_CHANGE = 18,

@@ -56,7 +56,8 @@ struct transfer {
     enum transfer_state state;
     bool stall;                /* because of our own disk: to a voter whose disk works */
     bool leave;                /* because of a change that takes our vote: to one that stays */
-    bool drain;                /* asked for with a drain: if it is in vain, none */
+    bool drain;                /* since this node is drained: it ends with that */
+    bool begins_drain;         /* .. and asked for with it: if it is in vain, none */
     bool choosy;               /* the highest priority is the best, for a while */
     uint64_t token;            /* 0: nobody asked, nobody is answered */
     kelp_id wanted;            /* as asked for, 0: the best */

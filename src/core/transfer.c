@@ -26,8 +26,9 @@
  *
  * A node that is drained does not stand and does not obey, says so in its answers, and is not
  * chosen; if it leads it hands over to whoever has what is committed, and tries again. It is not
- * saved: a node that starts is drained no more. Where nobody else leads for four longest election
- * timeouts, it stands all the same: its log may be the only one that can win.
+ * saved: a node that starts is drained no more. Undrained while it hands over, it keeps what it
+ * leads, unless somebody was told to stand already. Where nobody else leads for four longest
+ * election timeouts, it stands all the same: its log may be the only one that can win.
  *
  * Whose priority is highest leads in the end: a leader looks each heartbeat which voters with a
  * higher one are healthy and were less than a heartbeat behind at every look for three longest
@@ -185,7 +186,7 @@ static void end(struct kelp_core *r, enum kelp_outcome outcome, enum kelp_reason
         EVENT(r, TRANSFER_DONE, .peer = r->leader, .value = t->token);
     else
         EVENT(r, TRANSFER_ABORTED, .peer = t->target, .value = (uint64_t)reason);
-    if (t->drain && outcome == KELP_REFUSED) outcome = drain_in_vain(r, &reason);
+    if (t->begins_drain && outcome == KELP_REFUSED) outcome = drain_in_vain(r, &reason);
     t->answer = (struct kelp_answer){
         .token = t->token, .outcome = outcome, .reason = reason, .leader = r->leader};
     t->state = TRANSFER_OVER;
@@ -248,11 +249,13 @@ void drain_asked(struct kelp_core *r, const struct kelp_input *input)
         return;
     }
     bool begins = input->drain.on && !r->drained;
+    if (!input->drain.on && begun(r) && r->transfer.drain) give_up(r, KELP_R_CANCELLED);
     drain_set(r, input->drain.on);
     if (hands_over) {
         r->transfer.stall = false;
         begin(r, token, 0, input->drain.deadline);
-        r->transfer.drain = begins;
+        r->transfer.drain = true;
+        r->transfer.begins_drain = begins;
         return;
     }
     refuse(r, token, KELP_R_NONE); /* told at once, like a refusal */
@@ -420,6 +423,7 @@ void transfer_timers(struct kelp_core *r)
     else
         EVENT(r, TRANSFER_FOR_DRAIN);
     begin(r, 0, 0, KELP_NEVER);
+    t->drain = !r->stalled;
 }
 
 kelp_ns transfer_deadline(const struct kelp_core *r)
