@@ -456,8 +456,7 @@ void lease_lead(struct kelp_core *r);    /* a leader's start */
 void lease_sending(struct kelp_core *r); /* messages leave now */
 void lease_answered(struct kelp_core *r, struct peer *peer, uint64_t id);
 void lease_shown(struct kelp_core *r, const struct kelp_input *input);
-enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until); /* as lease_until */
-kelp_ns lease_until(const struct kelp_core *r);                         /* 0: there is none */
+enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until); /* until: 0 without one */
 void lease_stick(struct kelp_core *r); /* a leader was heard, or may have been */
 /* lease_sticks - may a leader still count on this node not to vote? */
 bool lease_sticks(const struct kelp_core *r);
