@@ -263,6 +263,9 @@ void words_entries(struct scenario *s, struct entries *log)
             uint64_t bytes = number_at(s, at + 1, &at);
             if (bytes > UINT32_MAX) scenario_stop(s, "\"%s\" is too large", word);
             entry.bytes = (uint32_t)bytes;
+        } else if (strcmp(at, "=position") == 0) { /* as a witness keeps it */
+            entry.type = KELP_ENTRY_POSITION;
+            at += strlen(at);
         } else if (*at == '=') {
             struct kelp_config *config = words_config(s, at + 1);
             if (config->index == 0) config->index = first;
