@@ -76,6 +76,8 @@ void run_raft_transfer(const struct call *call);
 void run_raft_read(const struct call *call); /* reads.c */
 void run_raft_with(const struct call *call);
 void run_raft_index(const struct call *call);
+void run_raft_session(const struct call *call); /* once.c */
+void run_raft_once(const struct call *call);
 void run_config_get(const struct call *call); /* connection.c */
 void run_config_set(const struct call *call);
 void run_config_resetstat(const struct call *call);

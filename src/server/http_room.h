@@ -46,6 +46,7 @@ struct http_request {
     bool change;               /* of the membership; key is its verb then */
     bool plan;                 /* of a change */
     struct kelp_read_how read; /* X-Kelp-Read */
+    struct driver_once once;   /* Idempotency-Key */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };

@@ -11,6 +11,7 @@
 #include "kelp/store.h"
 #include "sys/file.h"
 #include "wire/config.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 #define STORE_LOG_VERSION 1u /* of a log segment; another one is refused */
@@ -129,7 +130,7 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
                                struct kelp_fault *fault);
 
 /* What a snapshot's objects are given to, in order; an error ends the reading and is its result. */
-typedef enum kelp_error (*store_object_fn)(void *ctx, struct kelp_bytes object,
+typedef enum kelp_error (*store_object_fn)(void *ctx, const struct wire_object *object,
                                            struct kelp_fault *fault);
 
 /* store_snapshot_objects - the objects of the newest good snapshot, verified. Nothing the disk says

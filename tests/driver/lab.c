@@ -498,7 +498,7 @@ static void machine_restore(struct lab_node *n, const struct wire_snaphead *head
         size_t used;
         assert_int_equal(wire_snapchunk_open(rest, place, &chunk, &used, NULL), KELP_OK);
         while (wire_object_next(&chunk, &object, NULL) == KELP_OK)
-            assert_int_equal(rsm_restore_object(n->rsm, object.bytes, NULL), KELP_OK);
+            assert_int_equal(rsm_restore_object(n->rsm, &object, NULL), KELP_OK);
         at += used;
     }
     assert_int_equal(rsm_restore_commit(n->rsm, head, NULL), KELP_OK);
