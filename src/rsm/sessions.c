@@ -37,6 +37,7 @@
 #define EXPIRED_A_TIME  4u   /* an entry adds one at most, so this keeps up */
 #define RECORDS_A_TIME  256u /* of one object: about a tenth of a millisecond */
 #define NOT_KEPT        UINT32_MAX
+#define HASH_SEED       0x6f6e6365u /* equal numbers mixed with each other are 0 */
 
 enum object_tag { OBJECT_SESSIONS = 1, OBJECT_ANSWERS = 2 };
 
@@ -175,13 +176,13 @@ static struct answer *answer_find(const struct sessions *s, uint64_t owner, uint
 
 static uint64_t session_hash(const struct session *x)
 {
-    uint64_t hash = hash_mix(hash_mix(x->id, x->touched), x->used_ns);
+    uint64_t hash = hash_mix(hash_mix(hash_mix(HASH_SEED, x->id), x->touched), x->used_ns);
     return hash_mix(hash_mix(hash, x->acknowledged), x->forgotten);
 }
 
 static uint64_t answer_hash(const struct answer *a)
 {
-    uint64_t hash = hash_mix(hash_mix(a->index, a->owner), a->number);
+    uint64_t hash = hash_mix(hash_mix(hash_mix(HASH_SEED, a->index), a->owner), a->number);
     hash = hash_mix(hash_mix(hash_mix(hash, a->more), a->time_ns), a->command);
     return hash_mix(hash_bytes(result_bytes(a), hash), a->len);
 }

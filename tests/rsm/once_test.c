@@ -239,11 +239,32 @@ static void without_memory_for_the_result_it_stops(void **state)
     rsm_free(r);
 }
 
+/* Or a member that forgot what was executed would be level with the others. */
+static void the_state_hash_covers_sessions(void **state)
+{
+    (void)state;
+    log_make();
+    struct rsm *r = made();
+    struct told told = {0};
+    uint64_t before = rsm_state_hash(r);
+    assert_int_equal(applied(r, &told, 1, 1),
+                     KELP_OK); /* a session begins, the machine is as it was */
+    assert_int_not_equal(rsm_state_hash(r), before);
+    before = rsm_state_hash(r);
+    assert_int_equal(applied(r, &told, 2, 2), KELP_OK);
+    assert_int_not_equal(rsm_state_hash(r), before);
+    before = rsm_state_hash(r);
+    assert_int_equal(applied(r, &told, 4, 1), KELP_OK); /* asked again: it was used */
+    assert_int_not_equal(rsm_state_hash(r), before);
+    rsm_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_takes_effect_once_wherever_batches_are_cut),
         cmocka_unit_test(sessions_are_part_of_snapshots),
+        cmocka_unit_test(the_state_hash_covers_sessions),
         cmocka_unit_test(without_memory_for_the_result_it_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
