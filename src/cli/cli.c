@@ -93,6 +93,18 @@ static const struct verb verbs[] = {
      snapshot_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
+    {"recover", "--data DIR --members ID[=HOST:PORT],... [--yes] | --compare DIR...",
+     "go on from one disk after the quorum was lost",
+     "\nFor a cluster that lost more voters than it can do without, and for nothing else: what "
+     "only\n"
+     "the lost ones held is gone. --compare first: it says which disk to choose. Without --yes it\n"
+     "is only told what would be done, and no byte changes. The log is kept whole, the members "
+     "are\n"
+     "those that are named, and a new recovery epoch keeps all others out. docs/recovery.md is "
+     "the\n"
+     "walk through it. Exits 1 if a member of the past still runs, 3 if the directory is damaged,\n"
+     "in use, empty, a witness's, or not what the token is for.\n",
+     recover_verb},
     {"sim",
      "run|shrink|soak [FLAGS] | explore [--depth N] ... | check FILE | "
      "scenario FILE [--rewrite | --step]",
@@ -109,7 +121,7 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top", "cli", "watch", "doctor", "why", "recover", "reload", "config", "replay", "certs",
+    "top", "cli", "watch", "doctor", "why", "reload", "config", "replay", "certs",
 };
 
 static void print_overview(FILE *out)

@@ -223,10 +223,10 @@ struct serving {
 struct peer {
     kelp_id id;
     uint64_t connection[KELP_LANES]; /* 0: down */
-    uint64_t incarnation;            /* as its last hello showed */
+    uint64_t incarnation, epoch;     /* as its last hello showed */
     uint64_t election_min_ns;        /* the same; 0: none has come yet */
     uint32_t drift_ppm;
-    bool empty; /* its last hello said so, and since then nothing that who holds a log says */
+    bool pledged, empty; /* the same; empty until it says something that who holds a log says */
     /* Where it last sent as a leader: answers go back on the same connection, so that TCP need not
      * send acknowledgements by themselves, which cost as much as a message. */
     uint64_t asks_on;

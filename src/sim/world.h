@@ -139,7 +139,8 @@ struct job {
     uint8_t *head; /* owned: an encoded snapshot head */
     size_t head_len;
     struct kelp_cluster_id cluster;
-    kelp_id name; /* PLEDGE: the id it was given; 0: it has one */
+    uint64_t epoch; /* PLEDGE */
+    kelp_id name;   /* PLEDGE: the id it was given; 0: it has one */
 };
 
 /* A batch that the state machine is busy with: a copy, since entries are borrowed. */
