@@ -127,9 +127,8 @@ static void left_out(const struct renew_report *r, struct wire_config *out)
 static void may_be_lost(const struct renew_report *r)
 {
     if (r->last.index > r->commit)
-        (void)printf("  uncertain  %" PRIu64 "..%" PRIu64
-                     " are not known to be committed; they may have been acknowledged and are "
-                     "kept\n",
+        (void)printf("  uncertain  from %" PRIu64 " to %" PRIu64
+                     ": not known to be committed, perhaps acknowledged; kept\n",
                      r->commit + 1, r->last.index);
     if (was_needed(r))
         (void)printf("  lost       nothing that was acknowledged: it needed this node\n");
@@ -148,8 +147,9 @@ static void others_next(const struct renew_report *r, const char *token)
                      "      or leave it out, empty its directory and add it as a new member\n",
                      token);
     else
-        (void)printf("next: start this node as before, without --bootstrap; then add others: empty "
-                     "directories,\n      --id auto --join, kelp members add auto\n");
+        (void)printf(
+            "next: start this node as before; then add others: empty directories, --id auto "
+            "--join, kelp members add auto\n");
 }
 
 static void plan_print(const struct recover_ask *ask, const struct renew_report *r)

@@ -79,6 +79,25 @@ static const char *kind(const struct survivor *s)
     return s->r.step == RENEW_UNFINISHED ? "half-recovered" : "log";
 }
 
+/* Do the logs that are here make a majority of those who vote, of both halves of a joint
+ * configuration? Then nothing is lost and nothing is to be recovered. */
+static bool majority(const struct survivor *all, int count, const struct survivor *best)
+{
+    const struct kelp_config *c = &best->r.before.config;
+    unsigned votes[2] = {0}, here[2] = {0};
+    for (size_t i = 0; i < c->count; i++) {
+        const uint8_t roles[2] = {c->members[i].role, c->members[i].role_old};
+        const struct survivor *s = of_node(all, count, c->members[i].id);
+        bool there = s != NULL && s->r.last.index > 0 && s->r.found.epoch == best->r.found.epoch;
+        for (size_t half = 0; half < 2; half++) {
+            bool counts = roles[half] == KELP_VOTER || roles[half] == KELP_WITNESS;
+            votes[half] += counts;
+            here[half] += counts && there;
+        }
+    }
+    return here[0] > votes[0] / 2 && (c->joint == 0 || here[1] > votes[1] / 2);
+}
+
 static json_t *row_json(const struct survivor *s)
 {
     const struct renew_report *r = &s->r;
@@ -137,6 +156,7 @@ static int json_say(const struct verb *verb, const struct survivor *all, int cou
     if (best != NULL) {
         (void)json_object_set_new(out, "choose", json_string(best->dir));
         (void)json_object_set_new(out, "absent", absent_json(all, count, best));
+        (void)json_object_set_new(out, "quorum", json_boolean(majority(all, count, best)));
     } else {
         (void)json_object_set_new(out, "choose", json_null());
         (void)json_object_set_new(out, "why", json_string(why));
@@ -148,6 +168,11 @@ static int json_say(const struct verb *verb, const struct survivor *all, int cou
 static void advise(const struct survivor *all, int count, const struct survivor *best)
 {
     const struct wire_config *c = &best->r.before;
+    if (majority(all, count, best)) {
+        (void)printf("these are a majority: start them as they are, nothing needs to be "
+                     "recovered\n");
+        return;
+    }
     (void)printf("choose %s (node %" PRIu64 "): the highest last term, and in it the highest last "
                  "index\n",
                  best->dir, best->r.found.node);

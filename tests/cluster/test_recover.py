@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 
-from kelp import Error, Gone, wait_for
+from kelp import Error, Gone, free_ports, wait_for
 
 
 def digest(directory):
@@ -130,6 +130,20 @@ def test_two_of_three_disks_are_lost_and_the_third_goes_on(make_cluster):
     assert cluster.crash_reports() == []
 
 
+def test_where_a_majority_is_left_nothing_is_to_be_recovered(make_cluster):
+    cluster = make_cluster(3)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    one, two, three = (cluster.nodes[i] for i in (1, 2, 3))
+    lose(cluster, three)
+    table = cluster.kelp_json("recover", "--compare", one.data, two.data)
+    assert table["quorum"] is True and table["absent"] == [3]
+    assert "start them as they are" in recover(cluster, "--compare", one.data, two.data)
+    one.start()
+    two.start()
+    reads_back(cluster.wait_leader(), 1, 5)
+
+
 def test_two_of_five_are_left_and_the_one_that_knows_more_is_chosen(make_cluster):
     cluster = make_cluster(5)
     write(cluster, 1, 20)
@@ -148,6 +162,7 @@ def test_two_of_five_are_left_and_the_one_that_knows_more_is_chosen(make_cluster
     assert [row["node"] for row in table["survivors"]] == [behind.id, ahead.id]
     words = recover(cluster, "--compare", behind.data, ahead.data)
     assert f"choose {ahead.data}" in words and "is in none of these directories" in words
+    assert table["quorum"] is False
     both = f"{behind.id},{ahead.id}"
     plan = cluster.kelp_json("recover", "--data", ahead.data, "--members", both, "--yes")
     error = recover(cluster, "--data", behind.data, "--members", both, "--with", plan["token"],
@@ -325,7 +340,7 @@ def test_a_witness_has_nothing_to_recover_from(make_cluster):
                                         "witness"), "it is added")
     assert run.returncode == 0, run.stderr
     write(cluster, 1, 5)
-    wait_for(lambda: cluster.nodes[3].number("last_index"), "the witness follows")
+    wait_for(lambda: (cluster.nodes[3].number("last_index") or 0) > 3, "the witness follows")
     lose(cluster, cluster.nodes[1])
     error = recover(cluster, "--data", cluster.nodes[3].data, "--members", "3", status=3)
     assert "a witness" in error
@@ -334,3 +349,38 @@ def test_a_witness_has_nothing_to_recover_from(make_cluster):
     cluster.nodes[2].start()
     leads(cluster.nodes[2])
     reads_back(cluster.nodes[2], 1, 5)
+
+
+def test_a_compacted_log_is_recovered_from_its_snapshot(make_cluster):
+    """And at another address: the machine that was left is in another network now."""
+    cluster = make_cluster(3, trailing_entries=8)
+    write(cluster, 1, 60)
+    cluster.wait_equal()
+    three = cluster.nodes[3]
+    for _ in range(2):  # two snapshots are kept, and the log behind the older one
+        at = f"127.0.0.1:{three.client_port}"
+        assert cluster.kelp("snapshot", "now", at=at).returncode == 0
+        write(cluster, 61, 90)
+        cluster.wait_equal()
+    wait_for(lambda: three.number("first_index") > 1, "the log is compacted")
+    lose(cluster, cluster.nodes[1], cluster.nodes[2])
+    three.peer_port = free_ports(1)[0]
+    plan = cluster.kelp_json("recover", "--data", three.data, "--members",
+                             f"3={address(three)}", "--yes")
+    assert [m["address"] for m in plan["members"]] == [address(three)]
+    cluster.founders = []
+    three.start()
+    leads(three)
+    reads_back(three, 1, 90)
+    one = cluster.nodes[1]
+    one.id_flag, one.join = "auto", address(three)
+    one.start()  # an empty directory, which gets the snapshot
+    added = cluster.kelp("members", "add", "auto", address(one),
+                         at=f"127.0.0.1:{three.client_port}")
+    assert added.returncode == 0, added.stderr
+    cluster.wait_equal()
+    reads_back(one, 1, 90)
+    assert one.number("first_index") > 1
+    one.kill()
+    one.start()
+    cluster.wait_equal()
