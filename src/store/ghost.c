@@ -130,6 +130,13 @@ static enum kelp_error below_read(struct ghost *g, struct ghost_file *f, uint64_
     return error;
 }
 
+static void ghost_forget(void *disk, struct file *file)
+{
+    const struct ghost *g = disk;
+    const struct ghost_file *f = file->of;
+    if (f->below != NULL) g->below.ops->forget(g->below.state, f->below);
+}
+
 static enum kelp_error ghost_read(void *disk, struct file *file, uint64_t offset, uint8_t *out,
                                   size_t len, size_t *got, struct kelp_fault *fault)
 {
@@ -354,6 +361,7 @@ static const struct file_ops ghost_ops = {
     .close = ghost_close,
     .size = ghost_size,
     .read = ghost_read,
+    .forget = ghost_forget,
     .write = ghost_write,
     .sync = ghost_sync,
     .truncate = ghost_truncate,
