@@ -93,7 +93,7 @@ int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */
 int bootstrap_verb(const struct verb *verb, int argc, char **argv);  /* bootstrap.c */
 int log_verb(const struct verb *verb, int argc, char **argv);        /* dump.c */
-int recover_verb(const struct verb *verb, int argc, char **argv);     /* recover.c */
+int recover_verb(const struct verb *verb, int argc, char **argv);    /* recover.c */
 int snapshot_verb(const struct verb *verb, int argc, char **argv);   /* snapshot.c */
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */
