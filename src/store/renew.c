@@ -11,7 +11,8 @@
  * that entry itself: with the token of the first, which says where the log ended, in which term the
  * entry stands and what its bytes are. Whose log ends elsewhere cannot prove that it agrees and is
  * to be emptied and added. Nobody of the new epoch is without the entry: those recovered have it,
- * those added later get the log from them. So an old configuration elects nobody in it.
+ * those added later get the log from them, so an old configuration elects nobody in it. Each votes
+ * for itself in the entry's term, so nobody leads in that and writes something else in its place.
  *
  *   store_renew: identity, unfinished --> term --> entry --> identity, finished
  *

@@ -558,7 +558,9 @@ static enum kelp_error identity_renew(struct store *s, uint64_t epoch,
     return end(s, identity_write(s, &cause), &cause, fault);
 }
 
-/* The identity comes first: from then on the directory is neither of the old epoch nor, until the
+/* The vote of that term is given, to itself: its entry has no leader, and nobody is to become one
+ * who could write another in its place.
+ * The identity comes first: from then on the directory is neither of the old epoch nor, until the
  * end, of the new one, so nobody can start it in between and count on half of it. */
 enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_recovery *recovery,
                             struct kelp_bytes entry, struct kelp_fault *fault)
@@ -573,6 +575,7 @@ enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_
         struct store_save_item item = {.save = {.number = 1,
                                                 .flags = KELP_SAVE_VOTE | KELP_SAVE_APPEND,
                                                 .term = recovery->term,
+                                                .vote = s->identity.node,
                                                 .first = index,
                                                 .last = index,
                                                 .commit = s->wal.commit,

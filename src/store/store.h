@@ -101,9 +101,10 @@ enum kelp_error store_name(struct store *s, kelp_id node, struct kelp_cluster_id
                            uint64_t epoch, struct kelp_fault *fault);
 
 /* store_renew - perform a forced recovery, or the rest of one that was cut short: epoch and
- * recovery into the identity as unfinished, a term and no vote into the vote file, the entry behind
- * the log, then the identity as finished; each durable before the next. A start in between is
- * refused, unless it recovers. KELP_E_NO_SPACE: as store_save; the rest is yet to be done. */
+ * recovery into the identity as unfinished, a term and a vote for itself into the vote file, the
+ * entry behind the log, then the identity as finished; each durable before the next. A start in
+ * between is refused, unless it recovers. KELP_E_NO_SPACE: as store_save; the rest is yet to be
+ * done. */
 enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_recovery *recovery,
                             struct kelp_bytes entry, struct kelp_fault *fault);
 

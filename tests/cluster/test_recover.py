@@ -125,8 +125,9 @@ def test_two_of_three_disks_are_lost_and_the_third_goes_on(make_cluster):
     one.kill()
     one.start()
     cluster.wait_equal()
-    text = one.dump()[1]
-    assert "epoch" in text
+    epoch = done.split("token ")[1].split("-")[0]
+    assert f"epoch {epoch}" in one.dump()[1]
+    assert "  recovered behind" in three.dump()[1]
     assert cluster.crash_reports() == []
 
 
