@@ -131,6 +131,33 @@ def test_two_of_three_disks_are_lost_and_the_third_goes_on(make_cluster):
     assert cluster.crash_reports() == []
 
 
+def test_what_only_a_disk_that_is_found_again_holds_can_be_read(make_cluster):
+    cluster = make_cluster(3)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    one, two, three = (cluster.nodes[i] for i in (1, 2, 3))
+    three.kill()
+    write(cluster, 6, 10)  # acknowledged without node 3
+    lost = lose(cluster, one, two)
+    recover(cluster, "--data", three.data, "--members", "3", "--yes")
+    cluster.founders = []
+    three.start()
+    leads(three)
+    with three.raw() as c:
+        assert c.call("GET", "k5") == b"v5" and c.call("GET", "k6") is None
+    shutil.copytree(lost[one], one.data)
+    one.client_port, one.peer_port, one.http_port = free_ports(3)
+    recover(cluster, "--data", one.data, "--members", f"1={address(one)}", "--yes", status=1)
+    recover(cluster, "--data", one.data, "--members", f"1={address(one)}", "--yes",
+            "--though-running")
+    one.start()
+    leads(one)
+    reads_back(one, 1, 10)
+    leads(three)
+    with three.raw() as c:
+        assert c.call("GET", "k6") is None
+
+
 def test_where_a_majority_is_left_nothing_is_to_be_recovered(make_cluster):
     cluster = make_cluster(3)
     write(cluster, 1, 5)
