@@ -48,6 +48,16 @@ static const struct verb verbs[] = {
      drain_verb},
     {"undrain", "[ID]", "let a drained node lead again", "\nThe end of `kelp drain`.\n",
      drain_verb},
+    {"reload", "", "have a node read its settings file again",
+     "\nOf the node that --at names: the file of its --config, under the flags it was started "
+     "with.\n"
+     "All of it or nothing: exits 2 if a value is wrong, or a setting changed that needs a "
+     "restart.\n"
+     "Prints what is another value now. What CONFIG SET changed ends with it.\n",
+     settings_verb},
+    {"config", "", "the settings in force on a node, and where each was said",
+     "\nOf the node that --at names. `kelp server --settings` says what each is for.\n",
+     settings_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
     {"members", "[list] | add|promote|demote|remove|move|replace|set|priority ... | plan ...",
@@ -121,7 +131,7 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top", "cli", "watch", "doctor", "why", "reload", "config", "replay", "certs",
+    "top", "cli", "watch", "doctor", "why", "replay", "certs",
 };
 
 static void print_overview(FILE *out)

@@ -87,6 +87,7 @@ int status_verb(const struct verb *verb, int argc, char **argv); /* status.c */
 int get_verb(const struct verb *verb, int argc, char **argv);    /* keys.c */
 int set_verb(const struct verb *verb, int argc, char **argv);
 int transfer_verb(const struct verb *verb, int argc, char **argv);
+int settings_verb(const struct verb *verb, int argc, char **argv); /* reload and config */
 int drain_verb(const struct verb *verb, int argc, char **argv); /* drain.c: drain and undrain */
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);

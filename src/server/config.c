@@ -271,6 +271,18 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
     return (size_t)len < size ? (size_t)len : size - 1;
 }
 
+struct setting_source settings_source(const struct settings *s, const struct setting *row)
+{
+    ASSERT(row >= settings_table && row < settings_table + settings_count);
+    return s->sources[row - settings_table];
+}
+
+void settings_say(struct settings *s, const struct setting *row, struct setting_source source)
+{
+    ASSERT(row >= settings_table && row < settings_table + settings_count);
+    s->sources[row - settings_table] = source;
+}
+
 /* ---- all of them ------------------------------------------------------------------------- */
 
 bool settings_init(struct settings *s)
@@ -448,6 +460,56 @@ bool settings_check(const struct settings *s, char *error)
            listen_check("peer", s->peer, s->advertise_peer, error) &&
            listen_check("http", s->http, s->advertise_http, error) && members_check(s, error) &&
            numbers_check(s, error);
+}
+
+/* ---- while a server runs ------------------------------------------------------------------- */
+
+static bool same(const struct settings *a, const struct settings *b, const struct setting *row)
+{
+    if (row->type == SETTING_TEXT)
+        return strcmp(*(char *const *)place_const(a, row), *(char *const *)place_const(b, row)) ==
+               0;
+    return *(const uint64_t *)place_const(a, row) == *(const uint64_t *)place_const(b, row);
+}
+
+/* "id: auto" is answered by whatever id the server has by now. */
+static bool given_id(const struct settings *next, const struct setting *row)
+{
+    return row->offset == offsetof(struct settings, id) && next->id > row->high;
+}
+
+static void restart_add(char *error, const struct settings *force, const struct settings *next,
+                        const struct setting *row)
+{
+    char old[64], now[64];
+    size_t len = strlen(error);
+    (void)settings_value(force, row, old, sizeof old);
+    (void)settings_value(next, row, now, sizeof now);
+    (void)snprintf(error + len, SETTINGS_ERROR_MAX - len, "%s%s (\"%s\" -> \"%s\")",
+                   len > 0 ? ", " : "a restart is needed to change ", row->key, old, now);
+}
+
+bool settings_changes(const struct settings *force, const struct settings *next,
+                      struct setting_change out[SETTINGS_MAX], size_t *count, char *error)
+{
+    bool fine = true;
+    *count = 0;
+    error[0] = '\0';
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *row = &settings_table[i];
+        if (same(force, next, row) || given_id(next, row)) continue;
+        if ((row->flags & SETTING_LIVE) == 0) {
+            restart_add(error, force, next, row);
+            fine = false;
+            continue;
+        }
+        struct setting_change *change = &out[(*count)++];
+        change->row = row;
+        (void)settings_value(force, row, change->old, sizeof change->old);
+        (void)settings_value(next, row, change->now, sizeof change->now);
+    }
+    if (!fine) *count = 0;
+    return fine;
 }
 
 void settings_print(FILE *out)
