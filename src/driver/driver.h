@@ -354,6 +354,10 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
  * data and the configuration shows no witness. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
+/* driver_snapshots_change - other rules and another limit from now on; call driver_run after it,
+ * since a snapshot may be due or bytes may go. The size of pieces stays as it was. */
+void driver_snapshots_change(struct driver *d, const struct driver_snapshots *to);
+
 /* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far
  * as their connections take it, and after that nothing is sent any more. */
 void driver_shutdown(struct driver *d, kelp_ns now);

@@ -2,9 +2,9 @@
 /* reload.c - settings that change while the server runs; see reload.h. Also RAFT CONFIG: those in
  * force, and where each was said.
  *
- * Everything that uses a live setting reads it from s->settings when it needs it, so to replace
- * that is the whole change, but for the log's own copy and for connections that were paused at a
- * limit that may be higher now. It happens on the loop, between two requests. */
+ * What the server itself uses it reads from s->settings when it needs it, so to replace that is the
+ * whole change, but for what the node and the log keep a copy of, and for connections that were
+ * paused at a limit that may be higher now. It happens on the loop, between two requests. */
 #include "server/reload.h"
 
 #include <inttypes.h>
@@ -25,6 +25,8 @@ void reload_apply(struct server *s, const struct settings *next)
 {
     settings_close(&s->settings);
     s->settings = *next;
+    struct kelp_node_options options = server_node_options(&s->settings);
+    node_snapshots_change(s->node, &options);
     log_change((enum kelp_level)next->log_level, (enum log_format)next->log_format);
     server_wake(s);
 }

@@ -293,7 +293,7 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
-static struct kelp_node_options node_options(const struct settings *t)
+struct kelp_node_options server_node_options(const struct settings *t)
 {
     const kelp_ns ms = 1000000;
     kelp_id id = t->id < KELP_ID_WAITING ? t->id : 0;
@@ -373,7 +373,7 @@ static int status_of(enum kelp_error error)
 static bool node_begin(struct server *s)
 {
     struct kelp_fault fault = {0};
-    struct kelp_node_options options = node_options(&s->settings);
+    struct kelp_node_options options = server_node_options(&s->settings);
     s->kv = kv_new();
     if (s->kv == NULL) {
         log_line(KELP_ERROR, "cannot start: %s", kelp_strerror(KELP_E_NO_MEMORY));

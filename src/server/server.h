@@ -53,6 +53,9 @@ int server_main(int argc, char **argv);
  * again. */
 void server_wake(struct server *s);
 
+/* server_node_options - what the settings ask of the node; its texts are the settings'. */
+struct kelp_node_options server_node_options(const struct settings *t);
+
 /* server_flush_soon - there are answers to write before the loop sleeps. */
 void server_flush_soon(struct server *s);
 

@@ -134,6 +134,18 @@ def test_config_set_of_two_keys_changes_both_or_neither(make_cluster):
                        "request-timeout-ms": ["900", "CONFIG SET", "live"]}
 
 
+def test_a_rule_about_snapshots_counts_from_the_reload_on(make_cluster):
+    cluster, paths = restarted(make_cluster, 1)
+    node = cluster.nodes[1]
+    with node.raw() as c:
+        for i in range(300):
+            assert c.call("SET", f"key{i}", "v") == "OK"
+    assert node.number("snapshot_index") == 0
+    write(paths[1], "snapshot-entries: 50\n")
+    hang_up(node, "snapshot-entries: 0 -> 50 (SIGHUP)")
+    wait_for(lambda: node.number("snapshot_index") >= 300, "a snapshot of what was written before")
+
+
 def test_reloads_under_load_lose_nothing_and_end_nobody(make_cluster):
     cluster, paths = restarted(make_cluster, 3)
     with Ledger(cluster) as ledger:
