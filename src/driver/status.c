@@ -14,6 +14,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->fault = d->fault;
     if (d->core != NULL) kelp_view(d->core, &out->view);
     out->cluster = d->found->setup.cluster;
+    out->epoch = d->found->setup.epoch;
     if (d->config_count > 0) out->latest = d->configs[d->config_count - 1];
     if (d->config_committed) out->committed = d->configs[0];
     if (d->found->phase == FOUND_HOLDS)

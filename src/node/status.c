@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/version.h"
 #include "node/room.h"
+#include "wire/epoch.h"
 
 #define FIELDS_MAX     48u
 #define TEXT_MAX       288u
@@ -179,7 +180,9 @@ static void identity_fields(struct fields *f, const struct node_status *s)
     text_field(f, "version", "%s", version_program);
     text_field(f, "cluster_id", "%016" PRIx64 "%016" PRIx64, s->driver.cluster.hi,
                s->driver.cluster.lo);
-    number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0); /* 0: none is given yet */
+    text_field(f, "epoch", "%s",
+               epoch_text(s->driver.epoch, (char[EPOCH_TEXT_MAX]){0})); /* 0: never recovered */
+    number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0);    /* 0: none is given yet */
     text_field(f, "incarnation", "%016" PRIx64, s->incarnation);
     text_field(f, "role", "%s", s->role);
     text_field(f, "member", "%s", s->member);

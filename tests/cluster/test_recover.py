@@ -127,6 +127,7 @@ def test_two_of_three_disks_are_lost_and_the_third_goes_on(make_cluster):
     cluster.wait_equal()
     epoch = done.split("token ")[1].split("-")[0]
     assert f"epoch {epoch}" in one.dump()[1]
+    assert one.status()["epoch"] == three.status()["epoch"] == epoch
     assert "  recovered behind" in three.dump()[1]
     assert cluster.crash_reports() == []
 
