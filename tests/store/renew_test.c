@@ -218,6 +218,29 @@ static size_t names_in(struct fakedisk *d, const char *path)
     return count;
 }
 
+/* With it the node would be one of before the recovery, with the members of after it. */
+static void an_identity_of_before_a_log_that_was_recovered_is_refused(void **state)
+{
+    (void)state;
+    struct fakedisk *d = survivor(12, KELP_VOTER);
+    struct fakedisk *was = fakedisk_copy(d);
+    struct renew_report r;
+    struct kelp_fault fault;
+    assert_int_equal(run(d, &alone, &r, &fault), KELP_OK);
+    struct store *s = kit_open(d);
+    for (uint64_t i = 1; i <= 12; i++) /* into another segment */
+        kit_append(s, i, LAST + 1 + i, LAST + 1 + i, 2);
+    store_close(s);
+    assert_int_equal(kit_try(d, &fault), KELP_OK);
+    size_t size;
+    const uint8_t *old = fakedisk_bytes(was, "identity", &size);
+    fakedisk_put(d, "identity", old, size);
+    assert_int_equal(kit_try(d, &fault), KELP_E_FOREIGN);
+    assert_non_null(strstr(fault.what, "begun after recovery 1"));
+    fakedisk_free(was);
+    fakedisk_free(d);
+}
+
 static void a_ghost_leaves_no_trace(void **state)
 {
     (void)state;
@@ -405,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_cut_at_every_single_call_is_before_or_after),
         cmocka_unit_test(a_failure_of_every_single_call_is_before_or_after),
         cmocka_unit_test(what_was_cut_short_goes_on_with_the_same_members_only),
+        cmocka_unit_test(an_identity_of_before_a_log_that_was_recovered_is_refused),
         cmocka_unit_test(a_ghost_leaves_no_trace),
         cmocka_unit_test(members_that_cannot_be_are_refused),
         cmocka_unit_test(a_directory_without_a_log_has_nothing_to_recover),
