@@ -142,10 +142,11 @@ static void may_be_lost(const struct renew_report *r)
 static void others_next(const struct renew_report *r, const char *token)
 {
     if (r->after.config.count > 1)
-        (void)printf("next: every other member that is named, on its own directory, before it is "
-                     "started:\n      kelp recover --data ITS-DIR --with %s --members ... --yes\n"
-                     "      or leave it out, empty its directory and add it as a new member\n",
-                     token);
+        (void)printf(
+            "next: every other member that is named, on its own directory, before it is "
+            "started:\n      kelp recover --data ITS-DIR --with %s --members ... --yes\n"
+            "      where that is refused: recover this one again, alone, and add new members\n",
+            token);
     else
         (void)printf(
             "next: start this node as before; then add others: empty directories, --id auto "

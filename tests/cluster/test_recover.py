@@ -202,6 +202,13 @@ def test_two_of_five_are_left_and_the_one_that_knows_more_is_chosen(make_cluster
     wait_for(lambda: "is of before recovery 1" in behind.log(), "it is refused")
     with ahead.raw() as c:
         assert isinstance(c.call("SET", "k", "v"), Error), "one of two is no majority"
+    behind.kill()
+    ahead.kill()
+    recover(cluster, "--data", ahead.data, "--members", str(ahead.id), "--yes")
+    ahead.start()
+    leads(ahead)
+    reads_back(ahead, 1, 30)
+    assert ahead.status()["epoch"].startswith("2.")
 
 
 def test_two_survivors_of_one_log_take_part_with_the_token(make_cluster):
