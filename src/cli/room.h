@@ -88,7 +88,7 @@ int get_verb(const struct verb *verb, int argc, char **argv);    /* keys.c */
 int set_verb(const struct verb *verb, int argc, char **argv);
 int transfer_verb(const struct verb *verb, int argc, char **argv);
 int settings_verb(const struct verb *verb, int argc, char **argv); /* reload and config */
-int drain_verb(const struct verb *verb, int argc, char **argv); /* drain.c: drain and undrain */
+int drain_verb(const struct verb *verb, int argc, char **argv);    /* drain.c: drain and undrain */
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */

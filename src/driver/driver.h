@@ -406,7 +406,7 @@ struct driver_status {
     struct kelp_fault fault;
     struct kelp_view view; /* RUNNING */
     struct kelp_cluster_id cluster;
-    uint64_t epoch; /* of the cluster: wire/epoch.h */
+    uint64_t epoch;                       /* of the cluster: wire/epoch.h */
     struct wire_config latest, committed; /* count 0: none */
     struct kelp_bytes entry1;
     bool empty;     /* holds no entry and no snapshot */

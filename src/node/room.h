@@ -128,7 +128,7 @@ struct node {
     struct wire_address listen, peer, client, http; /* the last three: advertised */
     char source[WIRE_ADDRESS_MAX];                  /* own host, for outgoing connections */
     bool in_memory;
-    bool disposable; /* its machine; a rule about snapshots depends on it */
+    bool disposable;  /* its machine; a rule about snapshots depends on it */
     bool detour_told; /* of writes past the page cache that failed */
 
     struct disk disk;
