@@ -143,7 +143,8 @@ enum kelp_outcome {
     X(3, BUSY, "a limit on open work is reached", "try again soon")                                \
     X(4, TOO_LARGE, "the command is larger than the limit", "send less at once")                   \
     X(5, PENDING, "another change is still pending", "wait for it")                                \
-    X(6, NO_COMMIT_YET, "the new leader has not committed in its term yet", "try again soon")      \
+    X(6, NO_COMMIT_YET, "the new leader has not committed, or heard everybody, in its term yet",   \
+      "try again soon")                                                                            \
     X(7, TRANSFERRING, "leadership is being handed over", "try again soon")                        \
     X(8, TIMEOUT, "the deadline passed", "look whether it happened before repeating it")           \
     X(9, SHUTDOWN, "the node is shutting down", "ask another node")                                \
@@ -165,7 +166,8 @@ enum kelp_outcome {
       "look whether it happened before repeating it")                                              \
     X(24, SNAPSHOT_PASSED, "a snapshot passed over its index",                                     \
       "look whether it happened before repeating it")                                              \
-    X(25, NOT_STARTED, "this node holds no entry and waits to be founded", "see its status")       \
+    X(25, NOT_STARTED, "this node holds no entry and waits to be founded or added",                \
+      "see its status")                                                                            \
     X(26, LOADING, "the node is replaying its log", "try again later")                             \
     X(27, DUPLICATE, "this number was judged before", "nothing to do")                             \
     X(28, CANCELLED, "it was cancelled", "nothing to do")                                          \

@@ -148,7 +148,7 @@ struct peer {
     /* as a leader */
     struct progress progress;
     struct look look;
-    kelp_ns contact;         /* when it last answered in this term */
+    kelp_ns contact;         /* when it last answered, at the earliest when we began to lead */
     kelp_ns probe_at;        /* when the last probe left */
     kelp_ns progress_at;     /* when match last grew, or the window was last empty */
     kelp_ns resend_after;    /* a window without progress for so long is lost */
@@ -165,6 +165,7 @@ struct peer {
     kelp_ns saved_at; /* when durable last grew, 0: not in this term */
     kelp_ns level_at; /* since when it could take over at every look; 0: it could not at the last */
     enum kelp_space space;
+    bool heard; /* it answered since we lead; else contact is only the benefit of the doubt */
     bool silent;
     bool stalled;       /* its disk, as it last told */
     bool leaving;       /* it is about to stop, as it last told */
@@ -506,6 +507,7 @@ bool change_leaves(const struct kelp_core *r);
 /* change_keeps_vote - does this member vote once the change that waits is done? */
 bool change_keeps_vote(struct kelp_core *r, kelp_id id);
 enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
+uint32_t change_spare(const struct kelp_core *r);        /* so many voters more may go away */
 kelp_ns change_deadline(const struct kelp_core *r);
 
 /* ---- witness.c ---- */

@@ -82,6 +82,11 @@ static struct kelp_plan_side side_of(const struct kelp_config *config, slot_set 
                                    .works = works};
 }
 
+uint32_t plan_spare(const struct kelp_config *config, slot_set answers)
+{
+    return side_of(config, answers).spare;
+}
+
 /* Who of another configuration answers: who did so far, and new voters, who must before they are
  * any. */
 static slot_set live_in(const struct plan_facts *facts, const struct kelp_config *config)

@@ -29,6 +29,7 @@ struct open_snapshot {
 
 struct rsm {
     struct sessions *sessions, *restored; /* restored: of the snapshot, until it is committed */
+    struct sessions *replaced;            /* freed a part at a time: others wait for this thread */
     enum kelp_reason refused;             /* during a reply */
     bool in_session;                      /* the one command of the batch: its result is kept */
     enum kelp_error kept;                 /* .. KELP_OK: it was */
@@ -135,6 +136,7 @@ void rsm_free(struct rsm *r)
     rsm_restore_abort(r);
     if (r->ops->close != NULL) r->ops->close(r->fsm);
     sessions_free(r->sessions);
+    sessions_free(r->replaced);
     free(r);
 }
 
@@ -283,6 +285,7 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
     ASSERT(first == r->applied.index + 1);
     ASSERT(r->count == 0);
     struct wire_entry e; /* outside: it is cleared where it is declared */
+    if (r->replaced != NULL && sessions_free_part(r->replaced)) r->replaced = NULL;
     for (size_t i = 0; i < count && r->stopped == KELP_OK; i++) {
         r->stopped = entry_open(r, entries[i], &e, fault);
         if (r->stopped != KELP_OK) break;
@@ -478,7 +481,8 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
         return not_taken(error, fault);
     }
     r->restoring = false;
-    sessions_free(r->sessions);
+    sessions_free(r->replaced); /* of the one before, if that was soon ago */
+    r->replaced = r->sessions;
     r->sessions = r->restored;
     r->restored = NULL;
     if (!r->hollow && rsm_state_hash(r) != head->state_hash)

@@ -34,7 +34,8 @@
 
 #define SESSION_BUCKETS 16384u
 #define ANSWER_BUCKETS  131072u
-#define EXPIRED_A_TIME  4u   /* an entry adds one at most, so this keeps up */
+#define EXPIRED_A_TIME  4u /* an entry adds one at most, so this keeps up */
+#define FREED_A_TIME    512u
 #define RECORDS_A_TIME  256u /* of one object: about a tenth of a millisecond */
 #define NOT_KEPT        UINT32_MAX
 #define HASH_SEED       0x6f6e6365u /* equal numbers mixed with each other are 0 */
@@ -110,24 +111,34 @@ struct sessions *sessions_new(void)
     return s;
 }
 
-void sessions_free(struct sessions *s)
+/* Ghosts stand in the same lists. */
+bool sessions_free_part(struct sessions *s)
 {
-    if (s == NULL) return;
-    struct session *x;
-    struct answer *a;
-    while ((x = TAILQ_FIRST(&s->all)) != NULL) {
-        TAILQ_REMOVE(&s->all, x, link);
-        free(x);
-    }
-    for (unsigned q = 0; q < QUEUES; q++) {
-        while ((a = TAILQ_FIRST(&s->queues[q].all)) != NULL) {
-            TAILQ_REMOVE(&s->queues[q].all, a, link);
+    for (unsigned i = 0; i < FREED_A_TIME; i++) {
+        struct session *x = TAILQ_FIRST(&s->all);
+        struct queue *of = &s->queues[OF_SESSIONS], *keys = &s->queues[OF_KEYS];
+        struct queue *q = TAILQ_EMPTY(&of->all) ? keys : of;
+        struct answer *a = TAILQ_FIRST(&q->all);
+        if (a != NULL) {
+            TAILQ_REMOVE(&q->all, a, link);
             free(a);
+        } else if (x != NULL) {
+            TAILQ_REMOVE(&s->all, x, link);
+            free(x);
+        } else {
+            free(s->session_buckets);
+            free(s->answer_buckets);
+            free(s);
+            return true;
         }
     }
-    free(s->session_buckets);
-    free(s->answer_buckets);
-    free(s);
+    return false;
+}
+
+void sessions_free(struct sessions *s)
+{
+    while (s != NULL && !sessions_free_part(s))
+        continue;
 }
 
 /* Made at the first use: most machines never see a session. */

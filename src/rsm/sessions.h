@@ -20,6 +20,9 @@ struct sessions;
 
 struct sessions *sessions_new(void); /* NULL: out of memory */
 void sessions_free(struct sessions *s);
+/* sessions_free_part - free some of it, in less than a tenth of a millisecond; nothing else may be
+ * done with it any more. true: all of it is gone. */
+bool sessions_free_part(struct sessions *s);
 
 enum sessions_verdict {
     SESSIONS_EXECUTE = 0, /* not executed before: execute it, then sessions_keep */
