@@ -13,7 +13,9 @@
 
 #include "kelp/types.h"
 
-#define KELP_FSM_OWN_BYTES_MAX 32768u /* the machine's own bytes in a snapshot's head */
+#define KELP_FSM_OWN_BYTES_MAX 32768u     /* the machine's own bytes in a snapshot's head */
+#define KELP_FSM_NO_DEADLINE   UINT64_MAX /* nothing has one */
+#define KELP_FSM_EXTEND_MAX    64u        /* bytes that a leader's machine puts beside a command */
 
 enum kelp_fsm_flag {
     /* its state is gone with the process; may be fed before this node's disk is done */
@@ -108,6 +110,30 @@ struct kelp_fsm_ops {
     /* Optional: does the machine want a snapshot to be taken now, whatever its log has grown to?
      * Asked between batches, changes nothing; cheap. */
     bool (*wants_snapshot)(void *fsm, uint32_t group);
+
+    /* Optional, deadline and pass or neither: what passes by itself. The cluster clock is the stamp
+     * of the last applied entry and stands still between two entries. deadline: the earliest moment
+     * of it at which the state is another one, KELP_FSM_NO_DEADLINE: there is none; the leader
+     * appends a clock entry when its own running clock is past it. pass: the clock stands at
+     * time_ns now, by an entry that is no command; not alone: nothing but the clock may change.
+     * Alone: by a clock entry, so that up to a millisecond's worth may be cleared away; the same on
+     * every member. */
+    uint64_t (*deadline)(void *fsm, uint32_t group);
+    void (*pass)(void *fsm, uint32_t group, uint64_t time_ns, int alone);
+
+    /* Optional: would this question be answered in another way if the clock stood at time_ns, which
+     * is not yet so? Then it waits for an entry that says so. Changes nothing. */
+    bool (*lapses)(void *fsm, uint32_t group, struct kelp_bytes question, uint64_t time_ns);
+
+    /* Optional: in front of a question, where the cluster clock is about now, as it runs on here.
+     * For answers that tell a time; it must decide nothing. */
+    void (*tell_time)(void *fsm, uint32_t group, uint64_t time_ns);
+
+    /* Optional: bytes to put beside a command, as its extension, asked of the leader's machine
+     * once, when it is proposed, at most KELP_FSM_EXTEND_MAX; 0: none. wall_unix_ms is the
+     * leader's time of day at the moment of the entry's stamp. Decides by the command alone. */
+    size_t (*extend)(void *fsm, uint32_t group, struct kelp_bytes command, uint64_t wall_unix_ms,
+                     uint8_t *out);
 };
 
 #endif

@@ -208,6 +208,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     d->leaderless_since = d->clock_heard = now;
     d->clock_last = boot->time_ns;
     d->apply_next = 1;
+    clock_init(d);
     snapshot_init(d, boot);
     fetch_init(d);
     /* so that no answer to an earlier start of this node, however late, fits a forward of this one
@@ -290,6 +291,7 @@ static bool run_round(struct driver *d, kelp_ns *expire)
     any = lines_pump(d) || any;
     any = changes_run(d) || any;
     any = reads_release(d) || any;
+    any = clock_run(d) || any;
     any = queries_run(d) || any;
     return any || ports_due(d);
 }
@@ -363,6 +365,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
     next = min_u64(min_u64(next, handover_next(d)), snapshot_next(d));
+    next = min_u64(next, clock_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);

@@ -78,6 +78,12 @@ struct driver_machine_ops {
     /* Can the command only make the state smaller? Asked while disk room is short, as the only one
      * of these also from driver_write and driver_frame; may be NULL: none can. */
     bool (*frees)(void *machine, struct kelp_bytes command);
+    /* As rsm_deadline and those behind it; all four may be NULL. extend is, as frees, also asked
+     * from driver_write and driver_frame. */
+    uint64_t (*deadline)(void *machine);
+    bool (*lapses)(void *machine, struct kelp_bytes question, uint64_t time_ns);
+    void (*tell_time)(void *machine, uint64_t time_ns);
+    size_t (*extend)(void *machine, struct kelp_bytes command, uint64_t wall_unix_ms, uint8_t *out);
 };
 
 struct driver_ports {
@@ -135,6 +141,9 @@ struct driver_options {
     /* 64 random bits: cluster id, connection numbers; simulated in the simulator */
     uint64_t (*random)(void *ctx);
     void *random_ctx;
+    /* the time of day, in ms since 1970, for machines that are told of it (kelp_fsm_ops.extend);
+     * with random_ctx; NULL: they are told nothing */
+    uint64_t (*wall)(void *ctx);
     /* one event of core or driver for logs and tests; may be NULL */
     void (*event)(void *ctx, const struct kelp_event *event);
     /* one line about founding, refusals, faults; level is enum kelp_level; may be NULL */

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "driver/room.h"
 #include "wire/forward.h"
 
@@ -144,6 +145,7 @@ static void request_told(struct driver *d, struct request *r, const struct wire_
     if (index && outcome == KELP_DONE) {
         number_remove(d, r);
         d->forwarded_count--;
+        r->clock = a->result.len == 8 ? load_u64(a->result.data) : 0; /* the leader's, just then */
         read_indexed(d, r, a->pos.index);
         return;
     }
@@ -232,7 +234,7 @@ static void guest_write(struct driver *d, struct request *r, const struct wire_f
     struct wire_entry e = once_entry(r, f->command.len);
     e.extension = f->extension;
     if (f->extension.len > 0) e.flags |= WIRE_ENTRY_EXTENDED;
-    uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
+    uint8_t *room = clock_room(d, &e);
     if (room == NULL) {
         guest_decline(d, r, KELP_R_BUSY);
         return;

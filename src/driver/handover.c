@@ -74,7 +74,7 @@ static void held_proposed(struct driver *d, struct request *r)
     struct wire_entry e = once_entry(r, r->len);
     e.extension = bytes_of(r->bytes, r->user_len);
     if (r->user_len > 0) e.flags |= WIRE_ENTRY_EXTENDED;
-    uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
+    uint8_t *room = clock_room(d, &e);
     if (room == NULL) {
         request_close(d, r, KELP_REFUSED, KELP_R_BUSY);
         return;

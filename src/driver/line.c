@@ -184,9 +184,9 @@ static void request_leave(struct driver *d, struct request *r)
     case REQUEST_AWAITING: awaiting_remove(d, r); break;
     case REQUEST_CHANGING: change_leave(d, r); break;
     case REQUEST_HELD: TAILQ_REMOVE(&d->guests, r, link); break;
+    case REQUEST_READING: clock_let_go(d, r); break;
     case REQUEST_PROPOSED:
-    case REQUEST_HANDING:
-    case REQUEST_READING: break;
+    case REQUEST_HANDING: break;
     }
     if (line == NULL) return;
     if (r->kind != REQUEST_READ) {
@@ -284,6 +284,8 @@ void request_requeue(struct driver *d, struct request *r)
 
 void request_propose(struct driver *d, struct request *r, struct wire_entry *e, uint8_t *room)
 {
+    uint8_t extension[KELP_FSM_EXTEND_MAX];
+    if (r->kind == REQUEST_WRITE) clock_extend(d, e, room, extension);
     size_t size = wire_entry_size(e);
     struct kelp_input input = {.type = KELP_IN_PROPOSE};
     input.propose.token = r->handle;
@@ -339,7 +341,7 @@ static bool leadership_missing(const struct request *r, enum kelp_outcome outcom
 
 void request_answered(struct driver *d, const struct kelp_answer *answer)
 {
-    if (handover_answered(d, answer)) return;
+    if (handover_answered(d, answer) || clock_answered(d, answer)) return;
     struct request *r = request_of(d, answer->token);
     change_answered(d, answer);
     if (r == NULL || (r->state != REQUEST_PROPOSED && r->state != REQUEST_READING &&
@@ -394,7 +396,7 @@ uint8_t *driver_reserve(struct driver *d, size_t len, enum kelp_reason *reason)
     if (size > d->options.core.limits.entry_bytes_max) return NULL;
     *reason = KELP_R_BUSY;
     if (!request_reserve(d)) return NULL;
-    d->reserved = cache_reserve(d->cache, size);
+    d->reserved = clock_room(d, &e);
     d->reserved_len = len;
     if (d->reserved == NULL) return NULL;
     *reason = KELP_R_NONE;
@@ -512,7 +514,7 @@ void request_start_here(struct driver *d, struct request *r)
 static void propose_kept(struct driver *d, struct request *r)
 {
     struct wire_entry e = once_entry(r, r->len);
-    uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
+    uint8_t *room = clock_room(d, &e);
     if (room == NULL) {
         request_close(d, r, KELP_REFUSED, KELP_R_BUSY);
         return;

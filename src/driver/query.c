@@ -118,6 +118,7 @@ void query_remove(struct driver *d, struct request *r)
 
 static enum kelp_query machine_ask(struct driver *d, struct request *r, int may_begin)
 {
+    clock_show(d);
     return d->ports.machine->query(d->ports.machine_ctx, r->handle,
                                    bytes_of(r->bytes + r->user_len, r->len), may_begin);
 }
@@ -134,6 +135,7 @@ static bool walk_may_begin(const struct driver *d)
 static bool query_serve(struct driver *d, struct request *r)
 {
     ASSERT(r->state == REQUEST_QUERYING);
+    if (clock_holds(d, r)) return true;
     struct asker *a = r->asker;
     query_remove(d, r);
     if (r->line != NULL && r->line->closed) { /* nobody is listening */

@@ -60,7 +60,7 @@ static bool goes_whole(const struct driver *d, const struct request *r)
 {
     if (r->bare || d->route.node == d->options.core.self || read_local(d, r)) return false;
     if (r->plan) return true;
-    if (mute(d)) return true;
+    if (mute(d) || r->ask_whole) return true;
     return d->applied < d->replay_to || d->apply_to - d->applied > BEHIND_MAX;
 }
 
@@ -154,6 +154,7 @@ void read_answered(struct driver *d, struct request *r, const struct kelp_answer
     ASSERT(answer->outcome == KELP_DONE);
     bool known = answer->pos.index <= d->applied && r->how.at_least <= d->applied;
     read_told(d, r);
+    clock_mark(d, r);
     if (r->line == NULL && r->bare)
         request_close(d, r, KELP_DONE, KELP_R_NONE); /* who asked waits for it */
     else if (known && awaiting_first(d) == NULL)

@@ -28,6 +28,7 @@
 #include "base/min.h"
 #include "base/unset.h"
 #include "driver/cache.h"
+#include "driver/clock.h"
 #include "driver/driver.h"
 #include "driver/found.h"
 #include "wire/change.h"
@@ -139,10 +140,11 @@ struct request {
     size_t result_len;
     bool held;        /* bytes are counted in held_bytes or guest_bytes */
     bool result_lost; /* no memory for the reply */
+    uint64_t clock;   /* a read's: what was due by then must be gone; 0: as the machine says */
+    bool clock_waits; /* .. and it is among those that wait for that */
+    bool ask_whole;   /* a read that this machine cannot answer as it should: the leader can */
     uint8_t result_inline[RESULT_INLINE], bytes_inline[BYTES_INLINE];
 };
-
-TAILQ_HEAD(request_list, request);
 
 /* One in the circle of those whose reads may be served: a line, or a peer with its forwarded
  * reads. */
@@ -423,9 +425,10 @@ struct driver {
     uint8_t *reserved; /* driver_reserve: the entry's room */
     size_t reserved_len;
     uint64_t clock_last,
-        clock_base;           /* cluster clock: last stamp; what it was when we began to lead */
-    kelp_ns clock_from;       /* ... at this moment */
-    kelp_ns clock_heard;      /* when clock_last last grew */
+        clock_base;      /* cluster clock: last stamp; what it was when we began to lead */
+    kelp_ns clock_from;  /* ... at this moment */
+    kelp_ns clock_heard; /* when clock_last last grew */
+    struct ticking ticking;
     bool tail_due, tail_open; /* the log's last stamp must be read before the core runs */
 
     struct wire_config
@@ -556,9 +559,6 @@ void config_sync(struct driver *d); /* with what the core says is newest and com
 
 /* perform.c */
 bool perform_takes(struct driver *d); /* true: something was done */
-uint64_t clock_stamp(struct driver *d);
-void clock_adopt(struct driver *d, struct kelp_bytes encoded);
-void clock_at_least(struct driver *d, uint64_t time_ns);
 
 /* peer.c */
 struct peer *peer_find(struct driver *d, kelp_id id);

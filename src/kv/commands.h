@@ -37,7 +37,19 @@ enum kv_code {
     KV_DBSIZE = 19,
     KV_FLUSHALL = 20,
     KV_FLUSHDB = 21,
-    KV_CODES = 22 /* one past the last */
+    KV_EXPIRE = 22, /* from here on those about deadlines */
+    KV_PEXPIRE = 23,
+    KV_EXPIREAT = 24,
+    KV_PEXPIREAT = 25,
+    KV_TTL = 26,
+    KV_PTTL = 27,
+    KV_EXPIRETIME = 28,
+    KV_PEXPIRETIME = 29,
+    KV_PERSIST = 30,
+    KV_GETEX = 31,
+    KV_SETEX = 32,
+    KV_PSETEX = 33,
+    KV_CODES = 34 /* one past the last */
 };
 
 enum kv_command_flag { /* the words are Redis's */

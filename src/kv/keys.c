@@ -48,7 +48,7 @@ void run_type(struct kv *kv, struct kv_args *args, struct buf *reply)
 void run_dbsize(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
     (void)args;
-    reply_integer(reply, (int64_t)kv->table->count);
+    reply_integer(reply, (int64_t)kv_key_count(kv));
 }
 
 void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply)
@@ -136,7 +136,7 @@ bool keys_piece(struct kv *kv, struct kv_args *args, const struct keys_most *mos
     kv->reply_skip = 0;
     for (uint64_t keys = 0; w->next != NULL && w->reply.error == KELP_OK; keys++) {
         if (keys == most->keys || filter.work >= most->steps) return true;
-        if (!key_filter(&filter, w->next, &w->reply, &w->count)) {
+        if (!kv_lapsed(kv, w->next) && !key_filter(&filter, w->next, &w->reply, &w->count)) {
             too_long(&w->reply);
             return false;
         }
@@ -235,7 +235,7 @@ void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply)
     if (cursor >> CURSOR_BITS == 0) e = table_next(kv->table, cursor << (64 - CURSOR_BITS), NULL);
     cursor = 0; /* unless keys are left */
     while (e != NULL && reply->error == KELP_OK) {
-        if (!key_filter(&filter, e, reply, &count)) {
+        if (!kv_lapsed(kv, e) && !key_filter(&filter, e, reply, &count)) {
             too_long(reply);
             return;
         }

@@ -13,25 +13,31 @@
 #include "kv/reply.h"
 #include "kv/snapshot.h"
 
-#define REPLY_KEPT_MAX  (256u * 1024) /* room of the reply buffer that is kept between commands */
-#define KEYS_A_PIECE    1000u         /* that KEYS looks at before others have their turn: 0.5 ms */
-#define KEYS_STEPS      (GLOB_STEPS_MAX / 2) /* .. and in matching them */
-#define FREED_A_COMMAND 8u                   /* entries of condemned tables */
+#define REPLY_KEPT_MAX   (256u * 1024) /* room of the reply buffer that is kept between commands */
+#define KEYS_A_PIECE     1000u /* that KEYS looks at before others have their turn: 0.5 ms */
+#define KEYS_STEPS       (GLOB_STEPS_MAX / 2) /* .. and in matching them */
+#define FREED_A_COMMAND  8u                   /* entries of condemned tables */
+#define LAPSED_A_COMMAND 4u                   /* keys whose deadline has passed .. */
+#define LAPSED_ALONE     1000u /* .. by an entry that does nothing else: under 1 ms */
 
 /* ---- changing keys ----------------------------------------------------------------------- */
 
 struct kv_place kv_find(const struct kv *kv, struct kelp_bytes key)
 {
     uint64_t hash = hash_bytes(key, kv->seed);
-    return (struct kv_place){key, hash, table_find(kv->table, hash, key)};
+    struct table_entry **link = table_find(kv->table, hash, key);
+    bool lapsed = link != NULL && kv_lapsed(kv, *link);
+    return (struct kv_place){key, hash, lapsed ? NULL : link, lapsed};
 }
 
 /* An entry for the place with a value made of two parts; NULL: the machine has failed. */
 static struct table_entry *entry_make(struct kv *kv, const struct kv_place *place,
-                                      struct kelp_bytes head, struct kelp_bytes tail, size_t room)
+                                      struct kelp_bytes head, struct kelp_bytes tail, size_t room,
+                                      const struct due *due)
 {
     struct table_entry *e = entry_new(place->key.len, room);
-    if (e == NULL) {
+    if (e == NULL || (due != NULL && !entry_due(e, due->at, due->unix_ms))) {
+        entry_free(e);
         kv->failed = KELP_E_NO_MEMORY;
         return NULL;
     }
@@ -51,14 +57,23 @@ static void entry_release(struct kv *kv, struct table_entry *e)
     if (snapshot_wants(kv, e))
         snapshot_keep(kv->snapshot, e);
     else
-        free(e);
+        entry_free(e);
 }
 
-void kv_put(struct kv *kv, struct kv_place place, struct kelp_bytes value)
+/* The entry of a key that is absent by its deadline: a key has one entry. */
+static void lapsed_release(struct kv *kv, const struct kv_place *place)
+{
+    struct table_entry **link = table_find(kv->table, place->hash, place->key);
+    ASSERT(link != NULL && kv_lapsed(kv, *link));
+    entry_release(kv, table_remove(kv->table, link));
+}
+
+void kv_put(struct kv *kv, struct kv_place place, struct kelp_bytes value, enum kv_deadline what)
 {
     struct table_entry *e = place.link != NULL ? *place.link : NULL;
     bool fits = e != NULL && value.len <= e->room && e->room / 2 <= value.len + 32;
     if (fits && !snapshot_wants(kv, e)) {
+        if (what == KV_FORGET_DEADLINE && e->due != NULL) table_due(kv->table, e, NULL);
         table_debit(kv->table, e);
         e->value_len = (uint32_t)value.len;
         if (value.len > 0) memcpy(e->bytes + e->key_len, value.data, value.len);
@@ -66,8 +81,10 @@ void kv_put(struct kv *kv, struct kv_place place, struct kelp_bytes value)
         table_credit(kv->table, e);
         return;
     }
-    struct table_entry *fresh = entry_make(kv, &place, value, bytes_of(NULL, 0), value.len);
+    const struct due *due = e != NULL && what == KV_KEEP_DEADLINE ? e->due : NULL;
+    struct table_entry *fresh = entry_make(kv, &place, value, bytes_of(NULL, 0), value.len, due);
     if (fresh == NULL) return;
+    if (place.lapsed) lapsed_release(kv, &place);
     if (e != NULL)
         entry_release(kv, table_replace(kv->table, place.link, fresh));
     else
@@ -82,7 +99,7 @@ void kv_extend(struct kv *kv, struct kv_place place, struct kelp_bytes suffix)
     if (suffix.len == 0) return;
     size_t room = len <= e->room ? e->room : min_u64(len * 2, KV_VALUE_BYTES_MAX);
     if (snapshot_wants(kv, e)) {
-        struct table_entry *fresh = entry_make(kv, &place, entry_value(e), suffix, room);
+        struct table_entry *fresh = entry_make(kv, &place, entry_value(e), suffix, room, e->due);
         if (fresh != NULL) entry_release(kv, table_replace(kv->table, place.link, fresh));
         return;
     }
@@ -93,6 +110,7 @@ void kv_extend(struct kv *kv, struct kv_place place, struct kelp_bytes suffix)
             return;
         }
         *place.link = e = grown;
+        if (e->due != NULL) e->due->entry = e;
     }
     table_debit(kv->table, e);
     e->room = (uint32_t)room;
@@ -105,6 +123,42 @@ void kv_extend(struct kv *kv, struct kv_place place, struct kelp_bytes suffix)
 void kv_remove(struct kv *kv, struct kv_place place)
 {
     entry_release(kv, table_remove(kv->table, place.link));
+}
+
+void kv_expire(struct kv *kv, struct kv_place place, uint64_t at, int64_t unix_ms)
+{
+    struct table_entry *e = *place.link;
+    struct due wanted = {.at = at, .unix_ms = unix_ms};
+    const struct due *due = at != 0 ? &wanted : NULL;
+    if (due != NULL && at <= kv->now) {
+        kv_remove(kv, place);
+        return;
+    }
+    if (snapshot_wants(kv, e)) {
+        struct table_entry *fresh =
+            entry_make(kv, &place, entry_value(e), bytes_of(NULL, 0), e->value_len, due);
+        if (fresh != NULL) entry_release(kv, table_replace(kv->table, place.link, fresh));
+        return;
+    }
+    struct due *made = due != NULL ? malloc(sizeof(*made)) : NULL;
+    if (due != NULL && made == NULL) {
+        kv->failed = KELP_E_NO_MEMORY;
+        return;
+    }
+    if (made != NULL) *made = wanted;
+    table_due(kv->table, e, made);
+}
+
+void kv_lapse(struct kv *kv, size_t most)
+{
+    for (size_t i = 0; i < most; i++) {
+        const struct due *first = kv->table->due.first;
+        if (first == NULL || first->at > kv->now) return;
+        const struct table_entry *e = first->entry;
+        struct table_entry **link = table_find(kv->table, e->hash, entry_key(e));
+        ASSERT(link != NULL && *link == e);
+        entry_release(kv, table_remove(kv->table, link));
+    }
 }
 
 /* ---- whole tables ------------------------------------------------------------------------ */
@@ -139,7 +193,7 @@ bool kv_free_slice(struct kv *kv, size_t entries)
 
 uint64_t kv_key_count(const struct kv *kv)
 {
-    return kv->table->count;
+    return kv->table->count - due_passed(&kv->table->due, kv->now);
 }
 
 uint64_t kv_memory_bytes(const struct kv *kv)
@@ -203,6 +257,20 @@ static void seed_make(struct kv *kv, const struct kelp_command *first)
     kv->seeded = true;
 }
 
+static void time_passes(struct kv *kv, uint64_t time_ns)
+{
+    kv->now = max_u64(kv->now, time_ns);
+    kv->told = max_u64(kv->told, kv->now);
+}
+
+/* Beside a command that sets deadlines the leader puts its time of day. */
+static void wall_read(struct kv *kv, struct kelp_bytes extension)
+{
+    struct reader r = reader_of(extension);
+    kv->wall_ms = (int64_t)read_u64(&r);
+    kv->walled = !r.failed && reader_left(&r) == 0;
+}
+
 static void apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
                   kelp_reply_fn reply, void *sink)
 {
@@ -211,9 +279,12 @@ static void apply(void *fsm, uint32_t group, const struct kelp_command *commands
     ASSERT(kv->walk.token == 0 || count == 0); /* see fsm.h */
     for (size_t i = 0; i < count; i++) {
         if (!kv->seeded) seed_make(kv, &commands[i]);
+        time_passes(kv, commands[i].time_ns);
+        wall_read(kv, commands[i].extension);
         struct kelp_bytes answer = run(kv, commands[i].payload, FROM_LOG);
         if (reply != NULL) reply(sink, i, answer);
         if (kv->condemned != NULL) (void)kv_free_slice(kv, FREED_A_COMMAND);
+        if (kv->table->due.first != NULL && kv->failed == KELP_OK) kv_lapse(kv, LAPSED_A_COMMAND);
     }
     buf_clear(&kv->reply);
     buf_trim(&kv->reply, REPLY_KEPT_MAX);
@@ -326,7 +397,7 @@ static void close_machine(void *fsm)
     free(kv);
 }
 
-/* What is refused when memory is short is what may make the table larger; all else may go on. */
+/* An EXPIRE makes the table larger before it makes it smaller. */
 static bool frees(void *fsm, uint32_t group, struct kelp_bytes payload)
 {
     const struct kv_command *command = NULL;
@@ -335,7 +406,70 @@ static bool frees(void *fsm, uint32_t group, struct kelp_bytes payload)
     (void)fsm;
     (void)group;
     if (kv_command_decode(payload, &command, &args, &code) != KELP_OK) return false;
-    return (command->flags & KV_FLAG_WRITE) != 0 && (command->flags & KV_FLAG_DENYOOM) == 0;
+    return code == KV_DEL || code == KV_UNLINK || code == KV_FLUSHALL || code == KV_FLUSHDB;
+}
+
+/* ---- time -------------------------------------------------------------------------------- */
+
+static uint64_t deadline(void *fsm, uint32_t group)
+{
+    const struct kv *kv = fsm;
+    (void)group;
+    if (kv->table->due.first == NULL || kv->failed != KELP_OK) return KELP_FSM_NO_DEADLINE;
+    return kv->table->due.first->at;
+}
+
+static void pass(void *fsm, uint32_t group, uint64_t time_ns, int alone)
+{
+    struct kv *kv = fsm;
+    (void)group;
+    ASSERT(kv->walk.token == 0);
+    time_passes(kv, time_ns);
+    if (alone != 0 && kv->failed == KELP_OK) kv_lapse(kv, LAPSED_ALONE);
+}
+
+static void tell_time(void *fsm, uint32_t group, uint64_t time_ns)
+{
+    struct kv *kv = fsm;
+    (void)group;
+    kv->told = max_u64(kv->now, time_ns);
+}
+
+static bool lapses(void *fsm, uint32_t group, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct kv *kv = fsm;
+    const struct kv_command *command = NULL;
+    struct kv_args args;
+    uint8_t code;
+    (void)group;
+    /* those that were due by now are absent already */
+    if (due_passed(&kv->table->due, time_ns) == due_passed(&kv->table->due, kv->now)) return false;
+    if (kv_command_decode(question, &command, &args, &code) != KELP_OK) return false;
+    if (command->key_first == 0) return true; /* it may be about every key */
+    while (args.left > 0) {
+        struct kv_place place = kv_find(kv, kv_args_next(&args));
+        if (place.link != NULL && (*place.link)->due != NULL && (*place.link)->due->at <= time_ns)
+            return true;
+        if (command->key_last == command->key_first) return false;
+    }
+    return false;
+}
+
+static size_t extend(void *fsm, uint32_t group, struct kelp_bytes payload, uint64_t wall_unix_ms,
+                     uint8_t *out)
+{
+    const struct kv_command *command = NULL;
+    struct kv_args args;
+    uint8_t code;
+    (void)fsm;
+    (void)group;
+    if (payload.len < 2 || (payload.data[1] != KV_SET && payload.data[1] < KV_EXPIRE)) return 0;
+    if (kv_command_decode(payload, &command, &args, &code) != KELP_OK) return 0;
+    if ((command->flags & KV_FLAG_WRITE) == 0 || code == KV_PERSIST) return 0;
+    if (code == KV_SET && args.left <= 2) return 0;
+    struct writer w = writer_of(out, KELP_FSM_EXTEND_MAX);
+    write_u64(&w, wall_unix_ms);
+    return writer_len(&w);
 }
 
 const struct kelp_fsm_ops kv_fsm_ops = {
@@ -355,4 +489,9 @@ const struct kelp_fsm_ops kv_fsm_ops = {
     .frees = frees,
     .query_part = query_part,
     .query_end = query_end,
+    .deadline = deadline,
+    .pass = pass,
+    .tell_time = tell_time,
+    .lapses = lapses,
+    .extend = extend,
 };

@@ -8,11 +8,14 @@
 #include "base/hash.h"
 #include "base/min.h"
 
-#define OWN_VERSION  1u
+#define OWN_VERSION  2u
+#define OWN_TIMELESS 1u /* the version without deadlines */
 #define OWN_BYTES    32u
 #define OBJECT_PAIRS 1u
 #define OBJECT_PIECE 2u
 #define PAIR_HEAD    8u
+#define DUE_BYTES    16u
+#define DUE_MARK     ((uint32_t)1 << 31) /* in a key's length: a deadline follows */
 #define PIECE_HEAD   13u
 #define PASSED_MAX   4096u /* younger entries passed over in one read, so that a read stays short */
 
@@ -107,6 +110,20 @@ static void view_pass(struct snapshot *s, const struct table_entry *e)
     s->offset = 0;
 }
 
+static size_t due_bytes(const struct table_entry *e)
+{
+    return e->due != NULL ? DUE_BYTES : 0;
+}
+
+static void lengths_write(struct writer *w, const struct table_entry *e)
+{
+    write_u32(w, e->key_len | (e->due != NULL ? DUE_MARK : 0));
+    write_u32(w, e->value_len);
+    if (e->due == NULL) return;
+    write_u64(w, e->due->at);
+    write_u64(w, (uint64_t)e->due->unix_ms);
+}
+
 static size_t pair_bytes(const struct table_entry *e)
 {
     return (size_t)e->key_len + e->value_len;
@@ -116,8 +133,7 @@ static size_t pair_bytes(const struct table_entry *e)
 static void piece_write(struct snapshot *s, const struct table_entry *e, struct writer *w)
 {
     write_u8(w, OBJECT_PIECE);
-    write_u32(w, e->key_len);
-    write_u32(w, e->value_len);
+    lengths_write(w, e);
     write_u32(w, s->offset);
     size_t len = min_u64(pair_bytes(e) - s->offset, (size_t)(w->end - w->at));
     write_bytes(w, bytes_of(e->bytes + s->offset, len));
@@ -137,9 +153,8 @@ static void pairs_write(struct snapshot *s, const struct table_entry *e, struct 
             s->skip = 0;
             return;
         }
-        if ((size_t)(w->end - w->at) < PAIR_HEAD + pair_bytes(e)) return;
-        write_u32(w, e->key_len);
-        write_u32(w, e->value_len);
+        if ((size_t)(w->end - w->at) < PAIR_HEAD + due_bytes(e) + pair_bytes(e)) return;
+        lengths_write(w, e);
         write_bytes(w, bytes_of(e->bytes, pair_bytes(e)));
         view_pass(s, e);
         e = view_at(s, passes);
@@ -157,7 +172,7 @@ enum kelp_error snapshot_read(void *fsm, void *snapshot, uint8_t *out, size_t *l
     const struct table_entry *e = view_at(s, &passes);
     bool ours = e != NULL && e->epoch < s->epoch;
     size_t room = (size_t)(w.end - w.at);
-    if (ours && (s->offset > 0 || 1 + PAIR_HEAD + pair_bytes(e) > room)) {
+    if (ours && (s->offset > 0 || 1 + PAIR_HEAD + due_bytes(e) + pair_bytes(e) > room)) {
         piece_write(s, e, &w);
     } else {
         pairs_write(s, e, &w, &passes);
@@ -172,8 +187,8 @@ enum kelp_error snapshot_read(void *fsm, void *snapshot, uint8_t *out, size_t *l
 
 struct restore {
     struct table *table;
-    bool seeded;
-    uint64_t seed, count, sum;
+    bool seeded, timeless;
+    uint64_t time_ns, seed, count, sum;
     struct table_entry *partial; /* a pair that comes in pieces */
     size_t filled;               /* bytes of it that are there */
 };
@@ -184,11 +199,13 @@ enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, ui
     (void)fsm;
     (void)group;
     (void)pos;
-    (void)time_ns;
     struct reader r = reader_of(own);
-    if (read_u32(&r) != OWN_VERSION) return r.failed ? KELP_E_MALFORMED : KELP_E_VERSION;
+    uint32_t version = read_u32(&r);
+    if (version != OWN_VERSION && version != OWN_TIMELESS)
+        return r.failed ? KELP_E_MALFORMED : KELP_E_VERSION;
     uint32_t seeded = read_u32(&r);
-    struct restore head = {.seeded = seeded != 0};
+    struct restore head = {
+        .seeded = seeded != 0, .timeless = version == OWN_TIMELESS, .time_ns = time_ns};
     head.seed = read_u64(&r);
     head.count = read_u64(&r);
     head.sum = read_u64(&r);
@@ -216,7 +233,7 @@ static enum kelp_error pair_take(struct restore *r, struct table_entry *e)
     e->value_len = e->room;
     e->hash = hash_bytes(entry_key(e), r->seed);
     if (table_find(r->table, e->hash, entry_key(e)) != NULL) {
-        free(e);
+        entry_free(e);
         return KELP_E_MALFORMED;
     }
     e->digest = entry_digest(e);
@@ -224,15 +241,46 @@ static enum kelp_error pair_take(struct restore *r, struct table_entry *e)
     return KELP_OK;
 }
 
+/* Key and value, and the deadline if there is one. */
+struct lengths {
+    uint32_t key_len, value_len;
+    bool timed;
+    uint64_t at;
+    int64_t unix_ms;
+};
+
+static bool lengths_read(const struct restore *r, struct reader *in, struct lengths *l)
+{
+    *l = (struct lengths){.key_len = read_u32(in)};
+    l->value_len = read_u32(in);
+    if ((l->key_len & DUE_MARK) != 0) {
+        if (r->timeless) return false;
+        l->key_len &= ~DUE_MARK;
+        l->timed = true;
+        l->at = read_u64(in);
+        l->unix_ms = (int64_t)read_u64(in);
+        if (l->at == 0) return false;
+    }
+    return !in->failed && lengths_fit(l->key_len, l->value_len);
+}
+
+static struct table_entry *lengths_entry(const struct lengths *l)
+{
+    struct table_entry *e = entry_new(l->key_len, l->value_len);
+    if (e == NULL || !l->timed || entry_due(e, l->at, l->unix_ms)) return e;
+    entry_free(e);
+    return NULL;
+}
+
 static enum kelp_error pairs_load(struct restore *r, struct reader *in)
 {
     while (reader_left(in) > 0) {
-        uint32_t key_len = read_u32(in), value_len = read_u32(in);
-        if (in->failed || !lengths_fit(key_len, value_len)) return KELP_E_MALFORMED;
-        size_t len = (size_t)key_len + value_len;
+        struct lengths l;
+        if (!lengths_read(r, in, &l)) return KELP_E_MALFORMED;
+        size_t len = (size_t)l.key_len + l.value_len;
         const uint8_t *bytes = reader_skip(in, len);
         if (in->failed) return KELP_E_MALFORMED;
-        struct table_entry *e = entry_new(key_len, value_len);
+        struct table_entry *e = lengths_entry(&l);
         if (e == NULL) return KELP_E_NO_MEMORY;
         memcpy(e->bytes, bytes, len);
         enum kelp_error error = pair_take(r, e);
@@ -243,17 +291,19 @@ static enum kelp_error pairs_load(struct restore *r, struct reader *in)
 
 static enum kelp_error piece_load(struct restore *r, struct reader *in)
 {
-    uint32_t key_len = read_u32(in), value_len = read_u32(in), offset = read_u32(in);
-    if (in->failed || !lengths_fit(key_len, value_len)) return KELP_E_MALFORMED;
+    struct lengths l;
+    if (!lengths_read(r, in, &l)) return KELP_E_MALFORMED;
+    uint32_t offset = read_u32(in);
+    if (in->failed) return KELP_E_MALFORMED;
     if (r->partial == NULL) {
         if (offset != 0) return KELP_E_MALFORMED;
-        r->partial = entry_new(key_len, value_len);
+        r->partial = lengths_entry(&l);
         if (r->partial == NULL) return KELP_E_NO_MEMORY;
         r->filled = 0;
     }
     struct table_entry *e = r->partial;
     size_t total = (size_t)e->key_len + e->room, len = reader_left(in);
-    if (e->key_len != key_len || e->room != value_len || offset != r->filled || len == 0 ||
+    if (e->key_len != l.key_len || e->room != l.value_len || offset != r->filled || len == 0 ||
         len > total - r->filled)
         return KELP_E_MALFORMED;
     memcpy(e->bytes + r->filled, in->at, len);
@@ -285,6 +335,8 @@ enum kelp_error restore_commit(void *fsm, void *restore)
     kv_replace_all(kv, r->table);
     kv->seed = r->seed;
     kv->seeded = r->seeded;
+    kv->now = max_u64(kv->now, r->time_ns);
+    kv->told = max_u64(kv->told, kv->now);
     kv->failed = KELP_OK; /* the whole state is another one */
     free(r);
     return KELP_OK;
@@ -295,6 +347,6 @@ void restore_abort(void *fsm, void *restore)
     struct restore *r = restore;
     if (r == NULL) return;
     kv_condemn(fsm, r->table);
-    free(r->partial);
+    entry_free(r->partial);
     free(r);
 }

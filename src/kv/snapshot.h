@@ -9,10 +9,12 @@
  * the whole table is replaced, the snapshot keeps the old one.
  *
  * Own bytes, all numbers little-endian:
- *     u32 version (1)   u32 seeded   u64 seed   u64 keys   u64 digest sum
+ *     u32 version (2; 1: without deadlines)   u32 seeded   u64 seed   u64 keys   u64 digest sum
  * Object, at most KV_OBJECT_BYTES_MAX, one of:
- *     u8 1   { u32 key length   u32 value length   key   value }
- *     u8 2   u32 key length   u32 value length   u32 offset   bytes
+ *     u8 1   { u32 key length   u32 value length   [deadline]   key   value }
+ *     u8 2   u32 key length   u32 value length   [deadline]   u32 offset   bytes
+ * A deadline, u64 cluster clock in ns and i64 time of day in ms, is there if the top bit of the key
+ * length is set.
  * The second is a piece, from offset on, of key and value of a pair that is too large for one
  * object; pieces follow one another in order. Objects are loaded in the order in which they were
  * read. */

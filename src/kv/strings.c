@@ -39,25 +39,28 @@ enum set_option {
     SET_NX = 1,  /* only if the key is not there */
     SET_XX = 2,  /* only if it is */
     SET_GET = 4, /* answer with the old value */
-    SET_TIMED = 8,
-    SET_WRONG = 16
+    SET_KEEPTTL = 8,
+    SET_TIMED = 16, /* a deadline follows */
+    SET_WRONG = 32
 };
+
+#define SET_OF_TIME (SET_KEEPTTL | SET_TIMED) /* at most one of them */
 
 static const struct set_word {
     const char *name;
     uint8_t len;
     uint8_t option;
     uint8_t excludes;
-    uint8_t args; /* that follow it */
+    struct expiry expiry;
 } set_words[] = {
-    {"nx", 2, SET_NX, SET_XX, 0},
-    {"xx", 2, SET_XX, SET_NX, 0},
-    {"get", 3, SET_GET, 0, 0},
-    {"keepttl", 7, SET_TIMED, SET_TIMED, 0},
-    {"ex", 2, SET_TIMED, SET_TIMED, 1},
-    {"px", 2, SET_TIMED, SET_TIMED, 1},
-    {"exat", 4, SET_TIMED, SET_TIMED, 1},
-    {"pxat", 4, SET_TIMED, SET_TIMED, 1},
+    {"nx", 2, SET_NX, SET_XX, {0}},
+    {"xx", 2, SET_XX, SET_NX, {0}},
+    {"get", 3, SET_GET, 0, {0}},
+    {"keepttl", 7, SET_KEEPTTL, SET_OF_TIME, {0}},
+    {"ex", 2, SET_TIMED, SET_OF_TIME, {.seconds = true}},
+    {"px", 2, SET_TIMED, SET_OF_TIME, {.seconds = false}},
+    {"exat", 4, SET_TIMED, SET_OF_TIME, {.seconds = true, .absolute = true}},
+    {"pxat", 4, SET_TIMED, SET_OF_TIME, {.absolute = true}},
 };
 
 static const struct set_word *set_word_find(struct kelp_bytes word)
@@ -68,16 +71,18 @@ static const struct set_word *set_word_find(struct kelp_bytes word)
     return NULL;
 }
 
-static unsigned set_options(struct kv_args *args)
+static unsigned set_options(struct kv_args *args, struct expiry *expiry, struct kelp_bytes *when)
 {
     unsigned options = 0;
     while (args->left > 0) {
         const struct set_word *word = set_word_find(kv_args_next(args));
-        if (word == NULL || (options & word->excludes) != 0 || args->left < word->args)
+        bool timed = word != NULL && word->option == SET_TIMED;
+        if (word == NULL || (options & word->excludes) != 0 || (timed && args->left == 0))
             return SET_WRONG;
         options |= word->option;
-        for (unsigned i = 0; i < word->args; i++)
-            (void)kv_args_next(args);
+        if (!timed) continue;
+        *expiry = word->expiry;
+        *when = kv_args_next(args);
     }
     return options;
 }
@@ -85,16 +90,14 @@ static unsigned set_options(struct kv_args *args)
 void run_set(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
     struct kelp_bytes key = kv_args_next(args);
-    struct kelp_bytes value = kv_args_next(args);
-    unsigned options = args->left > 0 ? set_options(args) : 0;
+    struct kelp_bytes value = kv_args_next(args), when = bytes_of(NULL, 0);
+    struct expiry expiry = {.at = 0};
+    unsigned options = args->left > 0 ? set_options(args, &expiry, &when) : 0;
     if ((options & SET_WRONG) != 0) {
         reply_simple(reply, "-ERR syntax error");
         return;
     }
-    if ((options & SET_TIMED) != 0) {
-        reply_simple(reply, "-ERR expiry (EX, PX, EXAT, PXAT, KEEPTTL) is not in this version");
-        return;
-    }
+    if ((options & SET_TIMED) != 0 && !expiry_read(kv, when, "set", &expiry, reply)) return;
     struct kv_place place = kv_find(kv, key);
     bool found = place.link != NULL;
     bool refused = ((options & SET_NX) != 0 && found) || ((options & SET_XX) != 0 && !found);
@@ -108,14 +111,17 @@ void run_set(struct kv *kv, struct kv_args *args, struct buf *reply)
     } else {
         reply_simple(reply, "+OK");
     }
-    if (!refused) kv_put(kv, place, value);
+    if (refused) return;
+    kv_put(kv, place, value, (options & SET_KEEPTTL) != 0 ? KV_KEEP_DEADLINE : KV_FORGET_DEADLINE);
+    if ((options & SET_TIMED) == 0 || kv->failed != KELP_OK) return;
+    kv_expire(kv, kv_find(kv, key), expiry.at, expiry.unix_ms);
 }
 
 void run_setnx(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
     struct kv_place place = kv_find(kv, kv_args_next(args));
     reply_integer(reply, place.link == NULL);
-    if (place.link == NULL) kv_put(kv, place, kv_args_next(args));
+    if (place.link == NULL) kv_put(kv, place, kv_args_next(args), KV_FORGET_DEADLINE);
 }
 
 /* ---- MSET -------------------------------------------------------------------------------- */
@@ -133,7 +139,7 @@ static void pairs_put(struct kv *kv, struct kv_args *args)
 {
     while (args->left > 0 && kv->failed == KELP_OK) {
         struct kv_place place = kv_find(kv, kv_args_next(args));
-        kv_put(kv, place, kv_args_next(args));
+        kv_put(kv, place, kv_args_next(args), KV_FORGET_DEADLINE);
     }
 }
 
@@ -167,7 +173,7 @@ void run_append(struct kv *kv, struct kv_args *args, struct buf *reply)
     }
     reply_integer(reply, (int64_t)(len + suffix.len));
     if (place.link == NULL)
-        kv_put(kv, place, suffix);
+        kv_put(kv, place, suffix, KV_FORGET_DEADLINE);
     else
         kv_extend(kv, place, suffix);
 }
@@ -186,7 +192,7 @@ static void number_add(struct kv *kv, struct kelp_bytes key, int64_t delta, stru
     }
     number += delta;
     uint8_t text[DECIMAL_BYTES_MAX];
-    kv_put(kv, place, bytes_of(text, decimal_write(number, text)));
+    kv_put(kv, place, bytes_of(text, decimal_write(number, text)), KV_KEEP_DEADLINE);
     reply_integer(reply, number);
 }
 

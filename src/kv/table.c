@@ -34,6 +34,29 @@ struct table_entry *entry_new(size_t key_len, size_t room)
     return e;
 }
 
+void entry_free(struct table_entry *e)
+{
+    if (e == NULL) return;
+    free(e->due);
+    free(e);
+}
+
+bool entry_due(struct table_entry *e, uint64_t at, int64_t unix_ms)
+{
+    ASSERT(e->due == NULL);
+    struct due *due = malloc(sizeof(*due));
+    if (due == NULL) return false;
+    *due = (struct due){.at = at, .unix_ms = unix_ms, .entry = e};
+    e->due = due;
+    return true;
+}
+
+static uint64_t due_digest(const struct table_entry *e)
+{
+    if (e->due == NULL) return 0;
+    return hash_mix(hash_mix(e->hash, e->due->at), (uint64_t)e->due->unix_ms);
+}
+
 static uint64_t digest_blocks(const struct table_entry *e, size_t value_len, size_t from_block)
 {
     struct kelp_bytes value = entry_value(e);
@@ -47,7 +70,7 @@ static uint64_t digest_blocks(const struct table_entry *e, size_t value_len, siz
 
 uint64_t entry_digest(const struct table_entry *e)
 {
-    return hash_mix(e->hash, e->value_len) + digest_blocks(e, e->value_len, 0);
+    return hash_mix(e->hash, e->value_len) + due_digest(e) + digest_blocks(e, e->value_len, 0);
 }
 
 uint64_t entry_digest_extend(const struct table_entry *e, uint64_t digest, size_t value_len_before)
@@ -67,7 +90,7 @@ bool entry_before(const struct table_entry *a, const struct table_entry *b)
 
 static uint64_t entry_bytes(const struct table_entry *e)
 {
-    return sizeof(*e) + e->key_len + e->room;
+    return sizeof(*e) + e->key_len + e->room + (e->due != NULL ? sizeof(*e->due) : 0);
 }
 
 /* ---- arrays ------------------------------------------------------------------------------ */
@@ -239,6 +262,7 @@ void table_insert(struct table *t, struct table_entry *e)
     e->next = *slot;
     *slot = e;
     t->count++;
+    if (e->due != NULL) due_insert(&t->due, e->due);
     table_credit(t, e);
     table_step(t);
 }
@@ -248,6 +272,7 @@ struct table_entry *table_remove(struct table *t, struct table_entry **link)
     struct table_entry *e = *link;
     *link = e->next;
     t->count--;
+    if (e->due != NULL) due_remove(&t->due, e->due);
     table_debit(t, e);
     table_step(t);
     return e;
@@ -259,9 +284,26 @@ struct table_entry *table_replace(struct table *t, struct table_entry **link, st
     ASSERT(old->hash == e->hash);
     e->next = old->next;
     *link = e;
+    if (old->due != NULL) due_remove(&t->due, old->due);
+    if (e->due != NULL) due_insert(&t->due, e->due);
     table_debit(t, old);
     table_credit(t, e);
     return old;
+}
+
+void table_due(struct table *t, struct table_entry *e, struct due *due)
+{
+    table_debit(t, e);
+    e->digest -= due_digest(e);
+    if (e->due != NULL) due_remove(&t->due, e->due);
+    free(e->due);
+    e->due = due;
+    if (due != NULL) {
+        due->entry = e;
+        due_insert(&t->due, due);
+    }
+    e->digest += due_digest(e);
+    table_credit(t, e);
 }
 
 struct table_entry *table_next(const struct table *t, uint64_t hash,
@@ -302,7 +344,7 @@ bool table_free_slice(struct table *t, size_t entries)
             for (; *slot != NULL && spent < budget; spent += 16) {
                 struct table_entry *e = *slot;
                 *slot = e->next;
-                free(e);
+                entry_free(e);
             }
             if (*slot != NULL) return true;
             page_leave(a, bucket);

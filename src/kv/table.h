@@ -13,18 +13,19 @@
  * Why not uthash: adding 2,000,000 keys of 8 bytes to one (gcc -O2, processor time of the thread,
  * two shared cores) stops the caller for 70 to 83 ms when it expands at a million; here the longest
  * stop was 0.15 to 0.34 ms. A lookup among them takes 0.2 us with either. Its handle alone is 56
- * bytes, the head of an entry here 40; and its order depends on its history, as SCAN's may not. */
+ * bytes, the head of an entry here 48; and its order depends on its history, as SCAN's may not. */
 #ifndef KV_TABLE_H
 #define KV_TABLE_H
 
-#include "kelp/types.h"
+#include "kv/due.h"
 
 /* One key and its value in one allocation: bytes holds the key, then the value, then room to
  * grow. */
 struct table_entry {
     struct table_entry *next;
+    struct due *due; /* its deadline, owned; in the table's tree while the entry is; NULL: none */
     uint64_t hash;   /* of the key, under the machine's seed */
-    uint64_t digest; /* of key and value: what the entry adds to the state hash */
+    uint64_t digest; /* of key, value and deadline: what the entry adds to the state hash */
     uint32_t key_len, value_len;
     uint32_t room;  /* bytes after the key; value_len <= room */
     uint32_t epoch; /* of the machine when the entry was made; see snapshot.h */
@@ -42,7 +43,8 @@ struct table {
     bool moving;
     uint64_t swept;             /* buckets of the smaller array that have moved */
     uint64_t count, bytes, sum; /* entries, their size, the sum of their digests */
-    uint64_t freed;             /* buckets of both arrays that table_free_slice emptied */
+    struct due_tree due;
+    uint64_t freed; /* buckets of both arrays that table_free_slice emptied */
 };
 
 static inline struct kelp_bytes entry_key(const struct table_entry *e)
@@ -58,6 +60,12 @@ static inline struct kelp_bytes entry_value(const struct table_entry *e)
 /* entry_new - an unlinked entry with room for a key and a value, to be filled; owns nothing else.
  * NULL: no memory. */
 struct table_entry *entry_new(size_t key_len, size_t room);
+
+/* entry_free - an unlinked entry, with its deadline; NULL is fine. */
+void entry_free(struct table_entry *e);
+
+/* entry_due - give an unlinked entry a deadline; it has none. false: no memory. */
+bool entry_due(struct table_entry *e, uint64_t at, int64_t unix_ms);
 
 /* entry_digest - what the entry adds to the state hash. Long values are hashed in blocks, so that
  * entry_digest_extend, for a value that grew from value_len_before, costs what was added only. */
@@ -90,6 +98,10 @@ struct table_entry *table_replace(struct table *t, struct table_entry **link,
  * right. */
 void table_debit(struct table *t, const struct table_entry *e);
 void table_credit(struct table *t, const struct table_entry *e);
+
+/* table_due - a linked entry has this deadline (owns) from now on; NULL: none. What it had is
+ * freed. */
+void table_due(struct table *t, struct table_entry *e, struct due *due);
 
 /* table_next - the first entry, in order, whose hash is at least hash and that comes after `after`
  * (NULL: any). */

@@ -188,6 +188,31 @@ static bool machine_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static uint64_t machine_deadline(void *machine)
+{
+    const struct node *n = machine;
+    return rsm_deadline(n->rsm);
+}
+
+static bool machine_lapses(void *machine, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct node *n = machine;
+    return rsm_lapses(n->rsm, question, time_ns);
+}
+
+static void machine_tell_time(void *machine, uint64_t time_ns)
+{
+    const struct node *n = machine;
+    rsm_tell_time(n->rsm, time_ns);
+}
+
+static size_t machine_extend(void *machine, struct kelp_bytes command, uint64_t wall_unix_ms,
+                             uint8_t *out)
+{
+    const struct node *n = machine;
+    return rsm_extend(n->rsm, command, wall_unix_ms, out);
+}
+
 const struct driver_machine_ops node_machine_ops = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_apply,
@@ -204,4 +229,8 @@ const struct driver_machine_ops node_machine_ops = {
     .restore_commit = machine_restore_commit,
     .restore_abort = machine_restore_abort,
     .frees = machine_frees,
+    .deadline = machine_deadline,
+    .lapses = machine_lapses,
+    .tell_time = machine_tell_time,
+    .extend = machine_extend,
 };

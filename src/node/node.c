@@ -359,6 +359,14 @@ void node_snapshots_change(struct node *n, const struct kelp_node_options *to)
     node_poke(n);
 }
 
+static uint64_t node_wall(void *ctx)
+{
+    struct timespec wall;
+    (void)ctx;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    return (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / MILLISECOND;
+}
+
 static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
                                 const struct store_found *found, struct driver_options *o)
 {
@@ -383,6 +391,7 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     snapshot_options_fill(&n->options, n->disposable, &o->snapshots);
     o->wall_unix_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / MILLISECOND;
     o->random = node_random;
+    o->wall = node_wall;
     o->random_ctx = n;
     o->event = watch_event;
     o->note = watch_note;

@@ -3,9 +3,9 @@
  *
  * Entries are opened one after the other; commands are gathered and reach the machine together,
  * with the cluster clock held monotone. Everything that is not a command is counted and hashed
- * only. What this version does not know stops it at that entry: the ones before it are applied,
- * the ones behind it never will be by this program. Invariant: chain and state are those of
- * exactly the entries up to `applied`. */
+ * only, but that time passes with it. What this version does not know stops it at that entry: the
+ * ones before it are applied, the ones behind it never will be by this program. Invariant: chain
+ * and state are those of exactly the entries up to `applied`. */
 #include "rsm/rsm.h"
 
 #include <stddef.h>
@@ -89,6 +89,39 @@ struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group)
     return r;
 }
 
+/* ---- time ---- */
+
+/* Does the machine have this optional operation? */
+#define HAS(r, op)                                                                                 \
+    ((r)->ops->size >= offsetof(struct kelp_fsm_ops, op) + sizeof(r)->ops->op &&                   \
+     (r)->ops->op != NULL)
+
+uint64_t rsm_deadline(const struct rsm *r)
+{
+    if (!HAS(r, deadline) || !HAS(r, pass)) return KELP_FSM_NO_DEADLINE;
+    return r->ops->deadline(r->fsm, r->group);
+}
+
+bool rsm_lapses(const struct rsm *r, struct kelp_bytes question, uint64_t time_ns)
+{
+    return HAS(r, lapses) && time_ns > r->time_ns &&
+           r->ops->lapses(r->fsm, r->group, question, time_ns);
+}
+
+void rsm_tell_time(struct rsm *r, uint64_t time_ns)
+{
+    if (HAS(r, tell_time)) r->ops->tell_time(r->fsm, r->group, max_u64(time_ns, r->time_ns));
+}
+
+size_t rsm_extend(const struct rsm *r, struct kelp_bytes command, uint64_t wall_unix_ms,
+                  uint8_t *out)
+{
+    if (!HAS(r, extend)) return 0;
+    size_t len = r->ops->extend(r->fsm, r->group, command, wall_unix_ms, out);
+    ASSERT(len <= KELP_FSM_EXTEND_MAX);
+    return len;
+}
+
 bool rsm_frees(const struct rsm *r, struct kelp_bytes command)
 {
     size_t known = offsetof(struct kelp_fsm_ops, frees) + sizeof r->ops->frees;
@@ -115,6 +148,14 @@ static void commands_flush(struct rsm *r, kelp_reply_fn reply, void *sink)
     r->count = 0;
 }
 
+/* An entry that is no command: what is gathered was before it. */
+static void time_pass(struct rsm *r, const struct wire_entry *e, kelp_reply_fn reply, void *sink)
+{
+    if (!HAS(r, pass)) return;
+    commands_flush(r, reply, sink);
+    r->ops->pass(r->fsm, r->group, r->time_ns, e->type == KELP_ENTRY_CLOCK);
+}
+
 /* Does this version know what to do with an entry of this type and these flags? */
 static bool entry_known(const struct wire_entry *e)
 {
@@ -125,8 +166,8 @@ static bool entry_known(const struct wire_entry *e)
     case KELP_ENTRY_CONFIG:
     case KELP_ENTRY_BARRIER:
     case KELP_ENTRY_SESSION:
-    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_CLOCK:
+    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_RESTORE:
     case KELP_ENTRY_VERSION: return false;
     }
@@ -252,6 +293,7 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
         r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
         r->applied = e.pos;
         if (e.type != KELP_ENTRY_COMMAND || (e.flags & WIRE_ENTRY_IN_SESSION) != 0) {
+            time_pass(r, &e, reply, sink); /* also by a command that is not executed again */
             r->stopped = special_apply(r, &e, i, reply, sink, fault);
             continue;
         }
@@ -447,7 +489,7 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");
     r->applied = head->pos;
-    r->time_ns = head->time_ns;
+    r->time_ns = max_u64(r->time_ns, head->time_ns); /* it never goes back */
     r->chain = head->chain_hash;
     return KELP_OK;
 }

@@ -81,6 +81,14 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
                                    struct kelp_fault *fault);
 void rsm_restore_abort(struct rsm *r);
 
+/* rsm_deadline, rsm_lapses, rsm_tell_time, rsm_extend - see fsm.h; a machine without them has no
+ * deadlines and needs no bytes. */
+uint64_t rsm_deadline(const struct rsm *r);
+bool rsm_lapses(const struct rsm *r, struct kelp_bytes question, uint64_t time_ns);
+void rsm_tell_time(struct rsm *r, uint64_t time_ns);
+size_t rsm_extend(const struct rsm *r, struct kelp_bytes command, uint64_t wall_unix_ms,
+                  uint8_t *out);
+
 struct kelp_pos rsm_applied(const struct rsm *r);
 uint64_t rsm_time_ns(const struct rsm *r);
 uint64_t rsm_chain_hash(const struct rsm *r);

@@ -452,7 +452,7 @@ enum sessions_verdict sessions_ask(struct sessions *s, const struct wire_entry *
         .more = e->session == 0 ? e->acknowledged : 0,
         .index = e->pos.index,
         .time_ns = time_ns,
-        .command = hash_bytes(e->payload, hash_bytes(e->extension, 0)),
+        .command = hash_bytes(e->payload, 0), /* what stands beside it may be its leader's */
     };
     if (e->session == 0) return key_ask(s, time_ns, result);
     return session_ask(s, e, time_ns, result);

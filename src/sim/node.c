@@ -226,6 +226,31 @@ static bool machine_port_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static uint64_t machine_port_deadline(void *machine)
+{
+    const struct node *n = machine;
+    return rsm_deadline(n->rsm);
+}
+
+static bool machine_port_lapses(void *machine, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct node *n = machine;
+    return rsm_lapses(n->rsm, question, time_ns);
+}
+
+static void machine_port_tell_time(void *machine, uint64_t time_ns)
+{
+    const struct node *n = machine;
+    rsm_tell_time(n->rsm, time_ns);
+}
+
+static size_t machine_port_extend(void *machine, struct kelp_bytes command, uint64_t wall_unix_ms,
+                                  uint8_t *out)
+{
+    const struct node *n = machine;
+    return rsm_extend(n->rsm, command, wall_unix_ms, out);
+}
+
 static bool machine_port_has_snapshots(void *machine)
 {
     const struct node *n = machine;
@@ -255,9 +280,20 @@ static const struct driver_machine_ops machine_port = {
     .restore_commit = machine_port_restore_commit,
     .restore_abort = machine_port_restore_abort,
     .frees = machine_port_frees,
+    .deadline = machine_port_deadline,
+    .lapses = machine_port_lapses,
+    .tell_time = machine_port_tell_time,
+    .extend = machine_port_extend,
 };
 
 /* ---- callbacks ---- */
+
+/* Set to anything, and running like the node's own clock. */
+static uint64_t node_wall(void *ctx)
+{
+    const struct node *n = ctx;
+    return n->wall_ms + node_clock(n) / MS;
+}
 
 static uint64_t node_random(void *ctx)
 {
@@ -412,8 +448,9 @@ static void driver_options_fill(struct node *n, const struct store_found *found,
                                              .chunk_bytes = w->swarm.snapshot_chunk};
     /* Its wall clock was set while it was down: to any moment of twenty years. */
     uint64_t set = hash_mix(w->options.wall_unix_ms, n->id << 32 | n->life);
-    o->wall_unix_ms = w->options.wall_unix_ms + set % WALL_JUMP_MS;
+    o->wall_unix_ms = n->wall_ms = w->options.wall_unix_ms + set % WALL_JUMP_MS;
     o->random = node_random;
+    o->wall = node_wall;
     o->random_ctx = n;
     o->event = node_event;
     o->note = node_note;

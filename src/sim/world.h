@@ -176,6 +176,7 @@ struct node {
     kelp_id id;
     enum node_state state;
     uint64_t life;               /* starts so far */
+    uint64_t wall_ms;            /* its time of day when its clock began */
     kelp_ns handing_since;       /* its clock, 0: it does not hand over */
     struct kelp_leadership told; /* of who leads, in this life */
     kelp_term elected_told;

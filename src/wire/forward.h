@@ -45,7 +45,7 @@ struct wire_forward_answer {
     kelp_id leader;  /* a hint, with NOT_LEADER */
     struct kelp_pos pos;
     kelp_id member;           /* a change refused for a member: which */
-    struct kelp_bytes result; /* DONE: the state machine's reply */
+    struct kelp_bytes result; /* DONE: the state machine's reply; INDEX: the leader's clock */
 };
 
 #define WIRE_FORWARD_TRANSFER_BYTES 8u   /* the command of a transfer */

@@ -7,6 +7,7 @@
  * queries. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -46,6 +47,13 @@ static void execute(struct kv *kv, const struct kelp_bytes *argv, size_t argc, s
     ASSERT(payload != NULL);
     kv_command_encode(command, argv, argc, payload);
     struct kelp_command c = {.pos = kelp_pos_of(++index, 1), .payload = bytes_of(payload, size)};
+    struct timespec wall;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    uint64_t wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+    uint8_t beside[KELP_FSM_EXTEND_MAX];
+    c.extension =
+        bytes_of(beside, kv_fsm_ops.extend(kv, 0, bytes_of(payload, size), wall_ms, beside));
+    c.time_ns = wall_ms * 1000000;
     if ((command->flags & KV_FLAG_WRITE) != 0)
         kv_fsm_ops.apply(kv, 0, &c, 1, answer, out);
     else

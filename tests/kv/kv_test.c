@@ -52,16 +52,6 @@ static void set_refuses_words_it_does_not_know(void **state)
     says(*state, "EXISTS k", ":0\r\n");
 }
 
-static void set_refuses_expiry_and_changes_nothing(void **state)
-{
-    const char *lines[] = {"SET k v EX 10", "SET k v px 10", "SET k v EXAT 1", "SET k v NX PXAT 1",
-                           "SET k v KEEPTTL GET"};
-    for (size_t i = 0; i < COUNT_OF(lines); i++)
-        says(*state, lines[i],
-             "-ERR expiry (EX, PX, EXAT, PXAT, KEEPTTL) is not in this version\r\n");
-    says(*state, "EXISTS k", ":0\r\n");
-}
-
 static void setnx_says_whether_it_set(void **state)
 {
     says(*state, "SETNX k 1", ":1\r\n");
@@ -332,7 +322,6 @@ int main(void)
         MACHINE_TEST(set_xx_sets_only_what_is_there),
         MACHINE_TEST(set_get_answers_with_the_old_value),
         MACHINE_TEST(set_refuses_words_it_does_not_know),
-        MACHINE_TEST(set_refuses_expiry_and_changes_nothing),
         MACHINE_TEST(setnx_says_whether_it_set),
         MACHINE_TEST(mset_and_mget_take_many_keys),
         MACHINE_TEST(msetnx_sets_all_or_nothing),

@@ -204,8 +204,8 @@ static void the_chain_does_not_depend_on_batches_and_covers_every_entry(void **s
 static void what_is_not_known_stops_it_there_for_good(void **state)
 {
     (void)state;
-    const enum kelp_entry_type later[] = {KELP_ENTRY_CLOCK, KELP_ENTRY_RESTORE, KELP_ENTRY_VERSION};
-    for (size_t k = 0; k < 3; k++) {
+    const enum kelp_entry_type later[] = {KELP_ENTRY_RESTORE, KELP_ENTRY_VERSION};
+    for (size_t k = 0; k < 2; k++) {
         struct sum *sum;
         struct rsm *r = made(&sum);
         uint8_t room[3][ENTRY_ROOM];

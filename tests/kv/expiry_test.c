@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Deadlines of keys: by the cluster clock and nothing else, equal on every member. */
+#include "base/endian.h"
+#include "kv/snapshot.h"
+#include "machine.h"
+
+#define SECOND  UINT64_C(1000000000)
+#define WALL_MS UINT64_C(1700000000000)
+
+/* A command at a moment of the cluster clock, from a leader with this time of day. */
+static void at_wall(struct kv *kv, uint64_t time_ns, uint64_t wall_ms, const char *line,
+                    const char *wanted)
+{
+    struct kelp_bytes argv[WORDS_MAX];
+    size_t argc = words_cut(line, argv);
+    struct buf payload = payload_of(argv, argc);
+    uint8_t beside[KELP_FSM_EXTEND_MAX];
+    size_t len = kv_fsm_ops.extend(kv, 0, buf_bytes(&payload), wall_ms, beside);
+    struct kelp_command command = {.pos = kelp_pos_of(1, 1),
+                                   .time_ns = time_ns,
+                                   .extension = bytes_of(beside, len),
+                                   .payload = buf_bytes(&payload)};
+    struct answer a = {0};
+    buf_init(&a.text, 1 << 20);
+    kv_fsm_ops.apply(kv, 0, &command, 1, answer_take, &a);
+    (void)buf_append(&a.text, bytes_of("", 1));
+    assert_string_equal((const char *)a.text.data, wanted);
+    buf_close(&a.text);
+    buf_close(&payload);
+}
+
+static void at(struct kv *kv, uint64_t time_ns, const char *line, const char *wanted)
+{
+    at_wall(kv, time_ns, WALL_MS + time_ns / 1000000, line, wanted);
+}
+
+static void a_key_is_absent_from_its_deadline_on_and_never_comes_back(void **state)
+{
+    struct kv *kv = *state;
+    at(kv, SECOND, "SET k v PX 1500", "+OK\r\n");
+    at(kv, SECOND, "SET other v", "+OK\r\n");
+    kv_fsm_ops.pass(kv, 0, SECOND + 1499 * 1000000, 0);
+    asks(kv, "GET k", "$1\r\nv\r\n");
+    kv_fsm_ops.pass(kv, 0, SECOND + 1500 * 1000000, 0); /* no command: nothing is cleared away */
+    assert_int_equal(kv->table->count, 2);
+    asks(kv, "GET k", "$-1\r\n");
+    asks(kv, "EXISTS k", ":0\r\n");
+    asks(kv, "DBSIZE", ":1\r\n");
+    asks(kv, "KEYS *", "*1\r\n$5\r\nother\r\n");
+    asks(kv, "SCAN 0", "*2\r\n$1\r\n0\r\n*1\r\n$5\r\nother\r\n");
+    kv_fsm_ops.pass(kv, 0, SECOND, 0); /* the clock does not go back */
+    asks(kv, "GET k", "$-1\r\n");
+    kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
+    assert_int_equal(kv->table->count, 1);
+    assert_true(kv_fsm_ops.deadline(kv, 0) == KELP_FSM_NO_DEADLINE);
+}
+
+static void a_passed_key_is_as_absent_for_every_command_that_writes(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 9; i++) {
+        char line[64];
+        (void)snprintf(line, sizeof line, "SET k%u 5 PX 1000", i);
+        at(kv, SECOND, line, "+OK\r\n");
+    }
+    kv_fsm_ops.pass(kv, 0, 2 * SECOND, 0);
+    at(kv, 2 * SECOND, "INCR k0", ":1\r\n");
+    at(kv, 2 * SECOND, "TTL k0", ":-1\r\n");
+    at(kv, 2 * SECOND, "APPEND k8 x", ":1\r\n");
+    at(kv, 2 * SECOND, "SET k7 v XX", "$-1\r\n");
+    at(kv, 2 * SECOND, "PERSIST k6", ":0\r\n");
+    at(kv, 2 * SECOND, "DEL k5 k4 k0", ":1\r\n");
+    at(kv, 2 * SECOND, "DBSIZE", ":1\r\n");
+}
+
+static void what_keeps_and_what_forgets_a_deadline(void **state)
+{
+    struct kv *kv = *state;
+    at(kv, 0, "SET k 5 EX 100", "+OK\r\n");
+    at(kv, 0, "INCR k", ":6\r\n");
+    at(kv, 0, "APPEND k 0", ":2\r\n");
+    at(kv, 0, "SET k 7 KEEPTTL", "+OK\r\n");
+    at(kv, 10 * SECOND, "TTL k", ":90\r\n");
+    at(kv, 10 * SECOND, "PTTL k", ":90000\r\n");
+    at(kv, 10 * SECOND, "EXPIRETIME k", ":1700000100\r\n");
+    at(kv, 10 * SECOND, "SET k 7", "+OK\r\n");
+    at(kv, 10 * SECOND, "TTL k", ":-1\r\n");
+    at(kv, 10 * SECOND, "GETEX k EX 5", "$1\r\n7\r\n");
+    at(kv, 10 * SECOND, "MSET k 8", "+OK\r\n");
+    at(kv, 10 * SECOND, "EXPIRETIME k", ":-1\r\n");
+    at(kv, 10 * SECOND, "EXPIRE k -1", ":1\r\n");
+    at(kv, 10 * SECOND, "TTL k", ":-2\r\n");
+}
+
+static void a_time_of_day_is_told_as_given_and_decides_nothing(void **state)
+{
+    struct kv *kv = *state;
+    at_wall(kv, 5 * SECOND, 1000000, "SET k v", "+OK\r\n");
+    at_wall(kv, 5 * SECOND, 1000000, "EXPIREAT k 1010", ":1\r\n"); /* in ten seconds */
+    at_wall(kv, 6 * SECOND, 9000000000, "PTTL k",
+            ":9000\r\n"); /* another leader's clock is wrong */
+    at_wall(kv, 6 * SECOND, 9000000000, "EXPIRETIME k", ":1010\r\n");
+    at_wall(kv, 14 * SECOND, 0, "EXISTS k", ":1\r\n");
+    at_wall(kv, 15 * SECOND, 0, "EXISTS k", ":0\r\n");
+}
+
+static void clearing_is_bounded_and_in_the_order_of_deadlines(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 3000; i++) {
+        char line[64];
+        (void)snprintf(line, sizeof line, "SET k%u v PX %u", i, 1 + i * 7 % 3000);
+        at(kv, 0, line, "+OK\r\n");
+    }
+    assert_int_equal(kv_fsm_ops.deadline(kv, 0), 1000000);
+    kv_fsm_ops.pass(kv, 0, 2 * SECOND, 0);
+    assert_int_equal(kv_key_count(kv), 1000);
+    assert_int_equal(kv->table->count, 3000);
+    kv_fsm_ops.pass(kv, 0, 2 * SECOND, 1);
+    assert_int_equal(kv->table->count, 2000);
+    assert_int_equal(kv_fsm_ops.deadline(kv, 0), UINT64_C(1001) * 1000000);
+    at(kv, 2 * SECOND, "EXISTS k1", ":0\r\n");
+    assert_int_equal(kv->table->count, 1996); /* a command clears four */
+    kv_fsm_ops.pass(kv, 0, 2 * SECOND, 1);
+    assert_int_equal(kv->table->count, 1000);
+    assert_int_equal(kv_key_count(kv), 1000);
+}
+
+static void a_snapshot_carries_deadlines_and_what_has_passed(void **state)
+{
+    struct kv *kv = *state, *other = kv_new();
+    at(kv, 0, "SET gone v PX 1", "+OK\r\n");
+    at(kv, 0, "SET later v PX 5000", "+OK\r\n");
+    at(kv, 0, "SET never v", "+OK\r\n");
+    kv_fsm_ops.pass(kv, 0, SECOND, 0);
+    uint64_t hash = hash_of(kv);
+    uint8_t own[KELP_FSM_OWN_BYTES_MAX], object[KV_OBJECT_BYTES_MAX];
+    size_t own_len = 0;
+    void *snapshot = NULL, *restore = NULL;
+    assert_int_equal(kv_fsm_ops.snapshot_begin(kv, 0, own, &own_len, &snapshot), KELP_OK);
+    at(kv, SECOND, "PERSIST later", ":1\r\n"); /* and this must not show in it */
+    assert_int_equal(kv_fsm_ops.restore_begin(other, 0, kelp_pos_of(1, 1), SECOND,
+                                              bytes_of(own, own_len), &restore),
+                     KELP_OK);
+    for (bool last = false; !last;) {
+        size_t len = sizeof object;
+        assert_int_equal(kv_fsm_ops.snapshot_read(kv, snapshot, object, &len, &last), KELP_OK);
+        assert_int_equal(kv_fsm_ops.restore_object(other, restore, bytes_of(object, len)), KELP_OK);
+    }
+    kv_fsm_ops.snapshot_end(kv, snapshot);
+    assert_int_equal(kv_fsm_ops.restore_commit(other, restore), KELP_OK);
+    assert_true(hash_of(other) == hash && hash_of(kv) != hash);
+    asks(other, "GET gone", "$-1\r\n");
+    asks(other, "PTTL later", ":4000\r\n");
+    asks(other, "DBSIZE", ":2\r\n");
+    kv_fsm_ops.close(other);
+}
+
+static void only_questions_about_what_passes_meanwhile_wait(void **state)
+{
+    struct kv *kv = *state;
+    const char *lines[] = {"GET k", "EXISTS x k", "DBSIZE", "GET x", "STRLEN x"};
+    const bool waits[] = {true, true, true, false, false};
+    at(kv, 0, "SET k v PX 1000", "+OK\r\n");
+    at(kv, 0, "SET x v", "+OK\r\n");
+    for (size_t i = 0; i < 5; i++) {
+        struct kelp_bytes argv[WORDS_MAX];
+        size_t argc = words_cut(lines[i], argv);
+        struct buf question = payload_of(argv, argc);
+        assert_false(kv_fsm_ops.lapses(kv, 0, buf_bytes(&question), SECOND - 1));
+        assert_int_equal(kv_fsm_ops.lapses(kv, 0, buf_bytes(&question), SECOND), waits[i]);
+        buf_close(&question);
+    }
+}
+
+static void an_expire_frees_nothing_where_room_is_short(void **state)
+{
+    const char *lines[] = {"DEL k", "EXPIRE k 1", "PERSIST k", "GETEX k", "FLUSHALL"};
+    const bool frees[] = {true, false, false, false, true};
+    for (size_t i = 0; i < 5; i++) {
+        struct kelp_bytes argv[WORDS_MAX];
+        size_t argc = words_cut(lines[i], argv);
+        struct buf command = payload_of(argv, argc);
+        assert_int_equal(kv_fsm_ops.frees(*state, 0, buf_bytes(&command)), frees[i]);
+        buf_close(&command);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MACHINE_TEST(a_key_is_absent_from_its_deadline_on_and_never_comes_back),
+        MACHINE_TEST(a_passed_key_is_as_absent_for_every_command_that_writes),
+        MACHINE_TEST(what_keeps_and_what_forgets_a_deadline),
+        MACHINE_TEST(a_time_of_day_is_told_as_given_and_decides_nothing),
+        MACHINE_TEST(clearing_is_bounded_and_in_the_order_of_deadlines),
+        MACHINE_TEST(a_snapshot_carries_deadlines_and_what_has_passed),
+        MACHINE_TEST(only_questions_about_what_passes_meanwhile_wait),
+        MACHINE_TEST(an_expire_frees_nothing_where_room_is_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
