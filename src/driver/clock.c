@@ -34,6 +34,14 @@ static bool leads(struct driver *d)
     return view->role == KELP_LEADER && view->term.v == d->led_term;
 }
 
+/* Nothing has a deadline, as far as all is applied: the common case, on every run. */
+static bool timeless(const struct driver *d)
+{
+    const struct ticking *t = &d->ticking;
+    if (t->due != KELP_FSM_NO_DEADLINE || t->open || !TAILQ_EMPTY(&t->waits)) return false;
+    return d->ports.machine->deadline == NULL || (t->known && t->due_at == d->applied);
+}
+
 /* While an apply is open the machine is not asked; it is when that is done. */
 static uint64_t earliest(struct driver *d)
 {
@@ -102,6 +110,7 @@ bool clock_answered(struct driver *d, const struct kelp_answer *answer)
 bool clock_run(struct driver *d)
 {
     struct ticking *t = &d->ticking;
+    if (timeless(d)) return false;
     bool any = !TAILQ_EMPTY(&t->waits);
     if (t->open && t->index != 0 && t->index <= d->applied) {
         t->open = false;
@@ -132,7 +141,7 @@ bool clock_run(struct driver *d)
 kelp_ns clock_next(struct driver *d)
 {
     const struct ticking *t = &d->ticking;
-    if (t->open || !leads(d) || t->due == KELP_FSM_NO_DEADLINE) return KELP_NEVER;
+    if (t->open || t->due == KELP_FSM_NO_DEADLINE || !leads(d)) return KELP_NEVER;
     if (writes_wait(driver_look(d))) return KELP_NEVER; /* what ends that is an event */
     uint64_t running = clock_stamp(d);
     kelp_ns at = t->due > running ? add_sat(d->now, t->due - running) : d->now;
@@ -145,7 +154,8 @@ kelp_ns clock_next(struct driver *d)
 
 void clock_mark(struct driver *d, struct request *r)
 {
-    if (r->how.level == KELP_READ_LOG || !leads(d) || earliest(d) == KELP_FSM_NO_DEADLINE) return;
+    if (r->how.level == KELP_READ_LOG || timeless(d)) return;
+    if (!leads(d) || earliest(d) == KELP_FSM_NO_DEADLINE) return;
     r->clock = clock_stamp(d);
     if (r->line != NULL || !r->bare) return;
     uint8_t told[8];
@@ -180,7 +190,8 @@ void clock_let_go(struct driver *d, struct request *r)
 
 void clock_show(struct driver *d)
 {
-    if (d->ports.machine->tell_time == NULL || earliest(d) == KELP_FSM_NO_DEADLINE) return;
+    if (d->ports.machine->tell_time == NULL || timeless(d)) return;
+    if (earliest(d) == KELP_FSM_NO_DEADLINE) return;
     uint64_t about =
         leads(d) ? clock_stamp(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
     d->ports.machine->tell_time(d->ports.machine_ctx, about);
