@@ -374,6 +374,7 @@ static inline bool term_saved(const struct kelp_core *r)
 /* ---- elect.c ---- */
 void elect_timeout(struct kelp_core *r);
 void elect_ordered(struct kelp_core *r); /* somebody says: stand, whoever else is preferred */
+bool elect_asks_everybody(const struct kelp_core *r);
 void elect_asked(struct kelp_core *r, const struct kelp_message *m);
 void elect_answered(struct kelp_core *r, const struct kelp_message *m);
 void elect_tally(struct kelp_core *r);

@@ -10,7 +10,9 @@
  * the only one that holds an entry which takes its own vote away; then it is needed, without its
  * vote, until that entry is committed. [§4.2.2 fig 4.6] A witness never stands. Who may not stand
  * and hears no leader asks for pre-votes all the same and counts no answer: it may have been
- * removed, and the one message that said so be lost.
+ * removed, and the one message that said so be lost. It asks every member, with a vote or without;
+ * so does a pre-candidate that has heard nobody for long: of those who were with it only a learner
+ * may be left, and voters that are themselves removed do not know who else was.
  *
  * Who is preferred stands first. A node lets one election timeout pass for every different priority
  * above its own among the voters, three at most, counted since it last heard a leader; so the tiers
@@ -143,6 +145,11 @@ static bool may_stand(struct kelp_core *r)
         return false;
     }
     return true;
+}
+
+bool elect_asks_everybody(const struct kelp_core *r)
+{
+    return r->enquires || (r->role == KELP_PRE_CANDIDATE && r->timeouts > CAMPAIGN_WAITS_MAX);
 }
 
 void elect_ordered(struct kelp_core *r)

@@ -129,7 +129,7 @@ uint32_t output_messages(struct kelp_core *r)
                 peer->append_id = message_new(r, &count, peer->id, &append)->id;
             heartbeat(r, peer, &count);
             if (transfer_owed(r, peer, &order)) (void)message_new(r, &count, peer->id, &order);
-        } else if (asks && config_votes(&r->config, slot)) {
+        } else if (asks && (config_votes(&r->config, slot) || elect_asks_everybody(r))) {
             vote_request(r, peer, &count);
         }
     }
