@@ -169,7 +169,8 @@ static void print_row(FILE *out, const struct status_node *n, const char *cluste
     bool leads = strcmp(role, "leader") == 0, well = strcmp(health, "ok") == 0;
     char contact[32] = "-", other[64] = "";
     const char *own = status_text(n, "cluster_id");
-    if (own[0] != '\0' && strcmp(own, cluster) != 0)
+    bool none = own[strspn(own, "0")] == '\0'; /* it waits to be added to one */
+    if (!none && strcmp(own, cluster) != 0)
         (void)snprintf(other, sizeof other, "  of another cluster: %.32s", own);
     if (!leads && status_text(n, "last_contact_ms")[0] != '\0')
         (void)snprintf(contact, sizeof contact, "%s ms", status_text(n, "last_contact_ms"));

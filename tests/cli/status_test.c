@@ -80,15 +80,17 @@ static void who_asks_to_join_is_named_once_with_the_words_to_let_it_in(void **st
 {
     (void)state;
     struct status_node nodes[2] = {
-        node_of("node_id:1\nrole:leader\nhealth:ok\nknock_4:address=h:7104,heard_ms=3\n"),
-        node_of("node_id:2\nrole:follower\nhealth:ok\nknock_4:address=h:7104,heard_ms=900\n"
-                "knock_auto:address=h:7105,heard_ms=1\n")};
+        node_of("node_id:1\nrole:leader\nhealth:ok\ncluster_id:aa\n"
+                "knock_4:address=h:7104,heard_ms=3\n"),
+        node_of("node_id:4\nrole:passive\nhealth:ok\ncluster_id:0000\n"
+                "knock_4:address=h:7104,heard_ms=900\nknock_auto:address=h:7105,heard_ms=1\n")};
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     status_print(out, nodes, 2);
     assert_int_equal(fclose(out), 0);
+    assert_null(strstr(text, "of another cluster")); /* it is of none */
     const char *behind = strstr(text, "node 4 at ");
     assert_non_null(behind);
     assert_string_equal(behind, "node 4 at h:7104 asks to join: kelp members add 4\n"
