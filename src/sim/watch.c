@@ -25,7 +25,8 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
                            struct checker_entry *out)
 {
     struct machine_request request;
-    *out = (struct checker_entry){.term = e->pos.term.v, .checksum = wire_entry_checksum(encoded)};
+    *out = (struct checker_entry){
+        .term = e->pos.term.v, .checksum = wire_entry_checksum(encoded), .time_ns = e->time_ns};
     out->position = e->type == KELP_ENTRY_POSITION;
     out->config = e->type == KELP_ENTRY_CONFIG;
     out->session = e->type == KELP_ENTRY_SESSION;
@@ -121,9 +122,8 @@ void watch_frame(struct node *n, unsigned to, const struct packet *p)
 }
 
 /* A node knows by their numbers what comes again, or behind what is newer. What it never heard, or
- * not since it started, is news to it however long ago it left. must_see() allows for the longest
- * fault; a replay, a node that stops again before it read what came, or one of these behind a slow
- * link is on its way for longer. */
+ * not since it started, is news to it however long ago it left. Only a replay can be on its way for
+ * longer than must_see() allows for. */
 void watch_heard(struct node *n, const struct packet *p)
 {
     if (p->kind != WIRE_MESSAGE || p->len < WIRE_FRAME_HEAD + BODY_FIXED_MIN) return;
@@ -142,7 +142,7 @@ void watch_heard(struct node *n, const struct packet *p)
     *last = id;
     const struct world *w = n->world;
     kelp_ns usual = w->swarm.fault_long + w->swarm.delay_late;
-    if (w->now - p->sent_at > usual) n->misled_last = w->now;
+    if (p->replayed && w->now - p->sent_at > usual) n->misled_last = w->now;
 }
 
 /* What of a frame goes into the trace. Entry 1 and refusals tell the founder's wall clock, which
