@@ -90,7 +90,8 @@ def run(case, keep):
         subprocess.run(["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no",
                         "--combine-dumps=yes", f"--callgrind-out-file={out}", PROGRAM, case, files],
                        check=True, timeout=SECONDS_MAX,
-                       env={"PATH": os.environ["PATH"], "GLIBC_TUNABLES": f"{SAME_COPIES}:{ROOMY_HEAP}"})
+                       env={"PATH": os.environ["PATH"],
+                            "GLIBC_TUNABLES": f"{SAME_COPIES}:{ROOMY_HEAP}"})
         found = {}
         for name, operations, instructions, allocations in parts_of(out):
             found.setdefault(name, Measured()).add(operations, instructions, allocations)

@@ -74,7 +74,6 @@ struct twin {
     uint32_t magic;
     struct file *file;
     uint64_t generation;
-    int first; /* the copy to write first: the older or bad one */
 };
 
 struct twin_copy {

@@ -108,19 +108,19 @@ static enum kelp_error read_copies(struct twin *t, struct twin_copy copies[2],
     return error;
 }
 
-/* Which copy a write begins with: the bad one, if just one is. A read that fails tells nothing, and
- * the write goes on: whether the disk still works is for the write to find out. */
+/* Which copy a write begins with: the bad or older one, if just one is. A read that fails tells
+ * nothing, and the write goes on: whether the disk still works is for the write to find out. */
 static unsigned first_copy(struct twin *t)
 {
     struct twin_copy copies[2];
     enum kelp_error state[2];
     struct kelp_fault ignored;
-    if (t->generation == 0 || read_copies(t, copies, state, &ignored) != KELP_OK)
-        return (unsigned)t->first;
+    if (t->generation == 0 || read_copies(t, copies, state, &ignored) != KELP_OK) return 0;
     bool good[2];
     for (unsigned i = 0; i < 2; i++)
-        good[i] = state[i] == KELP_OK && copies[i].generation == t->generation;
-    return good[0] == good[1] ? (unsigned)t->first : good[0];
+        good[i] =
+            (state[i] == KELP_OK || copies[i].misplaced) && copies[i].generation == t->generation;
+    return good[0] && !good[1];
 }
 
 enum kelp_error twin_write(struct twin *t, struct kelp_bytes payload, struct kelp_fault *fault)
@@ -130,9 +130,7 @@ enum kelp_error twin_write(struct twin *t, struct kelp_bytes payload, struct kel
     t->generation++;
     enum kelp_error error = write_copy(t, first, payload, fault);
     if (error != KELP_OK) return error;
-    error = write_copy(t, 1 - first, payload, fault);
-    t->first = 0;
-    return error;
+    return write_copy(t, 1 - first, payload, fault);
 }
 
 enum kelp_error twin_create(struct disk disk, const char *name, uint32_t magic,
@@ -174,7 +172,6 @@ static enum kelp_error judge(struct twin *t, const enum kelp_error state[2],
     if (other->misplaced && other->generation > copies[best].generation) best = 1 - best;
     *out = copies[best];
     t->generation = copies[best].generation;
-    t->first = 1 - (int)best;
     return KELP_OK;
 }
 

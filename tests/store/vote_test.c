@@ -285,6 +285,50 @@ static void a_cut_while_a_bad_copy_is_mended_spares_the_good_one(void **state)
     }
 }
 
+/* The newest vote is in the wrong place, the copy beside it is good and older: better none than
+ * that one. */
+static void a_cut_while_the_older_copy_is_mended_never_brings_it_back(void **state)
+{
+    (void)state;
+    for (unsigned place = 0; place < 2; place++) {
+        for (uint64_t seed = 0; seed < 200; seed++) {
+            struct fakedisk *whole = voted();
+            size_t size = 0;
+            uint8_t *bytes = fakedisk_bytes(whole, VOTE_NAME, &size), payload[VOTE_BYTES];
+            struct twin_copy copy;
+            assert_int_equal(twin_decode(bytes_of(bytes, STORE_BLOCK), VOTE_MAGIC, 0, &copy),
+                             KELP_OK);
+            struct vote vote;
+            assert_int_equal(vote_decode(bytes_of(copy.payload, copy.len), &vote, NULL), KELP_OK);
+            vote.term.v = 6;
+            twin_encode(bytes + (size_t)place * STORE_BLOCK, VOTE_MAGIC, 1 - place,
+                        copy.generation + 1, vote_encode(&vote, payload));
+            struct fakedisk *d = fakedisk_new(seed);
+            fakedisk_put(d, VOTE_NAME, bytes, size);
+            struct twin twin;
+            struct kelp_fault fault = {0};
+            fakedisk_die_at(d, 6); /* as above */
+            assert_int_equal(
+                twin_open(&twin, fakedisk_port(d), VOTE_NAME, VOTE_MAGIC, &copy, &fault), KELP_OK);
+            assert_int_equal(twin_write(&twin, bytes_of(copy.payload, copy.len), &fault),
+                             KELP_E_IO);
+            twin_close(&twin);
+            fakedisk_cut(d, CUT_RANDOM);
+            enum kelp_error error =
+                twin_open(&twin, fakedisk_port(d), VOTE_NAME, VOTE_MAGIC, &copy, &fault);
+            if (error == KELP_OK)
+                assert_int_equal(vote_decode(bytes_of(copy.payload, copy.len), &vote, NULL),
+                                 KELP_OK);
+            else
+                assert_int_equal(error, KELP_E_CORRUPT);
+            assert_int_equal(vote.term.v, 6);
+            twin_close(&twin);
+            fakedisk_free(d);
+            fakedisk_free(whole);
+        }
+    }
+}
+
 /* One copy rots on the disk while the page cache still has it; the next vote is cut short. */
 static void a_cut_spares_the_good_copy_where_the_other_rotted_unseen(void **state)
 {
@@ -314,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_flipped_bit_in_one_copy_harms_nothing),
         cmocka_unit_test(a_cut_spares_the_good_copy_where_the_other_rotted_unseen),
+        cmocka_unit_test(a_cut_while_the_older_copy_is_mended_never_brings_it_back),
         cmocka_unit_test(any_length_opens_or_is_refused_and_never_forgets),
         cmocka_unit_test(with_one_copy_gone_the_other_counts),
         cmocka_unit_test(with_both_copies_gone_the_start_is_refused),
