@@ -38,14 +38,18 @@ static void apply_give(struct driver *d, size_t count)
     if (d->applied_reported < d->apply_open) applying_timers(d); /* it takes its time */
 }
 
+/* By a clock entry alone the machine may remove a thousand keys: it is the last of its batch, so
+ * that others have their turn between two of them. */
 static size_t batch_from_cache(struct driver *d)
 {
     size_t count = 0;
     uint64_t bytes = 0;
-    while (count < APPLY_ENTRIES_MAX && d->apply_next + count <= d->apply_to) {
+    bool ended = false;
+    while (!ended && count < APPLY_ENTRIES_MAX && d->apply_next + count <= d->apply_to) {
         struct kelp_bytes entry = cache_entry(d->cache, d->apply_next + count);
         if (entry.len == 0 || (count > 0 && bytes + entry.len > APPLY_BYTES_MAX)) break;
         bytes += entry.len;
+        ended = wire_entry_type(entry) == KELP_ENTRY_CLOCK;
         d->batch[count++] = entry;
     }
     return count;
@@ -79,7 +83,9 @@ bool apply_run(struct driver *d)
 static size_t batch_from_read(struct driver *d, const struct log_read *read)
 {
     size_t count = 0, at = 0;
-    while (at < read->len && count < APPLY_ENTRIES_MAX && d->apply_next + count <= d->apply_to) {
+    bool ended = false;
+    while (!ended && at < read->len && count < APPLY_ENTRIES_MAX &&
+           d->apply_next + count <= d->apply_to) {
         struct kelp_pos pos;
         uint8_t type;
         size_t bytes;
@@ -89,6 +95,7 @@ static size_t batch_from_read(struct driver *d, const struct log_read *read)
             break;
         d->batch[count++] = bytes_of(left.data, bytes);
         at += bytes;
+        ended = type == KELP_ENTRY_CLOCK;
     }
     return count;
 }

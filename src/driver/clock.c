@@ -11,7 +11,8 @@
  * A read whose answer would be another one by the running clock waits for that entry: on the leader
  * among `waits`; a follower is told the leader's clock with the read index, and sends such a
  * question on as it is. It has been proved to be the newest state, so when the entry comes to
- * nothing (refused for want of disk room, leadership lost) it is answered as things stand. */
+ * nothing (no disk room at all, leadership lost) it is answered as things stand. Where the core has
+ * no room for one more entry the read waits on, until its deadline. */
 #include <string.h>
 
 #include "base/endian.h"
@@ -69,7 +70,8 @@ static void waits_release(struct driver *d, bool settled)
     }
 }
 
-static bool propose(struct driver *d)
+/* frees: something is due, so that the entry makes room. */
+static bool propose(struct driver *d, bool frees)
 {
     struct ticking *t = &d->ticking;
     struct wire_entry e = {.type = KELP_ENTRY_CLOCK};
@@ -82,6 +84,7 @@ static bool propose(struct driver *d)
     input.propose.token = TICK_TOKEN;
     input.propose.deadline = KELP_NEVER;
     input.propose.bytes = (uint32_t)size;
+    input.propose.flags = frees ? KELP_PROPOSE_FREES : 0;
     t->open = true; /* until it is answered */
     t->index = 0;
     struct kelp_taken taken = driver_step(d, &input);
@@ -103,7 +106,8 @@ bool clock_answered(struct driver *d, const struct kelp_answer *answer)
     if (answer->token != TICK_TOKEN) return false;
     if (answer->outcome == KELP_DONE && t->open && answer->pos.index > d->applied) return true;
     t->open = false; /* refused, lost, or a snapshot brought it */
-    waits_release(d, false);
+    bool again = answer->outcome == KELP_REFUSED && answer->reason == KELP_R_BUSY;
+    if (!again) waits_release(d, false);
     return true;
 }
 
@@ -131,18 +135,18 @@ bool clock_run(struct driver *d)
         t->last = view->last;
         t->quiet = d->now;
     }
-    bool wanted = !TAILQ_EMPTY(&t->waits) || due <= clock_stamp(d) ||
-                  sub_sat(d->now, t->quiet) >= CARRY_AFTER;
+    bool frees = due <= clock_stamp(d);
+    bool wanted = !TAILQ_EMPTY(&t->waits) || frees || sub_sat(d->now, t->quiet) >= CARRY_AFTER;
     if (t->open || !wanted || d->now < t->after || writes_wait(view) || !core_has_room(d))
         return false;
-    return propose(d);
+    return propose(d, frees);
 }
 
 kelp_ns clock_next(struct driver *d)
 {
     const struct ticking *t = &d->ticking;
     if (t->open || t->due == KELP_FSM_NO_DEADLINE || !leads(d)) return KELP_NEVER;
-    if (writes_wait(driver_look(d))) return KELP_NEVER; /* what ends that is an event */
+    if (writes_wait(driver_look(d)) || !core_has_room(d)) return KELP_NEVER; /* an event ends it */
     uint64_t running = clock_stamp(d);
     kelp_ns at = t->due > running ? add_sat(d->now, t->due - running) : d->now;
     if (!TAILQ_EMPTY(&t->waits)) at = d->now;

@@ -39,8 +39,7 @@ static bool expiry_convert(const struct kv *kv, int64_t number, struct expiry *e
     int64_t ms = e->seconds ? number * 1000 : number;
     int64_t from_now = ms;
     if (e->absolute) {
-        if (ms < INT64_MIN + kv->wall_ms) return false;
-        from_now = ms - kv->wall_ms;
+        from_now = ms < INT64_MIN + kv->wall_ms ? INT64_MIN : ms - kv->wall_ms;
     } else {
         if (ms > INT64_MAX - kv->wall_ms) return false;
         ms += kv->wall_ms;
@@ -107,13 +106,15 @@ static bool expire_options(struct kv_args *args, unsigned *options, struct buf *
     return true;
 }
 
-/* No deadline is later than any. */
-static bool expire_fits(const struct due *has, int64_t unix_ms, unsigned options)
+/* No deadline is later than any. Times of day may be of two leaders whose clocks differ, so what is
+ * later is a question of the cluster clock; but the same time of day is the same deadline. */
+static bool expire_fits(const struct due *has, const struct expiry *e, unsigned options)
 {
+    bool same = has != NULL && has->unix_ms == e->unix_ms;
     if ((options & EXPIRE_NX) != 0 && has != NULL) return false;
     if ((options & EXPIRE_XX) != 0 && has == NULL) return false;
-    if ((options & EXPIRE_GT) != 0 && (has == NULL || unix_ms <= has->unix_ms)) return false;
-    if ((options & EXPIRE_LT) != 0 && has != NULL && unix_ms >= has->unix_ms) return false;
+    if ((options & EXPIRE_GT) != 0 && (has == NULL || same || e->at <= has->at)) return false;
+    if ((options & EXPIRE_LT) != 0 && has != NULL && (same || e->at >= has->at)) return false;
     return true;
 }
 
@@ -129,7 +130,7 @@ static void expire(struct kv *kv, struct kv_args *args, const char *name, struct
         return;
     }
     struct kv_place place = kv_find(kv, key);
-    bool set = place.link != NULL && expire_fits((*place.link)->due, e.unix_ms, options);
+    bool set = place.link != NULL && expire_fits((*place.link)->due, &e, options);
     reply_integer(reply, set);
     if (set) kv_expire(kv, place, e.at, e.unix_ms);
 }

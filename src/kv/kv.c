@@ -17,8 +17,10 @@
 #define KEYS_A_PIECE     1000u /* that KEYS looks at before others have their turn: 0.5 ms */
 #define KEYS_STEPS       (GLOB_STEPS_MAX / 2) /* .. and in matching them */
 #define FREED_A_COMMAND  8u                   /* entries of condemned tables */
-#define LAPSED_A_COMMAND 4u                   /* keys whose deadline has passed .. */
-#define LAPSED_ALONE     1000u /* .. by an entry that does nothing else: under 1 ms */
+#define WALL_VERSION     1u
+#define LAPSED_A_COMMAND 4u             /* keys whose deadline has passed .. */
+#define LAPSED_ALONE     1000u          /* .. by an entry that does nothing else: under 1 ms */
+#define LAPSED_BYTES     (1024u * 1024) /* of keys and values: large ones go back to the system */
 
 /* ---- changing keys ----------------------------------------------------------------------- */
 
@@ -151,12 +153,14 @@ void kv_expire(struct kv *kv, struct kv_place place, uint64_t at, int64_t unix_m
 
 void kv_lapse(struct kv *kv, size_t most)
 {
-    for (size_t i = 0; i < most; i++) {
+    uint64_t bytes = 0; /* as told to the table: what an entry takes depends on its history */
+    for (size_t i = 0; i < most && bytes < LAPSED_BYTES; i++) {
         const struct due *first = kv->table->due.first;
         if (first == NULL || first->at > kv->now) return;
         const struct table_entry *e = first->entry;
         struct table_entry **link = table_find(kv->table, e->hash, entry_key(e));
         ASSERT(link != NULL && *link == e);
+        bytes += (uint64_t)e->key_len + e->value_len;
         entry_release(kv, table_remove(kv->table, link));
     }
 }
@@ -260,15 +264,23 @@ static void seed_make(struct kv *kv, const struct kelp_command *first)
 static void time_passes(struct kv *kv, uint64_t time_ns)
 {
     kv->now = max_u64(kv->now, time_ns);
-    kv->told = max_u64(kv->told, kv->now);
+    kv->told = kv->now; /* equal everywhere, as what a command answers must be */
 }
 
-/* Beside a command that sets deadlines the leader puts its time of day. */
+/* Beside a command that sets deadlines the leader puts its time of day:
+ *   version (1), milliseconds since 1970 (8)
+ * What this version does not know stops the machine: others may set another deadline by it. */
 static void wall_read(struct kv *kv, struct kelp_bytes extension)
 {
     struct reader r = reader_of(extension);
+    kv->walled = false;
+    if (extension.len == 0) return;
+    uint8_t version = read_u8(&r);
     kv->wall_ms = (int64_t)read_u64(&r);
-    kv->walled = !r.failed && reader_left(&r) == 0;
+    if (r.failed || version != WALL_VERSION || reader_left(&r) != 0)
+        kv->failed = KELP_E_VERSION;
+    else
+        kv->walled = true;
 }
 
 static void apply(void *fsm, uint32_t group, const struct kelp_command *commands, size_t count,
@@ -468,6 +480,7 @@ static size_t extend(void *fsm, uint32_t group, struct kelp_bytes payload, uint6
     if ((command->flags & KV_FLAG_WRITE) == 0 || code == KV_PERSIST) return 0;
     if (code == KV_SET && args.left <= 2) return 0;
     struct writer w = writer_of(out, KELP_FSM_EXTEND_MAX);
+    write_u8(&w, WALL_VERSION);
     write_u64(&w, wall_unix_ms);
     return writer_len(&w);
 }

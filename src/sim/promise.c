@@ -12,7 +12,7 @@
 #include "base/min.h"
 #include "sim/checker_room.h"
 
-#define WITNESS_WHOLE_MAX 64u
+#define WITNESS_WHOLE_MAX 128u
 
 typedef unsigned long long ull;
 

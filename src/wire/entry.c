@@ -209,6 +209,12 @@ enum kelp_error wire_entry_peek(struct kelp_bytes in, struct kelp_pos *pos, uint
     return error;
 }
 
+uint16_t wire_entry_type(struct kelp_bytes encoded)
+{
+    ASSERT(encoded.len >= HEAD_BYTES);
+    return load_u16(encoded.data + 4);
+}
+
 uint64_t wire_entry_checksum(struct kelp_bytes encoded)
 {
     ASSERT(encoded.len >= MEASURE_BYTES);

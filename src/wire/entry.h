@@ -57,6 +57,9 @@ enum kelp_error wire_entry_open(struct kelp_bytes in, struct wire_entry *out, si
 enum kelp_error wire_entry_peek(struct kelp_bytes in, struct kelp_pos *pos, uint8_t *type,
                                 size_t *bytes);
 
+/* wire_entry_type - of an entry that was opened or peeked at before. */
+uint16_t wire_entry_type(struct kelp_bytes encoded);
+
 /* wire_entry_checksum - the stored checksum of an encoded entry. */
 uint64_t wire_entry_checksum(struct kelp_bytes encoded);
 

@@ -104,6 +104,68 @@ static void a_time_of_day_is_told_as_given_and_decides_nothing(void **state)
     at_wall(kv, 15 * SECOND, 0, "EXISTS k", ":0\r\n");
 }
 
+/* Two leaders whose clocks are an hour apart. */
+static void what_is_later_is_a_question_of_the_cluster_clock(void **state)
+{
+    struct kv *kv = *state;
+    at_wall(kv, SECOND, WALL_MS + 3600000, "SET k v EX 100", "+OK\r\n");
+    at_wall(kv, SECOND, WALL_MS, "EXPIRE k 3000 LT", ":0\r\n");
+    at_wall(kv, SECOND, WALL_MS, "EXPIRE k 200 GT", ":1\r\n");
+    at_wall(kv, SECOND, WALL_MS, "TTL k", ":200\r\n");
+    at_wall(kv, SECOND, WALL_MS, "EXPIREAT k 1700000300", ":1\r\n");
+    at_wall(kv, 2 * SECOND, WALL_MS, "EXPIREAT k 1700000300 GT", ":0\r\n"); /* the same */
+    at_wall(kv, 2 * SECOND, WALL_MS, "PEXPIREAT k -9223372036854775808", ":1\r\n");
+    at_wall(kv, 2 * SECOND, WALL_MS, "EXISTS k", ":0\r\n");
+}
+
+/* What a question told a member must not be in what a command answers: members ask differently. */
+static void a_command_that_tells_a_time_answers_by_its_stamp(void **state)
+{
+    struct kv *kv = *state;
+    at(kv, SECOND, "SET k v PX 9000", "+OK\r\n");
+    kv_fsm_ops.tell_time(kv, 0, 4 * SECOND);
+    asks(kv, "PTTL k", ":6000\r\n");
+    at(kv, 2 * SECOND, "PTTL k", ":8000\r\n");
+}
+
+static void a_time_of_day_of_another_version_stops_the_machine(void **state)
+{
+    struct kv *kv = *state;
+    struct kelp_bytes argv[WORDS_MAX];
+    struct buf payload = payload_of(argv, words_cut("SET k v PX 9000", argv));
+    uint8_t beside[KELP_FSM_EXTEND_MAX];
+    size_t len = kv_fsm_ops.extend(kv, 0, buf_bytes(&payload), WALL_MS, beside);
+    beside[0]++;
+    struct kelp_command command = {.pos = kelp_pos_of(1, 1),
+                                   .time_ns = SECOND,
+                                   .extension = bytes_of(beside, len),
+                                   .payload = buf_bytes(&payload)};
+    kv_fsm_ops.apply(kv, 0, &command, 1, NULL, NULL);
+    assert_int_equal(kv_failed(kv), KELP_E_VERSION);
+    assert_int_equal(kv->table->count, 0);
+    buf_close(&payload);
+}
+
+/* Large values go back to the system, which takes its time. */
+static void clearing_is_bounded_in_bytes_too(void **state)
+{
+    struct kv *kv = *state;
+    char *line = malloc(600 * 1024);
+    assert_non_null(line);
+    for (unsigned i = 0; i < 8; i++) {
+        int head = snprintf(line, 64, "SETEX k%u 1 ", i);
+        memset(line + head, 'x', 512 * 1024);
+        line[head + 512 * 1024] = '\0';
+        at(kv, SECOND, line, "+OK\r\n");
+    }
+    free(line);
+    kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
+    assert_int_equal(kv->table->count, 6);
+    kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
+    assert_int_equal(kv->table->count, 4);
+    asks(kv, "DBSIZE", ":0\r\n");
+}
+
 static void clearing_is_bounded_and_in_the_order_of_deadlines(void **state)
 {
     struct kv *kv = *state;
@@ -193,6 +255,10 @@ int main(void)
         MACHINE_TEST(a_passed_key_is_as_absent_for_every_command_that_writes),
         MACHINE_TEST(what_keeps_and_what_forgets_a_deadline),
         MACHINE_TEST(a_time_of_day_is_told_as_given_and_decides_nothing),
+        MACHINE_TEST(what_is_later_is_a_question_of_the_cluster_clock),
+        MACHINE_TEST(a_command_that_tells_a_time_answers_by_its_stamp),
+        MACHINE_TEST(a_time_of_day_of_another_version_stops_the_machine),
+        MACHINE_TEST(clearing_is_bounded_in_bytes_too),
         MACHINE_TEST(clearing_is_bounded_and_in_the_order_of_deadlines),
         MACHINE_TEST(a_snapshot_carries_deadlines_and_what_has_passed),
         MACHINE_TEST(only_questions_about_what_passes_meanwhile_wait),
