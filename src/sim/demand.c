@@ -262,6 +262,27 @@ static bool witnesses(const struct world *w, const struct node *leader, const st
            (slot != CONFIG_NO_SLOT && latest->members[slot].role == KELP_WITNESS);
 }
 
+/* What both noted of their states on the way is equal: they may have differed where a later command
+ * hid it. */
+static bool marks_equal(const struct rsm *a, const struct rsm *b)
+{
+    struct wire_mark of_a[WIRE_MARK_KEPT], of_b[WIRE_MARK_KEPT];
+    size_t count_a = rsm_marks(a, 0, of_a), count_b = rsm_marks(b, 0, of_b);
+    for (size_t i = 0, k = 0; i < count_a && k < count_b;) {
+        if (of_a[i].index != of_b[k].index) {
+            if (of_a[i].index < of_b[k].index)
+                i++;
+            else
+                k++;
+            continue;
+        }
+        if (of_a[i].chain != of_b[k].chain || of_a[i].state != of_b[k].state) return false;
+        i++;
+        k++;
+    }
+    return true;
+}
+
 /* Every node of the core is there, and all that the leader reaches have applied the same. */
 static bool all_equal(const struct world *w)
 {
@@ -276,6 +297,7 @@ static bool all_equal(const struct world *w)
         if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
         if (rsm_state_hash(leader->rsm) != rsm_state_hash(n->rsm)) return false;
         if (rsm_chain_hash(leader->rsm) != rsm_chain_hash(n->rsm)) return false;
+        if (!marks_equal(leader->rsm, n->rsm)) return false;
     }
     return true;
 }
