@@ -85,9 +85,9 @@ static void port_snapshot(void *store, uint32_t group, struct kelp_pos pos, stru
     must(false, "nobody asked for a snapshot");
 }
 
-static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster, uint64_t epoch)
 {
-    (void)store, (void)group, (void)cluster;
+    (void)store, (void)group, (void)cluster, (void)epoch;
     must(false, "the cluster is founded already");
 }
 

@@ -248,7 +248,8 @@ enum kelp_input_type {
     KELP_IN_TRANSFER = 17,
     /* drain: on: leadership goes to another voter and does not come back, off: it may. DONE: this
      * node does not lead, or may again; REFUSED: nothing is changed, nobody could take over;
-     * UNKNOWN: drained, and who was told may still win. Ends with the core: it is not saved */
+     * UNKNOWN: drained, and who was told may still win. off ends an on that is not answered:
+     * CANCELLED. A drain ends with the core: it is not saved */
     KELP_IN_DRAIN = 30,
     /* change: of the membership; answered when the roles it asks for are committed */
     KELP_IN_CHANGE = 18,
@@ -435,7 +436,7 @@ struct kelp_peer_view {
     enum kelp_space space; /* as it last told this leader */
     uint32_t inflight_messages;
     uint64_t inflight_bytes;
-    kelp_ns contact;          /* when it last answered, 0: not in this term */
+    kelp_ns contact;          /* when it last answered, 0: not since this node leads */
     kelp_ns rtt;              /* last measured, 0: not yet */
     uint32_t rounds;          /* staging: rounds it has finished */
     bool alike;               /* its handshake showed this node's own election_min and drift_ppm */
@@ -470,6 +471,8 @@ struct kelp_view {
     enum kelp_lease lease;
     kelp_ns lease_until;                 /* exclusive, on this node's clock; 0: there is none */
     uint64_t lease_reads, lease_refused; /* served by lease; asked for it and did not get it */
+    uint32_t spare; /* so many voters more may go away before nothing can be written: of those that
+                     * answer a leader; anybody else counts all that there are. 0 at a glance */
     uint32_t peer_count;
     struct kelp_peer_view peers[KELP_MEMBERS_MAX]; /* the first peer_count; the rest is not set */
 };

@@ -36,6 +36,15 @@ struct kelp_command {
  * */
 typedef void (*kelp_reply_fn)(void *sink, size_t i, struct kelp_bytes bytes);
 
+/* What a machine replies that executed a command and has no memory to say with what result: its
+ * outcome is UNKNOWN, and if the command is to be executed once the node stops, since nobody could
+ * be told what it did (session.h). */
+#define KELP_REPLY_LOST ((struct kelp_bytes){NULL, SIZE_MAX})
+static inline bool kelp_reply_is_lost(struct kelp_bytes reply)
+{
+    return reply.data == NULL && reply.len == SIZE_MAX;
+}
+
 enum kelp_query {
     KELP_QUERY_DONE = 0, /* it has replied */
     KELP_QUERY_MORE = 1, /* it has begun and goes on at the next call */

@@ -12,6 +12,7 @@
 #include "kelp/lead.h"
 #include "kelp/node.h"
 #include "kelp/plan.h"
+#include "kelp/session.h"
 #include "kelp/sim.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"

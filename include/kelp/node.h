@@ -247,8 +247,8 @@ KELP_API enum kelp_error kelp_node_plan(struct kelp_node *node,
  * longest election timeouts it stands all the same, and hands over as soon as it can.
  * takes    node      not NULL
  *          result    filled; DONE: leader says who leads now, 0: nobody. REFUSED: nothing has
- *                    changed, for example NO_CANDIDATE. UNKNOWN: drained, and it may lead a little
- *                    longer
+ *                    changed, for example NO_CANDIDATE, or CANCELLED by an undrain. UNKNOWN:
+ *                    drained, and it may lead a little longer
  * errors   KELP_OK exactly when the outcome is DONE; KELP_E_BUSY otherwise
  * thread   any but the node's own   cost  waits up to an election timeout   source  [§3.10] */
 KELP_API enum kelp_error kelp_node_drain(struct kelp_node *node, struct kelp_result *result);

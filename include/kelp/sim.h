@@ -243,6 +243,7 @@ struct kelp_sim_report {
     bool passed;
     bool stopped; /* at options.until: nothing broke up to there, the end was not judged */
     uint64_t requests, done, refused, lost, unknown, abandoned; /* clients' requests and outcomes */
+    uint64_t retried; /* attempts at commands in sessions after the first one */
     uint64_t frames, frames_lost, frames_repeated, frames_damaged, crashes, power_cuts, pauses,
         cuts, stalls, restarts, elections, commits, snapshots, snapshot_pieces, snapshots_asked,
         snapshots_dropped, snapshots_installed,

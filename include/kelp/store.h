@@ -61,18 +61,18 @@ struct kelp_store_ops {
      * given before it, sync it under its name, drop older ones. Answered by done->snapshot. */
     void (*snapshot)(void *store, uint32_t group, struct kelp_pos pos, struct kelp_bytes head);
 
-    /* Write the cluster id into this node's identity, once in its life. Answered by done->pledged.
-     * */
-    void (*pledge)(void *store, uint32_t group, struct kelp_cluster_id cluster);
+    /* Write the cluster id into this node's identity, once in its life, with the recovery epoch
+     * that the cluster is in. Answered by done->pledged. */
+    void (*pledge)(void *store, uint32_t group, struct kelp_cluster_id cluster, uint64_t epoch);
 
     /* Nothing more will be asked for a while: the log may put an unsynced mark behind its last
      * write. */
     void (*idle)(void *store, uint32_t group);
 
-    /* Write the cluster id and the id that this node was given into its identity, where there is
-     * none yet: both at once, or neither. Answered by done->pledged. NULL: such a node cannot be
-     * given an id. */
-    void (*name)(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node);
+    /* Likewise, with the id that this node was given, where there is none yet: all at once, or
+     * nothing. Answered by done->pledged. NULL: such a node cannot be given an id. */
+    void (*name)(void *store, uint32_t group, kelp_id node, struct kelp_cluster_id cluster,
+                 uint64_t epoch);
 
     /* Write what stands in the snapshot that is being taken at an offset of its file, behind the
      * room for its head; the first piece begins it, with the last one all of them are durable. The

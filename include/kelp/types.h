@@ -130,7 +130,7 @@ enum kelp_space {
 
 enum kelp_outcome {
     KELP_DONE = 1,    /* committed at its position; the result is the state machine's */
-    KELP_REFUSED = 2, /* never appended, never will be: definite */
+    KELP_REFUSED = 2, /* of no effect, now or ever: definite */
     KELP_LOST = 3,    /* another was committed at its index, or of a later term below: definite */
     KELP_UNKNOWN = 4, /* it may or may not happen */
 };
@@ -143,7 +143,8 @@ enum kelp_outcome {
     X(3, BUSY, "a limit on open work is reached", "try again soon")                                \
     X(4, TOO_LARGE, "the command is larger than the limit", "send less at once")                   \
     X(5, PENDING, "another change is still pending", "wait for it")                                \
-    X(6, NO_COMMIT_YET, "the new leader has not committed in its term yet", "try again soon")      \
+    X(6, NO_COMMIT_YET, "the new leader has not committed, or heard everybody, in its term yet",   \
+      "try again soon")                                                                            \
     X(7, TRANSFERRING, "leadership is being handed over", "try again soon")                        \
     X(8, TIMEOUT, "the deadline passed", "look whether it happened before repeating it")           \
     X(9, SHUTDOWN, "the node is shutting down", "ask another node")                                \
@@ -165,7 +166,8 @@ enum kelp_outcome {
       "look whether it happened before repeating it")                                              \
     X(24, SNAPSHOT_PASSED, "a snapshot passed over its index",                                     \
       "look whether it happened before repeating it")                                              \
-    X(25, NOT_STARTED, "this node holds no entry and waits to be founded", "see its status")       \
+    X(25, NOT_STARTED, "this node holds no entry and waits to be founded or added",                \
+      "see its status")                                                                            \
     X(26, LOADING, "the node is replaying its log", "try again later")                             \
     X(27, DUPLICATE, "this number was judged before", "nothing to do")                             \
     X(28, CANCELLED, "it was cancelled", "nothing to do")                                          \
@@ -202,7 +204,15 @@ enum kelp_outcome {
       "found with an empty directory, without --join and --bootstrap")                             \
     X(49, REMOVED, "this node was removed from the cluster", "ask a member")                       \
     X(50, DRAINED, "that node is drained", "undrain it first, or name another")                    \
-    X(51, BAD_LEVEL, "there is no such read level", "name one of enum kelp_read_level")
+    X(51, BAD_LEVEL, "there is no such read level", "name one of enum kelp_read_level")            \
+    X(52, UNKNOWN_SESSION,                                                                         \
+      "no such session, or it has ended; not executed now, earlier attempts "                      \
+      "may have been",                                                                             \
+      "look at what became of them, then open another session")                                    \
+    X(53, SEQUENCE_OVER, "executed before or given up, and its result is not kept",                \
+      "read what it has done; give new commands higher numbers")                                   \
+    X(54, ONCE_MISUSED, "another command had this number or key",                                  \
+      "give each command a number or key of its own")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

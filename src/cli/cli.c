@@ -48,6 +48,16 @@ static const struct verb verbs[] = {
      drain_verb},
     {"undrain", "[ID]", "let a drained node lead again", "\nThe end of `kelp drain`.\n",
      drain_verb},
+    {"reload", "", "have a node read its settings file again",
+     "\nOf the node that --at names: the file of its --config, under the flags it was started "
+     "with.\n"
+     "All of it or nothing: exits 2 if a value is wrong, or a setting changed that needs a "
+     "restart.\n"
+     "Prints what is another value now. What CONFIG SET changed ends with it.\n",
+     settings_verb},
+    {"config", "", "the settings in force on a node, and where each was said",
+     "\nOf the node that --at names. `kelp server --settings` says what each is for.\n",
+     settings_verb},
     {"call", "COMMAND [ARGUMENT]...", "send any command and print the answer",
      "\nFlags stand before COMMAND: all that follows it is sent as it is.\n", call_verb},
     {"members", "[list] | add|promote|demote|remove|move|replace|set|priority ... | plan ...",
@@ -93,6 +103,18 @@ static const struct verb verbs[] = {
      snapshot_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},
+    {"recover", "--data DIR --members ID[=HOST:PORT],... [--yes] | --compare DIR...",
+     "go on from one disk after the quorum was lost",
+     "\nFor a cluster that lost more voters than it can do without, and for nothing else: what "
+     "only\n"
+     "the lost ones held is gone. --compare first: it says which disk to choose. Without --yes it\n"
+     "is only told what would be done, and no byte changes. The log is kept whole, the members "
+     "are\n"
+     "those that are named, and a new recovery epoch keeps all others out. docs/recovery.md is "
+     "the\n"
+     "walk through it. Exits 1 if a member of the past still runs, 3 if the directory is damaged,\n"
+     "in use, empty, a witness's, or not what the token is for.\n",
+     recover_verb},
     {"sim",
      "run|shrink|soak [FLAGS] | explore [--depth N] ... | check FILE | "
      "scenario FILE [--rewrite | --step]",
@@ -109,7 +131,7 @@ static const struct verb verbs[] = {
 };
 
 static const char *const later[] = {
-    "top", "cli", "watch", "doctor", "why", "recover", "reload", "config", "replay", "certs",
+    "top", "cli", "watch", "doctor", "why", "replay", "certs",
 };
 
 static void print_overview(FILE *out)

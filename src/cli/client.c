@@ -19,6 +19,7 @@
 #define HOPS_MAX    5u
 #define REQUEST_MAX (64u << 20)
 #define CONNECT_MS  2000u
+#define ROUNDS      3u /* of a list, for a command that is executed once */
 
 struct flag client_flag(const char **list)
 {
@@ -304,15 +305,44 @@ redisReply *client_follow(struct client *c, size_t count, const struct kelp_byte
     }
 }
 
+/* Does an error begin with one of these? */
+static bool begins_with(const redisReply *reply, const char *const *words, size_t count)
+{
+    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < count; i++) {
+        if (strncmp(reply->str, words[i], strlen(words[i])) == 0) return true;
+    }
+    return false;
+}
+
 /* Does it refuse because of what it is, so that another node may serve? Each of these says that
  * nothing happened; an outcome that is not known is UNCERTAIN. */
 static bool serves_not(const redisReply *reply)
 {
     static const char *const refusals[] = {"CLUSTERDOWN ", "LOADING ", "TRYAGAIN SHUTDOWN"};
-    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < COUNT_OF(refusals); i++) {
-        if (strncmp(reply->str, refusals[i], strlen(refusals[i])) == 0) return true;
-    }
-    return false;
+    return begins_with(reply, refusals, COUNT_OF(refusals));
+}
+
+/* Does it say nothing of an earlier attempt of the same command? */
+static bool of_this_attempt(const redisReply *reply)
+{
+    static const char *const words[] = {"CLUSTERDOWN ", "LOADING ", "TRYAGAIN ",
+                                        "NOSPACE ",     "OOM ",     "UNCERTAIN "};
+    return begins_with(reply, words, COUNT_OF(words));
+}
+
+static bool attempt_unknown(const struct client *c, const redisReply *reply)
+{
+    static const char *const word = "UNCERTAIN ";
+    return reply == NULL ? c->written : begins_with(reply, &word, 1);
+}
+
+/* Is that what the caller is told? */
+static bool is_final(const struct client *c, const redisReply *reply, bool only)
+{
+    if (attempt_unknown(c, reply)) return !c->once;
+    if (reply == NULL) return false;
+    if (c->uncertain) return !of_this_attempt(reply);
+    return only || !serves_not(reply);
 }
 
 redisReply *client_ask(struct client *c, const char *list, size_t count,
@@ -321,17 +351,21 @@ redisReply *client_ask(struct client *c, const char *list, size_t count,
     struct skipped skipped = {.used = 0};
     char address[CLI_ADDRESS_MAX];
     bool only = strchr(list, ',') == NULL, answered = false;
-    while (client_next(&list, address)) {
-        redisReply *reply = NULL;
-        c->written = false;
-        if (client_connect(c, address)) reply = client_follow(c, count, words);
-        if (reply == NULL && c->written) return NULL; /* it may have happened */
-        if (reply != NULL && (only || !serves_not(reply))) return reply;
-        skip(&skipped, reply != NULL ? c->at : "", reply != NULL ? reply->str : c->error);
-        answered = answered || reply != NULL;
-        if (reply != NULL) freeReplyObject(reply);
+    c->uncertain = false;
+    for (unsigned round = 0; round == 0 || (c->uncertain && round < ROUNDS); round++) {
+        for (const char *left = list; client_next(&left, address);) {
+            redisReply *reply = NULL;
+            c->written = false;
+            if (client_connect(c, address)) reply = client_follow(c, count, words);
+            if (is_final(c, reply, only)) return reply;
+            c->uncertain = c->uncertain || attempt_unknown(c, reply);
+            skip(&skipped, reply != NULL ? c->at : "", reply != NULL ? reply->str : c->error);
+            answered = answered || reply != NULL;
+            if (reply != NULL) freeReplyObject(reply);
+        }
     }
-    skipped_say(c, answered ? "no node serves this" : "no node answers", &skipped);
+    const char *what = answered ? "no node serves this" : "no node answers";
+    skipped_say(c, c->uncertain ? "the outcome is unknown" : what, &skipped);
     return NULL;
 }
 

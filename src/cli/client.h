@@ -3,8 +3,9 @@
  * turn and follows the leader.
  *
  * A request that was written and not answered has an unknown outcome, so it is never sent again
- * here; what is tried again is only what was never written, or was answered with a refusal that
- * says that this node cannot serve: "moved", and of several addresses those of client_ask. */
+ * here, unless it carries a key under which it is executed once. What is tried again otherwise was
+ * never written, or was answered with a refusal that says that this node cannot serve: "moved", and
+ * of several addresses those of client_ask. */
 #ifndef CLI_CLIENT_H
 #define CLI_CLIENT_H
 
@@ -20,8 +21,10 @@
 struct client {
     int fd; /* -1: not connected */
     unsigned timeout_ms;
-    bool harmless; /* nothing that is asked changes anything, so no answer leaves nothing open */
-    bool written;  /* the last request was, in part at least */
+    bool harmless;  /* nothing that is asked changes anything, so no answer leaves nothing open */
+    bool once;      /* what is asked is executed once however often it is sent: RAFT ONCE */
+    bool written;   /* the last request was, in part at least */
+    bool uncertain; /* an attempt of client_ask was, and nobody knows what became of it */
     redisReader *reader;
     char at[CLI_ADDRESS_MAX];     /* the node it is connected to */
     char error[CLIENT_ERROR_MAX]; /* why the last call failed, one clause */
@@ -51,7 +54,8 @@ redisReply *client_follow(struct client *c, size_t count, const struct kelp_byte
 /* client_ask - client_follow of a list's addresses in turn: the next one if none is reached, or if
  * the node refuses because of what it is: removed, waiting to be founded, without a leader,
  * faulted, loading, stopping. NULL: no answer, c->error says why, of all that were skipped if all
- * were. The refusal of a single address is an answer. */
+ * were. The refusal of a single address is an answer. A command that is executed once is sent to
+ * the next one, up to three times around, for as long as an attempt's outcome is unknown. */
 redisReply *client_ask(struct client *c, const char *list, size_t count,
                        const struct kelp_bytes *words);
 

@@ -4,15 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/min.h"
 #include "cli/client.h"
 
 #define NESTING_MAX 8u
+#define ONCE_WORDS  4u /* RAFT ONCE KEY text */
 
 struct keys {
     const char *at;
     bool json;
+    bool once;        /* what is sent is executed once */
     const char *read; /* get: a level with what belongs to it; NULL: linearizable */
 };
 
@@ -44,6 +47,7 @@ static redisReply *ask(const struct verb *verb, const struct keys *k, size_t cou
     struct kelp_bytes *bytes = calloc(count, sizeof *bytes);
     struct client c;
     client_init(&c, CLIENT_TIMEOUT_MS);
+    c.once = k->once;
     redisReply *reply = NULL;
     *status = CLI_FAILED;
     if (bytes == NULL) {
@@ -68,6 +72,32 @@ static redisReply *ask_well(const struct verb *verb, const struct keys *k, size_
     *status = cli_error(verb, client_failure(reply->str), "%s", reply->str);
     freeReplyObject(reply);
     return NULL;
+}
+
+#define KEY_BYTES 16u
+
+/* The same for what writes, under a key of its own: however often it is sent, to however many
+ * nodes, it is executed once. */
+static redisReply *ask_once(const struct verb *verb, struct keys *k, size_t count, char **words,
+                            int *status)
+{
+    char raft[] = "RAFT", once[] = "ONCE", key[] = "KEY", text[2 * KEY_BYTES + 1];
+    uint8_t random[KEY_BYTES];
+    char **all = calloc(count + ONCE_WORDS, sizeof *all);
+    if (all == NULL || getentropy(random, sizeof random) != 0) {
+        free(all);
+        *status = cli_error(verb, CLI_FAILED, "no memory, or no random bytes for a key");
+        return NULL;
+    }
+    for (size_t i = 0; i < KEY_BYTES; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", random[i]);
+    char *head[ONCE_WORDS] = {raft, once, key, text};
+    memcpy(all, head, sizeof head);
+    memcpy(all + ONCE_WORDS, words, count * sizeof *words);
+    k->once = true;
+    redisReply *reply = ask_well(verb, k, count + ONCE_WORDS, all, status);
+    free(all);
+    return reply;
 }
 
 static bool is_number(const char *word)
@@ -153,7 +183,7 @@ int set_verb(const struct verb *verb, int argc, char **argv)
     if (!begin(verb, &k, &argc, argv, 2, 2, FLAGS_ANYWHERE, &status)) return status;
     char command[] = "SET";
     char *words[] = {command, argv[1], argv[2]};
-    redisReply *reply = ask_well(verb, &k, 3, words, &status);
+    redisReply *reply = ask_once(verb, &k, 3, words, &status);
     if (reply == NULL) return status;
     freeReplyObject(reply);
     if (k.json) return print_json(verb, json_pack("{sb}", "ok", 1));
@@ -168,7 +198,7 @@ int del_verb(const struct verb *verb, int argc, char **argv)
     if (!begin(verb, &k, &argc, argv, 1, -1, FLAGS_ANYWHERE, &status)) return status;
     char command[] = "DEL";
     argv[0] = command;
-    redisReply *reply = ask_well(verb, &k, (size_t)argc, argv, &status);
+    redisReply *reply = ask_once(verb, &k, (size_t)argc, argv, &status);
     if (reply == NULL) return status;
     long long deleted = reply->integer;
     freeReplyObject(reply);

@@ -22,6 +22,7 @@ static const struct {
     {"SETTINGS_WRITTEN", "all nodes of a run have the same settings; scenario lease"},
     {"CAMPAIGN_HELD_HEARD", "only a founder is told to stand, before anybody leads; tests/core"},
     {"PROPOSE_TRANSFERRING", "a driver holds writes back meanwhile; scenario transfer"},
+    {"SNAPSHOT_LOOKED_UP", "one ends four leaderships below its receiver's log; scenario snapshot"},
     /* what would be a bug: an invariant ends the run before, or nobody sends it */
     {"TWO_LEADERS", "ElectionSafety ends the run at the election; scenario elect"},
     {"COMMIT_CONFLICT", "a leader would have to contradict what is committed; scenario commit"},

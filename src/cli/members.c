@@ -47,7 +47,12 @@ static int list_show(const struct verb *verb, const redisReply *reply, bool json
     for (size_t i = 1; i < reply->elements; i++) {
         const char *line = reply->element[i]->str;
         bool knocks = strncmp(line, "knocks:", 7) == 0;
-        (void)json_array_append_new(knocks ? knocking : members, pairs_json(line));
+        json_t *pairs = pairs_json(line);
+        const char *role = json_string_value(json_object_get(pairs, "role"));
+        if (!knocks &&
+            role != NULL) /* so that `kelp recover --members-file` reads it, as others do */
+            (void)json_object_set_new(pairs, "non_voter", json_boolean(strcmp(role, "voter") != 0));
+        (void)json_array_append_new(knocks ? knocking : members, pairs);
     }
     (void)json_object_set_new(object, "members", members);
     (void)json_object_set_new(object, "knocking", knocking);

@@ -87,12 +87,14 @@ int status_verb(const struct verb *verb, int argc, char **argv); /* status.c */
 int get_verb(const struct verb *verb, int argc, char **argv);    /* keys.c */
 int set_verb(const struct verb *verb, int argc, char **argv);
 int transfer_verb(const struct verb *verb, int argc, char **argv);
-int drain_verb(const struct verb *verb, int argc, char **argv); /* drain.c: drain and undrain */
+int settings_verb(const struct verb *verb, int argc, char **argv); /* reload and config */
+int drain_verb(const struct verb *verb, int argc, char **argv);    /* drain.c: drain and undrain */
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */
 int bootstrap_verb(const struct verb *verb, int argc, char **argv);  /* bootstrap.c */
 int log_verb(const struct verb *verb, int argc, char **argv);        /* dump.c */
+int recover_verb(const struct verb *verb, int argc, char **argv);    /* recover.c */
 int snapshot_verb(const struct verb *verb, int argc, char **argv);   /* snapshot.c */
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */

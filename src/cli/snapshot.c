@@ -15,6 +15,7 @@
 #include "base/min.h"
 #include "cli/client.h"
 #include "store/store.h"
+#include "wire/epoch.h"
 
 #define LOOK_MS  100u
 #define GIVEN_UP 30u /* looks without a snapshot being taken, or there */
@@ -166,25 +167,26 @@ static bool path_split(const struct verb *verb, const char *path, char dir[CLI_P
 
 static int info_say(const struct verb *verb, const struct wire_snaphead *h, bool json, bool whole)
 {
-    char cluster[33], hash[17];
+    char cluster[33], hash[17], epoch[EPOCH_TEXT_MAX];
     (void)snprintf(cluster, sizeof cluster, "%016" PRIx64 "%016" PRIx64, h->cluster.hi,
                    h->cluster.lo);
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, h->state_hash);
     if (json)
         return print_json(
-            verb, json_pack("{sI,sI,ss,sI,sI,sI,sI,sI,sI,ss,sb}", "index", (json_int_t)h->pos.index,
-                            "term", (json_int_t)h->pos.term.v, "cluster", cluster, "epoch",
-                            (json_int_t)h->epoch, "members", (json_int_t)h->config.config.count,
-                            "config_index", (json_int_t)h->config.config.index, "objects",
-                            (json_int_t)h->object_count, "object_bytes",
-                            (json_int_t)h->object_bytes, "own_bytes", (json_int_t)h->own.len,
-                            "state_hash", hash, "verified", (int)whole));
-    (void)printf("index:%" PRIu64 "\nterm:%" PRIu64 "\ncluster:%s\nepoch:%" PRIu64
+            verb,
+            json_pack("{sI,sI,ss,ss,sI,sI,sI,sI,sI,ss,sb}", "index", (json_int_t)h->pos.index,
+                      "term", (json_int_t)h->pos.term.v, "cluster", cluster, "epoch",
+                      epoch_text(h->epoch, epoch), "members", (json_int_t)h->config.config.count,
+                      "config_index", (json_int_t)h->config.config.index, "objects",
+                      (json_int_t)h->object_count, "object_bytes", (json_int_t)h->object_bytes,
+                      "own_bytes", (json_int_t)h->own.len, "state_hash", hash, "verified",
+                      (int)whole));
+    (void)printf("index:%" PRIu64 "\nterm:%" PRIu64 "\ncluster:%s\nepoch:%s"
                  "\nmembers:%" PRIu32 "\nconfig_index:%" PRIu64 "\nobjects:%" PRIu64
                  "\nobject_bytes:%" PRIu64 "\nown_bytes:%zu\nstate_hash:%s\nverified:%s\n",
-                 h->pos.index, h->pos.term.v, cluster, h->epoch, h->config.config.count,
-                 h->config.config.index, h->object_count, h->object_bytes, h->own.len, hash,
-                 whole ? "yes" : "head");
+                 h->pos.index, h->pos.term.v, cluster, epoch_text(h->epoch, epoch),
+                 h->config.config.count, h->config.config.index, h->object_count, h->object_bytes,
+                 h->own.len, hash, whole ? "yes" : "head");
     return CLI_DONE;
 }
 

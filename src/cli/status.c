@@ -194,7 +194,8 @@ void status_print(FILE *out, const struct status_node *nodes, size_t count)
 /* Texts that are exact numbers become numbers; what only looks like one stays text. */
 static json_t *typed(const json_t *fields)
 {
-    static const char *const texts[] = {"version", "cluster_id", "incarnation", "reason"};
+    static const char *const texts[] = {"version", "cluster_id", "epoch",    "incarnation",
+                                        "reason",  "voters",     "witnesses"};
     json_t *out = json_object();
     const char *name;
     json_t *value;

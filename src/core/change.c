@@ -113,10 +113,12 @@ void change_expire(struct kelp_core *r)
     }
 }
 
-/* What was asked when it was over goes on: what is staged is still to be decided. */
+/* Of one that has an outcome: what is staged is still to be decided. */
 static bool goes_on(const struct change *change)
 {
-    return change->stage == CHANGE_STAGED && change->outcome == KELP_UNKNOWN;
+    if (change->stage != CHANGE_STAGED) return false;
+    ASSERT(change->outcome == KELP_UNKNOWN); /* whatever else comes of it is said once decided */
+    return true;
 }
 
 static struct change *change_at(struct kelp_core *r, enum change_stage stage)
@@ -151,7 +153,7 @@ uint32_t change_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max)
                                                 .member = change->member};
             change->token = 0;
         }
-        if (change->outcome == 0 || change->token != 0 || goes_on(change))
+        if (change->outcome == 0 || goes_on(change)) /* who had asked knows by now */
             i++;
         else
             forget(r, i);
@@ -368,22 +370,70 @@ static void give_up(struct kelp_core *r, struct change *change, const struct pee
 
 /* ---- the gate is open ---- */
 
+/* Did it not answer this leader yet, and may only be late? What waits for that is looked at again
+ * whenever something comes or goes, at the next heartbeat that is. */
+static bool late(const struct kelp_core *r, uint32_t slot)
+{
+    const struct peer *peer = &r->peers[slot];
+    if (slot == r->self_slot || peer->heard) return false;
+    return r->now <= peer->contact + r->options.election_min;
+}
+
+/* Who answered this leader, and lately; itself among them. */
+static slot_set answering(const struct kelp_core *r)
+{
+    slot_set found = 0;
+    for (uint32_t slot = 0; slot < r->config.count; slot++) {
+        const struct peer *peer = &r->peers[slot];
+        bool recent = peer->heard && r->now <= peer->contact + r->options.election_min;
+        if (slot == r->self_slot || recent) found |= 1u << slot;
+    }
+    return found;
+}
+
+uint32_t change_spare(const struct kelp_core *r)
+{
+    return plan_spare(&r->config, r->role == KELP_LEADER ? answering(r) : ~(slot_set)0);
+}
+
 /* What plan.c judges by. match: room for every member. */
 static struct plan_facts facts_of(const struct kelp_core *r, kelp_index *match)
 {
     struct plan_facts facts = {.now = &r->config,
                                .members_max = r->options.limits.members_max,
                                .leader = r->options.self,
+                               .answers = answering(r),
                                .match = match};
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
-        const struct peer *peer = &r->peers[slot];
         bool self = slot == r->self_slot;
-        bool heard = self || r->now <= peer->contact + r->options.election_min;
-        if (heard) facts.answers |= 1u << slot;
+        if (late(r, slot)) facts.late |= 1u << slot;
         if (transfer_well(r, slot)) facts.able |= 1u << slot;
-        match[slot] = self ? r->durable : peer->progress.match;
+        match[slot] = self ? r->durable : r->peers[slot].progress.match;
     }
     return facts;
+}
+
+typedef void plan_made(const struct plan_facts *facts, const struct kelp_change *change,
+                       struct kelp_plan *plan);
+
+static void stop_made(const struct plan_facts *facts, const struct kelp_change *change,
+                      struct kelp_plan *plan)
+{
+    plan_stop(facts, change->edits[0].id, change->flags, plan);
+}
+
+/* A leader that is new has not heard everybody yet: what is refused only for the want of those that
+ * may be late is not judged before they answered or are late. false: not now. */
+static bool judge(plan_made *made, const struct plan_facts *facts, const struct kelp_change *change,
+                  struct kelp_plan *plan)
+{
+    struct kelp_plan hoped;
+    struct plan_facts all = *facts;
+    made(facts, change, plan);
+    if (!plan->refused || facts->late == 0) return true;
+    all.answers |= facts->late;
+    made(&all, change, &hoped);
+    return hoped.refused;
 }
 
 enum kelp_reason kelp_core_plan(const struct kelp_core *r, const struct kelp_change *change,
@@ -396,11 +446,8 @@ enum kelp_reason kelp_core_plan(const struct kelp_core *r, const struct kelp_cha
     if (stop && gate == KELP_R_PENDING) gate = KELP_R_NONE; /* both majorities are looked at */
     if (gate != KELP_R_NONE) return gate;
     struct plan_facts facts = facts_of(r, match);
-    if (stop)
-        plan_stop(&facts, change->edits[0].id, change->flags, plan);
-    else
-        plan_change(&facts, change, plan);
-    return KELP_R_NONE;
+    return judge(stop ? stop_made : plan_change, &facts, change, plan) ? KELP_R_NONE
+                                                                       : KELP_R_NO_COMMIT_YET;
 }
 
 static bool votes_in(const struct kelp_config *config, kelp_id id)
@@ -424,9 +471,10 @@ bool change_keeps_vote(struct kelp_core *r, kelp_id id)
     return votes_in(&target, id);
 }
 
-/* The oldest change that waits begins, or is answered. What is so already is told like a read: once
- * a quorum has answered that nobody leads who may have changed it since. [§6.4] */
-static void begin(struct kelp_core *r, struct change *change)
+/* The oldest change that waits begins, or is answered; false: it goes on waiting. What is so
+ * already is told like a read: once a quorum has answered that nobody leads who may have changed it
+ * since. [§6.4] */
+static bool begin(struct kelp_core *r, struct change *change)
 {
     struct kelp_config target, staged;
     struct kelp_change asked = asked_of(change);
@@ -434,26 +482,30 @@ static void begin(struct kelp_core *r, struct change *change)
     kelp_index match[KELP_MEMBERS_MAX];
     change->pos = kelp_pos_of(r->config.index, log_term(&r->log, r->config.index).v);
     struct plan_facts facts = facts_of(r, match);
-    plan_change(&facts, &asked, &plan);
+    if (!judge(plan_change, &facts, &asked, &plan)) {
+        if ((change->flags & KELP_CHANGE_NOWAIT) == 0) return false;
+        resolve(r, change, KELP_REFUSED, KELP_R_NO_COMMIT_YET);
+        return true;
+    }
     change->member = plan.member;
     if (plan.refused) {
         resolve(r, change, KELP_REFUSED, plan.reason);
-        return;
+        return true;
     }
     if (plan.way == KELP_PLAN_NOTHING) { /* asked once more */
         change->round = ++r->round;
         r->dirty |= DIRTY_READ;
-        return;
+        return true;
     }
     edit_target(&r->config, &asked, &target);
     if (!change->handed && !votes_in(&target, r->options.self)) {
         change->handed = true; /* once: if nobody takes over, it goes on here */
         r->leave_due = true;
-        return;
+        return true;
     }
     if (edit_stage(&r->config, &target, &staged) == 0) {
         take_step(r, &target, change);
-        return;
+        return true;
     }
     change->came = staged.count > r->config.count;
     append(r, &staged, change);
@@ -462,6 +514,7 @@ static void begin(struct kelp_core *r, struct change *change)
     change->stage = CHANGE_STAGED;
     change->staged = true;
     EVENT(r, CHANGE_STAGED, .pos = r->made.pos);
+    return true;
 }
 
 void change_confirm(struct kelp_core *r)
@@ -559,8 +612,8 @@ bool change_drive(struct kelp_core *r)
     } else {
         struct change *change = NULL;
         while ((change = change_at(r, CHANGE_WAITING)) != NULL && change->round == 0 &&
-               !r->leave_due && change_gate(r) == KELP_R_NONE)
-            begin(r, change);
+               !r->leave_due && change_gate(r) == KELP_R_NONE && begin(r, change)) {
+        }
         if (r->leave_due) return false; /* first: is there somebody to hand over to? */
         remove_unseen(r);
         if (lease_settings_new(r) && change_gate(r) == KELP_R_NONE) settings_write(r);

@@ -70,8 +70,9 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
         break;
     }
     rule(v, r->role == KELP_LEADER || r->election_at != KELP_NEVER, "nobody will ever stand");
-    rule(v, (r->role == KELP_LEADER && r->told_term.v < r->term.v) || lease_until(r) == 0,
-         "a lease where none may be");
+    kelp_ns until = 0;
+    if (r->role != KELP_LEADER || r->told_term.v >= r->term.v) (void)lease_state(r, &until);
+    rule(v, until == 0, "a lease where none may be");
     rule(v, !r->by_transfer || r->role == KELP_CANDIDATE, "stands by transfer and does not stand");
     rule(v, !r->enquires || r->role == KELP_FOLLOWER, "enquires after itself and stands");
 }

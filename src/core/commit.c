@@ -98,7 +98,8 @@ void commit_follow(struct kelp_core *r, kelp_index leader_commit, kelp_index eve
  * this a proposal behind the end of the next leader's log would wait for that many new entries. */
 bool commit_passes(const struct kelp_core *r, struct kelp_pos pos)
 {
-    return pos.index > r->commit && log_term(&r->log, r->commit).v > pos.term.v;
+    ASSERT(pos.index > r->commit); /* below it one looks at what stands there */
+    return log_term(&r->log, r->commit).v > pos.term.v;
 }
 
 static void settle_proposal(struct kelp_core *r, struct request *request)

@@ -56,7 +56,8 @@ struct transfer {
     enum transfer_state state;
     bool stall;                /* because of our own disk: to a voter whose disk works */
     bool leave;                /* because of a change that takes our vote: to one that stays */
-    bool drain;                /* asked for with a drain: if it is in vain, none */
+    bool drain;                /* since this node is drained: it ends with that */
+    bool begins_drain;         /* .. and asked for with it: if it is in vain, none */
     bool choosy;               /* the highest priority is the best, for a while */
     uint64_t token;            /* 0: nobody asked, nobody is answered */
     kelp_id wanted;            /* as asked for, 0: the best */
@@ -147,7 +148,7 @@ struct peer {
     /* as a leader */
     struct progress progress;
     struct look look;
-    kelp_ns contact;         /* when it last answered in this term */
+    kelp_ns contact;         /* when it last answered, at the earliest when we began to lead */
     kelp_ns probe_at;        /* when the last probe left */
     kelp_ns progress_at;     /* when match last grew, or the window was last empty */
     kelp_ns resend_after;    /* a window without progress for so long is lost */
@@ -164,6 +165,7 @@ struct peer {
     kelp_ns saved_at; /* when durable last grew, 0: not in this term */
     kelp_ns level_at; /* since when it could take over at every look; 0: it could not at the last */
     enum kelp_space space;
+    bool heard; /* it answered since we lead; else contact is only the benefit of the doubt */
     bool silent;
     bool stalled;       /* its disk, as it last told */
     bool leaving;       /* it is about to stop, as it last told */
@@ -455,8 +457,7 @@ void lease_lead(struct kelp_core *r);    /* a leader's start */
 void lease_sending(struct kelp_core *r); /* messages leave now */
 void lease_answered(struct kelp_core *r, struct peer *peer, uint64_t id);
 void lease_shown(struct kelp_core *r, const struct kelp_input *input);
-enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until); /* as lease_until */
-kelp_ns lease_until(const struct kelp_core *r);                         /* 0: there is none */
+enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until); /* until: 0 without one */
 void lease_stick(struct kelp_core *r); /* a leader was heard, or may have been */
 /* lease_sticks - may a leader still count on this node not to vote? */
 bool lease_sticks(const struct kelp_core *r);
@@ -506,6 +507,7 @@ bool change_leaves(const struct kelp_core *r);
 /* change_keeps_vote - does this member vote once the change that waits is done? */
 bool change_keeps_vote(struct kelp_core *r, kelp_id id);
 enum kelp_reason change_gate(const struct kelp_core *r); /* NONE: a change could begin now */
+uint32_t change_spare(const struct kelp_core *r);        /* so many voters more may go away */
 kelp_ns change_deadline(const struct kelp_core *r);
 
 /* ---- witness.c ---- */

@@ -133,15 +133,16 @@ static void say_found(struct line *l, const struct kelp_input *input, const char
 
 static void say_change(struct line *l, const struct kelp_input *input)
 {
-    static const char *const verbs[] = {"?",    "add", "promote", "demote",  "remove",
-                                        "move", "set", "stop",    "priority"};
+    static const char *const verbs[] = {"?",    "add", "promote", "demote",   "remove",
+                                        "move", "set", "stop",    "priority", "?"};
+    _Static_assert(COUNT_OF(verbs) == KELP_EDIT_PRIORITY + 2, "one for each, and for none");
     static const char *const roles[] = {"", " voter", " learner", " witness"};
     const struct kelp_change *what = input->change.what;
     say(l, "change token %llu", u(input->change.token));
     for (uint32_t i = 0; i < what->count; i++) {
         const struct kelp_edit *edit = &what->edits[i];
-        say(l, " %s %llu%s", edit->verb <= KELP_EDIT_PRIORITY ? verbs[edit->verb] : "?",
-            u(edit->id), roles[edit->role & 3u]);
+        say(l, " %s %llu%s", verbs[min_u64(edit->verb, COUNT_OF(verbs) - 1)], u(edit->id),
+            roles[edit->role & 3u]);
         if (edit->verb == KELP_EDIT_PRIORITY) say(l, " %u", edit->priority);
     }
     if (what->if_index != 0) say(l, " if %llu", u(what->if_index));
@@ -271,9 +272,9 @@ size_t kelp_describe_plan(const struct kelp_plan *plan, char *out, size_t size)
     say(&l, " -> ");
     say_side(&l, &plan->after);
     say(&l, ", %llu leads, then %llu", u(plan->leader), u(plan->leader_next));
-    for (uint32_t bit = 1; bit != 0 && bit <= plan->warnings; bit *= 2) {
-        if ((plan->warnings & bit) != 0)
-            say(&l, " %s", kelp_plan_warning_name((enum kelp_plan_warning)bit));
+    for (uint32_t left = plan->warnings; left != 0; left &= left - 1) { /* the lowest first */
+        uint32_t bit = left & (~left + 1);
+        say(&l, " %s", kelp_plan_warning_name((enum kelp_plan_warning)bit));
     }
     if (plan->reason == KELP_R_NONE) return l.len;
     say(&l, ", %s %s", plan->refused ? "refused" : "forced", kelp_reason_name(plan->reason));

@@ -16,24 +16,17 @@
 #include "base/min.h"
 #include "core/config.h"
 
-static uint8_t role_wanted(const struct kelp_edit *edit)
-{
-    switch ((enum kelp_edit_verb)edit->verb) {
-    case KELP_EDIT_ADD:
-    case KELP_EDIT_SET: return edit->role;
-    case KELP_EDIT_PROMOTE: return KELP_VOTER;
-    case KELP_EDIT_DEMOTE: return KELP_LEARNER;
-    case KELP_EDIT_REMOVE:
-    case KELP_EDIT_MOVE:
-    case KELP_EDIT_STOP:
-    case KELP_EDIT_PRIORITY: return KELP_NONE;
-    }
-    return KELP_NONE;
-}
-
 static bool comes(const struct kelp_edit *edit)
 {
     return edit->verb == KELP_EDIT_ADD || edit->verb == KELP_EDIT_SET;
+}
+
+/* Of an edit that gives one. */
+static uint8_t role_wanted(const struct kelp_edit *edit)
+{
+    if (comes(edit)) return edit->role;
+    ASSERT(edit->verb == KELP_EDIT_PROMOTE || edit->verb == KELP_EDIT_DEMOTE);
+    return edit->verb == KELP_EDIT_PROMOTE ? KELP_VOTER : KELP_LEARNER;
 }
 
 static bool edit_sound(const struct kelp_edit *edit)
@@ -202,8 +195,8 @@ void edit_target(const struct kelp_config *now, const struct kelp_change *change
         uint32_t slot = config_slot(target, edit->id);
         if (edit->verb == KELP_EDIT_MOVE) continue;
         if (edit->verb == KELP_EDIT_PRIORITY) {
-            if (slot != CONFIG_NO_SLOT)
-                target->members[slot].preference = kelp_preference_of(edit->priority);
+            ASSERT(slot != CONFIG_NO_SLOT); /* judged: a member, and nothing else goes on since */
+            target->members[slot].preference = kelp_preference_of(edit->priority);
         } else if (edit->verb != KELP_EDIT_REMOVE) {
             struct kelp_member *member = insert(target, edit->id, edit->incarnation);
             if (member->role != role_wanted(edit)) member->marks = 0;

@@ -11,7 +11,7 @@ enum kelp_reason edit_refusal(const struct kelp_config *now, const struct kelp_c
                               uint32_t members_max, kelp_id *member);
 
 /* edit_target - the configuration that is asked for: every edit made, and whoever is staging has
- * the vote. change NULL: no edit. */
+ * the vote. change NULL: no edit; otherwise one that edit_refusal let pass. */
 void edit_target(const struct kelp_config *now, const struct kelp_change *change,
                  struct kelp_config *target);
 

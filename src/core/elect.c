@@ -174,7 +174,7 @@ void elect_timeout(struct kelp_core *r)
  * nothing: the leader is still there. */
 void elect_stand(struct kelp_core *r)
 {
-    if (r->role != KELP_FOLLOWER) return;
+    ASSERT(r->role == KELP_FOLLOWER); /* transfer_told has just found it so */
     if (!config_leads(&r->config, r->self_slot)) {
         EVENT(r, CAMPAIGN_NOT_VOTER);
         return;

@@ -125,7 +125,7 @@ static bool own_settings(const struct kelp_core *r, const struct kelp_config *co
 void lease_shown(struct kelp_core *r, const struct kelp_input *input)
 {
     struct peer *peer = peer_of(r, input->shown.peer);
-    if (peer == NULL || peer->id == r->options.self) return;
+    if (peer == NULL) return;
     peer->alike = input->shown.election_min == r->options.election_min &&
                   input->shown.drift_ppm == r->options.drift_ppm;
     if (peer->alike || r->options.lease == 0) return;
@@ -179,11 +179,6 @@ static kelp_ns held_until(const struct kelp_core *r)
 {
     kelp_ns heard = quorum_heard(r);
     return heard != 0 ? heard + r->options.lease : 0;
-}
-
-kelp_ns lease_until(const struct kelp_core *r)
-{
-    return hindrance(r) == KELP_LEASE_HELD ? held_until(r) : 0;
 }
 
 enum kelp_lease lease_state(const struct kelp_core *r, kelp_ns *until)

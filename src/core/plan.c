@@ -82,6 +82,11 @@ static struct kelp_plan_side side_of(const struct kelp_config *config, slot_set 
                                    .works = works};
 }
 
+uint32_t plan_spare(const struct kelp_config *config, slot_set answers)
+{
+    return side_of(config, answers).spare;
+}
+
 /* Who of another configuration answers: who did so far, and new voters, who must before they are
  * any. */
 static slot_set live_in(const struct plan_facts *facts, const struct kelp_config *config)
@@ -136,7 +141,8 @@ static void rows_make(struct kelp_plan *plan, const struct plan_facts *facts,
 static uint8_t priority_in(const struct kelp_config *config, kelp_id id)
 {
     uint32_t slot = config_slot(config, id);
-    return slot != CONFIG_NO_SLOT ? kelp_priority_of(&config->members[slot]) : 0;
+    ASSERT(slot != CONFIG_NO_SLOT); /* only of those that have a role there */
+    return kelp_priority_of(&config->members[slot]);
 }
 
 static bool may_lead(const struct kelp_config *config, kelp_id id)
@@ -202,8 +208,8 @@ static void warnings_make(struct kelp_plan *plan, const struct plan_facts *facts
                           const struct kelp_config *after, kelp_id stops)
 {
     uint32_t leaders = leaders_of(after);
-    bool led = plan->leader != 0, changes = plan->way != KELP_PLAN_NOTHING;
-    bool moves = led && plan->leader_next != plan->leader;
+    bool changes = plan->way != KELP_PLAN_NOTHING;
+    bool moves = plan->leader_next != plan->leader;
     bool stays = plan->leader != stops && may_lead(after, plan->leader);
     warn(plan, plan->after.works && plan->after.spare == 0, KELP_PLAN_W_NO_SPARE);
     warn(plan, plan->after.spare < plan->before.spare, KELP_PLAN_W_LESS_SPARE);

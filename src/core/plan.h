@@ -11,9 +11,13 @@ struct plan_facts {
     uint32_t members_max;
     kelp_id leader;          /* who leads now */
     slot_set answers;        /* members that are heard, the leader among them */
+    slot_set late;           /* others that a new leader waits for; no plan counts them */
     slot_set able;           /* who could take over, as far as role and priority allow */
     const kelp_index *match; /* by slot: how much of the leader's log it has */
 };
+
+/* plan_spare - how many voters more may go away before nothing can be written, if these answer. */
+uint32_t plan_spare(const struct kelp_config *config, slot_set answers);
 
 /* plan_change - everything about a change, and whether it is refused. */
 void plan_change(const struct plan_facts *facts, const struct kelp_change *change,

@@ -242,6 +242,7 @@ void replicate_lead(struct kelp_core *r)
         progress_reset(&peer->progress, r->log.last + 1);
         peer->look = (struct look){.state = LOOK_NONE};
         peer->contact = r->now;
+        peer->heard = false;
         peer->progress_at = r->now;
         peer->probe_at = 0;
         peer->resend_after = r->options.election_min;
@@ -310,6 +311,7 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
     if (m->id > peer->answered_id && m->id <= r->message_id) { /* else it came before, or late */
         peer->answered_id = m->id;
         peer->contact = r->now;
+        peer->heard = true;
     }
     lease_answered(r, peer, m->id);
     if (m->answer.durable > peer->durable) peer->saved_at = r->now;

@@ -170,7 +170,8 @@ void snap_installed(struct kelp_core *r, struct kelp_pos pos, kelp_term committe
     if (!installs(r, pos, config)) return;
     r->applied = pos.index;
     r->apply_given = max_u64(r->apply_given, pos.index);
-    if (pos.index > r->snapshot.index) r->snapshot = pos;
+    ASSERT(r->snapshot.index < pos.index); /* it shows what was applied */
+    r->snapshot = pos;
     r->dirty |= DIRTY_COMMIT | DIRTY_READ | DIRTY_MATCH;
     struct debt *debt =
         r->leader != 0 && r->leader != r->options.self ? debt_of(r, r->leader) : NULL;

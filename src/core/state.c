@@ -441,6 +441,12 @@ uint64_t core_led_term(const struct kelp_core *r, bool committed)
     return leads ? r->term.v : 0;
 }
 
+/* A leader gives whoever did not answer it yet some time, but nobody is told that it did. */
+static bool peer_heard(const struct kelp_core *r, uint32_t slot)
+{
+    return r->role == KELP_LEADER && (slot == r->self_slot || r->peers[slot].heard);
+}
+
 static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer_view *out)
 {
     const struct peer *peer = &r->peers[slot];
@@ -455,7 +461,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .durable = peer->durable,
                                    .inflight_messages = peer->progress.window_count,
                                    .inflight_bytes = peer->progress.window_bytes,
-                                   .contact = peer->contact,
+                                   .contact = peer_heard(r, slot) ? peer->contact : 0,
                                    .drained = peer->drained,
                                    .snapshot = peer->offered,
                                    .rounds = peer->catch_up.rounds,
@@ -505,13 +511,14 @@ void kelp_glance(const struct kelp_core *r, struct kelp_view *view)
     view->lease_until = 0;
     view->lease_reads = r->lease_reads;
     view->lease_refused = r->lease_refused;
-    view->peer_count = 0;
+    view->peer_count = view->spare = 0;
 }
 
 void core_look(const struct kelp_core *r, struct kelp_view *view)
 {
     kelp_glance(r, view);
     view->peer_count = r->config.count;
+    view->spare = change_spare(r);
     for (uint32_t slot = 0; slot < r->config.count; slot++)
         view_peer(r, slot, &view->peers[slot]);
 }

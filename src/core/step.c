@@ -131,6 +131,7 @@ static void applied(struct kelp_core *r, kelp_index index)
 
 static void cancel(struct kelp_core *r, uint64_t token)
 {
+    ASSERT(token != 0); /* nobody's: as of what the core does by itself */
     struct request *proposal = requests_find(&r->proposals, token);
     if (proposal != NULL) requests_resolve(&r->proposals, proposal, KELP_UNKNOWN, KELP_R_TIMEOUT);
     struct request *read = requests_find(&r->reads, token);
@@ -269,7 +270,8 @@ static bool all_sent(const struct kelp_core *r)
 static bool more_may_follow(const struct kelp_core *r, const struct kelp_work *work, bool looked)
 {
     bool calm = r->role == KELP_FOLLOWER || r->role == KELP_LEADER;
-    if (!calm || core_silent(r) || r->dirty != 0 || r->event_count != r->events_taken) return true;
+    ASSERT(r->dirty == 0); /* what is handed out decides nothing */
+    if (!calm || core_silent(r) || r->event_count != r->events_taken) return true;
     if (work->deadline <= r->now) return true;
     /* What a leader may do about its members depends on much: on any news it looks again. */
     bool settled = !r->staging && !r->witnessed && !r->config.joint;

@@ -26,8 +26,9 @@
  *
  * A node that is drained does not stand and does not obey, says so in its answers, and is not
  * chosen; if it leads it hands over to whoever has what is committed, and tries again. It is not
- * saved: a node that starts is drained no more. Where nobody else leads for four longest election
- * timeouts, it stands all the same: its log may be the only one that can win.
+ * saved: a node that starts is drained no more. Undrained while it hands over, it keeps what it
+ * leads, unless somebody was told to stand already. Where nobody else leads for four longest
+ * election timeouts, it stands all the same: its log may be the only one that can win.
  *
  * Whose priority is highest leads in the end: a leader looks each heartbeat which voters with a
  * higher one are healthy and were less than a heartbeat behind at every look for three longest
@@ -43,6 +44,7 @@
  * Invariants: one outcome for each token; told_term is the last term in which an order left, and
  * there are no leases in it any more, since the new leader may be there before they end. */
 #include "core/core.h"
+#include "core/look.h"
 
 #define PREFER_WAIT  3u /* longest election timeouts */
 #define PREFER_AGAIN 10u
@@ -168,7 +170,8 @@ static void begin(struct kelp_core *r, uint64_t token, kelp_id wanted, kelp_ns d
  * meanwhile, which is all that was wanted. */
 static enum kelp_outcome drain_in_vain(struct kelp_core *r, enum kelp_reason *reason)
 {
-    if (r->role != KELP_LEADER && !r->faulted && !r->shutdown) {
+    ASSERT(!r->shutdown); /* which ends a transfer first */
+    if (r->role != KELP_LEADER && !r->faulted) {
         *reason = KELP_R_NONE;
         return KELP_DONE;
     }
@@ -185,7 +188,7 @@ static void end(struct kelp_core *r, enum kelp_outcome outcome, enum kelp_reason
         EVENT(r, TRANSFER_DONE, .peer = r->leader, .value = t->token);
     else
         EVENT(r, TRANSFER_ABORTED, .peer = t->target, .value = (uint64_t)reason);
-    if (t->drain && outcome == KELP_REFUSED) outcome = drain_in_vain(r, &reason);
+    if (t->begins_drain && outcome == KELP_REFUSED) outcome = drain_in_vain(r, &reason);
     t->answer = (struct kelp_answer){
         .token = t->token, .outcome = outcome, .reason = reason, .leader = r->leader};
     t->state = TRANSFER_OVER;
@@ -248,11 +251,13 @@ void drain_asked(struct kelp_core *r, const struct kelp_input *input)
         return;
     }
     bool begins = input->drain.on && !r->drained;
+    if (!input->drain.on && begun(r) && r->transfer.drain) give_up(r, KELP_R_CANCELLED);
     drain_set(r, input->drain.on);
     if (hands_over) {
         r->transfer.stall = false;
         begin(r, token, 0, input->drain.deadline);
-        r->transfer.drain = begins;
+        r->transfer.drain = true;
+        r->transfer.begins_drain = begins;
         return;
     }
     refuse(r, token, KELP_R_NONE); /* told at once, like a refusal */
@@ -261,7 +266,7 @@ void drain_asked(struct kelp_core *r, const struct kelp_input *input)
 
 void transfer_cancel(struct kelp_core *r, uint64_t token)
 {
-    if (begun(r) && r->transfer.token == token && token != 0) give_up(r, KELP_R_CANCELLED);
+    if (begun(r) && r->transfer.token == token) give_up(r, KELP_R_CANCELLED);
 }
 
 void transfer_stop(struct kelp_core *r, enum kelp_reason reason)
@@ -327,7 +332,7 @@ static void out_of_time(struct kelp_core *r)
 /* A drained leader hands over to somebody who has nearly everything: writes wait meanwhile. */
 static bool drain_due(struct kelp_core *r)
 {
-    if (!r->drained || r->own_first == 0 || r->commit < r->own_first) return false;
+    if (!r->drained || core_led_term(r, true) == 0) return false;
     r->transfer.stall = r->transfer.leave = r->transfer.choosy = false;
     kelp_id id = best(r);
     const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
@@ -392,7 +397,7 @@ static void preferred_look(struct kelp_core *r)
     p->end = r->log.last;
     p->look_at = r->now + r->options.heartbeat;
     if (id == 0 || r->now < again_at || r->transfer.state != TRANSFER_NONE) return;
-    if (r->own_first == 0 || r->commit < r->own_first) return;
+    if (core_led_term(r, true) == 0) return;
     if (!never && change_gate(r) != KELP_R_NONE) return; /* it would not know its outcome */
     p->again_at = r->now + PREFER_AGAIN * r->options.election_max;
     r->transfer.stall = r->transfer.leave = false;
@@ -420,6 +425,7 @@ void transfer_timers(struct kelp_core *r)
     else
         EVENT(r, TRANSFER_FOR_DRAIN);
     begin(r, 0, 0, KELP_NEVER);
+    t->drain = !r->stalled;
 }
 
 kelp_ns transfer_deadline(const struct kelp_core *r)
@@ -436,7 +442,8 @@ kelp_ns transfer_deadline(const struct kelp_core *r)
 bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out)
 {
     struct transfer *t = &r->transfer;
-    if (t->state != TRANSFER_TOLD || peer->id != t->target || r->term.v != t->term.v) return false;
+    if (t->state != TRANSFER_TOLD || peer->id != t->target) return false;
+    ASSERT(r->term.v == t->term.v); /* to lead in another one ends it, see transfer_settle */
     if (t->told_at != 0 && r->now < t->told_at + r->options.heartbeat) return false;
     *out = (struct kelp_message){.type = KELP_MSG_TIMEOUT_NOW};
     out->timeout_now.required = t->required;

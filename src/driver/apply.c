@@ -115,7 +115,8 @@ void apply_settle(struct driver *d)
     for (kelp_index i = d->applied + 1; i <= d->applied_reported && d->requests.index_count > 0;
          i++) {
         struct request *r = index_find(d, i);
-        if (r != NULL) request_close(d, r, KELP_DONE, KELP_R_NONE);
+        if (r != NULL) /* refused: committed, but of no effect */
+            request_close(d, r, r->reason == KELP_R_NONE ? KELP_DONE : KELP_REFUSED, r->reason);
     }
     d->applied = d->applied_reported;
     if (d->applied >= d->apply_open) d->apply_open = 0;

@@ -137,11 +137,12 @@ bool birth_run(struct driver *d)
         case FOUND_NOTHING: break;
         case FOUND_DO_SEND: found_send(d, &todo.message); break;
         case FOUND_DO_PLEDGE:
-            d->ports.store->pledge(d->ports.store_ctx, d->options.group, todo.cluster);
+            d->ports.store->pledge(d->ports.store_ctx, d->options.group, todo.cluster, todo.epoch);
             break;
         case FOUND_DO_NAME:
             ASSERT(d->ports.store->name != NULL); /* or it would not have begun without an id */
-            d->ports.store->name(d->ports.store_ctx, d->options.group, todo.cluster, todo.node);
+            d->ports.store->name(d->ports.store_ctx, d->options.group, todo.node, todo.cluster,
+                                 todo.epoch);
             break;
         case FOUND_DO_SAVE: entry_save(d, todo.entry); break;
         case FOUND_DO_FETCH: fetch_birth(d, todo.node, todo.snapshot); break;

@@ -131,8 +131,9 @@ static bool knocks_now(const struct driver *d, const struct peer *p)
 {
     bool heard = p->knocked != 0 && d->now < p->knocked + KNOCK_NS;
     bool there = p->connection[KELP_LANE_CONTROL] != 0 && p->address.text[0] != '\0';
-    return heard && there && address_in(newest(d), p->id) == NULL &&
-           incarnation_free(newest(d), p->incarnation);
+    bool never =
+        p->id > newest(d)->config.id_highest; /* a member, and no more once it is removed */
+    return heard && there && never && incarnation_free(newest(d), p->incarnation);
 }
 
 size_t change_knocks(const struct driver *d, struct driver_knock out[KELP_MEMBERS_MAX])

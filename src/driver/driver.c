@@ -135,6 +135,7 @@ static bool found_make(struct driver *d, const struct driver_boot *boot)
                                 .incarnation = o->incarnation,
                                 .seed = o->core.seed,
                                 .cluster = o->cluster,
+                                .epoch = o->epoch,
                                 .listed = d->listed,
                                 .listed_count = o->bootstrap_count,
                                 .election_min_ns = o->core.election_min,

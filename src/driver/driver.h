@@ -23,12 +23,14 @@
 #include "kelp/core.h"
 #include "kelp/fsm.h"
 #include "kelp/lead.h"
+#include "kelp/session.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"
 #include "wire/change.h"
 #include "wire/config.h"
 #include "wire/frame.h"
 #include "wire/handshake.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 struct driver;
@@ -68,7 +70,7 @@ struct driver_machine_ops {
      * NULL: this node takes none. */
     enum kelp_error (*restore_begin)(void *machine, const struct wire_snaphead *head,
                                      struct kelp_fault *fault);
-    enum kelp_error (*restore_object)(void *machine, struct kelp_bytes object,
+    enum kelp_error (*restore_object)(void *machine, const struct wire_object *object,
                                       struct kelp_fault *fault);
     enum kelp_error (*restore_commit)(void *machine, const struct wire_snaphead *head,
                                       struct kelp_fault *fault);
@@ -216,6 +218,25 @@ uint8_t *driver_reserve(struct driver *d, size_t len, enum kelp_reason *reason);
 void driver_write(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
                   size_t len, struct kelp_bytes user, kelp_ns deadline, bool forward);
 
+/* What is executed once however often it is asked for; see kelp/session.h. */
+enum driver_once_kind {
+    DRIVER_ONCE_NOT = 0,
+    DRIVER_ONCE_COMMAND, /* in a session, or under a key */
+    DRIVER_ONCE_SESSION, /* no command: one begins; its id is the index of the outcome */
+    DRIVER_ONCE_END,     /* no command: the session that is named ends */
+};
+struct driver_once {
+    enum driver_once_kind kind;
+    struct kelp_once once; /* SESSION: all 0 */
+};
+
+/* driver_once - submit such a command; copied. As driver_write otherwise: the entry and so the
+ * forward carry what is named. REFUSED: not executed now, see kelp/session.h for what that says.
+ * false: out of memory, nothing was submitted and no outcome follows. */
+bool driver_once(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                 const struct driver_once *once, struct kelp_bytes command, struct kelp_bytes user,
+                 kelp_ns deadline, bool forward);
+
 struct driver_question {
     struct kelp_bytes bytes; /* for the machine */
     bool bare; /* none: DONE says that it could be answered, by which index and in which order */
@@ -313,6 +334,8 @@ void driver_pledged(struct driver *d);
 void driver_space(struct driver *d, uint32_t room_mib, enum kelp_space space);
 void driver_store_fault(struct driver *d, const struct kelp_fault *fault);
 void driver_result(struct driver *d, kelp_index index, struct kelp_bytes result);
+/* what stands there was not executed, and this is why */
+void driver_result_refused(struct driver *d, kelp_index index, enum kelp_reason reason);
 void driver_applied(struct driver *d, kelp_index last);
 void driver_query_result(struct driver *d, uint64_t token, struct kelp_bytes result);
 /* the machine met what it cannot apply (unknown entry type, divergence): final */
@@ -330,6 +353,10 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
  * machine has none. KELP_E_BUSY: nothing is taken now, Raft does not run here, or the machine lacks
  * data and the configuration shows no witness. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
+
+/* driver_snapshots_change - other rules and another limit from now on; call driver_run after it,
+ * since a snapshot may be due or bytes may go. The size of pieces stays as it was. */
+void driver_snapshots_change(struct driver *d, const struct driver_snapshots *to);
 
 /* driver_shutdown - every open request is answered SHUTDOWN or better; those of peers too, as far
  * as their connections take it, and after that nothing is sent any more. */
@@ -379,6 +406,7 @@ struct driver_status {
     struct kelp_fault fault;
     struct kelp_view view; /* RUNNING */
     struct kelp_cluster_id cluster;
+    uint64_t epoch;                       /* of the cluster: wire/epoch.h */
     struct wire_config latest, committed; /* count 0: none */
     struct kelp_bytes entry1;
     bool empty;     /* holds no entry and no snapshot */

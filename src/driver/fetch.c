@@ -580,7 +580,7 @@ static enum kelp_error objects_give(struct driver *d, struct kelp_bytes bytes,
         struct wire_object object;
         error = wire_object_next(&chunk, &object, fault);
         if (error == KELP_OK)
-            error = d->ports.machine->restore_object(d->ports.machine_ctx, object.bytes, fault);
+            error = d->ports.machine->restore_object(d->ports.machine_ctx, &object, fault);
     }
     return error == KELP_E_NOT_FOUND ? KELP_OK : error;
 }

@@ -42,6 +42,7 @@ static uint8_t kind_of(const struct request *r)
 {
     if (r->change) return WIRE_FORWARD_CHANGE;
     if (r->plan) return WIRE_FORWARD_PLAN;
+    if (r->once.kind != DRIVER_ONCE_NOT) return WIRE_FORWARD_ONCE;
     switch (r->kind) {
     case REQUEST_WRITE: return WIRE_FORWARD_WRITE;
     case REQUEST_READ: return WIRE_FORWARD_READ;
@@ -75,6 +76,10 @@ bool forward_send(struct driver *d, struct request *r)
         .timeout_ns = r->deadline == KELP_NEVER ? KELP_NEVER : r->deadline - d->now,
         .user = bytes_of(r->bytes, r->user_len),
         .command = bytes_of(r->bytes + r->user_len, r->len),
+        .once = (uint8_t)r->once.kind,
+        .session = r->once.once.session,
+        .sequence = r->once.once.sequence,
+        .acknowledged = r->once.once.acknowledged,
     };
     if (r->kind == REQUEST_READ) forward_level(&f, r);
     size_t len = wire_forward_encode(&f, fixed);
@@ -224,9 +229,9 @@ static void guest_decline(struct driver *d, struct request *r, enum kelp_reason 
 
 static void guest_write(struct driver *d, struct request *r, const struct wire_forward *f)
 {
-    struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .extension = f->extension};
-    e.payload.len = f->command.len;
-    if (f->extension.len > 0) e.flags = WIRE_ENTRY_EXTENDED;
+    struct wire_entry e = once_entry(r, f->command.len);
+    e.extension = f->extension;
+    if (f->extension.len > 0) e.flags |= WIRE_ENTRY_EXTENDED;
     uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
     if (room == NULL) {
         guest_decline(d, r, KELP_R_BUSY);
@@ -288,6 +293,7 @@ static void guest_begin(struct driver *d, struct request *r, const struct wire_f
 static enum request_kind kind_asked(const struct wire_forward *f)
 {
     switch ((enum wire_forward_kind)f->kind) {
+    case WIRE_FORWARD_ONCE:
     case WIRE_FORWARD_CHANGE: /* ordered like a write */
     case WIRE_FORWARD_WRITE: return REQUEST_WRITE;
     case WIRE_FORWARD_PLAN: /* and this like a read */
@@ -313,6 +319,8 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     r->change = f.kind == WIRE_FORWARD_CHANGE;
     r->plan = f.kind == WIRE_FORWARD_PLAN;
     r->bare = f.kind == WIRE_FORWARD_INDEX;
+    r->once = (struct driver_once){.kind = (enum driver_once_kind)f.once,
+                                   .once = {f.session, f.sequence, f.acknowledged}};
     r->how.level = (enum kelp_read_level)f.level;
     r->how.may_round = f.may_round;
     r->order = ++d->guest_order;

@@ -143,6 +143,7 @@ struct wire_found *found_say(struct found *f, enum wire_found_type type, kelp_id
     m->to = to;
     m->round = round;
     m->cluster = f->setup.cluster;
+    m->epoch = f->setup.epoch;
     m->incarnation = f->setup.incarnation;
     m->holds = f->phase == FOUND_HOLDS;
     m->id_count = (uint8_t)f->setup.listed_count;
@@ -364,6 +365,7 @@ static void pledge_start(struct found *f, kelp_ns now)
         if (f->setup.listed_count == 1)
             f->pledging.hi = alone_half(f->setup.incarnation, f->pledging.lo);
     } while (cluster_zero(f->pledging));
+    f->pledging_epoch = 0; /* a new cluster was never recovered */
     f->pledge_to = 0;
     f->naming = id_waits(f->setup.self) ? f->setup.listed[0].id : 0;
     f->name_due = f->naming != 0;
@@ -521,6 +523,7 @@ static void pledge_asked(struct found *f, const struct wire_found *m)
         say_refused(f, m, "pledged to another cluster: empty the listed directories by hand");
     } else if (cluster_zero(f->pledging)) {
         f->pledging = m->cluster;
+        f->pledging_epoch = m->epoch;
         f->pledge_to = m->from;
         f->pledge_round = m->round;
         f->pledge_due = true;
@@ -531,9 +534,17 @@ static void pledge_asked(struct found *f, const struct wire_found *m)
     }
 }
 
+/* Of this cluster, but of before or after a recovery that only one of the two went through. */
+static bool of_another_epoch(const struct found *f, const struct wire_found *m)
+{
+    return !cluster_zero(m->cluster) && cluster_equal(m->cluster, f->setup.cluster) &&
+           m->epoch != f->setup.epoch;
+}
+
 void found_message(struct found *f, kelp_ns now, const struct wire_found *m)
 {
     if (m->to != f->setup.self || m->from == f->setup.self || f->phase == FOUND_FOREIGN) return;
+    if (of_another_epoch(f, m)) return;
     switch ((enum wire_found_type)m->type) {
     case WIRE_FOUND_SHOW:
         if (f->phase == FOUND_HOLDS && knock_heard(f, m)) break;
@@ -598,6 +609,7 @@ void found_pledged(struct found *f, kelp_ns now)
 {
     if (cluster_zero(f->pledging)) return;
     f->setup.cluster = f->pledging;
+    f->setup.epoch = f->pledging_epoch;
     f->pledging = (struct kelp_cluster_id){0, 0};
     if (f->naming != 0) {
         f->setup.self = f->naming;
@@ -697,12 +709,14 @@ bool found_next(struct found *f, struct found_todo *out)
         f->pledge_due = false;
         out->kind = FOUND_DO_PLEDGE;
         out->cluster = f->pledging;
+        out->epoch = f->pledging_epoch;
         return true;
     }
     if (f->name_due) {
         f->name_due = false;
         out->kind = FOUND_DO_NAME;
         out->cluster = f->pledging;
+        out->epoch = f->pledging_epoch;
         out->node = f->naming;
         return true;
     }

@@ -46,6 +46,7 @@ struct found_todo {
     enum found_kind kind;
     struct wire_found message;      /* SEND */
     struct kelp_cluster_id cluster; /* PLEDGE, NAME: into the identity, then found_pledged */
+    uint64_t epoch;                 /* likewise */
     kelp_id node;             /* NAME: the id that this node was given, likewise; FETCH: of whom */
     struct kelp_pos snapshot; /* FETCH: then found_fetched or found_not_fetched */
     struct kelp_bytes entry;  /* SAVE: term 1 and entry 1, then found_saved */
@@ -58,6 +59,7 @@ struct found_setup {
     kelp_id self; /* from KELP_ID_WAITING on: it waits to be given an id */
     uint64_t incarnation, seed;
     struct kelp_cluster_id cluster;     /* from the identity; zero: not pledged */
+    uint64_t epoch;                     /* of that cluster: wire/epoch.h */
     const struct driver_member *listed; /* borrowed for the machine's life */
     size_t listed_count;                /* 0: waits to be added */
     uint64_t election_min_ns, created_unix_ms;
@@ -76,6 +78,7 @@ struct found {
     kelp_ns next, interval;
     struct found_peer peers[KELP_MEMBERS_MAX]; /* by slot of the list */
     struct kelp_cluster_id pledging; /* being written into the identity; zero: nothing is */
+    uint64_t pledging_epoch;         /* likewise */
     kelp_id naming;                  /* likewise: the id that this node was given; 0: none */
     kelp_id pledge_to;               /* who asked for it, 0: ourselves */
     uint64_t pledge_round;

@@ -74,6 +74,7 @@ void found_entry_given(struct found *f, const struct wire_found *m)
         cluster_zero(
             f->pledging)) { /* identity first: an entry without it would be foreign to itself */
         f->pledging = f->config.cluster;
+        f->pledging_epoch = m->epoch;
         f->pledge_to = 0;
         f->pledge_due = true;
     }
@@ -96,6 +97,7 @@ void found_snapshot_offered(struct found *f, const struct wire_found *m)
     f->fetch_due = !cluster_zero(f->setup.cluster);
     if (f->fetch_due) return;
     f->pledging = m->cluster;
+    f->pledging_epoch = m->epoch;
     f->pledge_to = 0;
     f->pledge_due = true;
 }

@@ -71,15 +71,15 @@ static void held_proposed(struct driver *d, struct request *r)
         read_propose(d, r);
         return;
     }
-    struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .payload = {NULL, r->len}};
+    struct wire_entry e = once_entry(r, r->len);
     e.extension = bytes_of(r->bytes, r->user_len);
-    if (r->user_len > 0) e.flags = WIRE_ENTRY_EXTENDED;
+    if (r->user_len > 0) e.flags |= WIRE_ENTRY_EXTENDED;
     uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
     if (room == NULL) {
         request_close(d, r, KELP_REFUSED, KELP_R_BUSY);
         return;
     }
-    memcpy(wire_entry_payload(&e, room), r->bytes + r->user_len, r->len);
+    if (r->len > 0) memcpy(wire_entry_payload(&e, room), r->bytes + r->user_len, r->len);
     TAILQ_REMOVE(&d->guests, r, link);
     timer_remove(d, r);
     request_propose(d, r, &e, room);

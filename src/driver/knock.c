@@ -43,6 +43,7 @@ static void name_begin(struct found *f, const struct wire_found *m)
     bool free_to = cluster_zero(f->setup.cluster) && cluster_zero(f->pledging);
     if (!id_waits(f->setup.self) || m->given == 0 || cluster_zero(m->cluster) || !free_to) return;
     f->pledging = m->cluster;
+    f->pledging_epoch = m->epoch;
     f->naming = m->given;
     f->pledge_to = 0;
     f->name_due = true;

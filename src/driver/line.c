@@ -511,14 +511,14 @@ void request_start_here(struct driver *d, struct request *r)
 
 static void propose_kept(struct driver *d, struct request *r)
 {
-    struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .payload = {NULL, r->len}};
+    struct wire_entry e = once_entry(r, r->len);
     uint8_t *room = cache_reserve(d->cache, wire_entry_size(&e));
     if (room == NULL) {
         request_close(d, r, KELP_REFUSED, KELP_R_BUSY);
         return;
     }
     request_dequeue(d, r);
-    memcpy(wire_entry_payload(&e, room), r->bytes + r->user_len, r->len);
+    if (r->len > 0) memcpy(wire_entry_payload(&e, room), r->bytes + r->user_len, r->len);
     request_propose(d, r, &e, room);
 }
 

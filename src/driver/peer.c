@@ -161,9 +161,20 @@ static bool answer_back(struct driver *d, kelp_id to, const struct kelp_bytes *p
     return error == KELP_OK;
 }
 
+/* It was pledged on this very connection, to another epoch than this node. */
+static bool is_elsewhere(struct driver *d, kelp_id to)
+{
+    const struct peer *p = peer_find(d, to);
+    return p != NULL && p->pledged && p->epoch != d->found->setup.epoch;
+}
+
 static void message_put(struct driver *d, const struct kelp_message *m,
                         const struct kelp_bytes *entries, size_t count)
 {
+    if (is_elsewhere(d, m->to)) {
+        message_dropped(d);
+        return;
+    }
     struct kelp_bytes stripped;
     if (count > 0 && strip_wanted(d, m->to)) {
         if (!strip_entries(d, entries, count, &stripped)) {

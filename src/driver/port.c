@@ -10,6 +10,7 @@
 
 #include "base/fault.h"
 #include "driver/room.h"
+#include "wire/epoch.h"
 
 /* ---- configurations with their addresses, beside the core's ---- */
 
@@ -165,6 +166,10 @@ static enum kelp_error found_arrived(struct driver *d, kelp_id from, struct kelp
         return fault_set(fault, KELP_E_MALFORMED, NULL, "a message of founding has another sender");
     if (m.type == WIRE_FOUND_SHOW && m.id_count == 0) knock_noted(d, from);
     struct peer *p = peer_find(d, from);
+    if (p != NULL && cluster_equal(m.cluster, d->found->setup.cluster)) {
+        p->pledged = !cluster_zero(m.cluster); /* perhaps since its hello */
+        p->epoch = m.epoch;
+    }
     if (m.type == WIRE_FOUND_STARTED && p != NULL && p->incarnation == m.incarnation)
         p->empty = false;
     kelp_id leader = d->found->leader.id, host = d->found->host;
@@ -177,12 +182,28 @@ static enum kelp_error found_arrived(struct driver *d, kelp_id from, struct kelp
     return KELP_OK;
 }
 
+/* A connection outlives what its two hellos said: either end may have been pledged since, and to
+ * another epoch than the other's. Who is of another one, or said nothing about it where it matters,
+ * is heard again when it has shaken hands anew: the connection ends here. */
+static bool epoch_fits(struct driver *d, kelp_id from)
+{
+    const struct found_setup *own = &d->found->setup;
+    const struct peer *p = peer_find(d, from);
+    if (p == NULL || cluster_zero(own->cluster)) return true;
+    return p->pledged ? p->epoch == own->epoch : own->epoch == 0;
+}
+
 enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
                              uint64_t connection, const struct wire_frame *frame,
                              struct kelp_fault *fault)
 {
     d->now = max_u64(d->now, now);
     d->reserved = NULL;
+    if (frame->kind != WIRE_FOUND && !epoch_fits(d, from)) {
+        return fault_set(fault, KELP_E_FOREIGN, NULL,
+                         "node %llu began this connection in another recovery epoch, or in none",
+                         (unsigned long long)from);
+    }
     switch ((enum wire_kind)frame->kind) {
     case WIRE_MESSAGE: return message_arrived(d, from, lane, connection, frame, fault);
     case WIRE_FORWARD:
@@ -221,6 +242,8 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
         p->knocked = 0; /* that was another directory */
     }
     p->incarnation = hello->incarnation;
+    p->pledged = !cluster_zero(hello->cluster);
+    p->epoch = hello->epoch;
     p->election_min_ns = hello->election_min_ns;
     p->drift_ppm = hello->drift_ppm;
     p->empty = hello->empty;
@@ -250,6 +273,24 @@ void driver_disconnected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_
     if (lane == KELP_LANE_ENTRIES && !p->reading) peer_forget_waiting(p);
 }
 
+/* A member knows of a recovery that this node was not part of: what it holds is of the past, and
+ * nothing that it could still do with others of that past may be taken for the cluster's doing. */
+static void outdated(struct driver *d, kelp_id peer, const struct wire_refuse *refuse)
+{
+    const struct found_setup *own = &d->found->setup;
+    bool later = epoch_number(refuse->epoch) > epoch_number(own->epoch);
+    if (!later || cluster_zero(own->cluster) || !cluster_equal(refuse->cluster, own->cluster))
+        return;
+    if (d->state == DRIVER_WAITING) found_refused(d->found, 0, 0, refuse->words);
+    if (d->core == NULL) return;
+    struct kelp_fault fault = {.error = KELP_OK};
+    (void)fault_set(&fault, KELP_E_FOREIGN, "recovery",
+                    "node %llu is of recovery %llu of this cluster, this directory of before it: "
+                    "empty it and add the node as a new member",
+                    (unsigned long long)peer, (unsigned long long)epoch_number(refuse->epoch));
+    driver_fail(d, &fault);
+}
+
 void driver_refused(struct driver *d, kelp_id peer, const struct wire_refuse *refuse)
 {
     switch ((enum wire_refusal)refuse->reason) {
@@ -266,9 +307,9 @@ void driver_refused(struct driver *d, kelp_id peer, const struct wire_refuse *re
             (void)driver_step(d, &input);
         }
         break;
+    case WIRE_REFUSE_EPOCH: outdated(d, peer, refuse); break;
     case WIRE_REFUSE_VERSION:
     case WIRE_REFUSE_CLUSTER:
-    case WIRE_REFUSE_EPOCH:
     case WIRE_REFUSE_WRONG_NODE:
     case WIRE_REFUSE_SELF:
     case WIRE_REFUSE_MALFORMED:

@@ -189,7 +189,8 @@ void request_result_drop(struct driver *d, struct request *r)
 void request_result(struct driver *d, struct request *r, struct kelp_bytes result)
 {
     if (r->result != NULL || r->result_lost) return; /* one reply a request: the first holds */
-    r->result = result.len <= RESULT_INLINE ? r->result_inline : malloc(result.len);
+    bool lost = kelp_reply_is_lost(result);
+    r->result = result.len <= RESULT_INLINE ? r->result_inline : lost ? NULL : malloc(result.len);
     r->result_lost = r->result == NULL;
     if (r->result_lost) return;
     if (result.len > 0) memcpy(r->result, result.data, result.len);

@@ -13,7 +13,7 @@
  *   found.c    founding: the rules, pure   given.c    what an empty node is given to begin with
  *   knock.c    joining: the rules, pure    moving.c   a node whose address changed
  *   lead.c     who leads, level and events strip.c    what a witness is sent
- *   cache.c    the log's tail as bytes     status.c   looking at it
+ *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
  * proposed. Whatever a send borrowed stays until flush: buffers go to the scratch arena, and
@@ -99,8 +99,7 @@ struct route {
 };
 
 struct request {
-    TAILQ_ENTRY(request)
-    link; /* in its line; or among the answers to peers, the free or the dead */
+    TAILQ_ENTRY(request) link; /* in its line; or among the answers, the free or the dead */
     TAILQ_ENTRY(request) asker_link;
     TAILQ_ENTRY(request) change_link; /* CHANGING */
     struct asker *asker;         /* QUERYING: in whose queue it stands; NULL: the machine has it */
@@ -121,7 +120,8 @@ struct request {
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
     bool bare;           /* a read without a question: answered with the index alone */
-    bool whole;          /* a read that is, or was last, forwarded with its question */
+    struct driver_once once; /* a write: in which session, and so on */
+    bool whole;              /* a read that is, or was last, forwarded with its question */
     struct kelp_read_how how;
     struct kelp_read_ages ages;
     struct route route; /* FORWARDED: which connection carries it; HELD: in which term */
@@ -223,10 +223,10 @@ struct serving {
 struct peer {
     kelp_id id;
     uint64_t connection[KELP_LANES]; /* 0: down */
-    uint64_t incarnation;            /* as its last hello showed */
+    uint64_t incarnation, epoch;     /* as its last hello showed */
     uint64_t election_min_ns;        /* the same; 0: none has come yet */
     uint32_t drift_ppm;
-    bool empty; /* its last hello said so, and since then nothing that who holds a log says */
+    bool pledged, empty; /* the same; empty until it says something that who holds a log says */
     /* Where it last sent as a leader: answers go back on the same connection, so that TCP need not
      * send acknowledgements by themselves, which cost as much as a message. */
     uint64_t asks_on;
@@ -235,8 +235,7 @@ struct peer {
     /* carries our forwards to it while it is open: on another one they could overtake each other,
      * and what is overtaken is dropped */
     uint64_t forward_connection;
-    struct kelp_message
-        *waiting; /* appends behind a read of the log, a ring of APPENDS_WAITING_MAX */
+    struct kelp_message *waiting; /* APPENDS_WAITING_MAX behind a read of the log, a ring */
     size_t waiting_first, waiting_count;
     bool reading;
     struct asker asker;          /* its forwarded reads */
@@ -682,6 +681,8 @@ void handover_start(struct driver *d, struct request *r); /* a transfer, of our 
 bool drain_start(struct driver *d, struct request *r);    /* false: it has to wait */
 bool handover_answered(struct driver *d, const struct kelp_answer *answer); /* of the own stop */
 
+/* once.c: what the entry of a write says beside its command of len bytes, which is not set */
+struct wire_entry once_entry(const struct request *r, size_t len);
 /* line.c */
 bool route_equal(struct route a, struct route b);
 void route_refresh(struct driver *d);
@@ -714,9 +715,8 @@ void request_hold(struct driver *d, struct request *r, struct kelp_bytes user,
 
 /* change.c */
 void config_made(struct driver *d, const struct kelp_made *made); /* its bytes, into the cache */
-void change_start(struct driver *d, struct request *r);           /* out of the queue: a change, or
-                                                                     a plan of one */
-void change_wait(struct driver *d, struct request *r);            /* CHANGING */
+void change_start(struct driver *d, struct request *r); /* out of the queue; or a plan of one */
+void change_wait(struct driver *d, struct request *r);  /* CHANGING */
 void change_refuse(struct driver *d, struct request *r, enum kelp_reason reason, kelp_id member);
 void change_elsewhere(struct driver *d, struct request *r); /* to whoever leads now */
 /* address_after - the address of a member once a change is made; NULL: it has none. */

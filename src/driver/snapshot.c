@@ -193,6 +193,14 @@ enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
     return KELP_OK;
 }
 
+void driver_snapshots_change(struct driver *d, const struct driver_snapshots *to)
+{
+    size_t chunk_bytes = d->options.snapshots.chunk_bytes;
+    if (to->send_rate != d->options.snapshots.send_rate) d->serve_at = 0; /* by the old one */
+    d->options.snapshots = *to;
+    d->options.snapshots.chunk_bytes = chunk_bytes;
+}
+
 kelp_ns snapshot_next(const struct driver *d)
 {
     const struct driver_snapshots *when = &d->options.snapshots;

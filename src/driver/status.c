@@ -14,6 +14,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->fault = d->fault;
     if (d->core != NULL) kelp_view(d->core, &out->view);
     out->cluster = d->found->setup.cluster;
+    out->epoch = d->found->setup.epoch;
     if (d->config_count > 0) out->latest = d->configs[d->config_count - 1];
     if (d->config_committed) out->committed = d->configs[0];
     if (d->found->phase == FOUND_HOLDS)
@@ -71,7 +72,7 @@ void driver_hello(const struct driver *d, struct wire_hello *out)
     out->version_min = out->version_max = WIRE_PROTOCOL_VERSION;
     out->features = WIRE_FEATURES_KNOWN;
     out->cluster = d->found->setup.cluster;
-    out->epoch = d->options.epoch;
+    out->epoch = d->found->setup.epoch;
     out->node = d->options.core.self;
     out->incarnation = d->options.incarnation;
     out->empty = d->found->phase != FOUND_HOLDS;
@@ -84,7 +85,7 @@ void driver_hello(const struct driver *d, struct wire_hello *out)
 void driver_judge(const struct driver *d, struct wire_judge *out)
 {
     *out = (struct wire_judge){.cluster = d->found->setup.cluster,
-                               .epoch = d->options.epoch,
+                               .epoch = d->found->setup.epoch,
                                .self = d->options.core.self,
                                .incarnation = d->options.incarnation,
                                .committed = d->config_committed ? &d->configs[0] : NULL};

@@ -165,10 +165,10 @@ static const char *payload_words(enum kelp_error error)
 /* What is left to say when the reply could not be written, or the command not be executed. */
 static struct kelp_bytes failure_words(enum kelp_error failed, bool writes, enum kelp_error reply)
 {
+    if (writes && (failed != KELP_OK || reply != KELP_E_LIMIT)) return KELP_REPLY_LOST;
     if (failed != KELP_OK)
-        return BYTES_LITERAL("-UNCERTAIN this member had no memory to apply a command\r\n");
+        return BYTES_LITERAL("-OOM this member had no memory to apply a command\r\n");
     if (reply == KELP_E_LIMIT) return BYTES_LITERAL("-ERR the reply would exceed 16 MiB\r\n");
-    if (writes) return BYTES_LITERAL("-UNCERTAIN applied, but no memory for the reply\r\n");
     return BYTES_LITERAL("-OOM no memory for the reply\r\n");
 }
 

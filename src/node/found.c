@@ -53,7 +53,7 @@ static enum kelp_error machine_run(struct found *f, struct store *s, struct kelp
         case FOUND_DO_NAME:
         case FOUND_DO_FETCH: UNREACHABLE(); /* it is alone, and has its id */
         case FOUND_DO_PLEDGE:
-            error = store_pledge(s, todo.cluster, fault);
+            error = store_pledge(s, todo.cluster, 0, fault);
             if (error == KELP_OK) found_pledged(f, now);
             break;
         case FOUND_DO_SAVE:

@@ -109,6 +109,17 @@ static bool propose(struct inbox *i, struct letter *l, struct kelp_bytes command
     return true;
 }
 
+static bool once(struct inbox *i, struct letter *l, struct kelp_bytes command,
+                 enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    bool empty = command.len == 0 && l->asked.once.kind == DRIVER_ONCE_COMMAND;
+    *reason = empty ? KELP_R_NOTHING_NEW : KELP_R_BUSY;
+    return !empty && driver_once(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, &l->asked.once,
+                                 command, bytes_of(NULL, 0), deadline, n->options.forward);
+}
+
 /* The shared line of a read; NULL: there is no such level. A barrier stands among the writes, or it
  * could be in the log before one that was proposed before it. */
 static struct driver_line *line_of(const struct inbox *i, const struct letter *l)
@@ -305,6 +316,7 @@ static bool is_over(const struct inbox *i, const struct letter *l)
     case INBOX_FOUND:
     case INBOX_SNAPSHOT: return i->stopping;
     case INBOX_PROPOSE:
+    case INBOX_ONCE:
     case INBOX_READ:
     case INBOX_CHANGE:
     case INBOX_TRANSFER:
@@ -326,6 +338,7 @@ static void letter_open(struct inbox *i, struct letter *l)
     if (!over && !l->refused) {
         switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
+        case INBOX_ONCE: taken = once(i, l, bytes, &reason); break;
         case INBOX_VERIFY:
         case INBOX_BARRIER:
         case INBOX_READ: taken = ask(i, l, bytes, &reason); break;

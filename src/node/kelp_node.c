@@ -8,7 +8,9 @@
 
 #include "base/assert.h"
 #include "base/fault.h"
+#include "base/hash.h"
 #include "base/unset.h"
+#include "kelp/session.h"
 #include "node/room.h"
 #include "wire/change.h"
 #include "wire/plan.h"
@@ -140,6 +142,49 @@ void kelp_barrier(struct kelp_node *node, uint64_t token, kelp_done_fn done, voi
 {
     struct inbox_request request = {.kind = INBOX_BARRIER,
                                     .how = {.level = KELP_READ_LOG},
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+/* ---- exactly once ---------------------------------------------------------------------------- */
+
+#define KEY_SEED 0x6b656c702d6b6579u /* "kelp-key": other halves for the same bytes */
+
+struct kelp_once kelp_once_key(struct kelp_bytes key)
+{
+    return (struct kelp_once){.sequence = hash_bytes(key, 0),
+                              .acknowledged = hash_bytes(key, KEY_SEED)};
+}
+
+void kelp_session_open(struct kelp_node *node, uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_ONCE,
+                                    .once = {.kind = DRIVER_ONCE_SESSION},
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_session_end(struct kelp_node *node, uint64_t session, uint64_t token, kelp_done_fn done,
+                      void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_ONCE,
+                                    .once = {.kind = DRIVER_ONCE_END, .once = {.session = session}},
+                                    .token = token,
+                                    .done = done,
+                                    .ctx = ctx};
+    inbox_put(node->inbox, &request);
+}
+
+void kelp_propose_once(struct kelp_node *node, struct kelp_bytes command,
+                       const struct kelp_once *once, uint64_t token, kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {.kind = INBOX_ONCE,
+                                    .once = {.kind = DRIVER_ONCE_COMMAND, .once = *once},
+                                    .bytes = command,
                                     .token = token,
                                     .done = done,
                                     .ctx = ctx};
@@ -280,6 +325,26 @@ enum kelp_error kelp_call(struct kelp_node *node, struct kelp_bytes command, uin
                           size_t out_size, struct kelp_result *result)
 {
     struct inbox_request request = {.kind = INBOX_PROPOSE, .bytes = command};
+    size_t len;
+    return wait_for(node, request, out, out_size, result, &len);
+}
+
+enum kelp_error kelp_session_open_call(struct kelp_node *node, uint64_t *session,
+                                       struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_ONCE, .once = {.kind = DRIVER_ONCE_SESSION}};
+    size_t len;
+    enum kelp_error error = wait_for(node, request, NULL, 0, result, &len);
+    if (error == KELP_OK) *session = result->pos.index;
+    return error;
+}
+
+enum kelp_error kelp_call_once(struct kelp_node *node, struct kelp_bytes command,
+                               const struct kelp_once *once, uint8_t *out, size_t out_size,
+                               struct kelp_result *result)
+{
+    struct inbox_request request = {
+        .kind = INBOX_ONCE, .once = {.kind = DRIVER_ONCE_COMMAND, .once = *once}, .bytes = command};
     size_t len;
     return wait_for(node, request, out, out_size, result, &len);
 }

@@ -86,8 +86,9 @@ static void job_perform(struct saver *s, struct job *job)
         break;
     case JOB_PLEDGE:
         job->error = job->pledge.node != 0
-                         ? store_name(s->store, job->pledge.cluster, job->pledge.node, &fault)
-                         : store_pledge(s->store, job->pledge.cluster, &fault);
+                         ? store_name(s->store, job->pledge.node, job->pledge.cluster,
+                                      job->pledge.epoch, &fault)
+                         : store_pledge(s->store, job->pledge.cluster, job->pledge.epoch, &fault);
         final = true;
         break;
     case JOB_IDLE:

@@ -17,7 +17,11 @@ struct reply_to {
 static void reply_of_command(void *sink, size_t i, struct kelp_bytes bytes)
 {
     const struct reply_to *to = sink;
-    driver_result(to->node->driver, to->first + i, bytes);
+    enum kelp_reason reason = rsm_refused(to->node->rsm);
+    if (reason != KELP_R_NONE)
+        driver_result_refused(to->node->driver, to->first + i, reason);
+    else
+        driver_result(to->node->driver, to->first + i, bytes);
 }
 
 static void machine_apply(void *machine, kelp_index first, const struct kelp_bytes *entries,
@@ -119,11 +123,12 @@ struct restoring {
     const struct wire_snaphead *head;
 };
 
-static enum kelp_error object_restore(void *ctx, struct kelp_bytes object, struct kelp_fault *fault)
+static enum kelp_error object_restore(void *ctx, const struct wire_object *object,
+                                      struct kelp_fault *fault)
 {
     struct restoring *r = ctx;
     enum kelp_error error = rsm_restore_object(r->node->rsm, object, fault);
-    r->bytes += object.len;
+    r->bytes += object->bytes.len;
     uint64_t now = uv_hrtime();
     if (now - r->said < SAY_NS) return error;
     r->said = now;
@@ -157,7 +162,7 @@ static enum kelp_error machine_restore_begin(void *machine, const struct wire_sn
     return rsm_restore_begin(n->rsm, head, fault);
 }
 
-static enum kelp_error machine_restore_object(void *machine, struct kelp_bytes object,
+static enum kelp_error machine_restore_object(void *machine, const struct wire_object *object,
                                               struct kelp_fault *fault)
 {
     struct node *n = machine;

@@ -219,6 +219,15 @@ static void request_metrics(struct buf *out, const struct driver_status *d)
             d->messages_dropped);
 }
 
+static void session_metrics(struct buf *out, const struct node *n)
+{
+    struct sessions_count s = rsm_sessions(n->rsm);
+    gauge(out, "sessions", "Sessions of clients, whose commands are executed once.", s.sessions);
+    gauge(out, "session_answers", "Results kept for them.", s.answers);
+    gauge(out, "session_keys", "Results kept under keys of clients.", s.keys);
+    gauge(out, "session_bytes", "Bytes of both, with what each takes beside its result.", s.bytes);
+}
+
 static void log_metrics(struct buf *out, const struct node *n, const struct saver_figures *f)
 {
     int number;
@@ -278,6 +287,7 @@ enum kelp_error node_metrics(struct node *n, struct buf *out)
     peer_metrics(out, n, &s->driver.view);
     request_metrics(out, &s->driver);
     log_metrics(out, n, &figures);
+    session_metrics(out, n);
     net_metrics(out, n, &s->net);
     histogram(out, "log_sync_seconds", "One write and sync of the log.", &n->histograms.sync_ns);
     histogram(out, "log_append_seconds", "One save, its time in the queue included.",

@@ -337,10 +337,9 @@ static enum kelp_error store_begin(struct node *n, const char *data, struct kelp
     return KELP_OK;
 }
 
-static void snapshot_options_fill(const struct kelp_node_options *from,
-                                  const struct kelp_fsm_ops *ops, struct driver_snapshots *o)
+static void snapshot_options_fill(const struct kelp_node_options *from, bool disposable,
+                                  struct driver_snapshots *o)
 {
-    bool disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
     uint64_t entries = from->snapshot_every_entries;
     if (entries == 0 && disposable) entries = SNAPSHOT_ENTRIES;
     if (entries == KELP_SNAPSHOT_NEVER) entries = 0;
@@ -350,6 +349,14 @@ static void snapshot_options_fill(const struct kelp_node_options *from,
                                    .interval = from->snapshot_interval,
                                    .send_rate = from->snapshot_send_rate};
     if (o->log_bytes == KELP_SNAPSHOT_NEVER) o->log_bytes = 0;
+}
+
+void node_snapshots_change(struct node *n, const struct kelp_node_options *to)
+{
+    struct driver_snapshots o;
+    snapshot_options_fill(to, n->disposable, &o);
+    driver_snapshots_change(n->driver, &o);
+    node_poke(n);
 }
 
 static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
@@ -372,7 +379,8 @@ static void driver_options_fill(struct node *n, const struct kelp_fsm_ops *ops,
     o->forward_bytes_max = n->options.forward_bytes_max;
     o->answer_bytes_max = n->options.answer_bytes_max;
     o->line_requests_max = LINE_REQUESTS;
-    snapshot_options_fill(&n->options, ops, &o->snapshots);
+    n->disposable = (ops->flags & KELP_FSM_DISPOSABLE) != 0;
+    snapshot_options_fill(&n->options, n->disposable, &o->snapshots);
     o->wall_unix_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / MILLISECOND;
     o->random = node_random;
     o->random_ctx = n;

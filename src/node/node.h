@@ -104,6 +104,9 @@ struct node_histograms {
      * snapshot, read on the loop */
     struct hist sync_ns, append_ns, apply_ns, commit_ns, object_ns;
 };
+/* node_snapshots_change - driver_snapshots_change with what these options say of when to take
+ * snapshots and how fast to send them; nothing else of them counts. On the loop. */
+void node_snapshots_change(struct node *n, const struct kelp_node_options *to);
 const struct node_histograms *node_histograms(const struct node *n);
 
 #endif

@@ -128,6 +128,7 @@ struct node {
     struct wire_address listen, peer, client, http; /* the last three: advertised */
     char source[WIRE_ADDRESS_MAX];                  /* own host, for outgoing connections */
     bool in_memory;
+    bool disposable;  /* its machine; a rule about snapshots depends on it */
     bool detour_told; /* of writes past the page cache that failed */
 
     struct disk disk;
@@ -235,6 +236,7 @@ enum inbox_kind {
     INBOX_UNDRAIN = 12,
     INBOX_FOUND = 13, /* one byte: is a cluster that is there fine? */
     INBOX_SNAPSHOT = 14,
+    INBOX_ONCE = 15, /* as PROPOSE, or about a session */
 };
 
 struct inbox_request {
@@ -248,6 +250,7 @@ struct inbox_request {
     enum kelp_await what;     /* AWAIT */
     uint64_t sequence;        /* AWAIT */
     struct kelp_read_how how; /* READ, BARRIER */
+    struct driver_once once;  /* ONCE */
 };
 
 struct inbox *inbox_new(struct node *n, uint64_t bytes_max);

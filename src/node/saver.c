@@ -403,20 +403,24 @@ static void saver_snapshot(void *store, uint32_t group, struct kelp_pos pos, str
     job_give(store, job);
 }
 
-static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster,
+                         uint64_t epoch)
 {
     struct job *job = job_new(store, JOB_PLEDGE, group, 0);
     if (job == NULL) return;
     job->pledge.cluster = cluster;
+    job->pledge.epoch = epoch;
     job->pledge.node = 0;
     job_give(store, job);
 }
 
-static void saver_name(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node)
+static void saver_name(void *store, uint32_t group, kelp_id node, struct kelp_cluster_id cluster,
+                       uint64_t epoch)
 {
     struct job *job = job_new(store, JOB_PLEDGE, group, 0);
     if (job == NULL) return;
     job->pledge.cluster = cluster;
+    job->pledge.epoch = epoch;
     job->pledge.node = node;
     job_give(store, job);
 }

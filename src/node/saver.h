@@ -25,6 +25,7 @@ struct job {
         struct kelp_pos pos;
         struct {
             struct kelp_cluster_id cluster;
+            uint64_t epoch;
             kelp_id node; /* that it was given; 0: it has one */
         } pledge;
         struct {

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/version.h"
 #include "node/room.h"
+#include "wire/epoch.h"
 
 #define FIELDS_MAX     48u
 #define TEXT_MAX       288u
@@ -179,7 +180,9 @@ static void identity_fields(struct fields *f, const struct node_status *s)
     text_field(f, "version", "%s", version_program);
     text_field(f, "cluster_id", "%016" PRIx64 "%016" PRIx64, s->driver.cluster.hi,
                s->driver.cluster.lo);
-    number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0); /* 0: none is given yet */
+    text_field(f, "epoch", "%s",
+               epoch_text(s->driver.epoch, (char[EPOCH_TEXT_MAX]){0})); /* 0: never recovered */
+    number_field(f, "node_id", s->id < KELP_ID_WAITING ? s->id : 0);    /* 0: none is given yet */
     text_field(f, "incarnation", "%016" PRIx64, s->incarnation);
     text_field(f, "role", "%s", s->role);
     text_field(f, "member", "%s", s->member);
@@ -236,26 +239,9 @@ static void log_fields(struct fields *f, const struct node_status *s)
     number_field(f, "fetch_restored", s->driver.fetch.restored);
 }
 
-/* How many voters more may go away before nothing can be written. A leader counts those that
- * answer it; anybody else knows only what the configuration was made for. */
-static uint64_t tolerates(struct node *n, const struct kelp_view *view, uint64_t voters)
-{
-    uint64_t majority = voters / 2 + 1, answering = 0;
-    kelp_ns now = node_now(n);
-    if (voters == 0) return 0;
-    if (view->role != KELP_LEADER) return voters - majority;
-    for (uint32_t i = 0; i < view->peer_count; i++) {
-        const struct kelp_peer_view *p = &view->peers[i];
-        if (p->role != KELP_VOTER && p->role != KELP_WITNESS) continue;
-        bool recent = p->contact != 0 && sub_sat(now, p->contact) < n->options.raft.election_max;
-        answering += p->id == view->self || recent;
-    }
-    return sub_sat(answering, majority);
-}
-
-/* The ids of those with a role, with commas between them; returns how many. */
-static uint64_t ids_field(struct fields *f, const char *name, const struct kelp_config *c,
-                          enum kelp_member_role role)
+/* The ids of those with a role, with commas between them. */
+static void ids_field(struct fields *f, const char *name, const struct kelp_config *c,
+                      enum kelp_member_role role)
 {
     char ids[TEXT_MAX] = "";
     size_t at = 0;
@@ -268,17 +254,16 @@ static uint64_t ids_field(struct fields *f, const char *name, const struct kelp_
         count++;
     }
     text_field(f, name, "%s", ids);
-    return count;
 }
 
-static void config_fields(struct fields *f, struct node *n, const struct node_status *s)
+static void config_fields(struct fields *f, const struct node_status *s)
 {
     const struct kelp_config *c = &s->driver.latest.config;
     number_field(f, "config_committed", s->driver.committed.config.index);
     number_field(f, "config_latest", c->index);
-    uint64_t votes = ids_field(f, "voters", c, KELP_VOTER);
-    votes += ids_field(f, "witnesses", c, KELP_WITNESS);
-    number_field(f, "tolerates", tolerates(n, &s->driver.view, votes));
+    ids_field(f, "voters", c, KELP_VOTER);
+    ids_field(f, "witnesses", c, KELP_WITNESS);
+    number_field(f, "tolerates", s->driver.view.spare);
 }
 
 static void fields_fill(struct node *n, const struct node_status *s, struct fields *f)
@@ -288,7 +273,7 @@ static void fields_fill(struct node *n, const struct node_status *s, struct fiel
     leader_fields(f, n, s);
     lease_fields(f, n, s);
     log_fields(f, s);
-    config_fields(f, n, s);
+    config_fields(f, s);
     number_field(f, "disk_free_bytes", s->disk_free_bytes);
     number_field(f, "sync_p99_us", hist_percentile(&n->histograms.sync_ns, 990000) / 1000);
     number_field(f, "uptime_ms", s->uptime_ms);

@@ -29,6 +29,12 @@ struct open_snapshot {
 };
 
 struct rsm {
+    struct sessions *sessions, *restored; /* restored: of the snapshot, until it is committed */
+    struct sessions *replaced;            /* freed a part at a time: others wait for this thread */
+    enum kelp_reason refused;             /* during a reply */
+    bool in_session;                      /* the one command of the batch: its result is kept */
+    enum kelp_error kept;                 /* .. KELP_OK: it was */
+    bool machine_read;                    /* a snapshot's objects: the sessions' are next */
     const struct kelp_fsm_ops *ops;
     void *fsm;
     uint32_t group;
@@ -46,7 +52,7 @@ struct rsm {
 
 /* The machine counts commands, the caller entries. */
 struct reply_to {
-    const struct rsm *rsm;
+    struct rsm *rsm;
     kelp_reply_fn reply;
     void *sink;
 };
@@ -58,10 +64,27 @@ static void reply_on(void *sink, size_t i, struct kelp_bytes bytes)
     to->reply(to->sink, to->rsm->places[i], bytes);
 }
 
+/* The result of a command that must never be executed again: without memory for it this machine
+ * cannot go on, or it would tell the others' clients something else. */
+static void reply_kept(void *sink, size_t i, struct kelp_bytes bytes)
+{
+    const struct reply_to *to = sink;
+    struct rsm *r = to->rsm;
+    bool kept = !kelp_reply_is_lost(bytes) && sessions_keep(r->sessions, bytes);
+    r->kept = kept ? KELP_OK : KELP_E_NO_MEMORY;
+    if (kept) reply_on(sink, i, bytes);
+}
+
 struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group)
 {
     struct rsm *r = calloc(1, sizeof *r);
-    if (r == NULL) return NULL;
+    struct sessions *sessions = sessions_new();
+    if (r == NULL || sessions == NULL) {
+        sessions_free(sessions);
+        free(r);
+        return NULL;
+    }
+    r->sessions = sessions;
     r->ops = ops;
     r->fsm = fsm;
     r->group = group;
@@ -81,28 +104,30 @@ void rsm_free(struct rsm *r)
     rsm_snapshot_end(r);
     rsm_restore_abort(r);
     if (r->ops->close != NULL) r->ops->close(r->fsm);
+    sessions_free(r->sessions);
+    sessions_free(r->replaced);
     free(r);
 }
 
 static void commands_flush(struct rsm *r, kelp_reply_fn reply, void *sink)
 {
     struct reply_to to = {.rsm = r, .reply = reply, .sink = sink};
-    if (r->count > 0) r->ops->apply(r->fsm, r->group, r->commands, r->count, reply_on, &to);
+    kelp_reply_fn on = r->in_session ? reply_kept : reply_on;
+    if (r->count > 0) r->ops->apply(r->fsm, r->group, r->commands, r->count, on, &to);
     r->count = 0;
 }
 
 /* Does this version know what to do with an entry of this type and these flags? */
 static bool entry_known(const struct wire_entry *e)
 {
-    if ((e->flags & ~(uint32_t)WIRE_ENTRY_EXTENDED) != 0)
-        return false; /* exactly-once is not here yet */
+    if ((e->flags & ~(uint32_t)(WIRE_ENTRY_EXTENDED | WIRE_ENTRY_IN_SESSION)) != 0) return false;
     switch ((enum kelp_entry_type)e->type) {
     case KELP_ENTRY_COMMAND:
     case KELP_ENTRY_NOOP:
     case KELP_ENTRY_CONFIG:
     case KELP_ENTRY_BARRIER:
-    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_SESSION:
+    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_CLOCK:
     case KELP_ENTRY_RESTORE:
     case KELP_ENTRY_VERSION: return false;
@@ -133,6 +158,7 @@ static enum kelp_error entry_open(const struct rsm *r, struct kelp_bytes encoded
                      e->flags);
 }
 
+<<<<<<< HEAD
 /* Nothing waits: the state is the one right behind this entry. Where only positions are kept there
  * is no state to speak of. */
 static void mark_take(struct rsm *r, const struct wire_entry *e)
@@ -141,6 +167,88 @@ static void mark_take(struct rsm *r, const struct wire_entry *e)
     ASSERT(r->count == 0);
     r->marks[wire_mark_slot(e->pos.index)] =
         (struct wire_mark){.index = e->pos.index, .chain = r->chain, .state = rsm_state_hash(r)};
+=======
+/* ---- exactly once ---- */
+
+static enum kelp_reason reason_of(enum sessions_verdict verdict)
+{
+    switch (verdict) {
+    case SESSIONS_UNKNOWN: return KELP_R_UNKNOWN_SESSION;
+    case SESSIONS_OVER: return KELP_R_SEQUENCE_OVER;
+    case SESSIONS_MISUSED: return KELP_R_ONCE_MISUSED;
+    case SESSIONS_EXECUTE:
+    case SESSIONS_REPEATED:
+    case SESSIONS_NO_MEMORY: return KELP_R_NONE;
+    }
+    UNREACHABLE();
+}
+
+/* The machine's part of it: alone in its batch, so that what is kept, and so what is let go for
+ * it, does not depend on where batches are cut. A machine that does not reply has said so. */
+static enum kelp_error once_execute(struct rsm *r, const struct wire_entry *e, size_t place,
+                                    kelp_reply_fn reply, void *sink)
+{
+    r->places[0] = place;
+    r->commands[0] = (struct kelp_command){
+        .pos = e->pos, .time_ns = r->time_ns, .extension = e->extension, .payload = e->payload};
+    r->count = 1;
+    r->in_session = true;
+    r->kept = KELP_E_MORE;
+    commands_flush(r, reply, sink);
+    r->in_session = false;
+    if (r->kept != KELP_E_MORE) return r->kept;
+    return sessions_keep(r->sessions, bytes_of(NULL, 0)) ? KELP_OK : KELP_E_NO_MEMORY;
+}
+
+/* A command that is executed once however often it stands in the log. */
+static enum kelp_error once_apply(struct rsm *r, const struct wire_entry *e, size_t place,
+                                  kelp_reply_fn reply, void *sink)
+{
+    struct kelp_bytes result;
+    commands_flush(r, reply, sink); /* answers go in order */
+    enum sessions_verdict verdict = sessions_ask(r->sessions, e, r->time_ns, &result);
+    if (verdict == SESSIONS_EXECUTE) return once_execute(r, e, place, reply, sink);
+    if (verdict == SESSIONS_NO_MEMORY) return KELP_E_NO_MEMORY;
+    r->refused = reason_of(verdict);
+    reply(sink, place, result);
+    r->refused = KELP_R_NONE;
+    return KELP_OK;
+}
+
+/* One begins under the entry's index, or the one that it names ends. */
+static enum kelp_error session_apply(struct rsm *r, const struct wire_entry *e)
+{
+    if ((e->flags & WIRE_ENTRY_IN_SESSION) != 0) {
+        sessions_end(r->sessions, e->session);
+        return KELP_OK;
+    }
+    enum sessions_verdict begun = sessions_begin(r->sessions, e->pos.index, r->time_ns);
+    return begun == SESSIONS_NO_MEMORY ? KELP_E_NO_MEMORY : KELP_OK;
+}
+
+enum kelp_reason rsm_refused(const struct rsm *r)
+{
+    return r->refused;
+}
+
+struct sessions_count rsm_sessions(const struct rsm *r)
+{
+    return sessions_count(r->sessions);
+}
+
+/* What is no ordinary command. KELP_OK: the next entry. */
+static enum kelp_error special_apply(struct rsm *r, const struct wire_entry *e, size_t place,
+                                     kelp_reply_fn reply, void *sink, struct kelp_fault *fault)
+{
+    enum kelp_error error = KELP_OK;
+    if (e->type == KELP_ENTRY_COMMAND)
+        error = once_apply(r, e, place, reply, sink);
+    else if (e->type == KELP_ENTRY_SESSION)
+        error = session_apply(r, e);
+    if (error == KELP_OK) return KELP_OK;
+    return fault_set(fault, error, "state machine",
+                     "no memory to keep the result of a command that is executed once");
+>>>>>>> main
 }
 
 enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
@@ -149,12 +257,14 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
     ASSERT(first == r->applied.index + 1);
     ASSERT(r->count == 0);
     struct wire_entry e; /* outside: it is cleared where it is declared */
+    if (r->replaced != NULL && sessions_free_part(r->replaced)) r->replaced = NULL;
     for (size_t i = 0; i < count && r->stopped == KELP_OK; i++) {
         r->stopped = entry_open(r, entries[i], &e, fault);
         if (r->stopped != KELP_OK) break;
         r->time_ns = max_u64(r->time_ns, e.time_ns);
         r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
         r->applied = e.pos;
+<<<<<<< HEAD
         if (e.type == KELP_ENTRY_COMMAND) {
             r->places[r->count] = i;
             r->commands[r->count++] = (struct kelp_command){.pos = e.pos,
@@ -164,6 +274,16 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
         }
         if (r->count == BATCH_MAX || wire_mark_due(e.pos.index)) commands_flush(r, reply, sink);
         mark_take(r, &e);
+=======
+        if (e.type != KELP_ENTRY_COMMAND || (e.flags & WIRE_ENTRY_IN_SESSION) != 0) {
+            r->stopped = special_apply(r, &e, i, reply, sink, fault);
+            continue;
+        }
+        r->places[r->count] = i;
+        r->commands[r->count++] = (struct kelp_command){
+            .pos = e.pos, .time_ns = r->time_ns, .extension = e.extension, .payload = e.payload};
+        if (r->count == BATCH_MAX) commands_flush(r, reply, sink);
+>>>>>>> main
     }
     commands_flush(r, reply, sink);
     if (r->stopped != KELP_OK && fault != NULL) {
@@ -236,6 +356,8 @@ enum kelp_error rsm_snapshot_begin(struct rsm *r, const struct wire_config *conf
                                      .config = *config,
                                      .own = bytes_of(o->own, own_len)};
     r->open = o;
+    r->machine_read = (r->ops->flags & KELP_FSM_DISPOSABLE) != 0; /* it has no objects */
+    sessions_snapshot_begin(r->sessions, r->applied.index);
     *pos = r->applied;
     *head_len = wire_snaphead_encode(&o->head, o->room, sizeof o->room);
     if (*head_len > 0) return KELP_OK;
@@ -247,14 +369,16 @@ enum kelp_error rsm_snapshot_read(struct rsm *r, uint8_t *out, size_t *len, bool
 {
     ASSERT(r->open != NULL);
     *len = 0;
-    *last = true;
-    if ((r->ops->flags & KELP_FSM_DISPOSABLE) != 0) return KELP_OK;
     size_t object = WIRE_OBJECT_BYTES_MAX;
+    uint8_t *at = out + WIRE_OBJECT_HEAD;
+    bool machine = !r->machine_read;
     enum kelp_error error =
-        r->ops->snapshot_read(r->fsm, r->open->handle, out + WIRE_OBJECT_HEAD, &object, last);
+        machine ? r->ops->snapshot_read(r->fsm, r->open->handle, at, &object, &r->machine_read)
+                : sessions_snapshot_read(r->sessions, at, &object, last);
+    if (machine) *last = r->machine_read && sessions_snapshot_read_all(r->sessions);
     if (error != KELP_OK || object == 0) return error;
     ASSERT(object <= WIRE_OBJECT_BYTES_MAX);
-    wire_object_head(out, WIRE_OBJECT_MACHINE, object);
+    wire_object_head(out, machine ? WIRE_OBJECT_MACHINE : WIRE_OBJECT_SESSION, object);
     *len = WIRE_OBJECT_HEAD + object;
     return KELP_OK;
 }
@@ -272,6 +396,7 @@ void rsm_snapshot_end(struct rsm *r)
     struct open_snapshot *o = r->open;
     if (o == NULL) return;
     r->open = NULL;
+    sessions_snapshot_end(r->sessions);
     if (r->ops->snapshot_end != NULL) r->ops->snapshot_end(r->fsm, o->handle);
     free(o);
 }
@@ -288,13 +413,18 @@ static enum kelp_error not_taken(enum kelp_error error, struct kelp_fault *fault
     return fault_set(fault, error, "snapshot", "the state machine does not take it");
 }
 
+static void restored_drop(struct rsm *r)
+{
+    sessions_free(r->restored);
+    r->restored = NULL;
+}
+
 enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
                                   struct kelp_fault *fault)
 {
     ASSERT(!r->restoring && r->open == NULL);
-    if (head->object_count != 0 && r->ops->restore_object == NULL)
-        return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
-                         "it has objects; the state machine takes none");
+    r->restored = sessions_new();
+    if (r->restored == NULL) return fault_set(fault, KELP_E_NO_MEMORY, "snapshot", "out of memory");
     r->restore = NULL;
     r->hollow = head->hollow;
     if (r->hollow) {
@@ -304,14 +434,23 @@ enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *hea
     enum kelp_error error =
         r->ops->restore_begin(r->fsm, r->group, head->pos, head->time_ns, head->own, &r->restore);
     r->restoring = error == KELP_OK;
+    if (!r->restoring) restored_drop(r);
     return error == KELP_OK ? KELP_OK : not_taken(error, fault);
 }
 
-enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,
+enum kelp_error rsm_restore_object(struct rsm *r, const struct wire_object *object,
                                    struct kelp_fault *fault)
 {
     ASSERT(r->restoring && !r->hollow);
-    enum kelp_error error = r->ops->restore_object(r->fsm, r->restore, object);
+    if (object->kind == WIRE_OBJECT_SESSION) {
+        enum kelp_error error = sessions_restore(r->restored, object->bytes);
+        if (error == KELP_OK) return KELP_OK;
+        return fault_set(fault, error, "snapshot", "its sessions cannot be restored");
+    }
+    if (r->ops->restore_object == NULL)
+        return fault_set(fault, KELP_E_NOT_SUPPORTED, "snapshot",
+                         "it has objects; the state machine takes none");
+    enum kelp_error error = r->ops->restore_object(r->fsm, r->restore, object->bytes);
     return error == KELP_OK ? KELP_OK : not_taken(error, fault);
 }
 
@@ -325,7 +464,14 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
         return not_taken(error, fault);
     }
     r->restoring = false;
+<<<<<<< HEAD
     memset(r->marks, 0, sizeof r->marks); /* they speak of the state that is gone */
+=======
+    sessions_free(r->replaced); /* of the one before, if that was soon ago */
+    r->replaced = r->sessions;
+    r->sessions = r->restored;
+    r->restored = NULL;
+>>>>>>> main
     if (!r->hollow && rsm_state_hash(r) != head->state_hash)
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");
@@ -339,6 +485,7 @@ void rsm_restore_abort(struct rsm *r)
 {
     if (!r->restoring) return;
     r->restoring = false;
+    restored_drop(r);
     if (!r->hollow && r->ops->restore_abort != NULL) r->ops->restore_abort(r->fsm, r->restore);
 }
 
@@ -359,7 +506,7 @@ uint64_t rsm_chain_hash(const struct rsm *r)
 
 uint64_t rsm_state_hash(const struct rsm *r)
 {
-    return r->ops->hash(r->fsm, r->group);
+    return r->ops->hash(r->fsm, r->group) + sessions_hash(r->sessions);
 }
 
 size_t rsm_marks(const struct rsm *r, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT])

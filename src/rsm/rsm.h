@@ -10,12 +10,16 @@
  * entry's checksum
  * from the first one on, so two nodes that applied the same log have the same chain; the state hash
  * is the machine's
- * own. Sessions will live here. */
+ * own and that of the sessions, which make a command that is retried take effect once. */
 #ifndef RSM_RSM_H
 #define RSM_RSM_H
 
 #include "kelp/fsm.h"
+<<<<<<< HEAD
 #include "wire/mark.h"
+=======
+#include "rsm/sessions.h"
+>>>>>>> main
 #include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
@@ -31,6 +35,13 @@ void rsm_free(struct rsm *r); /* closes the machine */
  * are applied. */
 enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
                           size_t count, kelp_reply_fn reply, void *sink, struct kelp_fault *fault);
+
+/* rsm_refused - during reply: why the command was not executed; KELP_R_NONE: it was, now or by an
+ * earlier entry of its session, and these are its result's bytes. */
+enum kelp_reason rsm_refused(const struct rsm *r);
+
+/* rsm_sessions - what is kept of them. */
+struct sessions_count rsm_sessions(const struct rsm *r);
 
 void rsm_query(struct rsm *r, struct kelp_bytes question, kelp_reply_fn reply, void *sink);
 
@@ -68,7 +79,7 @@ bool rsm_wants_snapshot(const struct rsm *r);
  * not shown to the machine: only the position moves. */
 enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
                                   struct kelp_fault *fault);
-enum kelp_error rsm_restore_object(struct rsm *r, struct kelp_bytes object,
+enum kelp_error rsm_restore_object(struct rsm *r, const struct wire_object *object,
                                    struct kelp_fault *fault);
 enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *head,
                                    struct kelp_fault *fault);

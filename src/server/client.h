@@ -30,10 +30,11 @@ struct open_request {
     uint64_t bytes;
     uint32_t after; /* bytes of held answers that follow this one's */
     uint16_t slot;
-    bool change;   /* of the membership: done with a status line */
-    bool plan;     /* of a change: done with a plan */
-    bool transfer; /* its answer is made here, not by the machine */
-    bool found;    /* likewise */
+    bool change;                   /* of the membership: done with a status line */
+    bool plan;                     /* of a change: done with a plan */
+    bool transfer;                 /* its answer is made here, not by the machine */
+    bool found;                    /* likewise */
+    enum driver_once_kind session; /* likewise, one that begins or ends; NOT: neither */
 };
 
 /* A command that looks at the node, copied: it runs when every earlier request of its connection is
@@ -54,6 +55,7 @@ struct client {
     char remote[CLIENT_ADDRESS_MAX], local[CLIENT_ADDRESS_MAX];
     uint64_t since_ms, active_ms; /* of the loop's clock */
     struct kelp_read_how read;    /* of reads from now on */
+    struct driver_once once;      /* of the one write that is looked at */
     kelp_index seen;              /* no answer showed anything above it */
 
     struct resp_parser parser;
@@ -130,7 +132,12 @@ void clients_watch(struct server *s);  /* once a second: who takes no answers is
 void clients_close(struct server *s);  /* close every connection and the listener, at once */
 void clients_free(struct server *s);   /* after the loop has ended */
 
-/* client_submit - hand a command of the machine to the driver. Refusals go to reply at once. */
+/* client_open_last - the newest request in the ring; client_open_pop - the oldest leaves. */
+struct open_request *client_open_last(struct client *c);
+struct open_request client_open_pop(struct client *c);
+
+/* client_submit - hand a command of the machine to the driver, a write by c->once. Refusals go to
+ * reply at once. */
 void client_submit(struct client *c, const struct kv_command *command,
                    const struct kelp_bytes *argv, size_t argc, struct buf *reply);
 
@@ -144,6 +151,8 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 /* client_drain - the same about this node alone; see driver_drain. */
 void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
+/* client_session - have one begin or end. */
+void client_session(struct client *c, const struct driver_once *once, struct buf *reply);
 /* client_found - have this node found a cluster of itself alone; answered when it holds one. */
 void client_found(struct client *c, bool if_empty, struct buf *reply);
 

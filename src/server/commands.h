@@ -67,6 +67,8 @@ void run_cluster_keyslot(const struct call *call);
 void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
 void run_raft_snapshot(const struct call *call); /* snapshots.c */
+void run_raft_reload(const struct call *call);   /* reload.c */
+void run_raft_config(const struct call *call);
 void run_raft_members(const struct call *call);
 void run_raft_bootstrap(const struct call *call); /* members.c */
 void run_raft_change(const struct call *call);
@@ -76,6 +78,8 @@ void run_raft_transfer(const struct call *call);
 void run_raft_read(const struct call *call); /* reads.c */
 void run_raft_with(const struct call *call);
 void run_raft_index(const struct call *call);
+void run_raft_session(const struct call *call); /* once.c */
+void run_raft_once(const struct call *call);
 void run_config_get(const struct call *call); /* connection.c */
 void run_config_set(const struct call *call);
 void run_config_resetstat(const struct call *call);

@@ -117,13 +117,14 @@ const struct setting settings_table[] = {
            "Requests that wait for a leader or are forwarded to it"),
     NUMBER("segment-bytes", 0, "bytes", "67108864", MIB, GIB, segment_bytes,
            "One file of the log"),
-    NUMBER("snapshot-log-bytes", 0, "bytes", "67108864", 0, 1024 * GIB, snapshot_log_bytes,
+    NUMBER("snapshot-log-bytes", SETTING_LIVE, "bytes", "67108864", 0, 1024 * GIB,
+           snapshot_log_bytes,
            "A snapshot is taken when the log has grown by so much since the last; 0: not for that"),
-    NUMBER("snapshot-log-ratio", 0, "times", "4", 0, 1000, snapshot_log_ratio,
+    NUMBER("snapshot-log-ratio", SETTING_LIVE, "times", "4", 0, 1000, snapshot_log_ratio,
            ".. and by so many times the size of the last snapshot"),
-    NUMBER("snapshot-entries", 0, "entries", "0", 0, INT64_MAX, snapshot_entries,
+    NUMBER("snapshot-entries", SETTING_LIVE, "entries", "0", 0, INT64_MAX, snapshot_entries,
            "A snapshot is taken after so many entries; 0: not for that"),
-    NUMBER("snapshot-interval-ms", 0, "ms", "0", 0, 31536000000, snapshot_interval_ms,
+    NUMBER("snapshot-interval-ms", SETTING_LIVE, "ms", "0", 0, 31536000000, snapshot_interval_ms,
            "A snapshot is taken after so long if anything was written; 0: not for that"),
     NUMBER("snapshots-kept", 0, "snapshots", "2", 1, 16, snapshots_kept,
            "The newest snapshots that stay on disk"),
@@ -132,7 +133,7 @@ const struct setting settings_table[] = {
     NUMBER("log-hold-bytes", 0, "bytes", "1073741824", 0, 1024 * GIB, log_hold_bytes,
            "Log that stays besides for members that are heard and further behind; beyond it they "
            "get a snapshot"),
-    NUMBER("snapshot-send-bytes", 0, "bytes/s", "0", 0, 1024 * GIB, snapshot_send_bytes,
+    NUMBER("snapshot-send-bytes", SETTING_LIVE, "bytes/s", "0", 0, 1024 * GIB, snapshot_send_bytes,
            "Bytes a second of snapshots that are sent to all members together; 0: no limit"),
     NUMBER("connections-max", SETTING_LIVE, "connections", "10000", 1, 1000000, connections_max,
            "Redis clients connected at once; more are told so and closed"),
@@ -269,6 +270,18 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
         break;
     }
     return (size_t)len < size ? (size_t)len : size - 1;
+}
+
+struct setting_source settings_source(const struct settings *s, const struct setting *row)
+{
+    ASSERT(row >= settings_table && row < settings_table + settings_count);
+    return s->sources[row - settings_table];
+}
+
+void settings_say(struct settings *s, const struct setting *row, struct setting_source source)
+{
+    ASSERT(row >= settings_table && row < settings_table + settings_count);
+    s->sources[row - settings_table] = source;
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */
@@ -448,6 +461,56 @@ bool settings_check(const struct settings *s, char *error)
            listen_check("peer", s->peer, s->advertise_peer, error) &&
            listen_check("http", s->http, s->advertise_http, error) && members_check(s, error) &&
            numbers_check(s, error);
+}
+
+/* ---- while a server runs ------------------------------------------------------------------- */
+
+static bool same(const struct settings *a, const struct settings *b, const struct setting *row)
+{
+    if (row->type == SETTING_TEXT)
+        return strcmp(*(char *const *)place_const(a, row), *(char *const *)place_const(b, row)) ==
+               0;
+    return *(const uint64_t *)place_const(a, row) == *(const uint64_t *)place_const(b, row);
+}
+
+/* "id: auto" is answered by whatever id the server has by now. */
+static bool given_id(const struct settings *next, const struct setting *row)
+{
+    return row->offset == offsetof(struct settings, id) && next->id > row->high;
+}
+
+static void restart_add(char *error, const struct settings *force, const struct settings *next,
+                        const struct setting *row)
+{
+    char old[64], now[64];
+    size_t len = strlen(error);
+    (void)settings_value(force, row, old, sizeof old);
+    (void)settings_value(next, row, now, sizeof now);
+    (void)snprintf(error + len, SETTINGS_ERROR_MAX - len, "%s%s (\"%s\" -> \"%s\")",
+                   len > 0 ? ", " : "a restart is needed to change ", row->key, old, now);
+}
+
+bool settings_changes(const struct settings *force, const struct settings *next,
+                      struct setting_change out[SETTINGS_MAX], size_t *count, char *error)
+{
+    bool fine = true;
+    *count = 0;
+    error[0] = '\0';
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *row = &settings_table[i];
+        if (same(force, next, row) || given_id(next, row)) continue;
+        if ((row->flags & SETTING_LIVE) == 0) {
+            restart_add(error, force, next, row);
+            fine = false;
+            continue;
+        }
+        struct setting_change *change = &out[(*count)++];
+        change->row = row;
+        (void)settings_value(force, row, change->old, sizeof change->old);
+        (void)settings_value(next, row, change->now, sizeof change->now);
+    }
+    if (!fine) *count = 0;
+    return fine;
 }
 
 void settings_print(FILE *out)

@@ -14,6 +14,19 @@
 #define SETTINGS_MAX       64u  /* more than the table has */
 #define SETTINGS_ERROR_MAX 512u /* one line that says what is wrong */
 
+/* Where a value in force was said. */
+enum setting_origin {
+    ORIGIN_DEFAULT = 0,
+    ORIGIN_FILE,
+    ORIGIN_FLAG,
+    ORIGIN_CLIENT /* CONFIG SET */
+};
+
+struct setting_source {
+    enum setting_origin origin;
+    unsigned line; /* of the file; 0: not known */
+};
+
 enum on_follower { ON_FOLLOWER_FORWARD = 0, ON_FOLLOWER_MOVED = 1 };
 
 struct settings {
@@ -34,13 +47,14 @@ struct settings {
     uint64_t connections_max, requests_max, request_bytes, client_requests_max, client_output_bytes;
     uint64_t client_stall_ms, answer_bytes;
     uint64_t http_connections_max, http_body_bytes_max;
+    struct setting_source sources[SETTINGS_MAX]; /* by place in the table */
 };
 
 enum setting_type { SETTING_NUMBER, SETTING_TEXT, SETTING_CHOICE };
 
 enum setting_flag {
     SETTING_FLAG = 1, /* has a flag of its own on the command line */
-    SETTING_LIVE = 2, /* CONFIG SET may change it */
+    SETTING_LIVE = 2, /* CONFIG SET and a reload may change it */
 };
 
 struct setting {
@@ -77,6 +91,23 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
 /* settings_check - every rule that concerns several settings, or what a server cannot start
  * without. */
 bool settings_check(const struct settings *s, char *error);
+
+/* settings_source - where the value was said; settings_say writes it down. */
+struct setting_source settings_source(const struct settings *s, const struct setting *row);
+void settings_say(struct settings *s, const struct setting *row, struct setting_source source);
+
+#define SETTING_TEXT_MAX 32u /* a number or the word of a choice */
+
+struct setting_change { /* of a live setting, which is never text */
+    const struct setting *row;
+    char old[SETTING_TEXT_MAX], now[SETTING_TEXT_MAX];
+};
+
+/* settings_changes - what differs between the settings in force and others that were checked.
+ * false: one or more need a restart; error names them all, as far as it has room. The id that a
+ * server was given is kept by next. */
+bool settings_changes(const struct settings *force, const struct settings *next,
+                      struct setting_change out[SETTINGS_MAX], size_t *count, char *error);
 
 /* settings_print - the table for people, for the manual. */
 void settings_print(FILE *out);

@@ -12,6 +12,7 @@
 #include "server/client.h"
 #include "server/commands.h"
 #include "server/log.h"
+#include "server/reload.h"
 #include "server/server.h"
 #include "server/text.h"
 
@@ -366,7 +367,10 @@ static bool set_one(const struct call *call, size_t at, struct settings *copy)
     }
     if (text.len > 0) memcpy(value, text.data, text.len);
     value[text.len] = '\0';
-    if (settings_set(copy, row, value, error)) return true;
+    if (settings_set(copy, row, value, error)) {
+        settings_say(copy, row, (struct setting_source){.origin = ORIGIN_CLIENT});
+        return true;
+    }
     set_failed(call, at, error);
     return false;
 }
@@ -395,9 +399,7 @@ void run_config_set(const struct call *call)
         settings_close(&copy);
         return;
     }
-    settings_close(&s->settings);
-    s->settings = copy;
-    log_setup((enum kelp_level)copy.log_level, (enum log_format)copy.log_format, copy.id);
+    reload_apply(s, &copy);
     for (size_t at = 2; at < call->argc; at += 2)
         log_line(KELP_INFO, "%s is now %.*s (client %s)", settings_find(call->argv[at])->key,
                  (int)call->argv[at + 1].len, (const char *)call->argv[at + 1].data,

@@ -22,14 +22,16 @@
 
 #include "base/assert.h"
 #include "base/decimal.h"
+#include "kelp/session.h"
 #include "kv/codec.h"
 #include "server/http_room.h"
 #include "server/log.h"
 #include "server/reads.h"
 #include "server/server.h"
 
-#define IDLE_SECONDS   10u
-#define VISITORS_SPARE 16u /* connections on their way out when new ones come */
+#define IDEMPOTENCY_KEY "Idempotency-Key"
+#define IDLE_SECONDS    10u
+#define VISITORS_SPARE  16u /* connections on their way out when new ones come */
 
 /* ---- visitors ------------------------------------------------------------------------------ */
 
@@ -134,7 +136,8 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
     if (s->stage != SERVER_RUNNING) return false;
     if (r->line == NULL) r->line = driver_line_open(d, request_done, r);
     if (r->line == NULL) return false;
-    if ((command->flags & KV_FLAG_WRITE) != 0) {
+    bool write = (command->flags & KV_FLAG_WRITE) != 0;
+    if (write && r->once.kind == DRIVER_ONCE_NOT) {
         uint8_t *room = driver_reserve(d, len, reason);
         if (room == NULL) return false;
         kv_command_encode(command, argv, argc, room);
@@ -149,7 +152,9 @@ static bool key_submit(struct http_request *r, const struct kv_command *command,
                                         .how = r->read,
                                         .deadline = deadline,
                                         .forward = forward};
-            asked = driver_read(d, now, r->line, 1, &q);
+            asked = write ? driver_once(d, now, r->line, 1, &r->once, q.bytes, nobody, deadline,
+                                        forward)
+                          : driver_read(d, now, r->line, 1, &q);
         }
         buf_close(&question);
         if (!asked) return false;
@@ -196,6 +201,12 @@ static enum MHD_Result key_start(struct http_request *r)
     const char *level = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "X-Kelp-Read");
     if (level != NULL && !reads_parse_text(level, &r->read, wrong))
         return http_answer_error(r, 400, "ERR", "X-Kelp-Read is no read level", wrong);
+    const char *key = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, IDEMPOTENCY_KEY);
+    if (key != NULL && key[0] == '\0')
+        return http_answer_error(r, 400, "ERR", IDEMPOTENCY_KEY " is empty", "");
+    if (key != NULL)
+        r->once = (struct driver_once){.kind = DRIVER_ONCE_COMMAND,
+                                       .once = kelp_once_key(bytes_of(key, strlen(key)))};
     bool submitted = key_submit(r, kv_command_of_code(r->code), &reason);
     return submitted ? wait_for_it(r) : refused(r, reason);
 }
@@ -268,6 +279,14 @@ static enum MHD_Result route_transfer(struct http_request *r, const char *method
                                  "no body: the best voter");
     r->transfer = true;
     return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
+}
+
+static enum MHD_Result route_reload(struct http_request *r, const char *method)
+{
+    if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
+    if (is_foreign_page(r))
+        return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this", "");
+    return http_reload(r);
 }
 
 static enum MHD_Result route_drain(struct http_request *r, const char *method,
@@ -363,6 +382,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
                                      "");
         return http_snapshot_now(r);
     }
+    if (strcmp(url, "/v1/raft/reload") == 0) return route_reload(r, method);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     http_page_fn page = http_page(url);
     if (page != NULL) return get ? page(r) : http_answer_method(r, "GET");

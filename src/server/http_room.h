@@ -46,6 +46,7 @@ struct http_request {
     bool change;               /* of the membership; key is its verb then */
     bool plan;                 /* of a change */
     struct kelp_read_how read; /* X-Kelp-Read */
+    struct driver_once once;   /* Idempotency-Key */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -66,6 +67,8 @@ enum MHD_Result http_answer_done(struct http_request *r); /* HTTP_DONE */
 enum MHD_Result http_page_members(struct http_request *r);   /* http_members.c */
 enum MHD_Result http_page_snapshots(struct http_request *r); /* snapshots.c */
 enum MHD_Result http_snapshot_now(struct http_request *r);
+enum MHD_Result http_reload(struct http_request *r); /* reload.c: POST /v1/raft/reload */
+enum MHD_Result http_page_config(struct http_request *r);
 /* http_decode - a part of an address as the bytes that were meant; false: out of memory, or past
  * what out may hold. The library leaves escapes alone, because bytes that are meant may be NUL. */
 bool http_decode(const char *text, struct buf *out);

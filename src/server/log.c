@@ -18,10 +18,15 @@ static struct {
     bool journal;             /* standard error is the journal: say the priority */
 } settings = {.level = KELP_INFO};
 
-void log_setup(enum kelp_level level, enum log_format format, kelp_id node)
+void log_change(enum kelp_level level, enum log_format format)
 {
     atomic_store(&settings.level, (int)level);
     atomic_store(&settings.format, (int)format);
+}
+
+void log_setup(enum kelp_level level, enum log_format format, kelp_id node)
+{
+    log_change(level, format);
     log_node(node);
     settings.journal = getenv("JOURNAL_STREAM") != NULL;
 }

@@ -13,7 +13,10 @@
 
 enum log_format { LOG_TEXT = 0, LOG_JSON = 1 };
 
-/* log_setup - before any thread starts, and again when a setting changes. */
+/* log_change - while others log. */
+void log_change(enum kelp_level level, enum log_format format);
+
+/* log_setup - before any thread starts. */
 void log_setup(enum kelp_level level, enum log_format format, kelp_id node);
 
 /* log_node - whose lines they are, once that is known. */

@@ -303,12 +303,15 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
         if (p->id != member->id) continue;
         bool self = p->id == view->self;
         kelp_index match = self ? view->durable : p->match;
-        uint64_t contact = self || p->contact > now ? 0 : (now - p->contact) / MILLISECOND;
-        len = snprintf(out + at, size - at,
-                       " state:%s match:%" PRIu64 " lag:%" PRIu64 " contact_ms:%" PRIu64,
+        len = snprintf(out + at, size - at, " state:%s match:%" PRIu64 " lag:%" PRIu64,
                        self ? "leader" : state_name(p->flow), match,
-                       view->last > match ? view->last - match : 0, contact);
+                       view->last > match ? view->last - match : 0);
         at += len > 0 ? (size_t)len : 0;
+        if ((self || p->contact != 0) && at < size) {
+            uint64_t contact = self || p->contact > now ? 0 : (now - p->contact) / MILLISECOND;
+            len = snprintf(out + at, size - at, " contact_ms:%" PRIu64, contact);
+            at += len > 0 ? (size_t)len : 0;
+        }
         if (p->drained || (self && view->drained)) {
             len = snprintf(out + at, size - at, " drained:yes");
             at += len > 0 ? (size_t)len : 0;

@@ -7,25 +7,23 @@
 
 #include <argp.h>
 #include <cyaml/cyaml.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bytes.h"
 #include "server/config.h"
 
-#define KEY_BASE 0x1000 /* argp's keys of settings; those of the other flags are below */
+#define FILE_BYTES_MAX (1 << 20) /* of a file that is read while the node waits */
+#define KEY_BASE       0x1000    /* argp's keys of settings; those of the other flags are below */
 
 enum { KEY_CONFIG = 0x100, KEY_SET, KEY_CHECK, KEY_SETTINGS };
 
 struct parse {
     struct settings *settings;
-    const char *file;
+    struct options kept;
     bool check_only;
-    size_t count;
-    struct assignment {
-        const struct setting *row;
-        const char *value;
-    } * assignments;
     char error[SETTINGS_ERROR_MAX];
 };
 
@@ -46,7 +44,8 @@ static void __attribute__((format(printf, 1, 2), noreturn)) wrong(const char *fo
 static void assign(struct argp_state *state, const struct setting *row, const char *value)
 {
     struct parse *p = state->input;
-    p->assignments[p->count++] = (struct assignment){row, value}; /* room for argc of them */
+    p->kept.assignments[p->kept.count++] =
+        (struct assignment){row, value}; /* room for argc of them */
 }
 
 static void assign_pair(struct argp_state *state, const char *pair)
@@ -69,7 +68,7 @@ static error_t flag(int key, char *value, struct argp_state *state)
     }
     switch (key) {
     case ARGP_KEY_INIT: state->err_stream = NULL; return 0; /* no "Try --help" as a second line */
-    case KEY_CONFIG: p->file = value; return 0;
+    case KEY_CONFIG: p->kept.file = value; return 0;
     case KEY_SET: assign_pair(state, value); return 0;
     case KEY_CHECK: p->check_only = true; return 0;
     case KEY_SETTINGS: settings_print(stdout); exit(0);
@@ -132,6 +131,61 @@ file_complaint(cyaml_log_t level, void *ctx, const char *format, va_list args)
         (void)snprintf(p->error + len, sizeof p->error - len, "%s%s", len > 0 ? ", " : "", words);
 }
 
+/* Where a key stands: libcyaml does not say. 0: not at the beginning of a line, so not known. */
+static unsigned line_of(FILE *file, const char *key)
+{
+    char *text = NULL;
+    size_t size = 0, key_len = strlen(key);
+    unsigned line = 0, found = 0;
+    rewind(file);
+    while (found == 0 && getline(&text, &size, file) >= 0) {
+        line++;
+        const char *at = text[0] == '"' || text[0] == '\'' ? text + 1 : text;
+        if (strncmp(at, key, key_len) != 0) continue;
+        at += key_len + (at != text);
+        at += strspn(at, " ");
+        if (*at == ':') found = line;
+    }
+    free(text);
+    return found;
+}
+
+static bool file_value(struct parse *p, FILE *file, const struct setting *row, const char *value)
+{
+    char why[SETTINGS_ERROR_MAX];
+    unsigned line = file != NULL ? line_of(file, row->key) : 0;
+    settings_say(p->settings, row, (struct setting_source){ORIGIN_FILE, line});
+    if (settings_set(p->settings, row, value, why)) return true;
+    if (line > 0)
+        (void)snprintf(p->error, sizeof p->error, "%.150s:%u: %.300s", p->kept.file, line, why);
+    else
+        (void)snprintf(p->error, sizeof p->error, "%.150s: %.300s", p->kept.file, why);
+    return false;
+}
+
+/* Of an unknown key libcyaml says where the value before it stands. */
+static void file_wrong(struct parse *p, cyaml_err_t result)
+{
+    static const char unexpected[] = "Unexpected key: ";
+    char why[SETTINGS_ERROR_MAX], key[64];
+    unsigned line = 0;
+    (void)snprintf(why, sizeof why, "%s", p->error[0] != '\0' ? p->error : cyaml_strerror(result));
+    if (strncmp(why, unexpected, sizeof unexpected - 1) == 0) {
+        const char *at = why + sizeof unexpected - 1;
+        (void)snprintf(key, sizeof key, "%.*s", (int)strcspn(at, ","), at);
+        FILE *file = fopen(p->kept.file, "re");
+        if (file != NULL) {
+            line = line_of(file, key);
+            (void)fclose(file);
+        }
+    }
+    if (line > 0)
+        (void)snprintf(p->error, sizeof p->error, "%.200s:%u: %s: there is no such setting",
+                       p->kept.file, line, key);
+    else
+        (void)snprintf(p->error, sizeof p->error, "%.200s: %.300s", p->kept.file, why);
+}
+
 static bool file_read(struct parse *p)
 {
     cyaml_schema_field_t fields[SETTINGS_MAX + 1] = {{0}};
@@ -149,20 +203,19 @@ static bool file_read(struct parse *p)
         .log_fn = file_complaint, .log_ctx = p, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
     void *loaded = NULL;
     p->error[0] = '\0';
-    cyaml_err_t result = cyaml_load_file(p->file, &config, &top, &loaded, NULL);
+    cyaml_err_t result = cyaml_load_file(p->kept.file, &config, &top, &loaded, NULL);
     if (result != CYAML_OK) {
-        char why[SETTINGS_ERROR_MAX];
-        (void)snprintf(why, sizeof why, "%s",
-                       p->error[0] != '\0' ? p->error : cyaml_strerror(result));
-        (void)snprintf(p->error, sizeof p->error, "%.200s: %.300s", p->file, why);
+        file_wrong(p, result);
         return false;
     }
     char **values = loaded;
+    FILE *lines = fopen(p->kept.file, "re"); /* without it the places are not known */
     bool fine = true;
     for (size_t i = 0; values != NULL && i < settings_count && fine; i++) {
         if (values[i] == NULL) continue;
-        fine = settings_set(p->settings, &settings_table[i], values[i], p->error);
+        fine = file_value(p, lines, &settings_table[i], values[i]);
     }
+    if (lines != NULL) (void)fclose(lines);
     (void)cyaml_free(&config, &top, loaded, 0);
     return fine;
 }
@@ -171,27 +224,73 @@ static bool file_read(struct parse *p)
 
 static bool assignments_set(struct parse *p)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        const struct assignment *a = &p->assignments[i];
+    for (size_t i = 0; i < p->kept.count; i++) {
+        const struct assignment *a = &p->kept.assignments[i];
         if (!settings_set(p->settings, a->row, a->value, p->error)) return false;
+        settings_say(p->settings, a->row, (struct setting_source){.origin = ORIGIN_FLAG});
     }
     return true;
 }
 
-enum options_result options_read(int argc, char **argv, struct settings *out)
+static bool all_read(struct parse *p)
+{
+    return (p->kept.file == NULL || file_read(p)) && assignments_set(p) &&
+           settings_check(p->settings, p->error);
+}
+
+enum options_result options_read(int argc, char **argv, struct options *kept, struct settings *out)
 {
     struct parse p = {.settings = out};
-    p.assignments = calloc((size_t)argc + 1, sizeof *p.assignments);
-    if (p.assignments == NULL || !settings_init(out)) {
+    *kept = (struct options){.file = NULL};
+    p.kept.assignments = calloc((size_t)argc + 1, sizeof *p.kept.assignments);
+    if (p.kept.assignments == NULL || !settings_init(out)) {
         (void)fprintf(stderr, "kelp server: %s\n", kelp_strerror(KELP_E_NO_MEMORY));
-        free(p.assignments);
+        free(p.kept.assignments);
         return OPTIONS_WRONG;
     }
     flags_read(&p, argc, argv);
-    bool fine =
-        (p.file == NULL || file_read(&p)) && assignments_set(&p) && settings_check(out, p.error);
-    free(p.assignments);
-    if (!fine) (void)fprintf(stderr, "kelp server: %s\n", p.error);
-    if (!fine) return OPTIONS_WRONG;
+    *kept = p.kept;
+    if (!all_read(&p)) {
+        (void)fprintf(stderr, "kelp server: %s\n", p.error);
+        return OPTIONS_WRONG;
+    }
     return p.check_only ? OPTIONS_CHECKED : OPTIONS_RUN;
+}
+
+void options_close(struct options *kept)
+{
+    free(kept->assignments);
+    *kept = (struct options){.file = NULL};
+}
+
+/* A pipe would keep the loop waiting, and has been read already. */
+static bool file_readable_again(const char *file, char *error)
+{
+    struct stat what;
+    if (stat(file, &what) != 0)
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%.200s: %s", file, strerror(errno));
+    else if (!S_ISREG(what.st_mode))
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%.200s: not a file that can be read again",
+                       file);
+    else if (what.st_size > FILE_BYTES_MAX)
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%.200s: %lld bytes; must be at most %d", file,
+                       (long long)what.st_size, FILE_BYTES_MAX);
+    else
+        return true;
+    return false;
+}
+
+bool options_again(const struct options *kept, struct settings *out, char *error)
+{
+    struct parse p = {.settings = out, .kept = *kept};
+    if (kept->file != NULL && !file_readable_again(kept->file, error)) return false;
+    if (!settings_init(out)) {
+        (void)snprintf(error, SETTINGS_ERROR_MAX, "%s", kelp_strerror(KELP_E_NO_MEMORY));
+    } else if (all_read(&p)) {
+        return true;
+    } else {
+        memcpy(error, p.error, sizeof p.error);
+    }
+    settings_close(out);
+    return false;
 }

@@ -44,6 +44,9 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_IS_LEARNER:
     case KELP_R_IS_VOTER:
     case KELP_R_IS_ELSEWHERE:
+    case KELP_R_UNKNOWN_SESSION:
+    case KELP_R_SEQUENCE_OVER:
+    case KELP_R_ONCE_MISUSED:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
@@ -104,7 +107,10 @@ unsigned outcome_http_status(enum outcome_code code, enum kelp_reason reason)
     case OUTCOME_TRYAGAIN:
     case OUTCOME_LOADING: return 503;
     case OUTCOME_NOSPACE: return 507;
-    case OUTCOME_ERR: return reason == KELP_R_TOO_LARGE ? 413 : 400;
+    case OUTCOME_ERR:
+        if (reason == KELP_R_ONCE_MISUSED) return 422;
+        if (reason == KELP_R_SEQUENCE_OVER) return 409;
+        return reason == KELP_R_TOO_LARGE ? 413 : 400;
     case OUTCOME_UNCERTAIN: return 504;
     }
     UNREACHABLE();

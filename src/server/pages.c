@@ -388,6 +388,7 @@ http_page_fn http_page(const char *path)
                  {"/v1/raft/status", page_status},
                  {"/v1/members", http_page_members},
                  {"/v1/raft/members", http_page_members},
+                 {"/v1/raft/config", http_page_config},
                  {"/v1/raft/snapshot", http_page_snapshots}};
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(path, pages[i].path) == 0) return pages[i].page;

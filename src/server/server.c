@@ -26,6 +26,7 @@
 #include "server/http.h"
 #include "server/log.h"
 #include "server/options.h"
+#include "server/reload.h"
 
 #define TICK_MS        250u
 #define TICKS_A_SECOND 4u
@@ -216,6 +217,15 @@ static void on_report(uv_signal_t *handle, int number)
     }
 }
 
+/* SIGHUP: what there is to say stands in the log. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct server *s = handle->data;
+    struct reload result;
+    (void)number;
+    if (s->stage == SERVER_RUNNING) (void)reload_run(s, "SIGHUP", &result);
+}
+
 /* ---- beginning ----------------------------------------------------------------------------- */
 
 /* As many descriptors as the system lets us have: every client needs one. */
@@ -238,19 +248,21 @@ static bool handles_open(struct server *s)
     if (status == 0) status = uv_signal_init(&s->loop, &s->terminate);
     if (status == 0) status = uv_signal_init(&s->loop, &s->interrupt);
     if (status == 0) status = uv_signal_init(&s->loop, &s->report);
+    if (status == 0) status = uv_signal_init(&s->loop, &s->hangup);
     if (status != 0) {
         log_line(KELP_ERROR, "cannot start: %s", uv_strerror(status));
         return false;
     }
     s->handles = true;
     s->flush.data = s->flush_early.data = s->wake.data = s->tick.data = s->patience.data = s;
-    s->terminate.data = s->interrupt.data = s->report.data = s;
+    s->terminate.data = s->interrupt.data = s->report.data = s->hangup.data = s;
     status = uv_prepare_start(&s->flush, on_flush);
     if (status == 0) status = uv_check_start(&s->flush_early, on_flush_early);
     if (status == 0) status = uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
     if (status == 0) status = uv_signal_start(&s->terminate, on_terminate, SIGTERM);
     if (status == 0) status = uv_signal_start(&s->interrupt, on_terminate, SIGINT);
     if (status == 0) status = uv_signal_start(&s->report, on_report, SIGUSR1);
+    if (status == 0) status = uv_signal_start(&s->hangup, on_hangup, SIGHUP);
     if (status != 0) log_line(KELP_ERROR, "cannot start: %s", uv_strerror(status));
     return status == 0;
 }
@@ -267,6 +279,7 @@ static void handles_close(struct server *s)
     uv_close((uv_handle_t *)&s->terminate, NULL);
     uv_close((uv_handle_t *)&s->interrupt, NULL);
     uv_close((uv_handle_t *)&s->report, NULL);
+    uv_close((uv_handle_t *)&s->hangup, NULL);
 }
 
 static void on_node_line(void *ctx, enum kelp_level level, const char *line)
@@ -280,7 +293,7 @@ static const char *or_null(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
-static struct kelp_node_options node_options(const struct settings *t)
+struct kelp_node_options server_node_options(const struct settings *t)
 {
     const kelp_ns ms = 1000000;
     kelp_id id = t->id < KELP_ID_WAITING ? t->id : 0;
@@ -360,7 +373,7 @@ static int status_of(enum kelp_error error)
 static bool node_begin(struct server *s)
 {
     struct kelp_fault fault = {0};
-    struct kelp_node_options options = node_options(&s->settings);
+    struct kelp_node_options options = server_node_options(&s->settings);
     s->kv = kv_new();
     if (s->kv == NULL) {
         log_line(KELP_ERROR, "cannot start: %s", kelp_strerror(KELP_E_NO_MEMORY));
@@ -479,7 +492,7 @@ int server_main(int argc, char **argv)
     struct server *s = calloc(1, sizeof *s);
     if (s == NULL) return EXIT_FAILED;
     int status = EXIT_USAGE;
-    switch (options_read(argc, argv, &s->settings)) {
+    switch (options_read(argc, argv, &s->options, &s->settings)) {
     case OPTIONS_WRONG: break;
     case OPTIONS_CHECKED:
         (void)puts("the settings are right");
@@ -503,6 +516,7 @@ int server_main(int argc, char **argv)
         break;
     }
     settings_close(&s->settings);
+    options_close(&s->options);
     free(s);
     return status;
 }

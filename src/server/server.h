@@ -10,6 +10,7 @@
 #include "node/node.h"
 #include "server/client.h"
 #include "server/config.h"
+#include "server/options.h"
 
 enum exit_status {
     EXIT_DONE = 0,
@@ -24,7 +25,8 @@ enum server_stage { SERVER_STARTING, SERVER_RUNNING, SERVER_STOPPING };
 struct http;
 
 struct server {
-    struct settings settings;
+    struct settings settings; /* in force */
+    struct options options;   /* what a reload reads again */
     enum server_stage stage;
     int exit_status;
     uv_loop_t loop;
@@ -33,8 +35,8 @@ struct server {
     uv_idle_t wake;         /* active while something is due: the loop does not sleep then */
     bool go_on;             /* paused connections or HTTP may go on */
     uv_timer_t tick, patience;
-    uv_signal_t terminate, interrupt, report;
-    bool handles;  /* the seven above are open */
+    uv_signal_t terminate, interrupt, report, hangup;
+    bool handles;  /* the eight above are open */
     struct kv *kv; /* owned by the node */
     struct node *node;
     struct clients clients;
@@ -50,6 +52,9 @@ int server_main(int argc, char **argv);
 /* server_wake - something may go on: run paused connections and HTTP before the loop sleeps
  * again. */
 void server_wake(struct server *s);
+
+/* server_node_options - what the settings ask of the node; its texts are the settings'. */
+struct kelp_node_options server_node_options(const struct settings *t);
 
 /* server_flush_soon - there are answers to write before the loop sleeps. */
 void server_flush_soon(struct server *s);

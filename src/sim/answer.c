@@ -85,6 +85,8 @@ static bool names_reserve(struct checker *c, uint32_t name, const struct machine
 void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry)
 {
     const struct write_record *asked = checker_write(c, entry->value);
+    if (asked != NULL && entry->once.is && !checker_once_executes(c, &entry->once, asked->at))
+        return;
     if (asked == NULL || !names_reserve(c, entry->name, &entry->more)) return;
     if (asked->refused)
         checker_fail(c, RULE_I25, "value %llx was refused and is committed at %llu",
@@ -112,6 +114,9 @@ static void write_done(struct checker *c, const struct checker_request *q,
                      (ull)q->value, (ull)pos.index, (ull)pos.term.v, (ull)write->at);
         return;
     }
+    if (q->once.is && (write->at == 0 || write->at > pos.index))
+        checker_fail(c, RULE_S05, "value %llx is answered DONE at %llu; it was executed at %llu",
+                     (ull)q->value, (ull)pos.index, (ull)write->at);
     if (result.len != 8 || load_u64(result.data) != write->before)
         checker_fail(c, RULE_I25, "value %llx at %llu is answered with %llx; right is %llx",
                      (ull)q->value, (ull)pos.index,
@@ -122,10 +127,24 @@ static void write_done(struct checker *c, const struct checker_request *q,
     *q->floor = max_u64(*q->floor, pos.index);
 }
 
+void checker_never(struct checker *c, uint64_t value)
+{
+    struct write_record *write = checker_write(c, value);
+    if (write == NULL) return;
+    write->refused = true;
+    if (write->at != 0)
+        checker_fail(c, RULE_S05, "value %llx was always refused and is executed at %llu",
+                     (ull)value, (ull)write->at);
+}
+
 static void write_refused(struct checker *c, const struct checker_request *q,
                           struct write_record *write, enum kelp_outcome outcome,
                           struct kelp_pos pos)
 {
+    if (q->once.is) {
+        checker_once_refused(c, &q->once, q->value, q->reason);
+        return;
+    }
     write->refused = true;
     if (write->at != 0)
         checker_fail(c, RULE_I25, "value %llx is answered %s and is committed at %llu",

@@ -12,6 +12,7 @@
 #define SIM_CHECKER_H
 
 #include "kelp/core.h"
+#include "kelp/session.h"
 #include "kelp/sim.h"
 #include "sim/machine.h"
 
@@ -78,6 +79,7 @@ enum checker_rule {
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
     X(S04, TokenSeen)                                                                              \
+    X(S05, ExactlyOnce)                                                                            \
     X(W01, Workload)                                                                               \
     X(W02, Memory)                                                                                 \
     X(W03, Model)
@@ -89,6 +91,11 @@ enum checker_rule {
 struct checker;
 
 /* What the checker wants to know of one log entry. */
+struct checker_once { /* of a command that is executed once, whatever the log holds */
+    bool is;
+    struct kelp_once fields;
+};
+
 struct checker_entry {
     uint64_t term, checksum;
     bool position;  /* all that a witness keeps: the checksum is of no entry */
@@ -96,6 +103,8 @@ struct checker_entry {
     uint64_t value; /* of a client's command: unique; 0: something else */
     uint32_t name;  /* the register, or one of them, or the list */
     struct machine_more more;
+    struct checker_once once;
+    bool session; /* one begins */
 };
 
 struct checker_sent {
@@ -196,7 +205,12 @@ struct checker_request {
     kelp_index must_see;       /* .. what was committed so long ago that it is to be seen */
     kelp_index *stale_floor;   /* .. this instead: what earlier ones of its kind saw */
     kelp_index at_least;       /* a read that names an index sees all up to it; 0: none */
+    struct checker_once once;  /* a command's; a definite error speaks of this attempt only */
+    enum kelp_reason reason;   /* .. and this is why */
 };
+
+/* checker_never - a command of which every attempt was refused, and that nobody asks for again. */
+void checker_never(struct checker *c, uint64_t value);
 
 void checker_answered(struct checker *c, const struct checker_request *q, enum kelp_outcome outcome,
                       struct kelp_pos pos, struct kelp_bytes result);

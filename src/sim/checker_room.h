@@ -88,6 +88,12 @@ struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t value;
     uint32_t name;
     struct machine_more more;
+    struct checker_once once;
+    bool session;
+};
+
+struct checked_session {
+    uint64_t id, acknowledged;
 };
 
 struct checker {
@@ -108,6 +114,8 @@ struct checker {
     struct register_state *registers;
     size_t register_room;
     uint32_t list_names[MACHINE_LISTS]; /* the newest list in each place */
+    struct checked_session *sessions;
+    size_t session_count, session_room;
     enum checker_rule rule;
     char invariant[64], message[512];
 };
@@ -166,6 +174,13 @@ static inline struct held node_held(const struct checked_node *n, kelp_index ind
 
 /* promise.c */
 void checker_log_truncate(struct held_log *log, kelp_index last);
+
+/* exactly.c: a session begins; does a command take effect that was executed before at that index,
+ * 0: never; and may it be refused for that? */
+void checker_session_committed(struct checker *c, kelp_index index);
+bool checker_once_executes(struct checker *c, const struct checker_once *once, kelp_index before);
+void checker_once_refused(struct checker *c, const struct checker_once *once, uint64_t value,
+                          enum kelp_reason reason);
 
 /* answer.c: a client's command was committed. */
 void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry);

@@ -273,9 +273,16 @@ static void outcome_judge(struct world *w, struct outcome *o)
                                     .stale = q->read && may_miss(q),
                                     .must_see = must_see(w, c, q),
                                     .stale_floor = &c->stale_floor,
-                                    .at_least = q->how.at_least};
+                                    .at_least = q->how.at_least,
+                                    .once = {q->once.kind != DRIVER_ONCE_NOT, q->once.once},
+                                    .reason = o->reason};
+    if (q->once.kind == DRIVER_ONCE_SESSION) {
+        if (!retry_waits(w, c, &o->request, o->outcome, o->reason)) retry_done(c, q, o->pos);
+        return;
+    }
     if (w->options.broken != KELP_SIM_BREAK_BLIND_READ)
         checker_answered(w->checker, &asked, o->outcome, o->pos, result);
+    if (retry_waits(w, c, &o->request, o->outcome, o->reason)) return;
     if (!asked.stale) record_answer(w, q, o->outcome, result); /* those need not be linearizable */
     if (o->outcome == KELP_DONE) c->token = max_u64(c->token, o->pos.index);
     if (o->outcome == KELP_UNKNOWN) c->processes[q->place] = ++all->processes;
@@ -340,21 +347,26 @@ static void client_record_open(struct world *w, const struct client *c)
 {
     for (uint32_t i = 0; i < c->count && w->options.workload == NULL; i++) {
         const struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
-        record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
+        if (q->once.kind != DRIVER_ONCE_SESSION)
+            record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
     }
 }
 
 void clients_end(struct world *w)
 {
-    for (uint32_t i = 0; i < w->swarm.clients; i++)
+    for (uint32_t i = 0; i < w->swarm.clients; i++) {
         client_record_open(w, &w->clients.clients[i]);
+        retry_end(w, &w->clients.clients[i]);
+    }
 }
 
 static void client_abandon(struct world *w, struct client *c)
 {
-    client_record_open(w, c);
     for (uint32_t i = 0; i < c->count; i++) {
-        const struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
+        struct request *q = &c->open[(c->first + i) % PIPELINE_MAX];
+        if (!retry_waits(w, c, q, KELP_UNKNOWN, KELP_R_CONNECTION_LOST) &&
+            w->options.workload == NULL)
+            record_answer(w, q, KELP_UNKNOWN, (struct kelp_bytes){NULL, 0});
         c->processes[q->place] = ++w->clients.processes;
         w->report->abandoned++;
     }
@@ -468,14 +480,19 @@ static size_t request_make(struct world *w, struct client *c, struct request *q,
     if (w->options.workload != NULL)
         return w->options.workload->next(w->options.workload->ctx, c->number, q->token,
                                          draw_bytes(draw, 8), &q->read, out);
-    request_draw(w, c, q);
-    level_draw(w, c, q);
+    bool again = retry_next(w, c, q);
+    if (!again) {
+        request_draw(w, c, q);
+        level_draw(w, c, q);
+    }
     struct machine_request request = {q->name, q->value, q->more};
     size_t len = machine_encode(&request, out);
-    if (q->read || w->swarm.filling == 0) return len;
-    size_t filling = (size_t)draw_below(draw, w->swarm.filling + 1);
-    memset(out + len, (int)(q->token & 0xff), filling);
-    return len + filling;
+    if (!again && !q->read && w->swarm.filling > 0)
+        q->filling = (size_t)draw_below(draw, w->swarm.filling + 1);
+    if (!again) retry_draw(w, c, q);
+    if (q->once.kind == DRIVER_ONCE_SESSION) return 0;
+    memset(out + len, (int)(q->value & 0xff), q->filling);
+    return len + q->filling;
 }
 
 static void stale_reply(void *sink, size_t i, struct kelp_bytes bytes)
@@ -504,14 +521,14 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     kelp_ns now = node_clock(n);
     bool forward = draw_below(stream(w, STREAM_CLIENT), 100) < 100 - w->swarm.local_percent;
     struct kelp_bytes user = BYTES_LITERAL("client");
-    q->call = w->now;
+    if (q->call == 0) q->call = w->now; /* of the first attempt */
     q->deadline = now + w->swarm.deadline;
     q->commit_at_call = checker_commit(w->checker);
     q->answers_at_call = checker_answers(w->checker);
     w->report->requests++;
     asked_trace(w, c, q);
     q->place = (uint8_t)((c->first + c->count) % PIPELINE_MAX);
-    q->process = c->processes[q->place];
+    if (q->once.kind == DRIVER_ONCE_NOT) q->process = c->processes[q->place];
     bool stale = w->options.broken == KELP_SIM_BREAK_STALE_READ ||
                  w->options.broken == KELP_SIM_BREAK_BLIND_READ;
     if (q->read && stale) {
@@ -520,6 +537,17 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     }
     uint8_t *room = NULL;
     enum kelp_reason reason;
+    if (q->once.kind != DRIVER_ONCE_NOT) {
+        c->open[q->place] = *q;
+        c->count++;
+        if (driver_once(n->driver, now, c->line, q->token, &q->once, bytes, user, q->deadline,
+                        forward))
+            return true;
+        c->count--;
+        w->report->refused++;
+        (void)retry_waits(w, c, q, KELP_REFUSED, KELP_R_BUSY);
+        return false;
+    }
     if (!q->read) {
         room = driver_reserve(n->driver, bytes.len, &reason);
         if (room == NULL) {

@@ -379,10 +379,10 @@ static kelp_index quorum_end(const struct world *w)
     return ends[w->node_count / 2];
 }
 
-/* A snapshot comes on a path that takes seconds for a piece. */
+/* A snapshot comes on a path, or from one that sends no faster, that takes seconds for a piece. */
 static bool fetching_slowly(const struct world *w)
 {
-    if (w->swarm.lane_rate == 0) return false;
+    if (w->swarm.lane_rate == 0 && w->swarm.send_rate == 0) return false;
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct node *n = &w->nodes[i];
         if (in_core(n) && n->driver != NULL && driver_fetches(n->driver)) return true;

@@ -251,6 +251,12 @@ static enum kelp_error disk_read(void *state, struct file *file, uint64_t offset
     return KELP_OK;
 }
 
+static void disk_forget(void *state, struct file *file)
+{
+    (void)state;
+    image_forget_cache(file->image);
+}
+
 /* Added up anew, to judge what was kept. */
 static uint64_t images_size(const struct sim_disk *d)
 {
@@ -453,6 +459,7 @@ static const struct file_ops disk_ops = {
     .close = disk_close,
     .size = disk_size,
     .read = disk_read,
+    .forget = disk_forget,
     .write = disk_write,
     .sync = disk_sync,
     .truncate = disk_truncate,

@@ -301,6 +301,16 @@ void image_sync_fails(struct image *image, enum image_failure how, struct prng *
     image_forget_marks(image);
 }
 
+void image_forget_cache(struct image *image)
+{
+    if (!image->apart) return;
+    uint64_t size = min_u64(image->seen.size, image->durable.size);
+    for (uint64_t begin = 0; begin < size; begin += IMAGE_SECTOR) {
+        if (mark_at(image, begin / IMAGE_SECTOR)) continue;
+        must_copy(&image->seen, &image->durable, begin, min_u64(begin + IMAGE_SECTOR, size));
+    }
+}
+
 static bool marked_in(const struct image *image, uint64_t begin, uint64_t end)
 {
     for (uint64_t s = max_u64(begin / IMAGE_SECTOR, image->first_marked);

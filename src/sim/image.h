@@ -58,6 +58,9 @@ void image_begins(struct image *image, bool stream);
 /* image_forget_marks - what differs now will never be written: a failed sync. */
 void image_forget_marks(struct image *image);
 
+/* image_forget_cache - what does not wait to be written is seen as the disk has it. */
+void image_forget_cache(struct image *image);
+
 /* What a failed sync leaves in the page cache: the new bytes, marked clean; the old ones; or for
  * each page by itself one or the other. In no case are they on the disk. */
 enum image_failure { IMAGE_KEEPS = 0, IMAGE_GOES_BACK, IMAGE_DROPS, IMAGE_FAILURES };

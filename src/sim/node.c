@@ -56,7 +56,11 @@ struct reply_to {
 static void reply_of_command(void *sink, size_t i, struct kelp_bytes bytes)
 {
     const struct reply_to *to = sink;
-    driver_result(to->node->driver, to->first + i, bytes);
+    enum kelp_reason reason = rsm_refused(to->node->rsm);
+    if (reason != KELP_R_NONE)
+        driver_result_refused(to->node->driver, to->first + i, reason);
+    else
+        driver_result(to->node->driver, to->first + i, bytes);
 }
 
 static void apply_now(struct node *n, kelp_index first, const struct kelp_bytes *entries,
@@ -193,7 +197,7 @@ static enum kelp_error machine_port_restore_begin(void *machine, const struct wi
     return rsm_restore_begin(n->rsm, head, fault);
 }
 
-static enum kelp_error machine_port_restore_object(void *machine, struct kelp_bytes object,
+static enum kelp_error machine_port_restore_object(void *machine, const struct wire_object *object,
                                                    struct kelp_fault *fault)
 {
     struct node *n = machine;
@@ -330,7 +334,8 @@ void node_unmake(struct node *n)
 
 /* ---- starting ---- */
 
-static enum kelp_error object_restore(void *ctx, struct kelp_bytes object, struct kelp_fault *fault)
+static enum kelp_error object_restore(void *ctx, const struct wire_object *object,
+                                      struct kelp_fault *fault)
 {
     return rsm_restore_object(ctx, object, fault);
 }

@@ -62,6 +62,8 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
         known->value = entry->value;
         known->name = entry->name;
         known->more = entry->more;
+        known->once = entry->once;
+        known->session = entry->session;
         return;
     }
     if (known->chain != chain)

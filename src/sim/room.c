@@ -197,6 +197,7 @@ void checker_free(struct checker *c)
     free(c->known);
     free(c->writes);
     free(c->registers);
+    free(c->sessions);
     free(c);
 }
 

@@ -143,23 +143,27 @@ static void saver_snapshot(void *store, uint32_t group, struct kelp_pos pos, str
     job_begin(n);
 }
 
-static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+static void saver_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster,
+                         uint64_t epoch)
 {
     struct node *n = store;
     (void)group;
     struct job *job = job_push(n, JOB_PLEDGE);
     if (job == NULL) return;
     job->cluster = cluster;
+    job->epoch = epoch;
     job_begin(n);
 }
 
-static void saver_name(void *store, uint32_t group, struct kelp_cluster_id cluster, kelp_id node)
+static void saver_name(void *store, uint32_t group, kelp_id node, struct kelp_cluster_id cluster,
+                       uint64_t epoch)
 {
     struct node *n = store;
     (void)group;
     struct job *job = job_push(n, JOB_PLEDGE);
     if (job == NULL) return;
     job->cluster = cluster;
+    job->epoch = epoch;
     job->name = node;
     job_begin(n);
 }
@@ -252,8 +256,8 @@ static enum kelp_error job_perform(struct node *n, const struct job *job, struct
         return store_snapshot(n->store, job->pos, (struct kelp_bytes){job->head, job->head_len},
                               fault);
     case JOB_PLEDGE:
-        if (job->name != 0) return store_name(n->store, job->cluster, job->name, fault);
-        return store_pledge(n->store, job->cluster, fault);
+        if (job->name != 0) return store_name(n->store, job->name, job->cluster, job->epoch, fault);
+        return store_pledge(n->store, job->cluster, job->epoch, fault);
     case JOB_IDLE: return store_mark_idle(n->store, fault);
     case JOB_PIECE:
         return snapwriter_write(&n->writer, job->tag, job->piece, job->last_piece, fault);

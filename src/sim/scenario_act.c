@@ -15,6 +15,10 @@
  *   propose 1 7 8 [bytes N] [within 2s] [frees]   read 1 9 [within 2s]   cancel 1 9
  *   change 1 7 add 4v     the membership: see scenario_change.c
  *   link 1 2   snapshot 1 INDEX   health 1 ROOM HEALTH   fault 1   shutdown 1
+ *   sending 1 3           node 3 fetches from node 1: a piece has left
+ *   removed 3 2           the handshake of node 2 refuses node 3: it was removed
+ *   installed 3 4@2 [in t3] [with 1v,2v@3]   a snapshot that is no such thing is told of: committed
+ *                         in a term, with a configuration
  *   try 3 window=0 found commit=9   would it start so? See scenario_try.c
  *   state [1]   log 1   disk 1   peers 1   config 1 [committed]   recent 1 [COUNT]
  *   inputs 3 shown|hidden   each input of the node as a line
@@ -414,19 +418,54 @@ static void act_fetch(struct scenario *s)
     world_pump(s, node);
 }
 
-static void act_link(struct scenario *s)
+/* installed 3 4@2 [in t3] [with 1v,2v@3]: nothing was fetched, no state machine restored. A core
+ * that takes such a thing for true would live on in no state at all, so the story ends there. */
+static void act_installed(struct scenario *s)
 {
     struct node *node = words_node_up(s);
-    input(s, node, (struct kelp_input){.type = KELP_IN_LINK, .peer = words_number(s)});
+    struct kelp_input in = {.type = KELP_IN_INSTALLED};
+    struct kelp_view view;
+    in.installed.pos = words_pos(s);
+    if (words_take(s, "in")) in.installed.term = kelp_term_of(words_prefixed(s, 't'));
+    in.installed.config = words_take(s, "with") ? words_config(s, words_next(s)) : node->members;
+    kelp_view(node->core, &view);
+    if (in.installed.pos.index <= view.applied) scenario_stop(s, "that is applied already");
+    input(s, node, in);
+    kelp_view(node->core, &view);
+    if (in.installed.pos.index <= view.applied)
+        scenario_stop(s, "node %llu believes it: see fetch", u(node->id));
+}
+
+/* sending 1 3, removed 3 2: what a node is told about another */
+static void told_of(struct scenario *s, enum kelp_input_type type)
+{
+    struct node *node = words_node_up(s);
+    input(s, node, (struct kelp_input){.type = type, .peer = words_number(s)});
+}
+
+static void act_sending(struct scenario *s)
+{
+    told_of(s, KELP_IN_SENDING);
+}
+
+static void act_removed(struct scenario *s)
+{
+    told_of(s, KELP_IN_REMOVED);
+}
+
+static void act_link(struct scenario *s)
+{
+    told_of(s, KELP_IN_LINK);
 }
 
 static void act_snapshot(struct scenario *s)
 {
     struct node *node = words_node_up(s);
     kelp_index index = words_number(s);
-    if (index == 0 || index > node->applied) scenario_stop(s, "a snapshot of what is not applied");
+    if (index == 0 || index > node->apply_given)
+        scenario_stop(s, "a snapshot of what nobody applies");
     struct kelp_pos pos = {.index = index, .term = node->log.at[index - 1].term};
-    world_shows(s, &node->disk, &node->log, index);
+    if (index > node->disk.snapshot) world_shows(s, &node->disk, &node->log, index);
     input(s, node, (struct kelp_input){.type = KELP_IN_SNAPSHOT, .pos = pos});
 }
 
@@ -546,28 +585,30 @@ bool act_command(struct scenario *s, const char *word)
     static const struct {
         const char *word;
         void (*run)(struct scenario *);
-    } commands[] = {{"timeout", act_timeout},   {"campaign", act_campaign},
-                    {"lead", act_lead},         {"tick", act_tick},
-                    {"jump", act_jump},         {"run", act_run},
-                    {"saves", act_saves},       {"applies", act_applies},
-                    {"lookups", act_lookups},   {"saved", act_saved},
-                    {"applied", act_applied},   {"found", act_found},
-                    {"gone", act_gone},         {"failed", act_lookup_failed},
-                    {"crash", act_crash},       {"start", act_start},
-                    {"restart", act_restart},   {"wipe", act_wipe},
-                    {"propose", act_propose},   {"read", act_read},
-                    {"cancel", act_cancel},     {"link", act_link},
-                    {"snapshot", act_snapshot}, {"health", act_health},
-                    {"fault", act_fault},       {"shutdown", act_shutdown},
-                    {"state", show_state},      {"log", show_log},
-                    {"disk", show_disk},        {"peers", show_peers},
-                    {"config", show_config},    {"recent", show_recent},
-                    {"inputs", show_inputs},    {"takes", act_takes},
-                    {"take", act_take},         {"try", try_command},
-                    {"change", change_command}, {"transfer", act_transfer},
-                    {"plan", plan_command},     {"hello", act_hello},
-                    {"drain", act_drain},       {"undrain", act_undrain},
-                    {"fetches", act_fetches},   {"fetch", act_fetch}};
+    } commands[] = {{"timeout", act_timeout},    {"campaign", act_campaign},
+                    {"lead", act_lead},          {"tick", act_tick},
+                    {"jump", act_jump},          {"run", act_run},
+                    {"saves", act_saves},        {"applies", act_applies},
+                    {"lookups", act_lookups},    {"saved", act_saved},
+                    {"applied", act_applied},    {"found", act_found},
+                    {"gone", act_gone},          {"failed", act_lookup_failed},
+                    {"crash", act_crash},        {"start", act_start},
+                    {"restart", act_restart},    {"wipe", act_wipe},
+                    {"propose", act_propose},    {"read", act_read},
+                    {"cancel", act_cancel},      {"link", act_link},
+                    {"snapshot", act_snapshot},  {"health", act_health},
+                    {"fault", act_fault},        {"shutdown", act_shutdown},
+                    {"state", show_state},       {"log", show_log},
+                    {"disk", show_disk},         {"peers", show_peers},
+                    {"config", show_config},     {"recent", show_recent},
+                    {"inputs", show_inputs},     {"takes", act_takes},
+                    {"take", act_take},          {"try", try_command},
+                    {"change", change_command},  {"transfer", act_transfer},
+                    {"plan", plan_command},      {"hello", act_hello},
+                    {"drain", act_drain},        {"undrain", act_undrain},
+                    {"fetches", act_fetches},    {"fetch", act_fetch},
+                    {"sending", act_sending},    {"removed", act_removed},
+                    {"installed", act_installed}};
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
         if (strcmp(word, commands[i].word) != 0) continue;
         commands[i].run(s);

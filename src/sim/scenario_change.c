@@ -4,6 +4,7 @@
  *   change 1 7 add 4v             node 1 is asked, under token 7;  add 4L, promote 4, demote 4,
  *                                 remove 4, move 4, priority 4=9, and several of them
  *   change 1 7 set 1v,4v,5L       the whole configuration
+ *   ... moved                     those named have another address;  verb 4=9: nothing known
  *   ... if 5 nowait force within 2s
  *   plan 1 remove 2 force         what it would do, in a line; plan 1 stop 2: what a stop would
  *   ... is may                    and what must come of it: may, or the reason
@@ -33,24 +34,36 @@ static void edits_add(struct scenario *s, struct token *token, enum kelp_edit_ve
         token->edits[token->edit_count++] =
             (struct kelp_edit){.id = roles ? named->members[i].id : words_number_of(s, word),
                                .role = roles ? named->members[i].role : (uint8_t)KELP_NONE,
+                               .incarnation = roles ? named->members[i].incarnation : 0,
                                .verb = (uint8_t)verb,
                                .moved = verb == KELP_EDIT_MOVE};
     }
 }
 
-/* 4=9: a member and its priority. */
-static void priority_add(struct scenario *s, struct token *token)
+/* 4=9: a member and its priority, or the number of what is to become of it, which may be none. */
+static void number_add(struct scenario *s, struct token *token, bool priority)
 {
     char id[24] = "";
     const char *word = words_next(s), *equals = strchr(word, '=');
     if (equals == NULL || (size_t)(equals - word) >= sizeof id)
-        scenario_stop(s, "a priority is written 4=9");
+        scenario_stop(s, "a priority is written 4=9, and a verb");
     memcpy(id, word, (size_t)(equals - word));
-    uint64_t priority = words_number_of(s, equals + 1);
-    if (priority > KELP_PRIORITY_MAX || token->edit_count == KELP_MEMBERS_MAX)
-        scenario_stop(s, "a priority is above 255, or there are too many edits");
-    token->edits[token->edit_count++] = (struct kelp_edit){
-        .id = words_number_of(s, id), .verb = KELP_EDIT_PRIORITY, .priority = (uint8_t)priority};
+    uint64_t number = words_number_of(s, equals + 1);
+    if (number > KELP_PRIORITY_MAX || token->edit_count == KELP_MEMBERS_MAX)
+        scenario_stop(s, "a priority or verb is above 255, or there are too many edits");
+    token->edits[token->edit_count++] =
+        (struct kelp_edit){.id = words_number_of(s, id),
+                           .verb = priority ? (uint8_t)KELP_EDIT_PRIORITY : (uint8_t)number,
+                           .priority = priority ? (uint8_t)number : 0};
+}
+
+/* What was named so far has moved to another address. */
+static bool moved_word(struct scenario *s, struct token *token)
+{
+    if (!words_take(s, "moved")) return false;
+    for (uint32_t i = 0; i < token->edit_count; i++)
+        token->edits[i].moved = true;
+    return true;
 }
 
 static bool edit_word(struct scenario *s, struct token *token)
@@ -68,8 +81,9 @@ static bool edit_word(struct scenario *s, struct token *token)
         token->whole = token->whole || verbs[i].verb == KELP_EDIT_SET;
         return true;
     }
-    if (!words_take(s, "priority")) return false;
-    priority_add(s, token);
+    bool priority = words_take(s, "priority");
+    if (!priority && !words_take(s, "verb")) return moved_word(s, token);
+    number_add(s, token, priority);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scenario_expect.c - the point of a story as a condition, which no rewritten transcript can lose.
  *
+ *   expect 3 reset-waits 8               a snapshot took its log's place, and no save says so yet
  *   expect 3 leader                      follower, pre-candidate, candidate, faulted, healthy,
  *                                        removed, down
  *   expect 3 term 2                      vote, knows (the leader), commit, applied, durable, first
@@ -13,6 +14,7 @@
  *   expect inflight 0 1->2 append        how many such messages are on their way
  *   expect config 3 1v,2v,4L             its newest;  config committed 3 1v,2v: the committed
  *   expect committed 7@2                 the last position committed anywhere */
+#include "core/look.h"
 #include "sim/scenario_room.h"
 
 static unsigned long long u(uint64_t v)
@@ -222,7 +224,8 @@ static void expect_node(struct scenario *s)
                    {"uncommitted", view.uncommitted_bytes},
                    {"proposals", view.proposals_open},
                    {"reads", view.reads_open},
-                   {"transfer-to", view.transfer_to}};
+                   {"transfer-to", view.transfer_to},
+                   {"reset-waits", core_reset_waits(node->core).index}};
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         if (!words_take(s, numbers[i].word)) continue;
         expect_number(s, numbers[i].word, numbers[i].value);

@@ -203,8 +203,8 @@ static uint8_t role_of(struct scenario *s, char letter, const char *word)
 }
 
 /* 1v,2v,3L: voters and learners; W: a witness, + if it is in; ! behind a voter that is absent; ?:
- * no role at all; /v: was a voter before. @9 behind
- * the last: it says that it stands at 9. */
+ * no role at all; /v: was a voter before; 4vp9i7: of priority 9 and incarnation 7. @9 behind the
+ * last: it says that it stands at 9. */
 struct kelp_config *words_config(struct scenario *s, const char *word)
 {
     struct kelp_config *config = scenario_memory(s, sizeof *config);
@@ -220,6 +220,7 @@ struct kelp_config *words_config(struct scenario *s, const char *word)
             if (priority > KELP_PRIORITY_MAX) scenario_stop(s, "a priority is above 255");
             member->preference = kelp_preference_of((uint8_t)priority);
         }
+        if (*at == 'i') member->incarnation = number_at(s, at + 1, &at);
         if (at[0] == '/') {
             member->role_old = role_of(s, at[1], word);
             config->joint = 1;
@@ -262,6 +263,9 @@ void words_entries(struct scenario *s, struct entries *log)
             uint64_t bytes = number_at(s, at + 1, &at);
             if (bytes > UINT32_MAX) scenario_stop(s, "\"%s\" is too large", word);
             entry.bytes = (uint32_t)bytes;
+        } else if (strcmp(at, "=position") == 0) { /* as a witness keeps it */
+            entry.type = KELP_ENTRY_POSITION;
+            at += strlen(at);
         } else if (*at == '=') {
             struct kelp_config *config = words_config(s, at + 1);
             if (config->index == 0) config->index = first;

@@ -298,6 +298,7 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     s->elsewhere = draw_chance(draw, 1, 6) ? (uint32_t)draw_below(draw, 1u << s->nodes) : 0;
     draw_lease(s, draw);
     draw_snapshots(s, draw);
+    if (draw_chance(draw, 1, 3)) s->once = (uint32_t)draw_between(draw, 1, s->clients);
 }
 
 void swarm_calm(struct swarm *s)

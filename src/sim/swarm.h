@@ -100,6 +100,7 @@ struct swarm {
     uint32_t level_percent;         /* of the reads that are not plainly linearizable */
     uint32_t elsewhere;             /* slots whose machines answer no reads */
     uint32_t readers; /* clients that only read: a write that cannot be answered keeps back reads */
+    uint32_t once;    /* clients whose writes are in sessions, and asked for until they are done */
     kelp_ns think;    /* between two bursts, on average */
     kelp_ns deadline;
     /* faults */

@@ -28,6 +28,9 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
     *out = (struct checker_entry){.term = e->pos.term.v, .checksum = wire_entry_checksum(encoded)};
     out->position = e->type == KELP_ENTRY_POSITION;
     out->config = e->type == KELP_ENTRY_CONFIG;
+    out->session = e->type == KELP_ENTRY_SESSION;
+    out->once.is = (e->flags & WIRE_ENTRY_IN_SESSION) != 0;
+    out->once.fields = (struct kelp_once){e->session, e->sequence, e->acknowledged};
     if (e->type == KELP_ENTRY_COMMAND && machine_decode(e->payload, &request)) {
         out->value = request.value;
         out->name = request.name;

@@ -139,7 +139,8 @@ struct job {
     uint8_t *head; /* owned: an encoded snapshot head */
     size_t head_len;
     struct kelp_cluster_id cluster;
-    kelp_id name; /* PLEDGE: the id it was given; 0: it has one */
+    uint64_t epoch; /* PLEDGE */
+    kelp_id name;   /* PLEDGE: the id it was given; 0: it has one */
 };
 
 /* A batch that the state machine is busy with: a copy, since entries are borrowed. */
@@ -238,6 +239,16 @@ struct request {
     kelp_index commit_at_call;
     uint64_t answers_at_call;
     struct kelp_read_how how;
+    struct driver_once once; /* of a write */
+    bool uncertain;          /* .. an earlier attempt may have been executed */
+    size_t filling;          /* so many bytes behind it, the same in every attempt */
+};
+
+struct retrying {               /* a client in a session: retry.c */
+    uint64_t session, sequence; /* 0: none yet; the last one given */
+    bool opening;
+    struct request waits[2 * PIPELINE_MAX]; /* to be asked again */
+    uint32_t count;
 };
 
 struct client {
@@ -252,6 +263,7 @@ struct client {
     struct request open[PIPELINE_MAX]; /* a ring, oldest first */
     uint32_t first, count;
     uint64_t processes[PIPELINE_MAX]; /* whom the history takes each place for */
+    struct retrying once;
 };
 
 struct outcome { /* told during a driver's run, judged after the node was */
@@ -508,6 +520,15 @@ void demand_starve(struct world *w);
 bool clients_make(struct world *w);
 void clients_unmake(struct world *w);
 /* The node a client is connected to, NULL: none. */
+/* retry.c. next - the request is one that waits. draw - what is new may be in a session. waits -
+ * true: it was told what the history must not hear, and is asked again or given up. done: judged */
+bool retry_next(struct world *w, struct client *c, struct request *q);
+void retry_draw(struct world *w, struct client *c, struct request *q);
+bool retry_waits(struct world *w, struct client *c, struct request *q, enum kelp_outcome outcome,
+                 enum kelp_reason reason);
+void retry_done(struct client *c, const struct request *q, struct kelp_pos pos);
+void retry_end(struct world *w, struct client *c);
+
 struct node *client_node(struct world *w, uint32_t number);
 void client_wakes(struct world *w, uint32_t number);
 void clients_node_dies(struct node *n); /* its lines are gone, without an answer */

@@ -12,6 +12,7 @@
 #include "base/min.h"
 #include "store/room.h"
 #include "wire/entry.h"
+#include "wire/epoch.h"
 
 struct dump {
     struct disk disk;
@@ -60,10 +61,17 @@ static void dump_identity(struct dump *d, unsigned copy, const struct twin_copy 
         d->damaged++;
         return;
     }
+    char epoch[EPOCH_TEXT_MAX], parent[EPOCH_TEXT_MAX];
+    const struct store_recovery *r = &i.recovery;
     line(d,
          "identity copy %u: generation %" PRIu64 ", cluster %016" PRIx64 "%016" PRIx64
-         ", node %" PRIu64 ", incarnation %016" PRIx64 ", epoch %" PRIu64,
-         copy, twin->generation, i.cluster.hi, i.cluster.lo, i.node, i.incarnation, i.epoch);
+         ", node %" PRIu64 ", incarnation %016" PRIx64 ", epoch %s",
+         copy, twin->generation, i.cluster.hi, i.cluster.lo, i.node, i.incarnation,
+         epoch_text(i.epoch, epoch));
+    if (r->kept.index == 0) return;
+    line(d, "  recovered%s behind %" PRIu64 "@%" PRIu64 " in term %" PRIu64 ", from epoch %s",
+         r->unfinished ? ", unfinished," : "", r->kept.index, r->kept.term.v, r->term.v,
+         epoch_text(r->parent, parent));
 }
 
 static void dump_vote(struct dump *d, unsigned copy, const struct twin_copy *twin)
@@ -261,9 +269,9 @@ static void dump_segment(struct dump *d, uint64_t number, uint64_t size)
              h.commit);
         line(d,
              "  of cluster %016" PRIx64 "%016" PRIx64 ", node %" PRIu64 ", incarnation %016" PRIx64
-             ", epoch %" PRIu64,
+             ", epoch %s",
              h.identity.cluster.hi, h.identity.cluster.lo, h.identity.node, h.identity.incarnation,
-             h.identity.epoch);
+             epoch_text(h.identity.epoch, (char[EPOCH_TEXT_MAX]){0}));
         if (error != KELP_OK) line(d, "  %s", cause.what);
         if (copies != 3) line(d, "  one copy of this head is damaged");
         if (copies != 3 || error != KELP_OK) d->damaged++;

@@ -32,6 +32,7 @@
 #include "base/unset.h"
 #include "store/room.h"
 #include "wire/entry.h"
+#include "wire/epoch.h"
 #include "wire/wire.h"
 
 #define SEARCH_BYTES (64u * STORE_BLOCK)
@@ -437,6 +438,12 @@ static enum kelp_error head_judge(const struct wal *w, const struct segment_head
                          "it belongs to another data directory: incarnation %016" PRIx64
                          ", here %016" PRIx64,
                          its->incarnation, own->incarnation);
+    }
+    if (epoch_number(its->epoch) > epoch_number(own->epoch)) {
+        return fault_set(fault, KELP_E_FOREIGN, name,
+                         "it was begun after recovery %" PRIu64 ", the identity is of before it: "
+                         "it was put back from a copy",
+                         epoch_number(its->epoch));
     }
     if (!wire_cluster_zero(its->cluster) && !wire_cluster_equal(its->cluster, own->cluster)) {
         return fault_set(fault, KELP_E_FOREIGN, name,

@@ -12,7 +12,8 @@
  *   readlog.c   verified reads
  *   recover.c   from the segments back to places: what is durable, torn or rotten
  *   snapfile.c  snapshot files            snapobjects.c  what stands behind their heads
- *   dump.c      any directory as text
+ *   dump.c      any directory as text       ghost.c     a disk that is looked at and not changed
+ *   renew.c     recovery by hand, without the quorum that was lost
  *   memstore.c  the log port in memory    room.c      faults with a place, growing arrays, notes
  */
 #ifndef STORE_ROOM_H
@@ -117,7 +118,7 @@ struct vote {
 };
 
 #define VOTE_BYTES     56u
-#define IDENTITY_BYTES 40u
+#define IDENTITY_BYTES 88u /* at most; 40 if the directory was never recovered */
 
 struct kelp_bytes vote_encode(const struct vote *v, uint8_t out[VOTE_BYTES]);
 enum kelp_error vote_decode(struct kelp_bytes in, struct vote *out, struct kelp_fault *fault);

@@ -76,7 +76,7 @@ static enum kelp_error chunk_walk(struct walk *w, struct kelp_bytes in, size_t *
         error = wire_object_next(&chunk, &object, fault);
         if (error != KELP_OK) break;
         w->objects++;
-        if (w->give != NULL) error = w->give(w->ctx, object.bytes, fault);
+        if (w->give != NULL) error = w->give(w->ctx, &object, fault);
     }
     if (error == KELP_E_MALFORMED && w->give == NULL) error = KELP_E_CORRUPT;
     return error == KELP_E_NOT_FOUND ? KELP_OK : error;

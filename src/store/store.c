@@ -189,6 +189,11 @@ static enum kelp_error identity_open(struct store *s, struct kelp_fault *fault)
                          "the directory belongs to node %" PRIu64 ", not to node %" PRIu64,
                          s->identity.node, s->options.node);
     }
+    if (s->identity.recovery.unfinished && !s->options.recovers) {
+        return fault_set(fault, KELP_E_WIPED, IDENTITY_NAME,
+                         "a recovery of this directory was cut short: give the same `kelp recover` "
+                         "again, it goes on where it stopped");
+    }
     return KELP_OK;
 }
 
@@ -500,7 +505,7 @@ bool store_failed(const struct store *s)
 
 /* ---- work ------------------------------------------------------------------------------------ */
 
-enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
+enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster, uint64_t epoch,
                              struct kelp_fault *fault)
 {
     enum kelp_error error = refuse(s, fault);
@@ -516,12 +521,13 @@ enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
         return report(error, &cause, fault);
     }
     s->identity.cluster = cluster;
-    s->found.identity.cluster = cluster;
+    s->identity.epoch = epoch;
+    s->found.identity = s->identity;
     return end(s, identity_write(s, &cause), &cause, fault);
 }
 
-enum kelp_error store_name(struct store *s, struct kelp_cluster_id cluster, kelp_id node,
-                           struct kelp_fault *fault)
+enum kelp_error store_name(struct store *s, kelp_id node, struct kelp_cluster_id cluster,
+                           uint64_t epoch, struct kelp_fault *fault)
 {
     enum kelp_error error = refuse(s, fault);
     if (error != KELP_OK) return error;
@@ -534,9 +540,51 @@ enum kelp_error store_name(struct store *s, struct kelp_cluster_id cluster, kelp
         return report(error, &cause, fault);
     }
     s->identity.cluster = cluster;
+    s->identity.epoch = epoch;
     s->identity.node = s->vote.node = node;
     s->found.identity = s->identity;
     return end(s, identity_write(s, &cause), &cause, fault);
+}
+
+static enum kelp_error identity_renew(struct store *s, uint64_t epoch,
+                                      const struct store_recovery *recovery, bool unfinished,
+                                      struct kelp_fault *fault)
+{
+    s->identity.epoch = epoch;
+    s->identity.recovery = *recovery;
+    s->identity.recovery.unfinished = unfinished;
+    s->found.identity = s->identity;
+    struct kelp_fault cause = {0};
+    return end(s, identity_write(s, &cause), &cause, fault);
+}
+
+/* The vote of that term is given, to itself: its entry has no leader, and nobody is to become one
+ * who could write another in its place.
+ * The identity comes first: from then on the directory is neither of the old epoch nor, until the
+ * end, of the new one, so nobody can start it in between and count on half of it. */
+enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_recovery *recovery,
+                            struct kelp_bytes entry, struct kelp_fault *fault)
+{
+    enum kelp_error error = refuse(s, fault);
+    if (error != KELP_OK) return error;
+    kelp_index index = recovery->kept.index + 1;
+    ASSERT(s->options.recovers && recovery->term.v > recovery->kept.term.v);
+    ASSERT(s->wal.places.last.index == index || kelp_pos_equal(s->wal.places.last, recovery->kept));
+    if (!s->identity.recovery.unfinished) error = identity_renew(s, epoch, recovery, true, fault);
+    if (error == KELP_OK && s->wal.places.last.index < index) {
+        struct store_save_item item = {.save = {.number = 1,
+                                                .flags = KELP_SAVE_VOTE | KELP_SAVE_APPEND,
+                                                .term = recovery->term,
+                                                .vote = s->identity.node,
+                                                .first = index,
+                                                .last = index,
+                                                .commit = s->wal.commit,
+                                                .everyone = s->wal.everyone},
+                                       .parts = &entry,
+                                       .part_count = 1};
+        error = store_save(s, &item, 1, fault);
+    }
+    return error == KELP_OK ? identity_renew(s, epoch, recovery, false, fault) : error;
 }
 
 /* Term and vote of a batch are its last ones; they are durable before a byte of the log is

@@ -11,6 +11,7 @@
 #include "kelp/store.h"
 #include "sys/file.h"
 #include "wire/config.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 #define STORE_LOG_VERSION 1u /* of a log segment; another one is refused */
@@ -20,6 +21,7 @@ struct store;
 struct store_options {
     kelp_id node;              /* --id: must equal the one inside; 0: take the one inside (tools) */
     bool waits;                /* node 0: a new directory's node waits for its id: --id auto */
+    bool recovers;             /* it goes on with a recovery that was cut short, or looks at one */
     uint64_t segment_bytes;    /* 64 MiB; a multiple of 4096, at least 4 blocks */
     uint32_t spares_max;       /* 4 */
     uint64_t zero_piece_bytes; /* 1 MiB: how much of a spare one store_idle_work call writes */
@@ -33,11 +35,21 @@ struct store_options {
     void *note_ctx;
 };
 
+/* What a forced recovery of this directory did, or (unfinished) has yet to do: renew.c. */
+struct store_recovery {
+    uint64_t parent;      /* the epoch it came from */
+    struct kelp_pos kept; /* where the log ended; 0@0: this directory was never recovered */
+    kelp_term term;       /* of the entry behind it, which says who is a member now */
+    uint64_t digest;      /* of that entry's bytes */
+    bool unfinished;
+};
+
 struct store_identity {
     struct kelp_cluster_id cluster; /* zero until pledged */
     kelp_id node;                   /* from KELP_ID_WAITING on: it waits for one */
     uint64_t incarnation;
-    uint64_t epoch;
+    uint64_t epoch; /* of the cluster: wire/epoch.h */
+    struct store_recovery recovery;
 };
 
 /* What opening found. Belongs to the store until it is closed. */
@@ -78,16 +90,23 @@ const struct store_found *store_found(const struct store *s);
 /* store_failed - an error was final. */
 bool store_failed(const struct store *s);
 
-/* store_pledge - write the cluster id into the identity (both copies, synced). Refuses to change
- * one that is there. */
-enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster,
+/* store_pledge - write the cluster id and the epoch it is in into the identity (both copies,
+ * synced). Refuses to change one that is there. */
+enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster, uint64_t epoch,
                              struct kelp_fault *fault);
 
-/* store_name - write the cluster id and the id given to a node that waits for one into the identity
- * (both copies, synced): both or neither. Vote file and segments learn it when they are written
- * next; until then they show the name the node had. */
-enum kelp_error store_name(struct store *s, struct kelp_cluster_id cluster, kelp_id node,
-                           struct kelp_fault *fault);
+/* store_name - the same, with the id given to a node that waits for one: all or nothing. Vote file
+ * and segments learn it when they are written next; until then they show the name the node had. */
+enum kelp_error store_name(struct store *s, kelp_id node, struct kelp_cluster_id cluster,
+                           uint64_t epoch, struct kelp_fault *fault);
+
+/* store_renew - perform a forced recovery, or the rest of one that was cut short: epoch and
+ * recovery into the identity as unfinished, a term and a vote for itself into the vote file, the
+ * entry behind the log, then the identity as finished; each durable before the next. A start in
+ * between is refused, unless it recovers. KELP_E_NO_SPACE: as store_save; the rest is yet to be
+ * done. */
+enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_recovery *recovery,
+                            struct kelp_bytes entry, struct kelp_fault *fault);
 
 struct store_save_item {
     struct kelp_save save;
@@ -129,7 +148,7 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
                                struct kelp_fault *fault);
 
 /* What a snapshot's objects are given to, in order; an error ends the reading and is its result. */
-typedef enum kelp_error (*store_object_fn)(void *ctx, struct kelp_bytes object,
+typedef enum kelp_error (*store_object_fn)(void *ctx, const struct wire_object *object,
                                            struct kelp_fault *fault);
 
 /* store_snapshot_objects - the objects of the newest good snapshot, verified. Nothing the disk says
@@ -230,6 +249,12 @@ struct store_files store_files(const struct store *s);
 enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool whole,
                                      struct wire_snaphead *head, uint8_t **bytes,
                                      struct kelp_fault *fault);
+
+/* ghost_disk - a disk that reads the one below and keeps to itself all that is written: whatever is
+ * done through it leaves no trace. The one below is borrowed, and must stand still, until
+ * ghost_disk_close. */
+enum kelp_error ghost_disk(struct disk below, struct disk *out, struct kelp_fault *fault);
+void ghost_disk_close(struct disk *disk);
 
 /* store_dump - a data directory as text, one line a thing, however damaged; never writes, takes no
  * lock. print gets whole lines without newline. Returns KELP_OK when nothing was damaged, else

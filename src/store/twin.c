@@ -21,7 +21,10 @@
  * went over the place of the first, and left the older copy good. A new file gets its name only
  * when both copies are durable. At start the file is synced before it is believed, since the newer
  * copy may be in the page cache only, and the caller then writes both, the older or bad one
- * first. */
+ * first.
+ *
+ * A copy that rots while the process runs must not be the only one when a cut spoils the other:
+ * each write first reads what the disk has, past the page cache, and begins with the bad copy. */
 #include "store/room.h"
 
 #include <stdio.h>
@@ -88,11 +91,43 @@ static enum kelp_error write_copy(struct twin *t, unsigned slot, struct kelp_byt
     return t->disk.ops->sync(t->disk.state, t->file, fault);
 }
 
+/* What the disk has of both copies, decoded; not a byte of it comes from the page cache. */
+static enum kelp_error read_copies(struct twin *t, struct twin_copy copies[2],
+                                   enum kelp_error state[2], struct kelp_fault *fault)
+{
+    uint8_t bytes[TWIN_FILE_BYTES];
+    size_t got = 0;
+    t->disk.ops->forget(t->disk.state, t->file);
+    enum kelp_error error =
+        t->disk.ops->read(t->disk.state, t->file, 0, bytes, sizeof bytes, &got, fault);
+    for (unsigned i = 0; error == KELP_OK && i < 2; i++) {
+        size_t from = (size_t)min_u64(got, (uint64_t)i * STORE_BLOCK);
+        size_t len = (size_t)min_u64(got - from, STORE_BLOCK);
+        state[i] = twin_decode(bytes_of(bytes + from, len), t->magic, i, &copies[i]);
+    }
+    return error;
+}
+
+/* Which copy a write begins with: the bad one, if just one is. A read that fails tells nothing, and
+ * the write goes on: whether the disk still works is for the write to find out. */
+static unsigned first_copy(struct twin *t)
+{
+    struct twin_copy copies[2];
+    enum kelp_error state[2];
+    struct kelp_fault ignored;
+    if (t->generation == 0 || read_copies(t, copies, state, &ignored) != KELP_OK)
+        return (unsigned)t->first;
+    bool good[2];
+    for (unsigned i = 0; i < 2; i++)
+        good[i] = state[i] == KELP_OK && copies[i].generation == t->generation;
+    return good[0] == good[1] ? (unsigned)t->first : good[0];
+}
+
 enum kelp_error twin_write(struct twin *t, struct kelp_bytes payload, struct kelp_fault *fault)
 {
     ASSERT(t->file != NULL);
+    unsigned first = first_copy(t);
     t->generation++;
-    unsigned first = (unsigned)t->first;
     enum kelp_error error = write_copy(t, first, payload, fault);
     if (error != KELP_OK) return error;
     error = write_copy(t, 1 - first, payload, fault);
@@ -150,21 +185,10 @@ enum kelp_error twin_open(struct twin *t, struct disk disk, const char *name, ui
     enum kelp_error error = disk.ops->open(disk.state, name, FILE_WRITE, &t->file, fault);
     if (error != KELP_OK) return error;
     error = disk.ops->sync(disk.state, t->file, fault);
-    uint8_t bytes[TWIN_FILE_BYTES];
-    size_t got = 0;
-    if (error == KELP_OK) {
-        error = disk.ops->read(disk.state, t->file, 0, bytes, sizeof bytes, &got, fault);
-    }
-    if (error == KELP_OK) {
-        struct twin_copy copies[2];
-        enum kelp_error state[2];
-        for (unsigned i = 0; i < 2; i++) {
-            size_t from = (size_t)min_u64(got, (uint64_t)i * STORE_BLOCK);
-            size_t len = (size_t)min_u64(got - from, STORE_BLOCK);
-            state[i] = twin_decode(bytes_of(bytes + from, len), magic, i, &copies[i]);
-        }
-        error = judge(t, state, copies, out, fault);
-    }
+    struct twin_copy copies[2];
+    enum kelp_error state[2] = {KELP_OK, KELP_OK};
+    if (error == KELP_OK) error = read_copies(t, copies, state, fault);
+    if (error == KELP_OK) error = judge(t, state, copies, out, fault);
     if (error != KELP_OK) twin_close(t);
     return error;
 }

@@ -168,6 +168,12 @@ static enum kelp_error posix_read(void *disk, struct file *file, uint64_t offset
     return KELP_OK;
 }
 
+static void posix_forget(void *disk, struct file *file)
+{
+    (void)disk;
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice; may be passed over */
+}
+
 /* What is still to be written: from part on, of which skip bytes are. */
 struct rest {
     const struct kelp_bytes *parts;
@@ -460,6 +466,7 @@ static const struct file_ops posix_ops = {
     .close = posix_close,
     .size = posix_size,
     .read = posix_read,
+    .forget = posix_forget,
     .write = posix_write,
     .sync = posix_sync,
     .truncate = posix_truncate,

@@ -38,6 +38,9 @@ struct file_ops {
     enum kelp_error (*read)(void *disk, struct file *file, uint64_t offset, uint8_t *out,
                             size_t len, size_t *got,
                             struct kelp_fault *fault); /* *got < len: end of file */
+    /* What the page cache holds of the file and the disk has too is forgotten: the next read asks
+     * the disk itself. A hint: it changes nothing, and an operating system may pass it over. */
+    void (*forget)(void *disk, struct file *file);
     enum kelp_error (*write)(void *disk, struct file *file, uint64_t offset,
                              const struct kelp_bytes *parts, size_t count,
                              struct kelp_fault *fault); /* one gathered write */

@@ -14,8 +14,14 @@
  *       40     8  timeout, ns                      32     8  term, at most 2^62
  *       48     1  read level, and                  40     8  member, only if there is one
  *       49     1  1: a lease may be a round        48        result, to the end of the body
- *                 .. both only if not linearizable
- *       50     u  user
+ *                 .. both only if not linearizable,
+ *                 or of kind ONCE; that one only:
+ *       50     1  once  enum wire_once
+ *       51     8  session
+ *       59     8  sequence
+ *       67     8  acknowledged
+ *   then, behind the fixed part:
+ *              u  user
  *              x  extension, at most 65536
  *                 command, to the end of the
  *                 body, at most 8 MiB; a transfer's: the target's id; an index's: none
@@ -30,7 +36,7 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_INDEX;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_ONCE;
 }
 
 /* What only the node that is asked can answer is not sent on. */
@@ -47,6 +53,19 @@ static bool level_fits(const struct wire_forward *f)
     return false;
 }
 
+/* A session begins without a name and ends without more than that; a key has no session. */
+static bool once_fits(const struct wire_forward *f)
+{
+    bool none = f->session == 0 && f->sequence == 0 && f->acknowledged == 0;
+    if (f->kind != WIRE_FORWARD_ONCE) return f->once == 0 && none;
+    switch ((enum wire_once)f->once) {
+    case WIRE_ONCE_COMMAND: return true;
+    case WIRE_ONCE_SESSION: return none && f->command.len == 0;
+    case WIRE_ONCE_END: return f->session != 0 && f->command.len == 0;
+    }
+    return false;
+}
+
 /* NULL, or the rule that is broken. */
 static const char *forward_wrong(const struct wire_forward *f)
 {
@@ -58,6 +77,7 @@ static const char *forward_wrong(const struct wire_forward *f)
         return "a transfer's target is not 8 bytes";
     if (f->kind == WIRE_FORWARD_INDEX && f->command.len > 0)
         return "a question for an index has a command";
+    if (!once_fits(f)) return "what a forward is executed once by makes no sense";
     if (!level_fits(f)) return "the read level of a forward is out of range";
     return NULL;
 }
@@ -76,9 +96,16 @@ size_t wire_forward_encode(const struct wire_forward *f, uint8_t *out)
     write_u64(&w, f->start_count);
     write_u64(&w, f->number);
     write_u64(&w, f->timeout_ns);
-    if (f->level != 0) {
+    bool once = f->kind == WIRE_FORWARD_ONCE;
+    if (f->level != 0 || once) {
         write_u8(&w, f->level);
         write_u8(&w, f->may_round ? 1 : 0);
+    }
+    if (once) {
+        write_u8(&w, f->once);
+        write_u64(&w, f->session);
+        write_u64(&w, f->sequence);
+        write_u64(&w, f->acknowledged);
     }
     return part_end(&w);
 }
@@ -99,6 +126,12 @@ enum kelp_error wire_forward_decode(struct kelp_bytes in, struct wire_forward *o
     if (reader_left(&r) >= 2) { /* only if it is not linearizable */
         out->level = read_u8(&r);
         out->may_round = read_u8(&r) != 0;
+    }
+    if (out->kind == WIRE_FORWARD_ONCE) {
+        out->once = read_u8(&r);
+        out->session = read_u64(&r);
+        out->sequence = read_u64(&r);
+        out->acknowledged = read_u64(&r);
     }
     if (r.failed) return wire_malformed(fault, "a forward is shorter than its head");
     if (!kind_known(out->kind)) {

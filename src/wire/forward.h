@@ -13,17 +13,26 @@ enum wire_forward_kind {
     WIRE_FORWARD_PLAN = 5,     /* of a change; its command is one, its result a wire_plan */
     /* which index must be applied before a read may be answered? Without a command */
     WIRE_FORWARD_INDEX = 6,
+    WIRE_FORWARD_ONCE = 7, /* a write that is executed once, or about a session: see once */
+};
+
+enum wire_once {
+    WIRE_ONCE_COMMAND = 1, /* the entry's session fields */
+    WIRE_ONCE_SESSION = 2, /* one begins: all 0, no command */
+    WIRE_ONCE_END = 3,     /* the session that is named ends: no command */
 };
 
 struct wire_forward {
     uint8_t kind;
-    kelp_term term;              /* of the leader, as the sender knows it */
-    uint64_t incarnation;        /* the sender's */
-    uint64_t start_count;        /* the sender's, from its vote file */
-    uint64_t number;             /* ascending per incarnation and start */
-    uint64_t timeout_ns;         /* how long the sender will wait */
-    uint8_t level;               /* READ, INDEX: enum kelp_read_level; not STALE, not ANY */
-    bool may_round;              /* .. LEASE: without one ask a quorum */
+    kelp_term term;       /* of the leader, as the sender knows it */
+    uint64_t incarnation; /* the sender's */
+    uint64_t start_count; /* the sender's, from its vote file */
+    uint64_t number;      /* ascending per incarnation and start */
+    uint64_t timeout_ns;  /* how long the sender will wait */
+    uint8_t level;        /* READ, INDEX: enum kelp_read_level; not STALE, not ANY */
+    bool may_round;       /* .. LEASE: without one ask a quorum */
+    uint8_t once;         /* ONCE: enum wire_once */
+    uint64_t session, sequence, acknowledged; /* .. as in the entry */
     struct kelp_bytes user;      /* whose rights count, at most 255 bytes, may be empty */
     struct kelp_bytes extension; /* for writes: travels into the entry */
     struct kelp_bytes command;

@@ -15,10 +15,11 @@
  *       61     8  next_id
  *       69    8n  ids          not 0, none twice
  *            1+w  words        a text as in wire.c
- *              8  given        at most 2^62; this and the next two only if one of them is not 0
+ *              8  given        at most 2^62; with the next two, only if any of what follows is
  *              8  leader       at most 2^62
  *            1+a  leader_peer  an address as in wire.c
  *             16  snapshot     index, term; WIRE_FOUND_SNAPSHOT only, and with the three before
+ *              8  epoch        as in epoch.h; only if it is not 0, and with the three
  *                 entry 1, of type configuration, to the end of the body: WIRE_FOUND_ENTRY only
  *
  * The fixed part is self-sized. The entry is verified here, so that what a founder hands over is
@@ -33,7 +34,7 @@
 
 #define FOUND_MORE 17u /* bytes of what was appended later, at least */
 
-_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) + 32 +
+_Static_assert(69 + KELP_MEMBERS_MAX * 8 + sizeof((struct wire_found){0}.words) + 40 +
                        WIRE_ADDRESS_MAX <=
                    WIRE_FOUND_HEAD_MAX,
                "the largest message of founding fits");
@@ -78,11 +79,12 @@ size_t wire_found_encode(const struct wire_found *f, uint8_t *out)
         write_u64(&w, f->ids[i]);
     write_text(&w, f->words, sizeof f->words);
     bool snapshot = f->type == WIRE_FOUND_SNAPSHOT;
-    if (f->given == 0 && f->leader == 0 && !snapshot) return part_end(&w);
+    if (f->given == 0 && f->leader == 0 && f->epoch == 0 && !snapshot) return part_end(&w);
     write_u64(&w, f->given);
     write_u64(&w, f->leader);
     write_address(&w, &f->leader_peer);
     if (snapshot) write_pos(&w, f->snapshot);
+    if (f->epoch != 0) write_u64(&w, f->epoch);
     return part_end(&w);
 }
 
@@ -132,6 +134,7 @@ enum kelp_error wire_found_decode(struct kelp_bytes in, struct wire_found *out,
         read_address(&r, &out->leader_peer);
     }
     if (out->type == WIRE_FOUND_SNAPSHOT) out->snapshot = read_pos(&r);
+    if (!r.failed && reader_left(&r) >= 8) out->epoch = read_u64(&r);
     if (r.failed || in.len - rest.len > WIRE_FOUND_HEAD_MAX)
         return wire_malformed(fault, "the length of a message of founding is out of range");
     if (!type_known(out->type)) {

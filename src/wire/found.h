@@ -37,6 +37,7 @@ struct wire_found {
     kelp_id leader; /* SHOWN: who admits members, 0: not known */
     struct wire_address leader_peer;
     struct kelp_pos snapshot; /* SNAPSHOT: where it ends */
+    uint64_t epoch;           /* of that cluster, as in epoch.h; 0: never recovered */
     struct kelp_bytes entry;  /* ENTRY: borrows in when decoded */
 };
 

@@ -10,8 +10,8 @@
  *        7     1  flags  1 answer, 2 empty         27     8  incarnation  on record, 0: none
  *        8     8  features                         35     8  since      Unix ms, 0: not known
  *       16    16  cluster  hi, lo                  43     8  next_id    0: not known
- *       32     8  epoch                            51   1+n  words      a text as in wire.c
- *       40     8  node, not 0
+ *       32     8  epoch, as in epoch.h             51   1+n  words      a text as in wire.c
+ *       40     8  node, not 0                             8  epoch      the refuser's; if not 0
  *       48     8  to, 0: anybody               table of addresses
  *       56     8  incarnation                       0     2  count, rows
  *       64     8  connection                        2        the rows, each
@@ -30,13 +30,14 @@
  * sender may hold the entry that adds it, so membership is never asked for. */
 #include "wire/handshake.h"
 
+#include "wire/epoch.h"
 #include "wire/wire.h"
 
 #define HELLO_ANSWER 1u
 #define HELLO_EMPTY  2u
 
 _Static_assert(100 + 3 * WIRE_ADDRESS_MAX <= WIRE_HELLO_MAX, "a hello fits");
-_Static_assert(51 + sizeof((struct wire_refuse){0}.words) <= WIRE_REFUSE_MAX, "a refusal fits");
+_Static_assert(59 + sizeof((struct wire_refuse){0}.words) <= WIRE_REFUSE_MAX, "a refusal fits");
 _Static_assert(2 + KELP_MEMBERS_MAX * (2 + 8 + 8 + 3 * WIRE_ADDRESS_MAX) <= WIRE_ADDRESSES_MAX,
                "the largest table fits");
 
@@ -121,6 +122,7 @@ size_t wire_refuse_encode(const struct wire_refuse *r, uint8_t *out)
     write_u64(&w, r->since_unix_ms);
     write_u64(&w, r->next_id);
     write_text(&w, r->words, sizeof r->words);
+    if (r->epoch != 0) write_u64(&w, r->epoch);
     return part_end(&w);
 }
 
@@ -137,6 +139,7 @@ enum kelp_error wire_refuse_decode(struct kelp_bytes in, struct wire_refuse *out
     out->since_unix_ms = read_u64(&r);
     out->next_id = read_u64(&r);
     read_text(&r, out->words, sizeof out->words);
+    if (!r.failed && reader_left(&r) >= 8) out->epoch = read_u64(&r);
     if (r.failed) return wire_malformed(fault, "a refusal is cut, or its words are not text");
     if (rest.len != 0 || in.len > WIRE_REFUSE_MAX)
         return wire_malformed(fault, "a refusal is too long");
@@ -230,6 +233,25 @@ static enum wire_refusal hello_fault(const struct wire_judge *judge, const struc
     return h->empty ? WIRE_REFUSE_WIPED : WIRE_REFUSE_INCARNATION;
 }
 
+/* Whose directory is of the past, and what to do with it. Two epochs of one number were made apart:
+ * nothing tells which is right. */
+static void epoch_words(const struct wire_judge *judge, const struct wire_hello *h,
+                        struct kelp_fault *f)
+{
+    unsigned long long node = h->node, self = judge->self, own = epoch_number(judge->epoch);
+    unsigned long long its = epoch_number(h->epoch);
+    if (own == its)
+        (void)fault_set(f, KELP_E_FOREIGN, NULL,
+                        "nodes %llu and %llu were recovered apart (recovery %llu): empty the one "
+                        "that is to go and add it as a new member",
+                        self, node, own);
+    else
+        (void)fault_set(f, KELP_E_FOREIGN, NULL,
+                        "node %llu is of before recovery %llu, which node %llu knows: empty its "
+                        "directory and add it as a new member",
+                        own > its ? node : self, own > its ? own : its, own > its ? self : node);
+}
+
 /* One sentence for people, cut to the size of words as a fault's is. */
 static void refusal_words(const struct wire_judge *judge, const struct wire_hello *h,
                           struct wire_refuse *out)
@@ -251,11 +273,7 @@ static void refusal_words(const struct wire_judge *judge, const struct wire_hell
                         (unsigned long long)judge->cluster.lo, node,
                         (unsigned long long)h->cluster.hi, (unsigned long long)h->cluster.lo);
         break;
-    case WIRE_REFUSE_EPOCH:
-        (void)fault_set(&f, KELP_E_FOREIGN, NULL,
-                        "node %llu is in recovery epoch %llu of the cluster, node %llu in %llu",
-                        self, (unsigned long long)judge->epoch, node, (unsigned long long)h->epoch);
-        break;
+    case WIRE_REFUSE_EPOCH: epoch_words(judge, h, &f); break;
     case WIRE_REFUSE_WRONG_NODE:
         if (there >= KELP_ID_WAITING)
             (void)fault_set(&f, KELP_E_FOREIGN, NULL,
@@ -305,6 +323,7 @@ enum wire_refusal wire_hello_judge(const struct wire_judge *judge, const struct 
         out->incarnation = member_find(&judge->committed->config, hello->node)->incarnation;
         out->since_unix_ms = judge->committed->created_unix_ms;
     }
+    if (reason == WIRE_REFUSE_EPOCH) out->epoch = judge->epoch;
     if (wiped || reason == WIRE_REFUSE_REMOVED)
         out->next_id = judge->committed->config.id_highest + 1;
     refusal_words(judge, hello, out);

@@ -15,7 +15,7 @@ struct wire_hello {
     uint16_t version_min, version_max; /* protocol versions spoken */
     uint64_t features;
     struct kelp_cluster_id cluster; /* zero: not pledged yet; zero never mismatches */
-    uint64_t epoch;
+    uint64_t epoch;                 /* epoch.h */
     kelp_id node;
     kelp_id to; /* whom the dialler expects here, 0: anybody (join) */
     uint64_t incarnation;
@@ -51,6 +51,7 @@ struct wire_refuse {
     uint64_t since_unix_ms;
     kelp_id next_id; /* REMOVED, WIPED: the next free id, 0: not known */
     char words[160]; /* one sentence for people */
+    uint64_t epoch;  /* EPOCH: the refuser's, see epoch.h; 0: never recovered, or not said */
 };
 
 /* A table of what members advertise; the leader passes it on when it changes. */

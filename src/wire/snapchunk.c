@@ -85,11 +85,11 @@ enum kelp_error wire_object_next(struct wire_snapchunk *c, struct wire_object *o
         return wire_malformed(fault, "a snapshot's chunk does not hold what it says");
     out->bytes = read_bytes(&r, len);
     if (r.failed) return wire_malformed(fault, "an object of a snapshot is cut");
-    if (kind != WIRE_OBJECT_MACHINE) {
+    if (kind != WIRE_OBJECT_MACHINE && kind != WIRE_OBJECT_SESSION) {
         return fault_set(fault, KELP_E_VERSION, NULL,
                          "an object of kind %u in a snapshot; this version does not know it", kind);
     }
-    out->kind = WIRE_OBJECT_MACHINE;
+    out->kind = (enum wire_object_kind)kind;
     c->rest = bytes_of(r.at, reader_left(&r));
     c->objects--;
     return KELP_OK;

@@ -13,7 +13,7 @@
 
 enum wire_object_kind {
     WIRE_OBJECT_MACHINE = 1, /* the state machine's own */
-    WIRE_OBJECT_SESSION = 2, /* none in this version */
+    WIRE_OBJECT_SESSION = 2, /* of what is executed once: rsm/sessions.c */
 };
 
 struct wire_object {

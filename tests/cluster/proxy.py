@@ -80,6 +80,15 @@ class Proxy:
             except OSError:
                 pass
 
+    def cut(self):
+        """Ends every connection, whatever is under way; new ones are taken."""
+        sockets, self.sockets = self.sockets, []
+        for s in sockets:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended already
+
     def close(self):
         self.listener.close()
         for s in self.sockets:

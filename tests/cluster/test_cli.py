@@ -303,7 +303,7 @@ def test_the_demo_speaks_json(program, tmp_path):
 PORT_LOCKS = []  # held to the end of the session: another session on this machine looks elsewhere
 
 
-def free_base_port():
+def free_base_port(nodes=3):
     for base in range(17000, 30000, 300):
         lock = open(os.path.join(tempfile.gettempdir(), f"kelp-test-ports-{base}"), "w",
                     encoding="ascii")
@@ -315,7 +315,7 @@ def free_base_port():
         PORT_LOCKS.append(lock)
         try:
             held = []
-            for offset in (1, 2, 3, 101, 102, 103, 201, 202, 203):
+            for offset in (kind + i for kind in (0, 100, 200) for i in range(1, nodes + 1)):
                 s = socket.socket()
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 held.append(s)

@@ -7,7 +7,7 @@ import requests
 
 from kelp import wait_for
 
-NAMES = "version cluster_id node_id incarnation role member priority health term voted_for " \
+NAMES = "version cluster_id epoch node_id incarnation role member priority health term voted_for " \
         "leader_id leader_client leader_since_ms last_contact_ms first_index last_index " \
         "last_term durable_index commit_index applied_index apply_queue snapshot_index " \
         "snapshot_term config_committed config_latest voters witnesses tolerates disk_free_bytes " \
@@ -47,6 +47,7 @@ def test_status_has_the_names_of_raft_status(make_cluster):
         assert status["node_id"] == node.id
         assert status["leader_id"] == leader.id == int(lines["leader_id"])
         assert status["cluster_id"] == lines["cluster_id"]
+        assert status["epoch"] == lines["epoch"] == "0"  # never recovered
         assert (status["role"] == "leader") == (node is leader)
     with leader.raw() as c:
         text = c.call("RAFT", "STATUS").decode()

@@ -213,8 +213,8 @@ def test_the_command_line_goes_on_from_who_cannot_serve(make_cluster):
         assert c.call("GET", "k") == b"v"
 
 
-def test_what_may_have_happened_is_not_asked_again_elsewhere(make_cluster):
-    cluster = make_cluster(1)
+def who_takes_and_closes(cluster, *words):
+    """What a node that takes one request and dies was asked, and how the command ended."""
     leader = cluster.wait_leader()
     listener = socket.create_server(("127.0.0.1", 0))
     asked = []
@@ -226,13 +226,27 @@ def test_what_may_have_happened_is_not_asked_again_elsewhere(make_cluster):
     thread = threading.Thread(target=takes_and_closes)
     thread.start()
     port = listener.getsockname()[1]
-    run = cluster.kelp("set", "k", "v", at=f"127.0.0.1:{port},127.0.0.1:{leader.client_port}")
+    run = cluster.kelp(*words, at=f"127.0.0.1:{port},127.0.0.1:{leader.client_port}")
     thread.join()
     listener.close()
-    assert b"SET" in asked[0]
+    return asked[0], run
+
+
+def test_what_may_have_happened_is_not_asked_again_elsewhere(make_cluster):
+    cluster = make_cluster(1)
+    asked, run = who_takes_and_closes(cluster, "members", "add", "9", "127.0.0.1:9", "learner")
+    assert b"add" in asked
     assert run.returncode == 1 and "the outcome is unknown" in run.stderr, run
-    with leader.raw() as c:
-        assert c.call("GET", "k") is None
+    assert set(roles(cluster.wait_leader())) == {1}
+
+
+def test_what_is_executed_once_is_asked_again_elsewhere(make_cluster):
+    cluster = make_cluster(1)
+    asked, run = who_takes_and_closes(cluster, "set", "k", "v")
+    assert b"ONCE" in asked and b"SET" in asked
+    assert run.returncode == 0 and run.stdout == "OK\n", run
+    with cluster.wait_leader().raw() as c:
+        assert c.call("GET", "k") == b"v"
 
 
 def test_a_leader_that_stops_when_it_is_removed_says_so_first(make_cluster):

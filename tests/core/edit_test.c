@@ -155,17 +155,6 @@ static void a_priority_is_a_change_of_its_own_and_stays_with_the_member(void **s
     assert_int_equal(edit_refusal(&now, &change, 5, &member), KELP_R_NONE);
 }
 
-/* A change that waits is not judged yet, and may be looked at. */
-static void who_is_no_member_gets_no_priority(void **state)
-{
-    (void)state;
-    struct kelp_config now = sample(), target;
-    struct kelp_edit one = {.id = 9, .verb = KELP_EDIT_PRIORITY, .priority = 5};
-    struct kelp_change change = of(&one, 1);
-    edit_target(&now, &change, &target);
-    assert_memory_equal(&target, &now, sizeof now);
-}
-
 static void who_leaves_through_a_joint_configuration_keeps_its_priority(void **state)
 {
     (void)state;
@@ -313,7 +302,6 @@ int main(void)
         cmocka_unit_test(each_verb_is_judged_by_what_is_there),
         cmocka_unit_test(a_change_as_a_whole_is_judged_too),
         cmocka_unit_test(a_priority_is_a_change_of_its_own_and_stays_with_the_member),
-        cmocka_unit_test(who_is_no_member_gets_no_priority),
         cmocka_unit_test(who_leaves_through_a_joint_configuration_keeps_its_priority),
         cmocka_unit_test(a_replacement_is_staged_joined_and_left),
         cmocka_unit_test(whoever_is_not_named_in_the_whole_leaves),

@@ -457,6 +457,28 @@ static void a_learners_contact_keeps_no_leader(void **state)
     fixture_close(f);
 }
 
+/* Whoever has only the benefit of the doubt is not told of as one that answers. */
+static void what_may_still_be_lost_is_of_those_that_answered_this_leader(void **state)
+{
+    (void)state;
+    struct fixture *f = leader(.voters = 5);
+    assert_int_equal(f->view.spare, 0);
+    for (kelp_id id = 2; id <= 5; id++) {
+        assert_int_equal(f->view.peers[id - 1].contact, 0);
+        pass(f, 10 * MS);
+        receive(f, answer_of(f, id, 0));
+        assert_int_equal(f->view.peers[id - 1].contact, f->now);
+        assert_int_equal(f->view.spare, id < 3 ? 0 : id - 3); /* itself is heard, three decide */
+    }
+    pass(f, 980 * MS);
+    receive(f, answer_of(f, 5, 0));
+    assert_int_equal(f->view.spare, 1); /* 2 is silent for longer than one election timeout */
+    fixture_close(f);
+    f = node(.voters = 5);
+    assert_int_equal(f->view.spare, 2); /* who does not lead knows only what there is */
+    fixture_close(f);
+}
+
 /* What comes again was true once. */
 static void an_answer_that_comes_again_is_no_contact(void **state)
 {
@@ -645,6 +667,7 @@ int main(void)
         cmocka_unit_test(a_leader_without_a_quorum_steps_down),
         cmocka_unit_test(without_check_quorum_a_leader_stays),
         cmocka_unit_test(a_learners_contact_keeps_no_leader),
+        cmocka_unit_test(what_may_still_be_lost_is_of_those_that_answered_this_leader),
         cmocka_unit_test(an_answer_that_comes_again_is_no_contact),
         cmocka_unit_test(a_message_that_comes_again_is_no_contact),
         cmocka_unit_test(a_silent_peer_is_noticed_and_welcomed_back),

@@ -575,6 +575,22 @@ static void who_knocks_is_listed_for_a_while(void **state)
     lab_free(lab);
 }
 
+static void who_was_removed_is_not_listed_as_one_that_could_be_added(void **state)
+{
+    (void)state;
+    struct lab *lab = cluster(3, 3, 32);
+    kelp_id leader = lab_leader(lab);
+    struct wire_change add = learner(9, NULL), gone = change_of(KELP_EDIT_REMOVE, 9, NULL);
+    lab_knock(lab, leader, 9, 56, "there:2");
+    assert_outcome(asked(lab, leader, &add), KELP_DONE, KELP_R_NONE);
+    lab_knock(lab, leader, 9, 56, "there:2");
+    assert_int_equal(lab_status(lab, leader)->knock_count, 0); /* it is a member */
+    assert_outcome(asked(lab, leader, &gone), KELP_DONE, KELP_R_NONE);
+    lab_knock(lab, leader, 9, 56, "there:2");
+    assert_int_equal(lab_status(lab, leader)->knock_count, 0); /* and never will be again */
+    lab_free(lab);
+}
+
 static void who_has_no_id_is_given_the_next_free_one_once(void **state)
 {
     (void)state;
@@ -745,6 +761,7 @@ int main(void)
         cmocka_unit_test(nobody_is_woken_by_a_wait_that_ended_while_leadership_moves),
         cmocka_unit_test(plans_through_a_bad_network_are_told_once_and_are_never_uncertain),
         cmocka_unit_test(who_knocks_is_listed_for_a_while),
+        cmocka_unit_test(who_was_removed_is_not_listed_as_one_that_could_be_added),
         cmocka_unit_test(who_has_no_id_is_given_the_next_free_one_once),
         cmocka_unit_test(no_id_is_given_above_the_highest_there_may_be),
         cmocka_unit_test(of_two_directories_with_one_id_the_address_says_which_is_added),

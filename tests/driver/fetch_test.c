@@ -91,6 +91,24 @@ static void two_are_served_at_once_within_the_rate(void **state)
     scene_free(&s);
 }
 
+static void a_wait_at_the_old_rate_ends_with_it(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 445, MANY, 10); /* hours */
+    lab_start(s.lab, s.behind);
+    lab_run(s.lab, 3000);
+    struct driver *leader = lab_node(s.lab, s.leader)->driver;
+    assert_true(scene_fetch(&s).bytes < scene_fetch(&s).size);
+    assert_true(leader->serve_at > s.lab->now + 10000 * LAB_MS);
+    struct driver_snapshots to = leader->options.snapshots;
+    to.send_rate = 0;
+    driver_snapshots_change(leader, &to);
+    (void)driver_run(leader, s.lab->now);
+    scene_await_level(&s, 3000);
+    scene_free(&s);
+}
+
 /* ---- what fails on the way ---- */
 
 static void a_connection_that_is_lost_costs_what_was_on_its_way(void **state)
@@ -679,6 +697,7 @@ int main(void)
         cmocka_unit_test(who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on),
         cmocka_unit_test(frames_that_are_lost_or_come_twice_are_asked_for_again),
         cmocka_unit_test(two_are_served_at_once_within_the_rate),
+        cmocka_unit_test(a_wait_at_the_old_rate_ends_with_it),
         cmocka_unit_test(a_connection_that_is_lost_costs_what_was_on_its_way),
         cmocka_unit_test(a_source_that_dies_is_left_for_another_one),
         cmocka_unit_test(a_fetch_that_the_log_overtook_ends_although_nobody_offers),

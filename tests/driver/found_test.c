@@ -523,6 +523,43 @@ static void a_node_pledges_to_the_lowest_of_its_own_list_and_to_one_cluster(void
     nursery_free(w);
 }
 
+/* Epoch 1 of a cluster has this node; another one of before, or of elsewhere, founds nothing here.
+ */
+static void who_is_of_another_epoch_hands_nothing_on(void **state)
+{
+    (void)state;
+    struct nursery *w = nursery_new(14);
+    w->nodes[2].listed_count = 0;
+    node_start(w, 2);
+    struct found *f = &w->nodes[2].f;
+    struct wire_found m = {.type = WIRE_FOUND_SNAPSHOT,
+                           .from = 1,
+                           .to = 3,
+                           .cluster = {1, 1},
+                           .epoch = 7,
+                           .holds = true,
+                           .snapshot = {.term = {4}, .index = 9}};
+    struct found_todo todo;
+    found_message(f, w->now, &m);
+    while (found_next(f, &todo) && todo.kind != FOUND_DO_PLEDGE)
+        continue;
+    assert_int_equal(todo.kind, FOUND_DO_PLEDGE);
+    assert_int_equal(todo.epoch, 7);
+    found_pledged(f, w->now);
+    assert_int_equal(f->setup.epoch, 7);
+    found_not_fetched(f);
+    assert_int_equal(f->phase, FOUND_WAIT);
+    for (uint64_t other = 0; other <= 8; other += 8) {
+        m.epoch = other;
+        found_message(f, w->now, &m);
+        assert_int_equal(f->phase, FOUND_WAIT);
+    }
+    m.epoch = 7;
+    found_message(f, w->now, &m);
+    assert_int_equal(f->phase, FOUND_FETCH);
+    nursery_free(w);
+}
+
 static void an_answer_to_a_former_life_counts_for_nothing(void **state)
 {
     (void)state;
@@ -612,6 +649,7 @@ int main(void)
             two_wiped_nodes_found_nothing_while_the_third_is_away_and_learn_of_it_when_it_is_back),
         cmocka_unit_test(a_node_that_is_no_member_is_told_to_be_added),
         cmocka_unit_test(a_node_pledges_to_the_lowest_of_its_own_list_and_to_one_cluster),
+        cmocka_unit_test(who_is_of_another_epoch_hands_nothing_on),
         cmocka_unit_test(an_answer_to_a_former_life_counts_for_nothing),
         cmocka_unit_test(random_crashes_and_wipes_never_make_two_clusters),
         cmocka_unit_test(a_list_is_validated),

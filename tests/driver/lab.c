@@ -82,12 +82,13 @@ static void port_snapshot(void *store, uint32_t group, struct kelp_pos pos, stru
     memstore_ops.snapshot(n->store, group, pos, head);
 }
 
-static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster)
+static void port_pledge(void *store, uint32_t group, struct kelp_cluster_id cluster, uint64_t epoch)
 {
     struct lab_node *n = store;
     (void)group;
     assert_true(n->cluster.hi == 0 && n->cluster.lo == 0); /* once in a directory's life */
     n->pledging = cluster;
+    n->pledging_epoch = epoch;
     n->pledge_queued = true;
 }
 
@@ -208,6 +209,7 @@ static void store_run(struct lab_node *n)
     if (n->pledge_queued) {
         n->pledge_queued = false;
         n->cluster = n->pledging;
+        n->epoch = n->pledging_epoch;
         driver_pledged(n->driver);
     }
     (void)memstore_run(n->store);
@@ -317,7 +319,10 @@ static void deliver(struct lab *lab, struct lab_packet *p)
                          KELP_OK);
         enum kelp_error error =
             driver_frame(to->driver, lab->now, p->from, p->lane, p->connection, &frame, &fault);
-        if (error != KELP_OK) fail_msg("frame refused: %s", fault.what);
+        if (error == KELP_E_FOREIGN) /* of another epoch: they shake hands anew */
+            lab_disconnect(lab, p->from, p->to);
+        else if (error != KELP_OK)
+            fail_msg("frame refused: %s", fault.what);
     }
     free(p->data);
 }
@@ -415,6 +420,7 @@ static void directory_new(struct lab_node *n)
     n->entry1 = NULL;
     n->entry1_len = n->head_len = n->head_new_len = n->config_count = 0;
     n->cluster = (struct kelp_cluster_id){0, 0};
+    n->epoch = 0;
     n->incarnation = prng_next(&n->lab->prng) | 1;
     n->start_count = 0;
     n->store = memstore_new(&done);
@@ -498,7 +504,7 @@ static void machine_restore(struct lab_node *n, const struct wire_snaphead *head
         size_t used;
         assert_int_equal(wire_snapchunk_open(rest, place, &chunk, &used, NULL), KELP_OK);
         while (wire_object_next(&chunk, &object, NULL) == KELP_OK)
-            assert_int_equal(rsm_restore_object(n->rsm, object.bytes, NULL), KELP_OK);
+            assert_int_equal(rsm_restore_object(n->rsm, &object, NULL), KELP_OK);
         at += used;
     }
     assert_int_equal(rsm_restore_commit(n->rsm, head, NULL), KELP_OK);
@@ -520,6 +526,7 @@ void lab_start(struct lab *lab, kelp_id id)
     struct driver_options o = {
         .core = kelp_options_default(id, prng_next(&lab->prng)),
         .cluster = n->cluster,
+        .epoch = n->epoch,
         .incarnation = n->incarnation,
         .start_count = n->start_count,
         .bootstrap = lab->listed,

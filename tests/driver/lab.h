@@ -69,6 +69,7 @@ struct lab_node {
     bool no_room; /* what names its connection (forwards, their answers) finds it full */
     struct kelp_cluster_id cluster, pledging;
     bool pledge_queued;
+    uint64_t epoch, pledging_epoch; /* of the cluster, as the directory says */
     uint64_t incarnation, start_count;
     struct memstore *store;
     uint8_t *entry1;

@@ -249,7 +249,11 @@ struct reply_sink {
 static void result_reply(void *sink, size_t i, struct kelp_bytes bytes)
 {
     const struct reply_sink *s = sink;
-    driver_result(s->node->driver, s->first + i, bytes);
+    enum kelp_reason reason = rsm_refused(s->node->rsm);
+    if (reason != KELP_R_NONE)
+        driver_result_refused(s->node->driver, s->first + i, reason);
+    else
+        driver_result(s->node->driver, s->first + i, bytes);
 }
 
 static void query_reply(void *sink, size_t i, struct kelp_bytes bytes)
@@ -368,7 +372,7 @@ static enum kelp_error port_restore_begin(void *machine, const struct wire_snaph
     return rsm_restore_begin(n->rsm, head, fault);
 }
 
-static enum kelp_error port_restore_object(void *machine, struct kelp_bytes object,
+static enum kelp_error port_restore_object(void *machine, const struct wire_object *object,
                                            struct kelp_fault *fault)
 {
     struct lab_node *n = machine;

@@ -571,6 +571,32 @@ static void time_alone_is_a_reason_if_anything_is_new(void **state)
     lab_free(lab);
 }
 
+/* HC TestRaft_ReloadConfig */
+static void other_rules_count_for_what_has_passed_already(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_with((struct driver_snapshots){.entries = 1000}, &c, &n);
+    write_many(lab, c, 1, 200);
+    lab_run(lab, 300);
+    assert_int_equal(taken(lab, n), 0);
+    driver_snapshots_change(n->driver, &(struct driver_snapshots){.entries = 50});
+    write_many(lab, c, 201, 201); /* wakes it */
+    lab_run(lab, 300);
+    assert_int_equal(taken(lab, n), 1);
+    driver_snapshots_change(n->driver, &(struct driver_snapshots){.interval = 3600000 * LAB_MS});
+    write_many(lab, c, 202, 400);
+    lab_run(lab, 4000);
+    assert_int_equal(taken(lab, n), 1);
+    driver_snapshots_change(n->driver, &(struct driver_snapshots){.interval = 1000 * LAB_MS});
+    (void)driver_run(n->driver, lab->now);
+    lab_run(lab, 300);
+    assert_int_equal(taken(lab, n), 2);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 static void the_machines_own_word_is_a_reason(void **state)
 {
     (void)state;
@@ -609,6 +635,7 @@ int main(void)
         cmocka_unit_test(the_first_snapshot_of_a_process_comes_later),
         cmocka_unit_test(a_long_log_is_a_reason),
         cmocka_unit_test(time_alone_is_a_reason_if_anything_is_new),
+        cmocka_unit_test(other_rules_count_for_what_has_passed_already),
         cmocka_unit_test(the_machines_own_word_is_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static const struct resp_limits limits = {.args_max = ARGS_MAX,
 static void answer(void *sink, size_t i, struct kelp_bytes bytes)
 {
     (void)i;
-    (void)buf_append(sink, bytes);
+    (void)buf_append(sink, kelp_reply_is_lost(bytes) ? bytes_of("(lost)", 6) : bytes);
 }
 
 static void execute(struct kv *kv, const struct kelp_bytes *argv, size_t argc, struct buf *out)

@@ -245,8 +245,9 @@ static void a_machine_without_memory_freezes_and_says_so(void **state)
     runs(kv, "SET k v");
     uint64_t before = hash_of(kv);
     kv->failed = KELP_E_NO_MEMORY; /* as kv_put leaves it */
-    says(kv, "SET k w", "-UNCERTAIN this member had no memory to apply a command\r\n");
-    says(kv, "FLUSHALL", "-UNCERTAIN this member had no memory to apply a command\r\n");
+    says(kv, "SET k w", "(lost)");
+    says(kv, "FLUSHALL", "(lost)");
+    asks(kv, "GET k", "-OOM this member had no memory to apply a command\r\n");
     assert_int_equal(kv_failed(kv), KELP_E_NO_MEMORY);
     assert_true(hash_of(kv) == before);
 }

@@ -27,7 +27,7 @@ static inline void answer_take(void *sink, size_t i, struct kelp_bytes bytes)
     struct answer *a = sink;
     assert_int_equal(i, 0);
     a->calls++;
-    (void)buf_append(&a->text, bytes);
+    (void)buf_append(&a->text, kelp_reply_is_lost(bytes) ? bytes_of("(lost)", 6) : bytes);
 }
 
 static inline struct kelp_bytes text_bytes(const char *text)

@@ -194,7 +194,7 @@ static struct kelp_cluster_id pledged_alone(const char *directory, bool alone)
     assert_true(found_next(&f, &todo));
     assert_int_equal(todo.kind, FOUND_DO_PLEDGE);
     if (!alone) todo.cluster.hi++; /* as of several that found one together */
-    assert_int_equal(store_pledge(s, todo.cluster, NULL), KELP_OK);
+    assert_int_equal(store_pledge(s, todo.cluster, 0, NULL), KELP_OK);
     found_free(&f);
     store_close(s);
     posix_disk_close(&disk);

@@ -268,7 +268,7 @@ static void a_pledge_is_reported_when_it_is_durable(void **state)
 {
     (void)state;
     start();
-    saver_store_ops.pledge(saver, 0, (struct kelp_cluster_id){7, 8});
+    saver_store_ops.pledge(saver, 0, (struct kelp_cluster_id){7, 8}, 0);
     WAIT(pledged == 1);
     assert_int_equal(store_found(store)->identity.cluster.hi, 7);
 }

@@ -425,7 +425,7 @@ static void give_listed(void)
         switch (*kind) {
         case 's': save_one(); break;
         case 'r': read_one(); break;
-        case 'p': saver_store_ops.pledge(saver, 0, (struct kelp_cluster_id){7, 8}); break;
+        case 'p': saver_store_ops.pledge(saver, 0, (struct kelp_cluster_id){7, 8}, 0); break;
         case 'n': saver_store_ops.snapshot(saver, 0, kelp_pos_of(1, 1), bytes_of("x", 1)); break;
         }
     }

@@ -204,9 +204,8 @@ static void the_chain_does_not_depend_on_batches_and_covers_every_entry(void **s
 static void what_is_not_known_stops_it_there_for_good(void **state)
 {
     (void)state;
-    const enum kelp_entry_type later[] = {KELP_ENTRY_SESSION, KELP_ENTRY_CLOCK, KELP_ENTRY_RESTORE,
-                                          KELP_ENTRY_VERSION};
-    for (size_t k = 0; k < 4; k++) {
+    const enum kelp_entry_type later[] = {KELP_ENTRY_CLOCK, KELP_ENTRY_RESTORE, KELP_ENTRY_VERSION};
+    for (size_t k = 0; k < 3; k++) {
         struct sum *sum;
         struct rsm *r = made(&sum);
         uint8_t room[3][ENTRY_ROOM];
@@ -229,26 +228,6 @@ static void what_is_not_known_stops_it_there_for_good(void **state)
         assert_int_equal(sum->total, 3);
         rsm_free(r);
     }
-}
-
-static void an_entry_in_a_session_is_not_applied_without_sessions(void **state)
-{
-    (void)state;
-    struct sum *sum;
-    struct rsm *r = made(&sum);
-    uint8_t room[ENTRY_ROOM], value = 1;
-    struct wire_entry e = {.pos = kelp_pos_of(1, 1),
-                           .type = KELP_ENTRY_COMMAND,
-                           .flags = WIRE_ENTRY_IN_SESSION,
-                           .session = 1,
-                           .sequence = 1,
-                           .payload = bytes_of(&value, 1)};
-    wire_entry_encode(&e, room);
-    struct kelp_bytes encoded = bytes_of(room, wire_entry_size(&e));
-    struct replies replies = {0};
-    assert_int_equal(rsm_apply(r, 1, &encoded, 1, on_reply, &replies, NULL), KELP_E_VERSION);
-    assert_int_equal(sum->commands, 0);
-    rsm_free(r);
 }
 
 static void an_extension_reaches_the_machine(void **state)
@@ -468,7 +447,6 @@ int main(void)
         cmocka_unit_test(cluster_time_never_goes_back),
         cmocka_unit_test(the_chain_does_not_depend_on_batches_and_covers_every_entry),
         cmocka_unit_test(what_is_not_known_stops_it_there_for_good),
-        cmocka_unit_test(an_entry_in_a_session_is_not_applied_without_sessions),
         cmocka_unit_test(an_extension_reaches_the_machine),
         cmocka_unit_test(a_damaged_or_misplaced_entry_stops_it),
         cmocka_unit_test(a_machine_that_cannot_be_restored_has_no_snapshots),

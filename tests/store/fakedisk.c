@@ -27,6 +27,7 @@ struct node {
     size_t size, durable_size, room; /* room bytes are there in both, zeros beyond size */
     uint8_t *sectors;                /* SECTOR_DIRTY, SECTOR_HELD */
     bool locked;
+    bool hides; /* the cache hides that the disk has other bytes */
 };
 
 struct name {
@@ -312,6 +313,17 @@ static enum kelp_error fake_read(void *disk, struct file *file, uint64_t offset,
     return KELP_OK;
 }
 
+static void fake_forget(void *disk, struct file *file)
+{
+    struct node *n = file->node;
+    if (of(disk)->dead || !n->hides) return;
+    for (size_t s = 0; s < n->room / SECTOR; s++) {
+        if ((n->sectors[s] & SECTOR_DIRTY) != 0) continue;
+        memcpy(n->cache + s * SECTOR, n->durable + s * SECTOR, SECTOR);
+    }
+    n->hides = false;
+}
+
 static uint64_t used(const struct fakedisk *d)
 {
     uint64_t bytes = 0;
@@ -485,6 +497,7 @@ static const struct file_ops fake_ops = {
     .close = fake_close,
     .size = fake_size,
     .read = fake_read,
+    .forget = fake_forget,
     .write = fake_write,
     .sync = fake_sync,
     .truncate = fake_truncate,
@@ -625,6 +638,15 @@ uint8_t *fakedisk_bytes(struct fakedisk *d, const char *path, size_t *size)
     if (size != NULL) *size = row->node->size;
     return row->node
         ->cache; /* a cut takes durable over: rot made here is for a disk that is not cut again */
+}
+
+uint8_t *fakedisk_hidden(struct fakedisk *d, const char *path)
+{
+    struct name *row = find(&d->cache, path);
+    ASSERT(row != NULL);
+    node_sync(row->node);
+    row->node->hides = true;
+    return row->node->durable;
 }
 
 void fakedisk_resize(struct fakedisk *d, const char *path, size_t size)

@@ -44,6 +44,9 @@ struct fakedisk *fakedisk_copy(const struct fakedisk *d);
 /* The hand of rot: what is changed here is changed in cache and on disk. */
 uint8_t *fakedisk_bytes(struct fakedisk *d, const char *path,
                         size_t *size); /* NULL: no such file */
+/* The disk's own bytes, to be changed behind the cache's back: a reader sees it once the cache was
+ * forgotten or the power cut. */
+uint8_t *fakedisk_hidden(struct fakedisk *d, const char *path);
 void fakedisk_resize(struct fakedisk *d, const char *path, size_t size);
 void fakedisk_put(struct fakedisk *d, const char *path, const void *bytes, size_t size);
 void fakedisk_drop(struct fakedisk *d, const char *path);

@@ -44,8 +44,8 @@ static void a_name_is_kept_and_becomes_an_id_once(void **state)
     s = opened(d, 0);
     assert_int_equal(store_found(s)->identity.node, before.node);
     assert_int_equal(store_found(s)->identity.incarnation, before.incarnation);
-    assert_int_equal(store_name(s, cluster, 4, NULL), KELP_OK);
-    assert_int_equal(store_name(s, cluster, 5, &fault), KELP_E_FOREIGN);
+    assert_int_equal(store_name(s, 4, cluster, 0, NULL), KELP_OK);
+    assert_int_equal(store_name(s, 5, cluster, 0, &fault), KELP_E_FOREIGN);
     kit_vote(s, 1, 1, 0);
     kit_append(s, 2, 1, 3, 1);
     store_close(s);
@@ -68,7 +68,7 @@ static void a_node_with_an_id_is_given_no_other(void **state)
     struct fakedisk *d = fakedisk_new(2);
     struct kelp_fault fault;
     struct store *s = opened(d, 7);
-    assert_int_equal(store_name(s, cluster, 8, &fault), KELP_E_FOREIGN);
+    assert_int_equal(store_name(s, 8, cluster, 0, &fault), KELP_E_FOREIGN);
     assert_int_equal(store_found(s)->identity.node, 7);
     store_close(s);
     fakedisk_free(d);
@@ -85,7 +85,7 @@ static void a_cut_at_any_call_leaves_both_halves_or_neither(void **state)
         struct store *s = opened(d, 0);
         uint64_t incarnation = store_found(s)->identity.incarnation;
         fakedisk_die_at(d, fakedisk_calls(d) + at);
-        bool named = store_name(s, cluster, 4, NULL) == KELP_OK;
+        bool named = store_name(s, 4, cluster, 0, NULL) == KELP_OK;
         reached = !named || at < 40;
         store_close(s);
         fakedisk_cut(d, CUT_RANDOM);
@@ -98,7 +98,7 @@ static void a_cut_at_any_call_leaves_both_halves_or_neither(void **state)
         assert_true(has || !named);
         neither += !has;
         both += has;
-        if (!has) assert_int_equal(store_name(s, cluster, 4, NULL), KELP_OK);
+        if (!has) assert_int_equal(store_name(s, 4, cluster, 0, NULL), KELP_OK);
         kit_vote(s, 1, 1, 0);
         kit_append(s, 2, 1, 3, 1);
         store_close(s);

@@ -121,10 +121,38 @@ static void the_bytes_of_vote_and_identity_are_these(void **state)
            "3837363534333231090000000000000001000000000000000000000000000000"
            "05000000000000000200000000000000894110977b3c8be7");
     twin_encode(block, IDENTITY_MAGIC, 0, 78, identity_encode(&identity, identity_bytes));
-    golden(block, 24 + IDENTITY_BYTES + 8,
+    golden(block, 24 + 40 + 8,
            "4b4c4944010000004e0000000000000028000000000000001817161514131211"
            "2827262524232221030000000000000038373635343332310400000000000000"
            "fed8cbe02ba16c64");
+}
+
+/* A directory that was recovered says so behind that, and one that makes no sense is refused. */
+static void a_recovery_stands_behind_the_identity(void **state)
+{
+    (void)state;
+    uint8_t bytes[IDENTITY_BYTES];
+    struct kelp_fault fault = {.error = KELP_OK};
+    struct store_identity identity = segment_head_sample().identity, got;
+    identity.recovery = (struct store_recovery){.parent = 4,
+                                                .kept = kelp_pos_of(17, 3),
+                                                .term = {5},
+                                                .digest = UINT64_C(0x5152535455565758),
+                                                .unfinished = true};
+    struct kelp_bytes encoded = identity_encode(&identity, bytes);
+    golden(encoded.data, encoded.len,
+           "1817161514131211282726252423222103000000000000003837363534333231"
+           "0400000000000000040000000000000011000000000000000300000000000000"
+           "050000000000000058575655545352510100000000000000");
+    assert_int_equal(identity_decode(encoded, &got, &fault), KELP_OK);
+    assert_memory_equal(&got, &identity, sizeof got);
+    bytes[80] = 2; /* a flag that nobody knows */
+    assert_int_equal(identity_decode(encoded, &got, &fault), KELP_E_CORRUPT);
+    bytes[80] = 0;
+    bytes[64] = 3; /* the entry is not of a later term */
+    assert_int_equal(identity_decode(encoded, &got, &fault), KELP_E_CORRUPT);
+    encoded.len -= 8;
+    assert_int_equal(identity_decode(encoded, &got, &fault), KELP_E_CORRUPT);
 }
 
 static void the_checksums_chain_as_they_did(void **state)
@@ -249,6 +277,7 @@ int main(void)
         cmocka_unit_test(the_bytes_of_a_writes_head_are_these),
         cmocka_unit_test(the_bytes_of_records_are_these),
         cmocka_unit_test(the_bytes_of_vote_and_identity_are_these),
+        cmocka_unit_test(a_recovery_stands_behind_the_identity),
         cmocka_unit_test(the_checksums_chain_as_they_did),
         cmocka_unit_test(heads_come_back_as_they_were),
         cmocka_unit_test(no_flipped_bit_passes),

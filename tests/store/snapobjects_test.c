@@ -94,9 +94,11 @@ struct seen {
     kelp_index index;
 };
 
-static enum kelp_error object_see(void *ctx, struct kelp_bytes object, struct kelp_fault *fault)
+static enum kelp_error object_see(void *ctx, const struct wire_object *given,
+                                  struct kelp_fault *fault)
 {
     struct seen *seen = ctx;
+    struct kelp_bytes object = given->bytes;
     (void)fault;
     assert_int_equal(object.len, OBJECT_BYTES);
     for (size_t i = 0; i < object.len; i++)

@@ -169,10 +169,10 @@ static void a_pledge_is_kept_and_never_changed(void **state)
 {
     struct store *s = kit_start(*state);
     struct kelp_cluster_id cluster = {.hi = 3, .lo = 4}, other = {.hi = 3, .lo = 5};
-    assert_int_equal(store_pledge(s, cluster, NULL), KELP_OK);
-    assert_int_equal(store_pledge(s, cluster, NULL), KELP_OK);
+    assert_int_equal(store_pledge(s, cluster, 0, NULL), KELP_OK);
+    assert_int_equal(store_pledge(s, cluster, 0, NULL), KELP_OK);
     struct kelp_fault fault = {0};
-    assert_int_equal(store_pledge(s, other, &fault), KELP_E_FOREIGN);
+    assert_int_equal(store_pledge(s, other, 0, &fault), KELP_E_FOREIGN);
     kit_append(s, 1, 1, 2, 1); /* a refused pledge is no failure of the disk */
     store_close(s);
     s = kit_open(*state);
@@ -524,7 +524,7 @@ static void after_a_failed_sync_everything_is_refused(void **state)
     assert_int_equal(store_idle_work(s, &more, NULL), KELP_E_IO);
     assert_int_equal(store_snapshot(s, kelp_pos_of(1, 1), head, NULL), KELP_E_IO);
     assert_int_equal(store_read(s, 1, 1, 0, &out, &size, &len, &before, &last, NULL), KELP_E_IO);
-    assert_int_equal(store_pledge(s, (struct kelp_cluster_id){1, 1}, NULL), KELP_E_IO);
+    assert_int_equal(store_pledge(s, (struct kelp_cluster_id){1, 1}, 0, NULL), KELP_E_IO);
     assert_int_equal(fakedisk_calls(*state), calls); /* nothing was tried again */
     store_close(s);
     free((void *)(uintptr_t)part.data);

@@ -198,7 +198,7 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     (void)state;
     struct wire_forward f = sample();
     size_t len = encode(&f);
-    body[2] = WIRE_FORWARD_INDEX + 1;
+    body[2] = WIRE_FORWARD_ONCE + 1;
     assert_int_equal(decode(len), KELP_E_VERSION);
     struct wire_forward_answer a = sample_answer();
     len = encode_answer(&a);
@@ -206,6 +206,40 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     assert_int_equal(decode_answer(len), KELP_E_VERSION);
     body[2] = 0;
     assert_int_equal(decode_answer(len), KELP_E_VERSION);
+}
+
+static void what_is_executed_once_travels_and_must_make_sense(void **state) /* [§6.3] */
+{
+    (void)state;
+    struct wire_forward f = sample();
+    f.kind = WIRE_FORWARD_ONCE;
+    f.level = 0;
+    f.may_round = false;
+    f.once = WIRE_ONCE_COMMAND;
+    f.session = 7;
+    f.sequence = 8;
+    f.acknowledged = UINT64_MAX;
+    size_t len = encode(&f);
+    struct wire_forward out;
+    assert_int_equal(wire_forward_decode(bytes_of(body, len), &out, NULL), KELP_OK);
+    assert_int_equal(out.once, WIRE_ONCE_COMMAND);
+    assert_int_equal(out.session, 7);
+    assert_int_equal(out.sequence, 8);
+    assert_int_equal(out.acknowledged, UINT64_MAX);
+    for (uint8_t once = 0; once < 5; once++) {
+        body[50] = once; /* all but this one have no command, or are none */
+        assert_int_equal(decode(len), once == WIRE_ONCE_COMMAND ? KELP_OK : KELP_E_MALFORMED);
+    }
+    f.command.len = 0;
+    f.once = WIRE_ONCE_END;
+    len = encode(&f);
+    assert_int_equal(decode(len), KELP_OK);
+    body[50] = WIRE_ONCE_SESSION; /* one that begins has no name yet */
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
+    memset(body + 51, 0, 24);
+    assert_int_equal(decode(len), KELP_OK);
+    body[50] = WIRE_ONCE_END;
+    assert_int_equal(decode(len), KELP_E_MALFORMED);
 }
 
 static void a_transfer_names_its_target_in_eight_bytes(void **state)
@@ -298,6 +332,7 @@ int main(void)
         cmocka_unit_test(fields_of_a_newer_sender_are_skipped),
         cmocka_unit_test(the_level_of_a_read_travels_and_must_make_sense),
         cmocka_unit_test(an_unknown_kind_or_outcome_is_a_newer_version),
+        cmocka_unit_test(what_is_executed_once_travels_and_must_make_sense),
         cmocka_unit_test(a_transfer_names_its_target_in_eight_bytes),
         cmocka_unit_test(numbers_out_of_range_are_malformed),
         cmocka_unit_test(an_answer_names_the_member_it_is_about),

@@ -83,6 +83,7 @@ static void random_messages_survive_their_bytes(void **state)
             f.ids[k] = k + 1 + random_number(&p) * 64;
         memset(f.words, 'w', prng_below(&p, sizeof f.words));
         if (prng_chance(&p, 1, 2)) f.given = random_number(&p);
+        if (prng_chance(&p, 1, 2)) f.epoch = random_u64(&p);
         if (f.type == WIRE_FOUND_SNAPSHOT)
             f.snapshot = kelp_pos_of(random_number(&p), random_number(&p));
         size_t len = wire_found_encode(&f, body);

@@ -3,6 +3,7 @@
  * committed, in a fixed order. */
 #include "golden.h"
 
+#include "wire/epoch.h"
 #include "wire/handshake.h"
 
 static uint8_t encoded[WIRE_ADDRESSES_MAX + 1];
@@ -403,6 +404,43 @@ static void another_epoch_is_refused(void **state)
     assert_int_equal(reason_of(judge_sample(), h), WIRE_REFUSE_EPOCH);
 }
 
+/* Compared whole: two recoveries of one number are two clusters. Both sides say whose directory is
+ * of the past, and what to do. */
+static void epochs_are_compared_whole_and_said_which_is_later(void **state)
+{
+    (void)state;
+    struct wire_judge judge = judge_sample();
+    struct wire_hello h = hello_sample();
+    struct wire_refuse out, read;
+    h.epoch = 0;
+    judge.epoch = epoch_after(0, 77);
+    assert_int_equal(judged(&judge, &h, &out), WIRE_REFUSE_EPOCH);
+    assert_non_null(strstr(out.words, "node 2 is of before recovery 1, which node 1 knows: empty"));
+    assert_true(out.epoch == judge.epoch);
+    size_t len = wire_refuse_encode(&out, encoded);
+    assert_int_equal(wire_refuse_decode(bytes_of(encoded, len), &read, NULL), KELP_OK);
+    assert_true(read.epoch == judge.epoch);
+    h.epoch = epoch_after(0, 78);
+    assert_int_equal(judged(&judge, &h, &out), WIRE_REFUSE_EPOCH);
+    assert_non_null(strstr(out.words, "were recovered apart (recovery 1)"));
+    h.epoch = epoch_after(judge.epoch, 79);
+    assert_int_equal(judged(&judge, &h, &out), WIRE_REFUSE_EPOCH);
+    assert_non_null(strstr(out.words, "node 1 is of before recovery 2, which node 2 knows"));
+    h.epoch = judge.epoch;
+    assert_int_equal(judged(&judge, &h, &out), 0);
+}
+
+static void an_epoch_is_a_number_and_a_check(void **state)
+{
+    (void)state;
+    char text[EPOCH_TEXT_MAX];
+    assert_string_equal(epoch_text(0, text), "0");
+    uint64_t first = epoch_after(0, UINT64_C(0xffff00a1b2c3d4e5));
+    assert_string_equal(epoch_text(first, text), "1.00a1b2c3d4e5");
+    assert_string_equal(epoch_text(epoch_after(first, 0), text), "2.000000000001");
+    assert_true(epoch_number(epoch_after(first, UINT64_MAX)) == 2);
+}
+
 static void who_was_removed_is_refused_and_told_the_next_id(void **state)
 {
     (void)state;
@@ -533,6 +571,8 @@ int main(void)
         cmocka_unit_test(another_node_than_was_dialled_is_refused),
         cmocka_unit_test(another_cluster_is_refused_and_zero_never_mismatches),
         cmocka_unit_test(another_epoch_is_refused),
+        cmocka_unit_test(epochs_are_compared_whole_and_said_which_is_later),
+        cmocka_unit_test(an_epoch_is_a_number_and_a_check),
         cmocka_unit_test(who_was_removed_is_refused_and_told_the_next_id),
         cmocka_unit_test(membership_is_never_asked_for),
         cmocka_unit_test(who_is_leaving_in_a_joint_configuration_is_let_in),

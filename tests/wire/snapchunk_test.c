@@ -114,6 +114,9 @@ static void objects_that_do_not_add_up_are_refused(void **state)
     assert_int_equal(walked(len - 1), KELP_E_MALFORMED);
     (void)object_add(WIRE_SNAPCHUNK_HEAD, WIRE_OBJECT_SESSION, "one");
     wire_snapchunk_seal(chunk, len, 2, place);
+    assert_int_equal(walked(len), KELP_E_NOT_FOUND);
+    (void)object_add(WIRE_SNAPCHUNK_HEAD, (enum wire_object_kind)3, "one");
+    wire_snapchunk_seal(chunk, len, 2, place);
     assert_int_equal(walked(len), KELP_E_VERSION);
     put_u32(chunk + WIRE_SNAPCHUNK_HEAD, WIRE_OBJECT_BYTES_MAX + 1);
     wire_snapchunk_seal(chunk, len, 2, place);
