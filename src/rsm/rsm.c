@@ -158,7 +158,6 @@ static enum kelp_error entry_open(const struct rsm *r, struct kelp_bytes encoded
                      e->flags);
 }
 
-<<<<<<< HEAD
 /* Nothing waits: the state is the one right behind this entry. Where only positions are kept there
  * is no state to speak of. */
 static void mark_take(struct rsm *r, const struct wire_entry *e)
@@ -167,7 +166,8 @@ static void mark_take(struct rsm *r, const struct wire_entry *e)
     ASSERT(r->count == 0);
     r->marks[wire_mark_slot(e->pos.index)] =
         (struct wire_mark){.index = e->pos.index, .chain = r->chain, .state = rsm_state_hash(r)};
-=======
+}
+
 /* ---- exactly once ---- */
 
 static enum kelp_reason reason_of(enum sessions_verdict verdict)
@@ -248,7 +248,6 @@ static enum kelp_error special_apply(struct rsm *r, const struct wire_entry *e, 
     if (error == KELP_OK) return KELP_OK;
     return fault_set(fault, error, "state machine",
                      "no memory to keep the result of a command that is executed once");
->>>>>>> main
 }
 
 enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_bytes *entries,
@@ -264,26 +263,19 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
         r->time_ns = max_u64(r->time_ns, e.time_ns);
         r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
         r->applied = e.pos;
-<<<<<<< HEAD
-        if (e.type == KELP_ENTRY_COMMAND) {
+        bool ordinary = e.type == KELP_ENTRY_COMMAND && (e.flags & WIRE_ENTRY_IN_SESSION) == 0;
+        if (ordinary) {
             r->places[r->count] = i;
             r->commands[r->count++] = (struct kelp_command){.pos = e.pos,
                                                             .time_ns = r->time_ns,
                                                             .extension = e.extension,
                                                             .payload = e.payload};
+        } else {
+            r->stopped = special_apply(r, &e, i, reply, sink, fault);
+            if (r->stopped != KELP_OK) break;
         }
         if (r->count == BATCH_MAX || wire_mark_due(e.pos.index)) commands_flush(r, reply, sink);
         mark_take(r, &e);
-=======
-        if (e.type != KELP_ENTRY_COMMAND || (e.flags & WIRE_ENTRY_IN_SESSION) != 0) {
-            r->stopped = special_apply(r, &e, i, reply, sink, fault);
-            continue;
-        }
-        r->places[r->count] = i;
-        r->commands[r->count++] = (struct kelp_command){
-            .pos = e.pos, .time_ns = r->time_ns, .extension = e.extension, .payload = e.payload};
-        if (r->count == BATCH_MAX) commands_flush(r, reply, sink);
->>>>>>> main
     }
     commands_flush(r, reply, sink);
     if (r->stopped != KELP_OK && fault != NULL) {
@@ -464,14 +456,11 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
         return not_taken(error, fault);
     }
     r->restoring = false;
-<<<<<<< HEAD
     memset(r->marks, 0, sizeof r->marks); /* they speak of the state that is gone */
-=======
-    sessions_free(r->replaced); /* of the one before, if that was soon ago */
+    sessions_free(r->replaced);           /* of the one before, if that was soon ago */
     r->replaced = r->sessions;
     r->sessions = r->restored;
     r->restored = NULL;
->>>>>>> main
     if (!r->hollow && rsm_state_hash(r) != head->state_hash)
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");

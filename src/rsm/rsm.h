@@ -15,11 +15,8 @@
 #define RSM_RSM_H
 
 #include "kelp/fsm.h"
-<<<<<<< HEAD
-#include "wire/mark.h"
-=======
 #include "rsm/sessions.h"
->>>>>>> main
+#include "wire/mark.h"
 #include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
