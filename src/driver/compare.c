@@ -145,7 +145,10 @@ void compare_judge(struct compare *c, const struct kelp_config *config, struct c
 {
     *out = (struct compare_result){.verdict = COMPARE_NOTHING};
     struct compare_row *own = row_of(c, c->self);
-    if (own == NULL || !keeps_state(config, c->self)) return;
+    if (own == NULL || !keeps_state(config, c->self)) {
+        if (c->apart.verdict == COMPARE_APART) *out = c->apart; /* also of one that was removed */
+        return;
+    }
     size_t members = 0;
     for (size_t i = 0; i < config->count; i++)
         members += keeps_state(config, config->members[i].id) ? 1 : 0;

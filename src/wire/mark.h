@@ -29,4 +29,12 @@ static inline bool wire_mark_due(kelp_index index)
     return index != 0 && index % WIRE_MARK_EVERY == 0;
 }
 
+#define WIRE_MARKS_MAX (3u + WIRE_MARK_KEPT * 24u)
+
+/* wire_marks_encode - count of them, ascending, into WIRE_MARKS_MAX bytes; how many it takes.
+ * wire_marks_decode - KELP_E_MALFORMED: damaged; *count is 0 then. */
+size_t wire_marks_encode(const struct wire_mark *marks, size_t count, uint8_t *out);
+enum kelp_error wire_marks_decode(struct kelp_bytes in, struct wire_mark out[WIRE_MARK_KEPT],
+                                  size_t *count, struct kelp_fault *fault);
+
 #endif

@@ -181,6 +181,19 @@ static void apart_stays_until_the_state_is_replaced(void **state)
 }
 
 /* The others' marks are still there: what was found by them is not found again without own ones. */
+static void who_is_removed_stays_apart(void **state)
+{
+    (void)state;
+    begin(3, 3);
+    for (kelp_id id = 1; id <= 3; id++)
+        assert_true(says(id, AT(1), id == 3 ? 8 : 7));
+    assert_int_equal(judged().verdict, COMPARE_APART);
+    config.count = 2;
+    struct compare_result r = judged();
+    assert_int_equal(r.verdict, COMPARE_APART);
+    assert_int_equal(r.index, AT(1));
+}
+
 static void a_replaced_state_is_compared_again(void **state)
 {
     (void)state;
@@ -262,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_learner_keeps_the_state_like_a_voter),
         cmocka_unit_test(who_joins_late_says_nothing_about_what_was_before),
         cmocka_unit_test(apart_stays_until_the_state_is_replaced),
+        cmocka_unit_test(who_is_removed_stays_apart),
         cmocka_unit_test(a_replaced_state_is_compared_again),
         cmocka_unit_test(a_split_names_the_first_index_and_ends_where_states_are_equal_again),
         cmocka_unit_test(what_is_said_last_counts),

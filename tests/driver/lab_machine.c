@@ -392,6 +392,12 @@ static void port_restore_abort(void *machine)
     rsm_restore_abort(n->rsm);
 }
 
+static size_t port_marks(void *machine, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT])
+{
+    const struct lab_node *n = machine;
+    return rsm_marks(n->rsm, after, out);
+}
+
 const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machine_ops),
                                              .apply = port_apply,
                                              .query = port_query,
@@ -406,4 +412,5 @@ const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machin
                                              .snapshot_end = port_snapshot_end,
                                              .has_snapshots = port_has_snapshots,
                                              .wants_snapshot = port_wants_snapshot,
+                                             .marks = port_marks,
                                              .frees = port_frees};
