@@ -144,10 +144,6 @@ static bool query_serve(struct driver *d, struct request *r)
         request_close(d, r, KELP_REFUSED, KELP_R_LOADING);
         return true;
     }
-    if (d->quarantine.apart) { /* the same */
-        request_close(d, r, KELP_REFUSED, KELP_R_QUARANTINED);
-        return true;
-    }
     if (!read_fresh(d, r)) {
         request_close(d, r, KELP_REFUSED, KELP_R_STALE_BEYOND);
         return true;
@@ -180,10 +176,6 @@ static bool walk_step(struct driver *d)
     d->walk_stepped = true;
     if (r->line != NULL && r->line->closed) {
         request_close(d, r, KELP_REFUSED, KELP_R_SHUTDOWN);
-        return true;
-    }
-    if (d->quarantine.apart) {
-        request_close(d, r, KELP_REFUSED, KELP_R_QUARANTINED);
         return true;
     }
     d->query_left = sub_sat(d->query_left, WALK_COST);

@@ -167,10 +167,6 @@ static void piece_came(struct driver *d)
     bool wanted =
         s != NULL && s->wanted && kelp_pos_equal(s->pos, piece->pos) && s->next == piece->offset;
     if (!wanted) return;
-    if (d->quarantine.apart) {
-        say_gone(d, p);
-        return;
-    }
     if (piece->error == KELP_E_NO_MEMORY) {
         d->serve_at = d->now + AGAIN_NS;
         return;

@@ -19,6 +19,8 @@
  *       whoever was removed knows it
  *   L14 whoever is preferred leads within 20 T, or 10 stall limits and 10 T
  *
+ * At last, in some runs, the state of one node is made another: see apart.c, L15.
+ *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
 #include "core/config.h"
@@ -571,6 +573,10 @@ static void clients_gather(struct world *w)
 void demand_look(struct world *w)
 {
     struct demand *d = &w->demand;
+    if (w->apart.state != APART_NOT) {
+        w->ended = apart_over(w);
+        return;
+    }
     if (d->hopeless) {
         w->ended = w->now > d->at + HOPELESS_TIMEOUTS * d->timeout;
         return;
@@ -594,9 +600,9 @@ void demand_look(struct world *w)
     /* What everybody has is learnt with the next heartbeat, and then cut off in its turn. */
     const struct node *large = log_large(w);
     if ((!housekept(w) || large != NULL) && w->now <= d->at + w->options.heal) return;
-    w->ended = true;
     quiet_judge(w);
     if (large != NULL) log_judge(w, large);
+    w->ended = !apart_begins(w);
 }
 
 /* ---- starvation ------------------------------------------------------------------------------ */

@@ -249,14 +249,14 @@ static void its_snapshots_are_given_to_nobody(void **state)
     lab_run(lab, 300);
     kelp_id rotten = follower(lab), asks = 6 - rotten - lab_leader(lab);
     uint8_t data[WIRE_FRAME_HEAD + WIRE_FETCH_MAX];
-    for (uint64_t round = 1; round <= 2; round++) {
+    for (uint64_t round = 1; round <= 3; round++) {
         if (round == 2) rots(lab, rotten);
         written(lab, lab_leader(lab), 300);
         assert_int_equal(verdict(lab, rotten), round == 1 ? COMPARE_AGREED : COMPARE_APART);
         struct wire_fetch ask = {
             .pos = lab_status(lab, rotten)->snapshot.last, .ask = round, .window = 1u << 20};
         assert_true(ask.pos.index > 0);
-        if (round == 2) ask.pos.index--; /* it does not name the one that it has either */
+        if (round == 3) ask.pos.index--; /* it does not name the one that it has either */
         struct kelp_bytes body =
             bytes_of(data + WIRE_FRAME_HEAD, wire_fetch_encode(&ask, data + WIRE_FRAME_HEAD));
         wire_frame_head(data, WIRE_FETCH, 0, &body, 1);
@@ -272,6 +272,34 @@ static void its_snapshots_are_given_to_nobody(void **state)
         assert_int_equal(asked.gone, round - 1);
         assert_int_equal(asked.newest, 0);
     }
+    lab_free(lab);
+}
+
+static void a_leader_that_can_hand_over_to_nobody_takes_no_writes(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    struct lab *lab = made(3, 81, &seen);
+    kelp_id rotten = lab_leader(lab);
+    for (kelp_id id = 1; id <= 3; id++) {
+        if (id == rotten) continue;
+        struct lab_client *c = lab_client(lab, id);
+        (void)lab_drain(c, DRIVER_DRAIN, 5000);
+        lab_await(c, 1);
+        lab_client_free(c);
+    }
+    rots(lab, rotten);
+    written(lab, rotten, 300);
+    assert_int_equal(verdict(lab, rotten), COMPARE_APART);
+    assert_int_equal(lab_leader(lab), rotten);
+    for (kelp_id id = 1; id <= 3; id++) {
+        struct lab_client *c = lab_client(lab, id);
+        (void)lab_write(c, 7, 500);
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, id == rotten ? KELP_REFUSED : KELP_UNKNOWN);
+        lab_client_free(c);
+    }
+    assert_int_equal(lab_node(lab, 6 - rotten - follower(lab))->machine->count, 300);
     lab_free(lab);
 }
 
@@ -415,6 +443,7 @@ int main(void)
         cmocka_unit_test(a_leader_whose_state_rotted_hands_over_and_tells_no_results),
         cmocka_unit_test(what_was_asked_before_is_not_answered_either),
         cmocka_unit_test(its_snapshots_are_given_to_nobody),
+        cmocka_unit_test(a_leader_that_can_hand_over_to_nobody_takes_no_writes),
         cmocka_unit_test(a_restart_reads_the_state_anew),
         cmocka_unit_test(without_a_majority_nobody_is_quarantined_and_both_say_so),
         cmocka_unit_test(who_was_told_nothing_is_told_on_a_new_connection),
