@@ -14,7 +14,6 @@ static const struct {
     const char *name, *why;
 } excused[] = {
     /* what needs more than the members of a small cluster */
-    {"VOTE_ANSWER_NOT_VOTER", "nobody asks who has no vote; scenario elect"},
     {"STRANGERS_FULL", "few come at once, in few runs; scenario limits"},
     {"CHANGE_WAITS", "a driver hands a change on when it may begin; scenario member"},
     {"CATCH_UP_UNWELL", "disks have room where members change, and few hang; scenario member"},

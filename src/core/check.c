@@ -74,7 +74,10 @@ static void check_role(const struct kelp_core *r, struct verdict *v)
     if (r->role != KELP_LEADER || r->told_term.v >= r->term.v) (void)lease_state(r, &until);
     rule(v, until == 0, "a lease where none may be");
     rule(v, !r->by_transfer || r->role == KELP_CANDIDATE, "stands by transfer and does not stand");
-    rule(v, !r->enquires || r->role == KELP_FOLLOWER, "enquires after itself and stands");
+    rule(v, r->enquires != ENQUIRE_EVERYBODY || r->role == KELP_FOLLOWER,
+         "asks everybody after itself and stands");
+    rule(v, r->enquires == ENQUIRE_NOBODY || r->role <= KELP_PRE_CANDIDATE,
+         "enquires after itself and stands or leads");
 }
 
 /* A leader hands over, or led when it began to and waits for its outcome. */

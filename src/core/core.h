@@ -80,6 +80,9 @@ struct preferred {
 
 enum candidacy { CANDIDACY_OWN, CANDIDACY_TRANSFER };
 
+/* Whom a node asks for pre-votes, not to win: who was removed is told so then. */
+enum enquiry { ENQUIRE_NOBODY = 0, ENQUIRE_OTHERS /* who have no vote */, ENQUIRE_EVERYBODY };
+
 enum ballot { BALLOT_NONE = 0, BALLOT_GRANTED = 1, BALLOT_REFUSED = 2 };
 
 /* An answer we owe a node: at most one of each kind, the newest. */
@@ -240,7 +243,7 @@ struct kelp_core {
     bool noop_due;    /* just became leader: the empty entry goes into the log at the next take */
     bool by_transfer; /* candidate: the leader asked for this election */
     uint8_t timeouts; /* elapsed since a leader was heard, up to a few */
-    bool enquires;    /* follower: ask for pre-votes, not to win: who was removed is told so then */
+    enum enquiry enquires; /* at the next take */
 
     /* save.c */
     kelp_term saved_term;

@@ -8,9 +8,12 @@
  * older than the candidate's. Whether a node may stand is its own question: if it votes by its
  * newest configuration, or by the one before while the newest may still be taken back. It may be
  * the only one that holds an entry which takes its own vote away; then it is needed, without its
- * vote, until that entry is committed. [§4.2.2 fig 4.6] A witness never stands. Who may not stand
- * and hears no leader asks for pre-votes all the same and counts no answer: it may have been
- * removed, and the one message that said so be lost.
+ * vote, until that entry is committed. [§4.2.2 fig 4.6] A witness never stands.
+ *
+ * Who was removed is told so once, and then whenever it asks for a vote. If that one message was
+ * lost it has to ask somebody who is still a member. So who may not stand and hears no leader
+ * enquires: it asks everybody for pre-votes and counts no answer. Who stands and does not win
+ * enquires of those without a vote: all the voters it knows may have been removed as well.
  *
  * Who is preferred stands first. A node lets one election timeout pass for every different priority
  * above its own among the voters, three at most, counted since it last heard a leader; so the tiers
@@ -95,17 +98,19 @@ static void hold(struct kelp_core *r)
 
 static void stand(struct kelp_core *r)
 {
+    bool repeats = r->role != KELP_FOLLOWER;
     if (member_priority(r) == 0) EVENT(r, CAMPAIGN_NEEDED);
-    if (r->role == KELP_FOLLOWER)
-        EVENT(r, ELECTION_TIMEOUT, .peer = r->leader);
-    else
+    if (repeats)
         EVENT(r, ELECTION_REPEAT);
+    else
+        EVENT(r, ELECTION_TIMEOUT, .peer = r->leader);
     if (off(r, KELP_PRE_VOTE) && lease_sticks(r))
         hold(r);
     else if (off(r, KELP_PRE_VOTE))
         role_candidate(r, CANDIDACY_OWN);
     else
         role_pre_candidate(r);
+    if (repeats && r->role == KELP_PRE_CANDIDATE) r->enquires = ENQUIRE_OTHERS;
 }
 
 /* May it stand at all? Says why not, and waits for the next timeout. */
@@ -122,13 +127,13 @@ static bool may_stand(struct kelp_core *r)
         else
             EVENT(r, CAMPAIGN_NOT_VOTER);
         stay(r);
-        r->enquires = true;
+        r->enquires = ENQUIRE_EVERYBODY;
         return false;
     }
     if (member_priority(r) == 0 && !needed(r)) {
         EVENT(r, CAMPAIGN_NEVER);
         stay(r);
-        r->enquires = true;
+        r->enquires = ENQUIRE_EVERYBODY;
         return false;
     }
     if (held_back(r)) {
@@ -322,5 +327,6 @@ void elect_tally(struct kelp_core *r)
     } else if (quorum_cannot(&r->config, refused)) {
         EVENT(r, ELECTION_LOST);
         role_step_down(r);
+        r->enquires = ENQUIRE_OTHERS;
     }
 }

@@ -67,20 +67,31 @@ static void answer(struct kelp_core *r, kelp_id to, struct debt *debt, uint32_t 
     (void)message_new(r, count, to, &m);
 }
 
-static void vote_request(struct kelp_core *r, struct peer *peer, uint32_t *count)
+static void vote_request(struct kelp_core *r, kelp_id to, uint32_t *count)
 {
-    if (!r->enquires) {
-        if (peer->ballot != BALLOT_NONE) return;
-        if (peer->asked_at != 0 && r->now < peer->asked_at + 2 * r->options.heartbeat) return;
-    }
     bool pre = r->role != KELP_CANDIDATE;
     struct kelp_message m = {.type = KELP_MSG_VOTE};
     if (pre) m.flags |= KELP_MF_PRE_VOTE;
     if (r->by_transfer) m.flags |= KELP_MF_TRANSFER;
     m.vote.term = kelp_term_of(r->term.v + (pre ? 1 : 0));
     m.vote.last = log_tail(&r->log);
+    (void)message_new(r, count, to, &m);
+}
+
+/* Its vote counts, and it has not answered yet. */
+static void ask(struct kelp_core *r, struct peer *peer, uint32_t *count)
+{
+    if (peer->ballot != BALLOT_NONE) return;
+    if (peer->asked_at != 0 && r->now < peer->asked_at + 2 * r->options.heartbeat) return;
     peer->asked_at = max_u64(1, r->now);
-    (void)message_new(r, count, peer->id, &m);
+    vote_request(r, peer->id, count);
+}
+
+/* Only whether we are a member still. */
+static bool enquires(const struct kelp_core *r, uint32_t slot)
+{
+    if (r->enquires == ENQUIRE_OTHERS) return !config_votes(&r->config, slot);
+    return r->enquires == ENQUIRE_EVERYBODY;
 }
 
 static void heartbeat(struct kelp_core *r, struct peer *peer, uint32_t *count)
@@ -116,7 +127,6 @@ uint32_t output_messages(struct kelp_core *r)
     if (r->faulted) return parting(r);
     if (core_silent(r) || !term_saved(r)) return 0;
     lease_sending(r);
-    bool asks = r->role == KELP_PRE_CANDIDATE || r->role == KELP_CANDIDATE || r->enquires;
     for (uint32_t slot = 0; slot < r->config.count; slot++) {
         struct peer *peer = &r->peers[slot];
         if (slot == r->self_slot) continue;
@@ -129,14 +139,16 @@ uint32_t output_messages(struct kelp_core *r)
                 peer->append_id = message_new(r, &count, peer->id, &append)->id;
             heartbeat(r, peer, &count);
             if (transfer_owed(r, peer, &order)) (void)message_new(r, &count, peer->id, &order);
-        } else if (asks && config_votes(&r->config, slot)) {
-            vote_request(r, peer, &count);
+        } else if (enquires(r, slot)) {
+            vote_request(r, peer->id, &count);
+        } else if (r->role != KELP_FOLLOWER && config_votes(&r->config, slot)) {
+            ask(r, peer, &count);
         }
     }
     UNSET struct kelp_message last_word; /* set if owed */
     kelp_id to;
     if (transfer_parting(r, &last_word, &to)) (void)message_new(r, &count, to, &last_word);
-    r->enquires = false;
+    r->enquires = ENQUIRE_NOBODY;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < r->stranger_count; i++) {
         struct stranger *stranger = &r->strangers[i];

@@ -50,7 +50,7 @@ static void role_set(struct kelp_core *r, enum kelp_role role)
     bool led = r->role == KELP_LEADER;
     ballots_clear(r);
     r->by_transfer = false; /* for one attempt only */
-    r->enquires = false;
+    r->enquires = ENQUIRE_NOBODY;
     if (r->role != role) {
         r->role = role;
         r->role_since = r->now;

@@ -98,7 +98,7 @@ struct checker_once { /* of a command that is executed once, whatever the log ho
 };
 
 struct checker_entry {
-    uint64_t term, checksum;
+    uint64_t term, checksum, time_ns;
     bool position;  /* all that a witness keeps: the checksum is of no entry */
     bool config;    /* which a witness keeps whole */
     uint64_t value; /* of a client's command: unique; 0: something else */

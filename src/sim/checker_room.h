@@ -83,7 +83,7 @@ struct write_record {
 struct known_entry { /* every entry ever seen, by index and term: LogMatching */
     uint64_t key;    /* 0: free slot */
     uint64_t chain;  /* 0: not known yet */
-    uint64_t checksum;
+    uint64_t checksum, time_ns;
     bool config;
     uint64_t value;
     uint32_t name;
@@ -94,6 +94,7 @@ struct known_entry { /* every entry ever seen, by index and term: LogMatching */
 
 struct checked_session {
     uint64_t id, acknowledged;
+    uint64_t used_ns; /* cluster time at the entry that named it last */
 };
 
 struct checker {
@@ -106,6 +107,7 @@ struct checker {
     struct committed *commits; /* by index */
     size_t commit_room;
     kelp_index commit_max;
+    uint64_t commit_time; /* cluster time there */
     uint64_t client_commits;
     struct known_entry *known;
     size_t known_room, known_count; /* a power of two */

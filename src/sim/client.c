@@ -231,8 +231,9 @@ static kelp_index must_see(const struct world *w, const struct client *c, const 
     const struct node *n = &w->nodes[c->node];
     if (q->how.level != KELP_READ_STALE || (s->off & KELP_CHECK_QUORUM) != 0) return 0;
     kelp_ns bound = q->how.stale_max * 1000 / (1000 - s->clock_drift);
-    kelp_ns longest = bound + 2 * s->election_max + s->fault_long + s->delay_min + s->delay_range +
-                      s->delay_late + s->apply_range;
+    kelp_ns longest = bound + 2 * s->election_max +
+                      max_u64(s->fault_long, w->clients.still_longest) + s->delay_min +
+                      s->delay_range + s->delay_late + s->apply_range;
     if (n->frozen_until != 0 || (n->frozen_last != 0 && n->frozen_last + longest > w->now))
         return 0;
     if (n->misled_last != 0 && n->misled_last + longest > w->now) return 0;

@@ -556,7 +556,7 @@ static void churn(struct world *w)
         if (core == NULL || node_paused(&w->nodes[i])) continue;
         struct kelp_view v;
         kelp_view(core, &v);
-        if (v.role == KELP_LEADER) w->nodes[i].paused_until = w->now + 3 * w->demand.timeout;
+        if (v.role == KELP_LEADER) node_pause(&w->nodes[i], 3 * w->demand.timeout);
     }
 }
 

@@ -4,11 +4,14 @@
  * A command in a session, or under a key, stands in the log as often as it was asked for: the first
  * time it is executed, if its session is known then and its number was not given up. What else is
  * right follows in answer.c: every attempt is answered with the result of that one execution, and
- * no state shows a second one. Runs are too short and sessions too few for any limit to be met, so
- * whoever is told that its session or its result is gone was told wrong. */
+ * no state shows a second one. Runs are too short and sessions too few for any limit but that of
+ * age, which a clock that jumps may meet: whoever is told otherwise that its session or its result
+ * is gone was told wrong. A key that is let go for its age is new and would be executed again, so
+ * clients have keys only where no clock jumps. */
 #include <stdlib.h>
 
 #include "base/min.h"
+#include "rsm/sessions.h"
 #include "sim/checker_room.h"
 
 typedef unsigned long long ull;
@@ -33,7 +36,8 @@ void checker_session_committed(struct checker *c, kelp_index index)
         c->sessions = sessions;
         c->session_room = room;
     }
-    c->sessions[c->session_count++] = (struct checked_session){.id = index};
+    c->sessions[c->session_count++] =
+        (struct checked_session){.id = index, .used_ns = c->commit_time};
 }
 
 bool checker_once_executes(struct checker *c, const struct checker_once *once, kelp_index before)
@@ -41,6 +45,11 @@ bool checker_once_executes(struct checker *c, const struct checker_once *once, k
     if (once->fields.session != 0) {
         struct checked_session *s = session_find(c, once->fields.session);
         if (s == NULL) return false;
+        if (c->commit_time - s->used_ns >= SESSIONS_AGE_NS) {
+            *s = c->sessions[--c->session_count];
+            return false;
+        }
+        s->used_ns = c->commit_time;
         s->acknowledged = max_u64(s->acknowledged, once->fields.acknowledged);
         if (once->fields.sequence <= s->acknowledged) return false;
     }

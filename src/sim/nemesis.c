@@ -73,7 +73,7 @@ static void power_all(struct world *w)
 static void pause_node(struct world *w, struct node *n)
 {
     if (n->state != NODE_UP) return;
-    n->paused_until = w->now + nemesis_while(w);
+    node_pause(n, nemesis_while(w));
     w->report->pauses++;
 }
 

@@ -632,6 +632,14 @@ static void operator_comes(struct node *n)
                      n->slot + 1u, kelp_strerror(error), (unsigned long long)pos.index);
 }
 
+void node_pause(struct node *n, kelp_ns span)
+{
+    struct clients *all = &n->world->clients;
+    if (!node_paused(n)) n->paused_from = n->world->now;
+    n->paused_until = n->world->now + span;
+    all->still_longest = max_u64(all->still_longest, n->paused_until - n->paused_from);
+}
+
 void node_run(struct node *n)
 {
     if (n->driver == NULL) return;
@@ -640,7 +648,7 @@ void node_run(struct node *n)
     for (unsigned runs = 0; due <= now && runs < RUNS_MAX; runs++) {
         due = driver_run(n->driver, now);
         if (n->pause_inside == 0 || due > now) continue;
-        n->paused_until = n->world->now + n->pause_inside; /* the rest comes when it goes on */
+        node_pause(n, n->pause_inside); /* the rest comes when it goes on */
         n->pause_inside = 0;
         break;
     }

@@ -58,6 +58,7 @@ static void entry_known(struct checker *c, unsigned node, kelp_index index,
     if (known->chain == 0) {
         known->chain = chain;
         known->checksum = entry->checksum;
+        known->time_ns = entry->time_ns;
         known->config = entry->config;
         known->value = entry->value;
         known->name = entry->name;

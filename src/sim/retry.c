@@ -19,6 +19,12 @@ static bool retries(const struct world *w, const struct client *c)
     return c->number >= w->swarm.clients - w->swarm.once && w->options.workload == NULL;
 }
 
+/* Who asks again after an hour with a key asks for something new. */
+static bool clocks_jump(const struct world *w)
+{
+    return w->swarm.weights[FAULT_SUSPEND] + w->swarm.weights[FAULT_CLOCK_JUMP] > 0;
+}
+
 /* Everything below what is open or waits is over for it. */
 static uint64_t acknowledged(const struct client *c)
 {
@@ -54,7 +60,7 @@ void retry_draw(struct world *w, struct client *c, struct request *q)
     if (!retries(w, c) || q->read) return;
     q->once.kind = DRIVER_ONCE_COMMAND;
     q->process = ++w->clients.processes; /* it may be open longer than its place is its own */
-    bool key = draw_chance(draw, 1, 4);
+    bool key = draw_chance(draw, 1, 4) && !clocks_jump(w);
     if (c->once.session == 0 && !c->once.opening && !key) {
         q->once.kind = DRIVER_ONCE_SESSION;
         q->value = 0;
@@ -88,6 +94,8 @@ bool retry_waits(struct world *w, struct client *c, struct request *q, enum kelp
     }
     q->uncertain = q->uncertain || outcome == KELP_UNKNOWN;
     bool definite = reason == KELP_R_UNKNOWN_SESSION || reason == KELP_R_SEQUENCE_OVER;
+    if (reason == KELP_R_UNKNOWN_SESSION && q->once.once.session == c->once.session)
+        c->once.session = 0; /* another one */
     bool ends = q->uncertain ? draw_chance(draw, 1, 16) : draw_chance(draw, 1, 2);
     if (definite || ends || c->once.count == COUNT_OF(c->once.waits)) {
         given_up(w, q, q->uncertain ? KELP_UNKNOWN : KELP_REFUSED);

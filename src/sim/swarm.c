@@ -277,7 +277,8 @@ static void draw_snapshots(struct swarm *s, struct draw *draw)
     if (draw_chance(draw, 1, 4)) s->snapshot_interval = draw_between(draw, 100, 5000) * MS;
     s->hold_bytes = draw_chance(draw, 1, 2) ? draw_below(draw, 64) * 1024 : 0;
     if (draw_chance(draw, 1, 4)) s->send_rate = draw_between(draw, 1, 64) * 1024;
-    if (draw_chance(draw, 1, 6)) s->lane_rate = draw_between(draw, 256, 2048);
+    /* a piece of 10 KiB takes no longer than is waited for one */
+    if (draw_chance(draw, 1, 6)) s->lane_rate = draw_between(draw, 2048, 16384);
 }
 
 void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)

@@ -25,7 +25,8 @@ static void entry_describe(struct kelp_bytes encoded, const struct wire_entry *e
                            struct checker_entry *out)
 {
     struct machine_request request;
-    *out = (struct checker_entry){.term = e->pos.term.v, .checksum = wire_entry_checksum(encoded)};
+    *out = (struct checker_entry){
+        .term = e->pos.term.v, .checksum = wire_entry_checksum(encoded), .time_ns = e->time_ns};
     out->position = e->type == KELP_ENTRY_POSITION;
     out->config = e->type == KELP_ENTRY_CONFIG;
     out->session = e->type == KELP_ENTRY_SESSION;

@@ -189,7 +189,8 @@ struct node {
     /* time */
     kelp_ns clock_offset, clock_from; /* local = offset + (now - from) x rate / 1000 */
     uint64_t clock_rate, clock_goes;  /* thousandths: now, 0 while it stands still; else */
-    kelp_ns wake, job_end, apply_end, paused_until, started, opens_at;
+    kelp_ns wake, job_end, apply_end, started, opens_at;
+    kelp_ns paused_from, paused_until;
     kelp_ns pause_inside; /* it will stand still so long in the middle of its next run */
     kelp_ns frozen_until; /* its clock; 0: it goes */
     kelp_ns frozen_last;  /* when it last went on after that */
@@ -302,6 +303,7 @@ struct clients {
     struct client clients[CLIENTS_MAX];
     uint64_t tokens;
     bool stopped;
+    kelp_ns still_longest; /* that a node stood still at a stretch: pauses may follow each other */
     kelp_ns put_off; /* the last turn that waits for the end of a pause, its node's life apart */
     struct name_slot names[MACHINE_KINDS][NAME_SLOTS_MAX];
     uint32_t registers_used, lists_used; /* names given out so far */
@@ -434,7 +436,8 @@ void node_lose(struct node *n);                         /* its directory is empt
 void node_apply_ends(struct node *n);
 void node_run(struct node *n); /* the driver, then the checker */
 void node_fault(struct node *n, const struct kelp_fault *fault);
-void node_watch_status(struct node *n); /* slow: has it given up without a cause? */
+void node_pause(struct node *n, kelp_ns span); /* it stands still for at least so long */
+void node_watch_status(struct node *n);        /* slow: has it given up without a cause? */
 kelp_ns node_clock(const struct node *n);
 /* Its clock jumps ahead and goes on at so many thousandths; 0: it stands still. */
 void node_clock_set(struct node *n, kelp_ns ahead, uint64_t rate);
