@@ -306,7 +306,7 @@ bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint6
                   bool if_empty, kelp_ns deadline, const char **why);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
- * FORWARD_ANSWER, FOUND, FETCH or PIECE.
+ * FORWARD_ANSWER, FOUND, FETCH, PIECE or MARKS.
  * Any error: the frame was malformed, or entries in it are damaged; close the connection and say
  * why. */
 enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
