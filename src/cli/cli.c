@@ -20,11 +20,12 @@ static const struct verb verbs[] = {
      "run a whole cluster on this machine",
      "\nOn its terminal, or from another one as `kelp dev WORDS`:\n"
      "  kill N     end node N with SIGKILL\n"
-     "  start N    start it again\n"
+     "  start N    start it again; the number after the last: one more, which asks to join\n"
      "  pause N    stop it where it is (SIGSTOP)\n"
      "  resume N   let it go on (SIGCONT)\n"
      "  status     all nodes in a table\n"
-     "  quit       end all nodes\n",
+     "  quit       end all nodes\n"
+     "\nTimers are shorter than those of a server: --set heartbeat-ms=50 --set election-ms=300.\n",
      dev_verb},
     {"demo", "[--explain]", "three nodes, 10,000 writes, the leader killed, nothing lost",
      "\nExits 0 only if every acknowledged write is there, through every node, afterwards.\n",

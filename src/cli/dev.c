@@ -28,6 +28,7 @@
 struct dev {
     const struct verb *verb;
     struct fleet fleet;
+    unsigned base; /* of the ports */
     bool json, quit;
     int lock, listener, signals;
     char line[LINE_MAX_BYTES]; /* of the terminal, so far */
@@ -145,6 +146,20 @@ enum dev_word { DEV_KILL, DEV_START, DEV_PAUSE, DEV_RESUME };
 
 static const char *const dev_words[] = {"kill", "start", "pause", "resume"};
 
+static void start_node(struct dev *d, const struct reply *to, unsigned id)
+{
+    if (!fleet_start(&d->fleet, id)) {
+        failed(d, to, id, "could not be started", strerror(errno));
+        return;
+    }
+    say_started(d, to, id);
+    if (id <= d->fleet.founders) return;
+    char words[96];
+    (void)snprintf(words, sizeof words, "unless it is a member, `kelp members add %u` makes it one",
+                   id);
+    say_event(d, to, id, "asks to join", words);
+}
+
 static void act(struct dev *d, const struct reply *to, enum dev_word word, unsigned id)
 {
     struct fleet_node *n = &d->fleet.nodes[id];
@@ -158,12 +173,7 @@ static void act(struct dev *d, const struct reply *to, enum dev_word word, unsig
         fleet_kill(&d->fleet, id);
         say_event(d, to, id, "killed", "");
         return;
-    case DEV_START:
-        if (fleet_start(&d->fleet, id))
-            say_started(d, to, id);
-        else
-            failed(d, to, id, "could not be started", strerror(errno));
-        return;
+    case DEV_START: start_node(d, to, id); return;
     case DEV_PAUSE:
         if (fleet_pause(&d->fleet, id))
             say_event(d, to, id, "paused", "");
@@ -196,10 +206,14 @@ static void obey(struct dev *d, const struct reply *to, const char *line)
     }
     for (size_t i = 0; i < COUNT_OF(dev_words); i++) {
         if (strcmp(word, dev_words[i]) != 0) continue;
-        if (fields == 2 && id >= 1 && id <= d->fleet.count)
+        unsigned last = d->fleet.count; /* `start` takes one more, if there is room for it */
+        if (i == DEV_START && last < FLEET_NODES_MAX) last++;
+        if (fields == 2 && id >= 1 && id <= last) {
+            if (id > d->fleet.count) fleet_grow(&d->fleet, d->base);
             act(d, to, (enum dev_word)i, id);
-        else
-            complain(to, "%s: needs a node, 1 to %u", word, d->fleet.count);
+        } else {
+            complain(to, "%s: needs a node, 1 to %u", word, last);
+        }
         return;
     }
     complain(to, "%s: no such word; kill N, start N, pause N, resume N, status, quit", word);
@@ -436,6 +450,7 @@ int dev_verb(const struct verb *verb, int argc, char **argv)
     if (argc > 1) return tell(verb, dir, d.json, argc, argv);
     d.verb = verb;
     fleet_init(&d.fleet, (unsigned)nodes, dir);
-    fleet_ports(&d.fleet, (unsigned)base);
+    d.base = (unsigned)base;
+    fleet_ports(&d.fleet, d.base);
     return run_cluster(&d, fresh);
 }

@@ -16,22 +16,34 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
+
 #define STOP_MS 4000u /* a node is allowed two seconds to shut down */
 
 void fleet_init(struct fleet *f, unsigned count, const char *dir)
 {
-    *f = (struct fleet){.count = count};
+    *f = (struct fleet){.count = count, .founders = count};
     (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
+}
+
+static void ports(struct fleet_node *n, unsigned port)
+{
+    (void)snprintf(n->client, sizeof n->client, "127.0.0.1:%u", port);
+    (void)snprintf(n->peer, sizeof n->peer, "127.0.0.1:%u", port + 100);
+    (void)snprintf(n->http, sizeof n->http, "127.0.0.1:%u", port + 200);
 }
 
 void fleet_ports(struct fleet *f, unsigned base)
 {
-    for (unsigned id = 1; id <= f->count; id++) {
-        struct fleet_node *n = &f->nodes[id];
-        (void)snprintf(n->client, sizeof n->client, "127.0.0.1:%u", base + id);
-        (void)snprintf(n->peer, sizeof n->peer, "127.0.0.1:%u", base + 100 + id);
-        (void)snprintf(n->http, sizeof n->http, "127.0.0.1:%u", base + 200 + id);
-    }
+    for (unsigned id = 1; id <= f->count; id++)
+        ports(&f->nodes[id], base + id);
+}
+
+void fleet_grow(struct fleet *f, unsigned base)
+{
+    ASSERT(f->count < FLEET_NODES_MAX);
+    f->count++;
+    ports(&f->nodes[f->count], base + f->count);
 }
 
 /* A port nobody uses; the socket stays open so that the next call finds another one. */
@@ -82,7 +94,9 @@ bool fleet_ports_free(struct fleet *f)
 /* What a node is told. The same every time, so a restart is the same command line. The ports may
  * be others than those the cluster was founded with, so peers are always dialled where they are. */
 struct command_line {
-    char id[16], data[CLI_PATH_MAX + 16], peers[FLEET_NODES_MAX * 40];
+    char id[16], data[CLI_PATH_MAX + 16];
+    char peers[FLEET_NODES_MAX * 40]; /* the founders with their ids */
+    char joins[FLEET_NODES_MAX * 40]; /* all others; empty: it founds the cluster with them */
 };
 
 static void write_command_line(const struct fleet *f, unsigned id, struct command_line *line)
@@ -90,9 +104,16 @@ static void write_command_line(const struct fleet *f, unsigned id, struct comman
     (void)snprintf(line->id, sizeof line->id, "%u", id);
     (void)snprintf(line->data, sizeof line->data, "%s/node-%u", f->dir, id);
     size_t used = 0;
-    for (unsigned i = 1; i <= f->count; i++)
+    for (unsigned i = 1; i <= f->founders; i++)
         used += (size_t)snprintf(line->peers + used, sizeof line->peers - used, "%s%u=%s",
                                  i > 1 ? "," : "", i, f->nodes[i].peer);
+    line->joins[0] = '\0';
+    used = 0;
+    for (unsigned i = 1; i <= f->count && id > f->founders; i++) {
+        if (i == id) continue;
+        used += (size_t)snprintf(line->joins + used, sizeof line->joins - used, "%s%s",
+                                 used > 0 ? "," : "", f->nodes[i].peer);
+    }
 }
 
 /* In the child; does not return. */
@@ -109,10 +130,12 @@ static void become_node(const struct fleet *f, unsigned id, const struct command
     int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(CLI_FAILED);
     const struct fleet_node *n = &f->nodes[id];
+    bool joins = line->joins[0] != '\0';
     (void)execl("/proc/self/exe", "kelp", "server", "--id", line->id, "--data", line->data,
-                "--client", n->client, "--peer", n->peer, "--http", n->http, "--bootstrap",
-                line->peers, "--peer-at", line->peers, "--set", "heartbeat-ms=50", "--set",
-                "election-ms=300", "--set", "segment-bytes=4194304", (char *)NULL);
+                "--client", n->client, "--peer", n->peer, "--http", n->http,
+                joins ? "--join" : "--bootstrap", joins ? line->joins : line->peers, "--peer-at",
+                line->peers, "--set", "heartbeat-ms=50", "--set", "election-ms=300", "--set",
+                "segment-bytes=4194304", (char *)NULL);
     static const char failed[] = "kelp: the executable cannot be run again\n";
     ssize_t said = write(2, failed, sizeof failed - 1);
     _exit(said > 0 ? CLI_FAILED : CLI_USAGE);

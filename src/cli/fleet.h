@@ -3,7 +3,8 @@
  *
  * The nodes are children of this process and run this very executable. They end when it ends,
  * however it ends, and get no signal of its terminal. Logs go to DIR/node-N.log, data to
- * DIR/node-N. Timers and segments are small: everything shares one machine. */
+ * DIR/node-N. Timers and segments are small: everything shares one machine. Those that are there
+ * from the beginning found the cluster; one that comes later asks them to join. */
 #ifndef CLI_FLEET_H
 #define CLI_FLEET_H
 
@@ -21,7 +22,7 @@ struct fleet_node {
 };
 
 struct fleet {
-    unsigned count;
+    unsigned count, founders;                     /* ids 1 to ..; who comes later joins */
     struct fleet_node nodes[FLEET_NODES_MAX + 1]; /* by id; place 0 is empty */
     char dir[CLI_PATH_MAX];
 };
@@ -34,6 +35,9 @@ void fleet_ports(struct fleet *f, unsigned base);
 bool fleet_ports_free(struct fleet *f);
 
 bool fleet_start(struct fleet *f, unsigned id); /* false: errno */
+
+/* fleet_grow - one more, with the next id and its ports from base on; fewer than the most. */
+void fleet_grow(struct fleet *f, unsigned base);
 
 /* fleet_kill - SIGKILL, and wait until it is gone. */
 void fleet_kill(struct fleet *f, unsigned id);

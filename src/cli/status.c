@@ -20,7 +20,8 @@
 
 /* ---- asking ------------------------------------------------------------------------------ */
 
-/* "peer_2:role=voter,state=replicate,..." as an object; text is what follows the colon. */
+/* "peer_2:role=voter,state=replicate,...", or "knock_4:address=...", as an object; text is what
+ * follows the colon. */
 static json_t *parse_peer(const char *id, size_t id_len, const char *text, size_t len)
 {
     json_t *peer = json_object();
@@ -43,7 +44,7 @@ static json_t *parse_peer(const char *id, size_t id_len, const char *text, size_
 
 json_t *status_parse(struct kelp_bytes lines)
 {
-    json_t *fields = json_object(), *peers = json_array();
+    json_t *fields = json_object(), *peers = json_array(), *knocking = json_array();
     const char *at = (const char *)lines.data, *end = at + lines.len;
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
@@ -55,6 +56,10 @@ json_t *status_parse(struct kelp_bytes lines)
             json_t *peer = parse_peer(at + 5, (size_t)(colon - at - 5), colon + 1,
                                       (size_t)(at + len - colon - 1));
             (void)json_array_append_new(peers, peer);
+        } else if (colon != NULL && len > 6 && strncmp(at, "knock_", 6) == 0) {
+            json_t *knock = parse_peer(at + 6, (size_t)(colon - at - 6), colon + 1,
+                                       (size_t)(at + len - colon - 1));
+            (void)json_array_append_new(knocking, knock);
         } else if (colon != NULL) {
             char name[64];
             (void)snprintf(name, sizeof name, "%.*s", (int)(colon - at), at);
@@ -64,7 +69,9 @@ json_t *status_parse(struct kelp_bytes lines)
         at = stop + 1;
     }
     if (json_array_size(peers) > 0) (void)json_object_set(fields, "peers", peers);
+    if (json_array_size(knocking) > 0) (void)json_object_set(fields, "knocking", knocking);
     json_decref(peers);
+    json_decref(knocking);
     return fields;
 }
 
@@ -162,7 +169,8 @@ static void print_row(FILE *out, const struct status_node *n, const char *cluste
     bool leads = strcmp(role, "leader") == 0, well = strcmp(health, "ok") == 0;
     char contact[32] = "-", other[64] = "";
     const char *own = status_text(n, "cluster_id");
-    if (own[0] != '\0' && strcmp(own, cluster) != 0)
+    bool none = own[strspn(own, "0")] == '\0'; /* it waits to be added to one */
+    if (!none && strcmp(own, cluster) != 0)
         (void)snprintf(other, sizeof other, "  of another cluster: %.32s", own);
     if (!leads && status_text(n, "last_contact_ms")[0] != '\0')
         (void)snprintf(contact, sizeof contact, "%s ms", status_text(n, "last_contact_ms"));
@@ -177,6 +185,40 @@ static void print_row(FILE *out, const struct status_node *n, const char *cluste
         status_text(n, "reason")[0] != '\0' ? "  " : "", status_text(n, "reason"));
 }
 
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "";
+}
+
+/* Has one of the nodes before `node` said so, too? */
+static bool told_before(const struct status_node *nodes, size_t node, const char *address)
+{
+    for (size_t i = 0; i < node; i++) {
+        const json_t *list = json_object_get(nodes[i].fields, "knocking");
+        for (size_t k = 0; k < json_array_size(list); k++)
+            if (strcmp(text_of(json_array_get(list, k), "address"), address) == 0) return true;
+    }
+    return false;
+}
+
+/* Who asks to join asks several of them. */
+static void print_knocking(FILE *out, const struct status_node *nodes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *list = json_object_get(nodes[i].fields, "knocking");
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            const json_t *knock = json_array_get(list, k);
+            const char *id = text_of(knock, "id"), *address = text_of(knock, "address");
+            bool named = strcmp(id, "auto") != 0;
+            if (told_before(nodes, i, address)) continue;
+            (void)fprintf(out, "%s%s at %s asks to join: kelp members add %s%s%s\n",
+                          named ? "node " : "a node", named ? id : "", address, id,
+                          named ? "" : " ", named ? "" : address);
+        }
+    }
+}
+
 void status_print(FILE *out, const struct status_node *nodes, size_t count)
 {
     const char *cluster = "";
@@ -187,6 +229,7 @@ void status_print(FILE *out, const struct status_node *nodes, size_t count)
                   "term", "last", "commit", "applied", "contact", "client");
     for (size_t i = 0; i < count; i++)
         print_row(out, &nodes[i], cluster);
+    print_knocking(out, nodes, count);
 }
 
 /* ---- for programs ------------------------------------------------------------------------ */

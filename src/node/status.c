@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/version.h"
+#include "core/config.h"
 #include "node/room.h"
 #include "wire/epoch.h"
 
@@ -330,6 +331,25 @@ static void peer_fields(const struct kelp_view *view, const struct kelp_peer_vie
     number_field(f, "rtt_us", p->rtt / 1000);
 }
 
+static const char *id_text(char out[24], kelp_id id)
+{
+    (void)snprintf(out, 24, "%" PRIu64, id);
+    return out;
+}
+
+/* Who asks to join, here, and is no member yet. False: it is one. */
+static bool knock_fields(struct node *n, const struct driver_status *s, size_t i, struct fields *f)
+{
+    const struct driver_knock *k = &s->knocks[i];
+    bool named = k->id < KELP_ID_WAITING; /* else it waits for an id, too */
+    f->count = 0;
+    if (named && config_slot(&s->latest.config, k->id) != CONFIG_NO_SLOT) return false;
+    text_field(f, "id", "%s", named ? id_text((char[24]){0}, k->id) : "auto");
+    text_field(f, "address", "%s", k->peer.text);
+    number_field(f, "heard_ms", sub_sat(node_now(n), k->heard) / MILLISECOND);
+    return true;
+}
+
 /* ---- as text --------------------------------------------------------------------------------- */
 
 struct page { /* as snprintf: what does not fit is counted only */
@@ -385,6 +405,12 @@ size_t node_status_lines(struct node *n, char *out, size_t size)
         for (size_t i = 1; i < b->fields.count; i++)
             page_field(&page, &b->fields.at[i], '=', i + 1 < b->fields.count ? "," : "\n");
     }
+    for (size_t i = 0; i < b->status.driver.knock_count; i++) {
+        if (!knock_fields(n, &b->status.driver, i, &b->fields)) continue;
+        page_print(&page, "knock_%s:", b->fields.at[0].text);
+        for (size_t k = 1; k < b->fields.count; k++)
+            page_field(&page, &b->fields.at[k], '=', k + 1 < b->fields.count ? "," : "\n");
+    }
     free(b);
     return page.len;
 }
@@ -416,17 +442,24 @@ char *node_status_json(struct node *n)
     if (b == NULL) return NULL;
     node_status(n, &b->status);
     fields_fill(n, &b->status, &b->fields);
-    json_t *whole = fields_json(&b->fields), *peers = json_array();
+    json_t *whole = fields_json(&b->fields), *peers = json_array(), *knocking = json_array();
     const struct kelp_view *view = &b->status.driver.view;
-    bool leads = view->role == KELP_LEADER, good = whole != NULL && peers != NULL;
+    bool leads = view->role == KELP_LEADER,
+         good = whole != NULL && peers != NULL && knocking != NULL;
     for (uint32_t i = 0; good && leads && i < view->peer_count; i++) {
         if (view->peers[i].id == n->options.id) continue;
         peer_fields(view, &view->peers[i], &b->fields);
         good = json_array_append_new(peers, fields_json(&b->fields)) == 0;
     }
+    for (size_t i = 0; good && i < b->status.driver.knock_count; i++) {
+        if (!knock_fields(n, &b->status.driver, i, &b->fields)) continue;
+        good = json_array_append_new(knocking, fields_json(&b->fields)) == 0;
+    }
     good = json_object_set(whole, "peers", peers) == 0 && good;
+    good = json_object_set(whole, "knocking", knocking) == 0 && good;
     char *text = good ? json_dumps(whole, JSON_COMPACT) : NULL;
     json_decref(peers);
+    json_decref(knocking);
     json_decref(whole);
     free(b);
     return text;

@@ -76,6 +76,35 @@ static void json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_s
     status_forget(&nodes[1]);
 }
 
+static void who_asks_to_join_is_named_once_with_the_words_to_let_it_in(void **state)
+{
+    (void)state;
+    struct status_node nodes[2] = {
+        node_of("node_id:1\nrole:leader\nhealth:ok\ncluster_id:aa\n"
+                "knock_4:address=h:7104,heard_ms=3\n"),
+        node_of("node_id:4\nrole:passive\nhealth:ok\ncluster_id:0000\n"
+                "knock_4:address=h:7104,heard_ms=900\nknock_auto:address=h:7105,heard_ms=1\n")};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    status_print(out, nodes, 2);
+    assert_int_equal(fclose(out), 0);
+    assert_null(strstr(text, "of another cluster")); /* it is of none */
+    const char *behind = strstr(text, "node 4 at ");
+    assert_non_null(behind);
+    assert_string_equal(behind, "node 4 at h:7104 asks to join: kelp members add 4\n"
+                                "a node at h:7105 asks to join: kelp members add auto h:7105\n");
+    free(text);
+    json_t *top = status_json(nodes, 2);
+    json_t *knock = json_array_get(json_object_get(top, "knocking"), 0);
+    assert_int_equal(json_integer_value(json_object_get(knock, "id")), 4);
+    assert_string_equal(json_string_value(json_object_get(knock, "address")), "h:7104");
+    json_decref(top);
+    status_forget(&nodes[0]);
+    status_forget(&nodes[1]);
+}
+
 static void a_row_says_who_is_drained_or_of_another_cluster(void **state)
 {
     (void)state;
@@ -157,6 +186,7 @@ int main(void)
         cmocka_unit_test(a_line_is_a_name_and_everything_behind_its_first_colon),
         cmocka_unit_test(lines_of_peers_become_a_list),
         cmocka_unit_test(json_has_numbers_where_they_are_exact_and_text_where_it_only_looks_so),
+        cmocka_unit_test(who_asks_to_join_is_named_once_with_the_words_to_let_it_in),
         cmocka_unit_test(a_row_says_who_is_drained_or_of_another_cluster),
         cmocka_unit_test(who_follows_without_being_a_voter_is_called_by_what_it_is),
         cmocka_unit_test(large_numbers_are_grouped),

@@ -330,12 +330,13 @@ def free_base_port(nodes=3):
 
 
 class Dev:
-    def __init__(self, program, directory, *words):
+    def __init__(self, program, directory, *words, nodes=3):
         self.program, self.directory, self.base = program, directory, free_base_port()
         self.process = subprocess.Popen(
-            [program, "dev", "--dir", directory, "--base-port", str(self.base), "--json", *words],
+            [program, "dev", "--dir", directory, "--base-port", str(self.base), "--json",
+             "--nodes", str(nodes), *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
-        self.started = [json.loads(self.process.stdout.readline()) for _ in range(3)]
+        self.started = [json.loads(self.process.stdout.readline()) for _ in range(nodes)]
         self.pids = {e["node"]: e["pid"] for e in self.started}
         self.wait_leader()
 
@@ -400,6 +401,39 @@ def test_dev_runs_a_cluster_that_can_be_hurt(program, tmp_path):
     assert dev.process.wait(timeout=10) == 0
     assert not any(alive(pid) for pid in (dev.pids[1], again["pid"]))
     assert dev.tell("status").returncode == 1
+
+
+def test_dev_of_one_node_grows_a_node_at_a_time(program, tmp_path):
+    dev = Dev(program, str(tmp_path / "dev"), nodes=1)
+    one = f"127.0.0.1:{dev.base + 1}"
+
+    def kelp(*words):
+        said = run(program, *words, KELP_AT=one, timeout=60)
+        assert said.returncode == 0, (words, said)
+        return said.stdout
+
+    try:
+        said = dev.tell("start", "3")
+        assert said.returncode == 2 and "needs a node, 1 to 2" in said.stdout, said
+        assert dev.tell("kill", "2").returncode == 2
+        for node in (2, 3):
+            assert dev.tell("start", str(node)).returncode == 0
+            assert dev.event()["client"] == f"127.0.0.1:{dev.base + node}"
+            asks = dev.event()
+            assert asks["event"] == "asks to join" and f"members add {node}" in asks["words"], asks
+            wait_for(lambda node=node: f"node {node} at 127.0.0.1:{dev.base + 100 + node} asks to "
+                     f"join: kelp members add {node}" in kelp("status"), "it is seen to ask")
+            kelp("members", "add", str(node))
+            assert "asks to join" not in kelp("status")
+        shown = json.loads(kelp("status", "--json"))
+        assert shown["voters"] == "1,2,3" and len(shown["nodes"]) == 3, shown
+        assert dev.tell("kill", "3").returncode == 0 and dev.event()["event"] == "killed"
+        assert dev.tell("start", "3").returncode == 0 and dev.event()["event"] == "started"
+        wait_for(lambda: all("role" in n for n in json.loads(kelp("status", "--json"))["nodes"]),
+                 "a node that joined comes back as it was")
+    finally:
+        dev.process.terminate()
+    assert dev.process.wait(timeout=10) == 0
 
 
 def test_dev_takes_its_nodes_along_when_it_is_killed(program, tmp_path):

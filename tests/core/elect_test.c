@@ -373,11 +373,25 @@ static void timeouts_differ_between_seeds_and_between_attempts(void **state)
         struct fixture *f = node(.seed = i + 1);
         take(f);
         seen[i] = f->deadline - f->now;
+        assert_in_range(seen[i], 1000 * MS, 2000 * MS);
         for (uint64_t j = 0; j < i; j++)
             equal += seen[j] == seen[i];
         fixture_close(f);
     }
     assert_true(equal < 2);
+    struct fixture *f = node(.self = 3, .voters = 2, .learners = 1); /* nothing else is due to it */
+    equal = 0;
+    take(f);
+    for (uint64_t i = 0; i < 40; i++) {
+        seen[i] = f->deadline - f->now;
+        assert_in_range(seen[i], 1000 * MS, 2000 * MS);
+        for (uint64_t j = 0; j < i; j++)
+            equal += seen[j] == seen[i];
+        pass(f, seen[i]);
+        take(f);
+    }
+    assert_true(equal < 2);
+    fixture_close(f);
 }
 
 /* PB TestFollowerToCandidate, HM election timeout [§9.6] */
