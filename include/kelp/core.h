@@ -155,6 +155,7 @@ enum kelp_message_flag {
 #define KELP_HEALTH_LEAVING  8u  /* it is about to stop: leadership does not go there */
 #define KELP_HEALTH_DRAINED  16u /* leadership is not to go there */
 #define KELP_HEALTH_UNSTEADY 32u /* a save hung less than ten stall limits ago */
+#define KELP_HEALTH_APART    64u /* its state is not that of the others: it is not to lead */
 
 /* What the core knows of one entry of a received append. */
 struct kelp_entry_info {
@@ -440,7 +441,7 @@ struct kelp_peer_view {
     kelp_ns rtt;              /* last measured, 0: not yet */
     uint32_t rounds;          /* staging: rounds it has finished */
     bool alike;               /* its handshake showed this node's own election_min and drift_ppm */
-    bool drained;             /* as it last told this leader */
+    bool drained, apart;      /* as it last told this leader */
     struct kelp_pos snapshot; /* that it was offered and has not got yet, 0@0: none */
 };
 

@@ -33,8 +33,8 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(CAMPAIGN_HELD_STALLED, WARN, "does not campaign: its disk stalled")                          \
     X(CAMPAIGN_HELD_NO_SPACE, WARN, "does not campaign: its disk is full")                         \
     X(CAMPAIGN_HELD_HEARD, INFO, "does not stand: it heard a leader too lately")                   \
-    X(CAMPAIGN_HELD_DRAINED, DEBUG, "does not campaign: it is drained")                            \
-    X(CAMPAIGN_LAST_RESORT, WARN, "is drained, and stands because nobody else leads")              \
+    X(CAMPAIGN_HELD_DRAINED, DEBUG, "does not campaign: it is drained, or its state is apart")     \
+    X(CAMPAIGN_LAST_RESORT, WARN, "is not to lead, and stands because nobody else leads")          \
     X(PROTECTION_OFF, WARN, "a protection is switched off by option")                              \
     /* votes */                                                                                    \
     X(VOTE_GRANTED, INFO, "granted its vote")                                                      \
@@ -57,8 +57,11 @@ enum kelp_level { KELP_ERROR = 0, KELP_WARN = 1, KELP_INFO = 2, KELP_DEBUG = 3 }
     X(TRANSFER_FOR_STALL, WARN, "hands leadership over because its disk stalled")                  \
     X(TRANSFER_FOR_CHANGE, INFO, "hands leadership over: a change takes its vote")                 \
     X(TRANSFER_LEFT, INFO, "its vote is gone, told another voter to stand")                        \
-    X(TRANSFER_FOR_DRAIN, INFO, "hands leadership over because it is drained")                     \
+    X(TRANSFER_FOR_DRAIN, INFO,                                                                    \
+      "hands leadership over because it is drained, or its state is apart")                        \
     X(DRAIN_BEGUN, INFO, "is drained: leadership does not go there")                               \
+    X(APART_BEGUN, ERROR, "its state is not that of the others: it is not to lead")                \
+    X(APART_ENDED, INFO, "its state was replaced: it may lead")                                    \
     X(DRAIN_ENDED, INFO, "is drained no more")                                                     \
     X(DRAIN_REFUSED, INFO, "is not drained: nobody could take over")                               \
     X(TRANSFER_PREFERRED, INFO, "hands leadership over to a member with a higher priority")        \

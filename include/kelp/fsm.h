@@ -88,7 +88,11 @@ struct kelp_fsm_ops {
     enum kelp_error (*restore_commit)(void *fsm, void *restore);
     void (*restore_abort)(void *fsm, void *restore);
 
-    /* A hash of the replicated state; equal at the same position on every member. */
+    /* A hash of the replicated state; equal at the same position on every member. Asked for at
+     * every 256th entry and for status, between batches: keep it up to date with each command
+     * instead of walking the state. A member whose hash is not that of a majority is quarantined
+     * and serves no reads until its state is replaced, or it starts anew. So versions that run
+     * together must have the same hash for the same state. */
     uint64_t (*hash)(void *fsm, uint32_t group);
 
     void (*close)(void *fsm);

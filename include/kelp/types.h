@@ -212,7 +212,9 @@ enum kelp_outcome {
     X(53, SEQUENCE_OVER, "executed before or given up, and its result is not kept",                \
       "read what it has done; give new commands higher numbers")                                   \
     X(54, ONCE_MISUSED, "another command had this number or key",                                  \
-      "give each command a number or key of its own")
+      "give each command a number or key of its own")                                              \
+    X(55, QUARANTINED, "the state of that node is not that of the others",                         \
+      "ask another node; see its status")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

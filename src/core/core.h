@@ -173,6 +173,7 @@ struct peer {
     bool stalled;       /* its disk, as it last told */
     bool leaving;       /* it is about to stop, as it last told */
     bool drained;       /* leadership does not go there, as it last told */
+    bool apart;         /* .. because its state is not that of the others */
     bool unsteady;      /* it stalled lately */
     bool alike;         /* its handshake showed our own cluster settings */
     kelp_ns heard_sent; /* it answered, in this term, what left then; 0: nothing */
@@ -262,7 +263,8 @@ struct kelp_core {
     kelp_ns campaign_after; /* a node whose disk stalled stands again from here on */
     kelp_ns steady_at;      /* .. and is preferred again from here on */
     bool drained;           /* transfer.c: does not stand, hands over what it leads */
-    kelp_ns drained_at;     /* since when */
+    bool apart;             /* the same for as long as its state is not that of the others */
+    kelp_ns drained_at;     /* since when it is one of the two */
 
     struct log log;
     struct kelp_config config;        /* the newest in the log */
@@ -438,6 +440,7 @@ bool transfer_leave(struct kelp_core *r); /* before a change takes our vote; fal
 void transfer_left(struct kelp_core *r);  /* a leader's vote is gone: who goes on? */
 void transfer_told(struct kelp_core *r, const struct kelp_message *m);
 void transfer_leaves(struct kelp_core *r, uint32_t health); /* before space_own has it */
+void transfer_apart(struct kelp_core *r, uint32_t health);
 bool transfer_owed(struct kelp_core *r, const struct peer *peer, struct kelp_message *out);
 bool transfer_parting(struct kelp_core *r, struct kelp_message *out, kelp_id *to);
 uint32_t transfer_take(struct kelp_core *r, struct kelp_answer *out, uint32_t max);

@@ -43,11 +43,11 @@ static bool off(const struct kelp_core *r, enum kelp_protection protection)
     return (r->options.off & (uint32_t)protection) != 0;
 }
 
-/* Is it drained, and may somebody else still be elected? */
+/* Is it not to lead, and may somebody else still be elected? */
 static bool drained(struct kelp_core *r)
 {
     kelp_ns since = max_u64(r->leader_contact, max_u64(r->led_at, r->drained_at));
-    if (!r->drained) return false;
+    if (!r->drained && !r->apart) return false;
     if (r->now < since + LAST_RESORT * r->options.election_max) {
         EVENT(r, CAMPAIGN_HELD_DRAINED);
         return true;

@@ -49,7 +49,7 @@ static void answer(struct kelp_core *r, kelp_id to, struct debt *debt, uint32_t 
     m.answer.room = r->room;
     m.answer.health = r->health | (r->stalled ? KELP_HEALTH_STALL : 0) |
                       (r->now < r->steady_at ? KELP_HEALTH_UNSTEADY : 0);
-    if (r->drained) m.answer.health |= KELP_HEALTH_DRAINED;
+    if (r->drained || r->apart) m.answer.health |= KELP_HEALTH_DRAINED;
     if (follows) {
         m.round = r->round_seen;
         m.answer.match = min_u64(r->verified, r->durable);

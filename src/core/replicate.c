@@ -253,7 +253,8 @@ void replicate_lead(struct kelp_core *r)
         peer->round_sent = peer->round_answered = 0;
         peer->rtt = 0;
         peer->saved_at = peer->level_at = 0;
-        peer->silent = peer->stalled = peer->leaving = peer->drained = false;
+        peer->silent = peer->stalled = peer->leaving = false;
+        peer->drained = peer->apart = false;
     }
     r->round = r->round_confirmed = 0;
     lease_lead(r);
@@ -320,6 +321,7 @@ static void answered(struct kelp_core *r, struct peer *peer, const struct kelp_m
     peer->stalled = stalled;
     peer->leaving = (m->answer.health & KELP_HEALTH_LEAVING) != 0;
     peer->drained = (m->answer.health & KELP_HEALTH_DRAINED) != 0;
+    peer->apart = (m->answer.health & KELP_HEALTH_APART) != 0;
     peer->unsteady = (m->answer.health & KELP_HEALTH_UNSTEADY) != 0;
     peer->durable = m->answer.durable;
     peer->applied = m->answer.applied;

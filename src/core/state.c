@@ -463,6 +463,7 @@ static void view_peer(const struct kelp_core *r, uint32_t slot, struct kelp_peer
                                    .inflight_bytes = peer->progress.window_bytes,
                                    .contact = peer_heard(r, slot) ? peer->contact : 0,
                                    .drained = peer->drained,
+                                   .apart = peer->apart,
                                    .snapshot = peer->offered,
                                    .rounds = peer->catch_up.rounds,
                                    .alike = slot == r->self_slot || peer->alike,

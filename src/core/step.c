@@ -173,6 +173,7 @@ static struct kelp_taken dispatch(struct kelp_core *r, const struct kelp_input *
     case KELP_IN_SENDING: snap_sending(r, input->peer); break;
     case KELP_IN_HEALTH:
         transfer_leaves(r, input->health.health);
+        transfer_apart(r, input->health.health);
         space_own(r, input->health.room, input->health.health);
         break;
     case KELP_IN_FAULT:

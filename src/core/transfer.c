@@ -28,7 +28,9 @@
  * chosen; if it leads it hands over to whoever has what is committed, and tries again. It is not
  * saved: a node that starts is drained no more. Undrained while it hands over, it keeps what it
  * leads, unless somebody was told to stand already. Where nobody else leads for four longest
- * election timeouts, it stands all the same: its log may be the only one that can win.
+ * election timeouts, it stands all the same: its log may be the only one that can win. So it is
+ * with one whose state is apart from the others' (driver/quarantine.c), until that ends: its log
+ * is checked by itself, and what it leads then is a log, not answers.
  *
  * Whose priority is highest leads in the end: a leader looks each heartbeat which voters with a
  * higher one are healthy and were less than a heartbeat behind at every look for three longest
@@ -134,6 +136,7 @@ static enum kelp_reason unfit(const struct kelp_core *r, kelp_id target)
     if (target == r->options.self) return KELP_R_SELF;
     if (slot == CONFIG_NO_SLOT) return KELP_R_UNKNOWN_MEMBER;
     if (r->config.members[slot].role != KELP_VOTER) return KELP_R_NOT_VOTER;
+    if (r->peers[slot].apart) return KELP_R_QUARANTINED;
     if (r->peers[slot].drained) return KELP_R_DRAINED;
     if (priority_at(r, slot) == 0) return KELP_R_NEVER_LEADS;
     if (r->peers[slot].progress.flow == KELP_NEEDS_SNAPSHOT) return KELP_R_BEHIND;
@@ -332,7 +335,7 @@ static void out_of_time(struct kelp_core *r)
 /* A drained leader hands over to somebody who has nearly everything: writes wait meanwhile. */
 static bool drain_due(struct kelp_core *r)
 {
-    if (!r->drained || core_led_term(r, true) == 0) return false;
+    if ((!r->drained && !r->apart) || core_led_term(r, true) == 0) return false;
     r->transfer.stall = r->transfer.leave = r->transfer.choosy = false;
     kelp_id id = best(r);
     const struct peer *peer = id != 0 ? peer_of(r, id) : NULL;
@@ -537,4 +540,16 @@ void transfer_leaves(struct kelp_core *r, uint32_t health)
     if (debt == NULL || debt->id == 0) return; /* it has asked nothing yet */
     debt->answer = true;
     EVENT(r, LEAVING_TOLD, .peer = r->leader);
+}
+
+void transfer_apart(struct kelp_core *r, uint32_t health)
+{
+    bool apart = (health & KELP_HEALTH_APART) != 0;
+    if (r->apart == apart) return;
+    r->apart = apart;
+    r->drained_at = r->now;
+    if (apart)
+        EVENT(r, APART_BEGUN, .peer = r->leader);
+    else
+        EVENT(r, APART_ENDED, .peer = r->leader);
 }

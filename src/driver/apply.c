@@ -119,10 +119,14 @@ void apply_settle(struct driver *d)
 {
     if (d->applied_reported <= d->applied) return;
     ASSERT(d->applied_reported < d->apply_next);
+    quarantine_applied(d, d->applied_reported);
+    quarantine_judge(d); /* before what came of these entries is told */
     for (kelp_index i = d->applied + 1; i <= d->applied_reported && d->requests.index_count > 0;
          i++) {
         struct request *r = index_find(d, i);
-        if (r != NULL) /* refused: committed, but of no effect */
+        if (r != NULL && d->quarantine.apart && !r->change)
+            request_close(d, r, KELP_UNKNOWN, KELP_R_QUARANTINED);
+        else if (r != NULL) /* refused: committed, but of no effect */
             request_close(d, r, r->reason == KELP_R_NONE ? KELP_DONE : KELP_REFUSED, r->reason);
     }
     d->applied = d->applied_reported;

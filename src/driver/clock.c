@@ -137,7 +137,7 @@ bool clock_run(struct driver *d)
     }
     bool frees = due <= clock_stamp(d);
     bool wanted = !TAILQ_EMPTY(&t->waits) || frees || sub_sat(d->now, t->quiet) >= CARRY_AFTER;
-    if (t->open || !wanted || d->now < t->after || writes_wait(view) || !core_has_room(d))
+    if (t->open || !wanted || d->now < t->after || writes_wait(d, view) || !core_has_room(d))
         return false;
     return propose(d, frees);
 }
@@ -146,7 +146,7 @@ kelp_ns clock_next(struct driver *d)
 {
     const struct ticking *t = &d->ticking;
     if (t->open || t->due == KELP_FSM_NO_DEADLINE || !leads(d)) return KELP_NEVER;
-    if (writes_wait(driver_look(d)) || !core_has_room(d)) return KELP_NEVER; /* an event ends it */
+    if (writes_wait(d, driver_look(d)) || !core_has_room(d)) return KELP_NEVER; /* an event ends it */
     uint64_t running = clock_stamp(d);
     kelp_ns at = t->due > running ? add_sat(d->now, t->due - running) : d->now;
     if (!TAILQ_EMPTY(&t->waits)) at = d->now;

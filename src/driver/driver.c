@@ -282,6 +282,7 @@ static bool run_round(struct driver *d, kelp_ns *expire)
 {
     bool settled = d->config_count == 1 && d->config_committed;
     ports_settle(d);
+    quarantine_judge(d);
     bool any = birth_run(d);
     bool took = perform_takes(d);
     any = any || (took && !(settled && d->config_count == 1 && d->config_committed));
@@ -359,6 +360,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (d->untaken)
         (void)perform_takes(d); /* what clients submitted when they heard: in the same flush */
     forward_reply_all(d);
+    quarantine_tell(d);
     driver_flush(d);
     idle_tell(d);
     if (more_at_once(d)) return d->now;
@@ -368,6 +370,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     next = min_u64(next, clock_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
+    next = min_u64(next, quarantine_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }

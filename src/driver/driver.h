@@ -20,6 +20,7 @@
 #ifndef DRIVER_DRIVER_H
 #define DRIVER_DRIVER_H
 
+#include "driver/compare.h"
 #include "kelp/core.h"
 #include "kelp/fsm.h"
 #include "kelp/lead.h"
@@ -65,6 +66,9 @@ struct driver_machine_ops {
     bool (*has_snapshots)(void *machine);
     /* Does the machine ask for one? May be NULL: never. */
     bool (*wants_snapshot)(void *machine);
+    /* What its state was at the newest marked indexes behind after, ascending; how many. May be
+     * NULL: it is not compared. */
+    size_t (*marks)(void *machine, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT]);
     /* A snapshot takes the place of the whole state, as rsm_restore_begin and those behind it:
      * after a begin that succeeded objects, then either commit, which aborts if it fails, or abort.
      * NULL: this node takes none. */
@@ -311,7 +315,7 @@ bool driver_found(struct driver *d, kelp_ns now, struct driver_line *line, uint6
                   bool if_empty, kelp_ns deadline, const char **why);
 
 /* driver_frame - a frame from a peer whose handshake was accepted: of kind MESSAGE, FORWARD,
- * FORWARD_ANSWER, FOUND, FETCH or PIECE.
+ * FORWARD_ANSWER, FOUND, FETCH, PIECE or MARKS.
  * Any error: the frame was malformed, or entries in it are damaged; close the connection and say
  * why. */
 enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum kelp_lane lane,
@@ -425,6 +429,7 @@ struct driver_status {
     uint64_t apply_queue; /* committed, not yet given to the machine */
     struct driver_snapshot_status snapshot;
     struct driver_fetch_status fetch;
+    struct compare_result compared;        /* verdict APART: it is in quarantine */
     uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
     uint64_t by_reason[64];
     /* judged before, of an older start, or from somebody unknown: never answered */

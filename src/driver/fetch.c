@@ -539,6 +539,7 @@ static void restored(struct driver *d)
         return;
     }
     clock_at_least(d, f->shown->time_ns);
+    quarantine_restored(d);
     d->hollow = f->shown->hollow;
     f->phase = FETCH_INSTALLS;
     if (f->birth) start_give(d);

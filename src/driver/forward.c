@@ -275,7 +275,7 @@ static void guest_begin(struct driver *d, struct request *r, const struct wire_f
     if (r->change || r->plan) {
         guest_change(d, r, f);
     } else if (r->kind == REQUEST_WRITE) {
-        if (writes_wait(driver_look(d)) || !TAILQ_EMPTY(&d->guests))
+        if (writes_wait(d, driver_look(d)) || !TAILQ_EMPTY(&d->guests))
             guest_hold(d, r, f);
         else
             guest_write(d, r, f);
@@ -283,7 +283,7 @@ static void guest_begin(struct driver *d, struct request *r, const struct wire_f
         guest_decline(d, r, KELP_R_BUSY);
     } else if (r->kind == REQUEST_READ) {
         bool log = r->how.level == KELP_READ_LOG;
-        if (log && (writes_wait(driver_look(d)) || !TAILQ_EMPTY(&d->guests)))
+        if (log && (writes_wait(d, driver_look(d)) || !TAILQ_EMPTY(&d->guests)))
             handover_hold(d, r);
         else
             read_begin(d, r);

@@ -32,7 +32,7 @@
 
 void handover_refresh(struct driver *d)
 {
-    bool holds = d->state == DRIVER_RUNNING && writes_wait(driver_look(d));
+    bool holds = d->state == DRIVER_RUNNING && writes_wait(d, driver_look(d));
     if (holds == d->holds) return;
     d->holds = holds;
     struct driver_line *line;
@@ -191,7 +191,7 @@ static bool retire(struct driver *d)
         d->retiring = RETIRING_ENDED;
         return true;
     }
-    if (d->holds || !core_has_room(d)) return false;
+    if (view->transferring || view->leaving || !core_has_room(d)) return false;
     d->retiring = RETIRING_ASKED;
     d->retire_asked = true;
     ask_core(d, RETIRE_TOKEN, 0, KELP_NEVER);
@@ -219,7 +219,7 @@ bool handover_pump(struct driver *d)
     struct request *r;
     while ((r = TAILQ_FIRST(&d->guests)) != NULL) {
         bool leads = forward_term_led(d, r->route.term);
-        if (leads && (writes_wait(driver_look(d)) || !core_has_room(d))) break;
+        if (leads && (writes_wait(d, driver_look(d)) || !core_has_room(d))) break;
         any = true;
         if (leads)
             held_proposed(d, r);

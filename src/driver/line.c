@@ -431,7 +431,7 @@ static bool leads_here(struct driver *d)
         return false;
     if (!core_has_room(d) || d->fault_due) return false;
     const struct kelp_view *view = driver_look(d);
-    if (writes_wait(view)) return false;
+    if (writes_wait(d, view)) return false;
     return view->role == KELP_LEADER && view->term.v == d->route.term;
 }
 

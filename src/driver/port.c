@@ -23,7 +23,8 @@ void config_push(struct driver *d, const struct wire_config *config)
     }
     d->configs[d->config_count++] = *config;
     found_adopt(d->found, config);
-    d->shown_due = true;    /* of who is a member now; the core forgets the others' */
+    d->shown_due = true; /* of who is a member now; the core forgets the others' */
+    d->quarantine.tell_due = d->quarantine.judge_due = true; /* of them alone */
     d->hand_on_at = d->now; /* it may have members that still wait for entry 1 */
 }
 
@@ -219,6 +220,9 @@ enum kelp_error driver_frame(struct driver *d, kelp_ns now, kelp_id from, enum k
     case WIRE_PIECE:
         if (lane != KELP_LANE_SNAPSHOT) break;
         return fetch_arrived(d, from, connection, frame->body, fault);
+    case WIRE_MARKS:
+        if (lane != KELP_LANE_CONTROL) break;
+        return quarantine_arrived(d, from, frame->body, fault);
     case WIRE_HELLO:
     case WIRE_REFUSE:
     case WIRE_ADDRESSES: break;
@@ -247,7 +251,8 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     p->election_min_ns = hello->election_min_ns;
     p->drift_ppm = hello->drift_ppm;
     p->empty = hello->empty;
-    d->shown_due = true;
+    p->marks.takes = (hello->features & WIRE_FEATURE_MARKS) != 0;
+    d->shown_due = d->quarantine.tell_due = true;
     p->address = hello->peer;
     if (p->empty) d->hand_on_at = min_u64(d->hand_on_at, add_sat(d->now, HAND_ON_NS));
     if (lane == KELP_LANE_SNAPSHOT) return;
@@ -387,6 +392,10 @@ void driver_query_result(struct driver *d, uint64_t token, struct kelp_bytes res
 {
     struct request *r = request_of(d, token);
     if (r == NULL || r->state != REQUEST_QUERYING) return;
+    if (d->quarantine.apart) { /* it was asked before that was known */
+        request_close(d, r, KELP_REFUSED, KELP_R_QUARANTINED);
+        return;
+    }
     request_result(d, r, result);
     r->pos = kelp_pos_of(read_seen(d), 0);
     request_close(d, r, KELP_DONE, KELP_R_NONE);
@@ -494,6 +503,7 @@ void ports_settle(struct driver *d)
         input.health.room = d->room_mib;
         input.health.health = (uint32_t)d->space;
         if (d->retiring != RETIRING_NO) input.health.health |= KELP_HEALTH_LEAVING;
+        if (d->quarantine.apart) input.health.health |= KELP_HEALTH_APART;
         (void)driver_step(d, &input);
     }
     if (d->shown_due && d->core != NULL) shown_settle(d);

@@ -233,6 +233,10 @@ static bool names_too_much(struct driver *d, const struct request *r)
 
 bool read_start(struct driver *d, struct driver_line *line, struct request *r)
 {
+    if (d->quarantine.apart && !r->bare && !r->plan) { /* of no level, and loudly */
+        request_close(d, r, KELP_REFUSED, KELP_R_QUARANTINED);
+        return true;
+    }
     if (read_local(d, r)) return start_local(d, line, r);
     r->whole = goes_whole(d, r);
     if (d->route.node == d->options.core.self) {

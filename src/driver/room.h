@@ -13,6 +13,7 @@
  *   found.c    founding: the rules, pure   given.c    what an empty node is given to begin with
  *   knock.c    joining: the rules, pure    moving.c   a node whose address changed
  *   lead.c     who leads, level and events strip.c    what a witness is sent
+ *   compare.c  is its state the others'?   quarantine.c  and what follows if it is not
  *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
@@ -31,6 +32,7 @@
 #include "driver/clock.h"
 #include "driver/driver.h"
 #include "driver/found.h"
+#include "driver/quarantine.h"
 #include "wire/change.h"
 #include "wire/entry.h"
 #include "wire/message.h"
@@ -248,6 +250,7 @@ struct peer {
     struct wire_address address; /* as its last hello showed */
     kelp_ns knocked;             /* when it last said that it waits to be added; 0: never */
     kelp_ns swapped;             /* when another directory last showed itself as it; 0: never */
+    struct told_marks marks;     /* quarantine.c */
 };
 
 /* ---- reads of the log ---- */
@@ -375,7 +378,6 @@ struct fetching {
     kelp_ns heard, asked_at, slowest; /* the longest time without a piece that came */
     bool told, restoring; /* that this node takes none; its machine has begun and not ended */
     uint64_t restored;
-    /* beyond one fetch */
     struct kelp_pos offer; /* the newest; 0@0: none since the last look */
     kelp_id offer_from;
     kelp_ns offered_at, after;
@@ -453,6 +455,7 @@ struct driver {
     struct taking taking; /* snapshots */
     struct fetching fetching;
     struct headway headway;
+    struct quarantine quarantine;
     struct piece_read piece;
     int64_t tokens; /* bytes of snapshots that may be sent now */
     kelp_ns tokens_at, serve_at;
@@ -535,9 +538,10 @@ struct driver {
 };
 
 /* A leader that proposes nothing now: what is asked for waits until it is known who leads. */
-static inline bool writes_wait(const struct kelp_view *view)
+static inline bool writes_wait(const struct driver *d, const struct kelp_view *view)
 {
-    return view->transferring || view->leaving;
+    return view->transferring || view->leaving ||
+           (d->quarantine.apart && view->role == KELP_LEADER);
 }
 
 /* driver.c */
@@ -598,13 +602,10 @@ kelp_ns snapshot_next(const struct driver *d);              /* when it is due fo
 void snapshot_counts(struct driver *d, uint64_t log_bytes); /* the log grew */
 void snapshot_free(struct driver *d);
 void snapshot_status(const struct driver *d, struct driver_snapshot_status *out);
-
 bool snapshot_lost(const struct driver *d); /* the newest one cannot be read */
 void snapshot_unreadable(struct driver *d); /* so it turned out */
 void snapshot_renew(struct driver *d);      /* a barrier, where another one needs one */
-
-/* snapshot_gives_way - a newer one is fetched: what is taken is given up. true: nothing is. */
-bool snapshot_gives_way(struct driver *d);
+bool snapshot_gives_way(struct driver *d);  /* what is taken is given up; true: nothing is */
 
 /* fetch.c */
 void fetch_init(struct driver *d);
@@ -616,10 +617,9 @@ void fetch_run(struct driver *d);
 void fetch_saved(struct driver *d);
 kelp_ns fetch_next(const struct driver *d);
 bool fetch_at_once(const struct driver *d);
-bool fetch_owns_disk(const struct driver *d);   /* what is said of pieces is said to it */
-bool fetch_holds_apply(const struct driver *d); /* the machine is being restored */
-/* fetch_stands_apart - the machine stands where a snapshot ends, and the core does not know yet */
-bool fetch_stands_apart(const struct driver *d);
+bool fetch_owns_disk(const struct driver *d);    /* what is said of pieces is said to it */
+bool fetch_holds_apply(const struct driver *d);  /* the machine is being restored */
+bool fetch_stands_apart(const struct driver *d); /* it is, and the core does not know yet */
 void fetch_free(struct driver *d);
 void fetch_status(const struct driver *d, struct driver_fetch_status *out);
 

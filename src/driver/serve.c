@@ -134,7 +134,7 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
                            .offset = p->serving.next,
                            .ask = p->serving.ask,
                            .term = driver_look(d)->term};
-    bool same = kelp_pos_equal(d->taking.last, p->serving.pos);
+    bool same = kelp_pos_equal(d->taking.last, p->serving.pos) || d->quarantine.apart;
     if (!same && !snapshot_lost(d) && is_member(d, p)) m.newest = d->taking.last;
     (void)piece_send(d, p, &m); /* lost: it is asked again */
 }
@@ -311,7 +311,8 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     s->wanted = !goes_on || s->wanted;
     /* what a witness takes is of an empty machine, whatever its head says */
     s->gone = d->ports.store->fetch == NULL || read_hollow(d) || !is_member(d, p);
-    s->waits = true; /* told so, if it has to */
+    s->gone = s->gone || d->quarantine.apart; /* that state is not given on */
+    s->waits = true;                          /* told so, if it has to */
     d->serve_told = true;
     return KELP_OK;
 }

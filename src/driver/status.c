@@ -29,6 +29,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->apply_queue = d->apply_to + 1 - min_u64(d->apply_next, d->apply_to + 1);
     snapshot_status(d, &out->snapshot);
     fetch_status(d, &out->fetch);
+    out->compared = d->quarantine.result;
     out->done = d->done;
     out->refused = d->refused_count;
     out->lost = d->lost;

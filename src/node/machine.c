@@ -213,6 +213,12 @@ static size_t machine_extend(void *machine, struct kelp_bytes command, uint64_t 
     return rsm_extend(n->rsm, command, wall_unix_ms, out);
 }
 
+static size_t machine_marks(void *machine, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT])
+{
+    const struct node *n = machine;
+    return rsm_marks(n->rsm, after, out);
+}
+
 const struct driver_machine_ops node_machine_ops = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_apply,
@@ -224,6 +230,7 @@ const struct driver_machine_ops node_machine_ops = {
     .snapshot_end = machine_snapshot_end,
     .has_snapshots = machine_has_snapshots,
     .wants_snapshot = machine_wants_snapshot,
+    .marks = machine_marks,
     .restore_begin = machine_restore_begin,
     .restore_object = machine_restore_object,
     .restore_commit = machine_restore_commit,

@@ -101,6 +101,13 @@ static void raft_metrics(struct buf *out, const struct node *n, const struct nod
     put(out, "kelp_health{health=\"%s\"} 1\n", s->health);
     gauge(out, "is_leader", "1 on the leader.", view->role == KELP_LEADER);
     gauge(out, "drained", "1 while this node is not to lead.", view->drained);
+    const struct compare_result *c = &s->driver.compared;
+    gauge(out, "quarantined", "1 while its state is known not to be that of a majority.",
+          c->verdict == COMPARE_APART);
+    gauge(out, "state_split", "1 while states differ and no majority has one of them.",
+          c->verdict == COMPARE_SPLIT);
+    gauge(out, "compared_index", "Where states were compared last, or found to differ first.",
+          c->index);
     gauge(out, "leader_id", "The leader this node knows, 0 without one.", view->leader);
     gauge(out, "first_index", "First entry of the log.", view->first);
     gauge(out, "last_index", "Last entry of the log.", view->last);

@@ -97,7 +97,40 @@ static const char *health_of(const struct node_status *s)
     case DRIVER_WAITING: return "ok";
     case DRIVER_RUNNING: break;
     }
+    if (s->driver.compared.verdict == COMPARE_APART) return "quarantined";
     return s->driver.replaying ? "loading" : "ok";
+}
+
+/* False: there is nothing that people must look at. */
+static bool compared_words(const struct driver_status *d, char *out, size_t size)
+{
+    const struct compare_result *c = &d->compared;
+    if (d->state != DRIVER_RUNNING) return false;
+    bool apart = c->verdict == COMPARE_APART;
+    if (!apart && c->verdict != COMPARE_SPLIT) return false;
+    if (apart)
+        (void)snprintf(out, size,
+                       "at index %" PRIu64 " its state%s is not that of %zu of %zu members: it "
+                       "serves no reads; restart it, or replace it",
+                       c->index, c->log_differs ? ", and what it applied," : "", c->with_most,
+                       c->members);
+    else
+        (void)snprintf(out, size,
+                       "at index %" PRIu64 " members have different states, at most %zu of %zu the "
+                       "same: compare RAFT HASH, nobody can tell which is right",
+                       c->index, c->with_most, c->members);
+    return true;
+}
+
+static const char *divergence_of(const struct driver_status *d)
+{
+    switch (d->compared.verdict) {
+    case COMPARE_NOTHING: return "unknown";
+    case COMPARE_AGREED: return "none";
+    case COMPARE_SPLIT: return "split";
+    case COMPARE_APART: return "quarantined";
+    }
+    UNREACHABLE();
 }
 
 void node_status(struct node *n, struct node_status *out)
@@ -117,7 +150,9 @@ void node_status(struct node *n, struct node_status *out)
     out->member = member != NULL ? member_role_name(member->role) : "none";
     out->priority = member != NULL ? kelp_priority_of(member) : 0;
     out->health = health_of(out);
-    if (out->driver.replaying)
+    if (compared_words(&out->driver, out->reason, sizeof out->reason))
+        ; /* nothing is more urgent */
+    else if (out->driver.replaying)
         (void)snprintf(out->reason, sizeof out->reason,
                        "applied %" PRIu64 " of %" PRIu64 " entries", out->rsm.applied.index,
                        out->driver.replay_to);
@@ -238,6 +273,8 @@ static void log_fields(struct fields *f, const struct node_status *s)
     number_field(f, "fetch_bytes", s->driver.fetch.bytes);
     number_field(f, "fetch_size", s->driver.fetch.size);
     number_field(f, "fetch_restored", s->driver.fetch.restored);
+    text_field(f, "divergence", "%s", divergence_of(&s->driver));
+    number_field(f, "compared_index", s->driver.compared.index); /* 0: nothing is known */
 }
 
 /* The ids of those with a role, with commas between them. */

@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -43,6 +44,7 @@ struct rsm {
     struct open_snapshot *open; /* NULL: none is */
     void *restore;              /* the machine's, while restoring */
     bool restoring, hollow;     /* hollow: the machine does not hear of it */
+    struct wire_mark marks[WIRE_MARK_KEPT];
     struct kelp_command commands[BATCH_MAX];
     size_t places[BATCH_MAX]; /* of each command among the entries of this call */
     size_t count;
@@ -197,6 +199,16 @@ static enum kelp_error entry_open(const struct rsm *r, struct kelp_bytes encoded
                      e->flags);
 }
 
+/* Nothing waits: the state is the one right behind this entry. Where only positions are kept there
+ * is no state to speak of. */
+static void mark_take(struct rsm *r, const struct wire_entry *e)
+{
+    if (!wire_mark_due(e->pos.index) || e->type == KELP_ENTRY_POSITION || r->hollow) return;
+    ASSERT(r->count == 0);
+    r->marks[wire_mark_slot(e->pos.index)] =
+        (struct wire_mark){.index = e->pos.index, .chain = r->chain, .state = rsm_state_hash(r)};
+}
+
 /* ---- exactly once ---- */
 
 static enum kelp_reason reason_of(enum sessions_verdict verdict)
@@ -292,15 +304,20 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
         r->time_ns = max_u64(r->time_ns, e.time_ns);
         r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
         r->applied = e.pos;
-        if (e.type != KELP_ENTRY_COMMAND || (e.flags & WIRE_ENTRY_IN_SESSION) != 0) {
+        bool ordinary = e.type == KELP_ENTRY_COMMAND && (e.flags & WIRE_ENTRY_IN_SESSION) == 0;
+        if (ordinary) {
+            r->places[r->count] = i;
+            r->commands[r->count++] = (struct kelp_command){.pos = e.pos,
+                                                            .time_ns = r->time_ns,
+                                                            .extension = e.extension,
+                                                            .payload = e.payload};
+        } else {
             time_pass(r, &e, reply, sink); /* also by a command that is not executed again */
             r->stopped = special_apply(r, &e, i, reply, sink, fault);
-            continue;
+            if (r->stopped != KELP_OK) break;
         }
-        r->places[r->count] = i;
-        r->commands[r->count++] = (struct kelp_command){
-            .pos = e.pos, .time_ns = r->time_ns, .extension = e.extension, .payload = e.payload};
-        if (r->count == BATCH_MAX) commands_flush(r, reply, sink);
+        if (r->count == BATCH_MAX || wire_mark_due(e.pos.index)) commands_flush(r, reply, sink);
+        mark_take(r, &e);
     }
     commands_flush(r, reply, sink);
     if (r->stopped != KELP_OK && fault != NULL) {
@@ -481,7 +498,8 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
         return not_taken(error, fault);
     }
     r->restoring = false;
-    sessions_free(r->replaced); /* of the one before, if that was soon ago */
+    memset(r->marks, 0, sizeof r->marks); /* they speak of the state that is gone */
+    sessions_free(r->replaced);           /* of the one before, if that was soon ago */
     r->replaced = r->sessions;
     r->sessions = r->restored;
     r->restored = NULL;
@@ -520,4 +538,17 @@ uint64_t rsm_chain_hash(const struct rsm *r)
 uint64_t rsm_state_hash(const struct rsm *r)
 {
     return r->ops->hash(r->fsm, r->group) + sessions_hash(r->sessions);
+}
+
+size_t rsm_marks(const struct rsm *r, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT])
+{
+    size_t count = 0;
+    kelp_index newest = r->applied.index - r->applied.index % WIRE_MARK_EVERY;
+    for (size_t i = WIRE_MARK_KEPT; i-- > 0;) {
+        if (newest <= i * WIRE_MARK_EVERY) continue;
+        kelp_index index = newest - i * WIRE_MARK_EVERY;
+        const struct wire_mark *m = &r->marks[wire_mark_slot(index)];
+        if (index > after && m->index == index) out[count++] = *m;
+    }
+    return count;
 }

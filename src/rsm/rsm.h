@@ -16,6 +16,7 @@
 
 #include "kelp/fsm.h"
 #include "rsm/sessions.h"
+#include "wire/mark.h"
 #include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
@@ -93,5 +94,9 @@ struct kelp_pos rsm_applied(const struct rsm *r);
 uint64_t rsm_time_ns(const struct rsm *r);
 uint64_t rsm_chain_hash(const struct rsm *r);
 uint64_t rsm_state_hash(const struct rsm *r);
+
+/* rsm_marks - of the newest indexes at which every node notes its state, those behind after, in
+ * order; how many. None of a state that was replaced since, and none where there is no state. */
+size_t rsm_marks(const struct rsm *r, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT]);
 
 #endif

@@ -312,7 +312,8 @@ size_t members_line(const struct driver_status *status, size_t slot, kelp_ns now
             len = snprintf(out + at, size - at, " contact_ms:%" PRIu64, contact);
             at += len > 0 ? (size_t)len : 0;
         }
-        if (p->drained || (self && view->drained)) {
+        if (p->apart && at < size) at += text_put(out + at, size - at, " quarantined:yes");
+        if ((p->drained && !p->apart) || (self && view->drained)) {
             len = snprintf(out + at, size - at, " drained:yes");
             at += len > 0 ? (size_t)len : 0;
         }

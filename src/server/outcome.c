@@ -17,6 +17,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_REMOVED: return leader_named ? OUTCOME_MOVED : OUTCOME_CLUSTERDOWN;
     case KELP_R_NO_LEADER:
     case KELP_R_NOT_STARTED:
+    case KELP_R_QUARANTINED:
     case KELP_R_FAULTED: return OUTCOME_CLUSTERDOWN;
     case KELP_R_LOADING: return OUTCOME_LOADING;
     case KELP_R_NO_SPACE: return OUTCOME_NOSPACE;

@@ -312,6 +312,8 @@ static enum MHD_Result page_ready(struct http_request *r)
         reason = KELP_R_FAULTED;
     else if (status.driver.state != DRIVER_RUNNING)
         reason = KELP_R_NOT_STARTED;
+    else if (status.driver.compared.verdict == COMPARE_APART)
+        reason = KELP_R_QUARANTINED;
     else if (status.driver.replaying)
         reason = KELP_R_LOADING;
     else if (status.driver.view.leader == 0)

@@ -61,6 +61,7 @@ enum checker_rule {
     X(L12, ChangesSettle)                                                                          \
     X(L13, HeirInTime)                                                                             \
     X(L14, PreferredLeads)                                                                         \
+    X(L15, DivergenceFound)                                                                        \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
     X(M03, WitnessKeepsLittle)                                                                     \

@@ -19,6 +19,8 @@
  *       whoever was removed knows it
  *   L14 whoever is preferred leads within 20 T, or 10 stall limits and 10 T
  *
+ * At last, in some runs, the state of one node is made another: see apart.c, L15.
+ *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"
 #include "core/config.h"
@@ -262,6 +264,27 @@ static bool witnesses(const struct world *w, const struct node *leader, const st
            (slot != CONFIG_NO_SLOT && latest->members[slot].role == KELP_WITNESS);
 }
 
+/* What both noted of their states on the way is equal: they may have differed where a later command
+ * hid it. */
+static bool marks_equal(const struct rsm *a, const struct rsm *b)
+{
+    struct wire_mark of_a[WIRE_MARK_KEPT], of_b[WIRE_MARK_KEPT];
+    size_t count_a = rsm_marks(a, 0, of_a), count_b = rsm_marks(b, 0, of_b);
+    for (size_t i = 0, k = 0; i < count_a && k < count_b;) {
+        if (of_a[i].index != of_b[k].index) {
+            if (of_a[i].index < of_b[k].index)
+                i++;
+            else
+                k++;
+            continue;
+        }
+        if (of_a[i].chain != of_b[k].chain || of_a[i].state != of_b[k].state) return false;
+        i++;
+        k++;
+    }
+    return true;
+}
+
 /* Every node of the core is there, and all that the leader reaches have applied the same. */
 static bool all_equal(const struct world *w)
 {
@@ -276,6 +299,7 @@ static bool all_equal(const struct world *w)
         if (!kelp_pos_equal(a, b) || b.index != checker_commit(w->checker)) return false;
         if (rsm_state_hash(leader->rsm) != rsm_state_hash(n->rsm)) return false;
         if (rsm_chain_hash(leader->rsm) != rsm_chain_hash(n->rsm)) return false;
+        if (!marks_equal(leader->rsm, n->rsm)) return false;
     }
     return true;
 }
@@ -549,6 +573,10 @@ static void clients_gather(struct world *w)
 void demand_look(struct world *w)
 {
     struct demand *d = &w->demand;
+    if (w->apart.state != APART_NOT) {
+        w->ended = apart_over(w);
+        return;
+    }
     if (d->hopeless) {
         w->ended = w->now > d->at + HOPELESS_TIMEOUTS * d->timeout;
         return;
@@ -572,9 +600,9 @@ void demand_look(struct world *w)
     /* What everybody has is learnt with the next heartbeat, and then cut off in its turn. */
     const struct node *large = log_large(w);
     if ((!housekept(w) || large != NULL) && w->now <= d->at + w->options.heal) return;
-    w->ended = true;
     quiet_judge(w);
     if (large != NULL) log_judge(w, large);
+    w->ended = !apart_begins(w);
 }
 
 /* ---- starvation ------------------------------------------------------------------------------ */

@@ -474,3 +474,9 @@ void *machine_make(void *ctx, kelp_id node)
     if (m != NULL) m->wrong = wrong != NULL && *wrong == node;
     return m;
 }
+
+void machine_turn(void *fsm, uint32_t name, unsigned bit)
+{
+    struct machine *m = fsm;
+    (void)machine_set(m, name, m->values[name] ^ (UINT64_C(1) << bit));
+}

@@ -57,4 +57,7 @@ extern const struct kelp_fsm_ops machine_ops;
 extern const struct kelp_fsm_ops machine_objects_ops; /* its snapshots have objects */
 void *machine_make(void *ctx, kelp_id node);
 
+/* machine_turn - one bit of a register is another one from here on, and so is the hash. */
+void machine_turn(void *fsm, uint32_t name, unsigned bit);
+
 #endif

@@ -264,6 +264,13 @@ static bool machine_port_wants_snapshot(void *machine)
     return !none && rsm_wants_snapshot(n->rsm);
 }
 
+static size_t machine_port_marks(void *machine, kelp_index after,
+                                 struct wire_mark out[WIRE_MARK_KEPT])
+{
+    const struct node *n = machine;
+    return rsm_marks(n->rsm, after, out);
+}
+
 static const struct driver_machine_ops machine_port = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_port_apply,
@@ -275,6 +282,7 @@ static const struct driver_machine_ops machine_port = {
     .snapshot_end = machine_port_snapshot_end,
     .has_snapshots = machine_port_has_snapshots,
     .wants_snapshot = machine_port_wants_snapshot,
+    .marks = machine_port_marks,
     .restore_begin = machine_port_restore_begin,
     .restore_object = machine_port_restore_object,
     .restore_commit = machine_port_restore_commit,

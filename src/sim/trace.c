@@ -227,6 +227,7 @@ static const char *frame_type(uint8_t kind)
     case WIRE_ADDRESSES: return "addresses";
     case WIRE_FETCH: return "fetch";
     case WIRE_PIECE: return "piece";
+    case WIRE_MARKS: return "marks";
     }
     return "frame";
 }

@@ -305,6 +305,7 @@ void watch_node(struct node *n)
     if (checker_failed(w->checker)) return;
     if (w->swarm.apply_durable_only) checker_keeps(w->checker, n->slot, view.applied);
     if (checker_witness(w->checker, n->slot)) return; /* it applies nothing */
+    if (n->apart) return;                             /* it is another, and must be found out */
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),
                     rsm_state_hash(n->rsm));
 }

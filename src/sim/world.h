@@ -184,6 +184,7 @@ struct node {
     uint64_t parted;  /* the last life in which it told a voter to stand because it faulted */
     bool outside;     /* of the core that must live after healing: stays as broken as it is */
     bool closed;      /* no client comes to it any more */
+    bool apart;       /* its state is another than the others': apart.c */
     bool opening;     /* its store is open, the rest of it not yet: down for everybody else */
     struct harm harm;
     /* time */
@@ -361,6 +362,16 @@ struct mover {
     bool drains;      /* and not a transfer */
 };
 
+/* apart.c: one node's state is another than the others'. */
+struct apart {
+    enum { APART_NOT = 0, APART_WRITES, APART_READS } state;
+    unsigned node, by, open, told; /* by: whose line carries the barriers */
+    uint64_t life, by_life, token, fetched;
+    kelp_index target; /* so far barriers go */
+    kelp_ns at, passed_at;
+    struct driver_line *line;
+};
+
 /* heir.c: the leader of two nodes and a witness is killed again and again. */
 struct heir {
     kelp_ns kill_at;   /* 0: not yet */
@@ -393,6 +404,7 @@ struct world {
     struct demand demand;
     struct churn churn;
     struct heir heir;
+    struct apart apart;
     kelp_index fed_commit; /* starvation: the last one seen, when, and the requests made by then */
     kelp_ns fed_at;
     uint64_t fed_requests;
@@ -495,6 +507,9 @@ void nemesis_dies_inside(struct node *n);
 /* mover.c: who moves the leadership */
 void mover_asks(struct world *w);
 void mover_undrains(struct node *n);
+/* apart.c */
+bool apart_begins(struct world *w); /* at the end of a run; false: it does not */
+bool apart_over(struct world *w);
 void mover_heals(struct world *w);                   /* nobody is drained any more */
 void mover_retires(struct world *w, struct node *n); /* hands over, then stops in good order */
 void mover_look(struct world *w); /* is an answer overdue, does a leader hand over for ever? */

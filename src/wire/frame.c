@@ -47,6 +47,7 @@ static size_t kind_body_max(unsigned kind)
     case WIRE_HELLO:
     case WIRE_REFUSE:
     case WIRE_FOUND:
+    case WIRE_MARKS:
     case WIRE_ADDRESSES: return SMALL_BODY_MAX;
     }
     return 0;
@@ -115,7 +116,7 @@ static enum kelp_error frame_head_read(const uint8_t *head, size_t body_max, str
         return fault_set(fault, KELP_E_VERSION, NULL,
                          "a frame of version %u, kind %u, flags 0x%x; this program knows version "
                          "%u, kinds %d to %d",
-                         version, kind, flags, WIRE_PROTOCOL_VERSION, WIRE_HELLO, WIRE_PIECE);
+                         version, kind, flags, WIRE_PROTOCOL_VERSION, WIRE_HELLO, WIRE_MARKS);
     }
     uint64_t wanted = load_u32(head + 16), allowed = min_u64(body_max, kind_max);
     if (wanted > allowed) {

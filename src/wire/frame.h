@@ -22,6 +22,7 @@ enum wire_kind {
     WIRE_ADDRESSES = 7, /* handshake.h: the table of advertised addresses */
     WIRE_FETCH = 8,     /* fetch.h: asks for a snapshot */
     WIRE_PIECE = 9,     /* fetch.h: a piece of it */
+    WIRE_MARKS = 10,    /* mark.h: what the sender's state was */
 };
 
 #define WIRE_FRAME_HEAD 40u

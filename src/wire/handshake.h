@@ -9,7 +9,8 @@
 #include "wire/frame.h"
 
 /* feature bits this version has; unknown ones of a peer are ignored */
-#define WIRE_FEATURES_KNOWN 0u
+#define WIRE_FEATURE_MARKS  1u /* takes WIRE_MARKS */
+#define WIRE_FEATURES_KNOWN WIRE_FEATURE_MARKS
 
 struct wire_hello {
     uint16_t version_min, version_max; /* protocol versions spoken */

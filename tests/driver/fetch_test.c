@@ -655,7 +655,7 @@ static void a_joiner_takes_no_snapshot_of_a_witness(void **state)
 {
     (void)state;
     struct scene s;
-    scene_without_entry1(&s, 5, 600, 0);
+    scene_without_entry1(&s, 5, 601, 0);
     s.behind = 5;
     s.only = 4;
     lab_start(s.lab, 4);

@@ -20,6 +20,9 @@ static void fsm_apply(void *fsm, uint32_t group, const struct kelp_command *comm
     for (size_t i = 0; i < count; i++) {
         assert_true(commands[i].payload.len >= 8);
         m->last = load_u64(commands[i].payload.data);
+        m->now = commands[i].time_ns;
+        if (m->last >= LAB_LASTS && m->last < LAB_FREES)
+            m->due = m->now + (m->last - LAB_LASTS) * UINT64_C(1000000);
         if (m->count < LAB_VALUES) m->values[m->count] = m->last;
         m->count++;
         uint8_t out[8];
@@ -178,6 +181,32 @@ static uint64_t fsm_hash(void *fsm, uint32_t group)
     return hash_mix(m->count, m->last);
 }
 
+/* One thing may have a deadline. */
+static uint64_t fsm_deadline(void *fsm, uint32_t group)
+{
+    const struct lab_machine *m = fsm;
+    (void)group;
+    return m->due != 0 ? m->due : KELP_FSM_NO_DEADLINE;
+}
+
+static void fsm_pass(void *fsm, uint32_t group, uint64_t time_ns, int alone)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    assert_true(time_ns >= m->now);
+    m->now = time_ns;
+    m->ticks += alone != 0;
+    if (m->due != 0 && m->due <= m->now) m->due = 0;
+}
+
+static bool fsm_lapses(void *fsm, uint32_t group, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct lab_machine *m = fsm;
+    (void)group;
+    (void)question;
+    return m->due != 0 && m->due <= time_ns;
+}
+
 static void fsm_close(void *fsm)
 {
     free(fsm);
@@ -204,6 +233,9 @@ static const struct kelp_fsm_ops fsm_ops = {
     .hash = fsm_hash,
     .close = fsm_close,
     .frees = fsm_frees,
+    .deadline = fsm_deadline,
+    .pass = fsm_pass,
+    .lapses = fsm_lapses,
 };
 
 static bool fsm_wants(void *fsm, uint32_t group)
@@ -365,6 +397,18 @@ static bool port_frees(void *machine, struct kelp_bytes command)
     return rsm_frees(n->rsm, command);
 }
 
+static uint64_t port_deadline(void *machine)
+{
+    const struct lab_node *n = machine;
+    return rsm_deadline(n->rsm);
+}
+
+static bool port_lapses(void *machine, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct lab_node *n = machine;
+    return rsm_lapses(n->rsm, question, time_ns);
+}
+
 static enum kelp_error port_restore_begin(void *machine, const struct wire_snaphead *head,
                                           struct kelp_fault *fault)
 {
@@ -392,6 +436,12 @@ static void port_restore_abort(void *machine)
     rsm_restore_abort(n->rsm);
 }
 
+static size_t port_marks(void *machine, kelp_index after, struct wire_mark out[WIRE_MARK_KEPT])
+{
+    const struct lab_node *n = machine;
+    return rsm_marks(n->rsm, after, out);
+}
+
 const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machine_ops),
                                              .apply = port_apply,
                                              .query = port_query,
@@ -406,4 +456,7 @@ const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machin
                                              .snapshot_end = port_snapshot_end,
                                              .has_snapshots = port_has_snapshots,
                                              .wants_snapshot = port_wants_snapshot,
+                                             .marks = port_marks,
+                                             .deadline = port_deadline,
+                                             .lapses = port_lapses,
                                              .frees = port_frees};

@@ -287,7 +287,7 @@ static void who_is_no_member_fetches_nothing_and_learns_nothing(void **state)
 {
     (void)state;
     struct scene s;
-    scene_without_entry1(&s, 4, 660, 0);
+    scene_without_entry1(&s, 4, 661, 0);
     struct stranger stranger = {.id = 4};
     s.lab->watch = watch_stranger;
     s.lab->watch_ctx = &stranger;

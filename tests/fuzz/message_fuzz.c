@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* message_fuzz.c - any bytes as frames, messages, entries, configurations, snapshot heads,
- * forwards, messages of founding, questions for snapshots and their pieces.
+ * forwards, messages of founding, questions for snapshots and their pieces, what a state was.
  *
  * The first byte chooses the format (low bits) and whether checksums are put right first (the high
  * bit leaves them), since no fuzzer guesses a good one. What a decoder accepts must be encoded into
@@ -17,6 +17,7 @@
 #include "wire/forward.h"
 #include "wire/found.h"
 #include "wire/frame.h"
+#include "wire/mark.h"
 #include "wire/message.h"
 #include "wire/snaphead.h"
 
@@ -192,6 +193,16 @@ static void fuzz_piece(const uint8_t *data, size_t len)
     if (p.state == WIRE_PIECE_BYTES) ASSERT(p.offset + p.bytes.len <= p.size);
 }
 
+static void fuzz_marks(const uint8_t *data, size_t len)
+{
+    struct wire_mark marks[WIRE_MARK_KEPT];
+    struct kelp_bytes in = bytes_of(data, len);
+    size_t count = 0;
+    enum kelp_error error = wire_marks_decode(in, marks, &count, NULL);
+    ASSERT((error == KELP_OK) == (count > 0));
+    if (error == KELP_OK) check_part(in, wire_marks_encode(marks, count, again));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0 || size > INPUT_MAX) return 0;
@@ -211,6 +222,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 7: fuzz_found(copy, len, mend); break;
     case 8: fuzz_fetch(copy, len); break;
     case 9: fuzz_piece(copy, len); break;
+    case 10: fuzz_marks(copy, len); break;
     }
     free(copy);
     return 0;

@@ -259,12 +259,49 @@ static void the_state_hash_covers_sessions(void **state)
     rsm_free(r);
 }
 
+/* Sessions are compared between members too: whose are lost executes a command twice. */
+static void a_mark_is_taken_whatever_stands_there_and_covers_sessions(void **state)
+{
+    (void)state;
+    static const enum kelp_entry_type kinds[] = {KELP_ENTRY_NOOP, KELP_ENTRY_COMMAND,
+                                                 KELP_ENTRY_SESSION, KELP_ENTRY_CONFIG,
+                                                 KELP_ENTRY_BARRIER};
+    struct told told = {0};
+    for (size_t k = 0; k < 2 * (sizeof kinds / sizeof kinds[0]); k++) {
+        struct wire_mark marks[WIRE_MARK_KEPT];
+        struct rsm *r = made();
+        kelp_index last = WIRE_MARK_EVERY;
+        for (kelp_index i = 1; i <= last; i++) {
+            bool in_session = i == last && k % 2 == 1; /* of none: refused, or nothing ends */
+            struct wire_entry e = {.pos = kelp_pos_of(i, 1), .type = KELP_ENTRY_SESSION};
+            if (i > 1) e.type = i < last ? KELP_ENTRY_NOOP : (uint8_t)kinds[k / 2];
+            if (e.type == KELP_ENTRY_COMMAND) e.payload = bytes_of("a", 1);
+            bool may = e.type == KELP_ENTRY_COMMAND || e.type == KELP_ENTRY_SESSION;
+            if (in_session && may) {
+                e.flags = WIRE_ENTRY_IN_SESSION;
+                e.session = 1;
+                e.sequence = e.type == KELP_ENTRY_COMMAND ? 1 : 0;
+            }
+            wire_entry_encode(&e, rooms[0]);
+            struct kelp_bytes one = bytes_of(rooms[0], wire_entry_size(&e));
+            told.rsm = r;
+            told.first = 0;
+            assert_int_equal(rsm_apply(r, i, &one, 1, on_reply, &told, NULL), KELP_OK);
+        }
+        assert_int_equal(rsm_marks(r, 0, marks), 1);
+        assert_int_equal(marks[0].index, last);
+        assert_int_equal(marks[0].state, rsm_state_hash(r));
+        rsm_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_takes_effect_once_wherever_batches_are_cut),
         cmocka_unit_test(sessions_are_part_of_snapshots),
         cmocka_unit_test(the_state_hash_covers_sessions),
+        cmocka_unit_test(a_mark_is_taken_whatever_stands_there_and_covers_sessions),
         cmocka_unit_test(without_memory_for_the_result_it_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

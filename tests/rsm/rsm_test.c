@@ -346,6 +346,84 @@ static void a_snapshot_restores_state_clock_and_chain(void **state)
     rsm_free(fresh);
 }
 
+static void states_are_marked_at_the_same_indexes_however_they_are_batched(void **state)
+{
+    (void)state;
+    static uint8_t room[600][ENTRY_ROOM];
+    static struct kelp_bytes entries[600];
+    static struct replies replies;
+    struct wire_mark by[2][WIRE_MARK_KEPT];
+    struct sum *sum;
+    for (size_t i = 0; i < 600; i++) /* one mark is behind a no-op, one behind a command */
+        entries[i] =
+            entry(room[i], i + 1, 1, i == 255 ? KELP_ENTRY_NOOP : KELP_ENTRY_COMMAND, i, 1);
+    struct rsm *r[2] = {made(&sum), made(&sum)};
+    for (size_t k = 0; k < 2; k++) {
+        size_t batch = k == 0 ? 600 : 40;
+        for (size_t i = 0; i < 600; i += batch) {
+            memset(&replies, 0, sizeof replies);
+            assert_int_equal(rsm_apply(r[k], i + 1, entries + i, batch, on_reply, &replies, NULL),
+                             KELP_OK);
+        }
+        assert_int_equal(rsm_marks(r[k], 0, by[k]), 2);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(by[0][i].index, 256 * (i + 1));
+        assert_int_equal(by[0][i].state, (i == 0 ? 255 : 511) * 31); /* and not a command more */
+        assert_int_equal(by[0][i].state, by[1][i].state);
+        assert_int_equal(by[0][i].chain, by[1][i].chain);
+    }
+    assert_int_equal(rsm_marks(r[0], 256, by[0]), 1);
+    assert_int_equal(by[0][0].index, 512);
+    assert_int_equal(rsm_marks(r[0], 512, by[0]), 0);
+    rsm_free(r[0]);
+    rsm_free(r[1]);
+}
+
+static void only_the_newest_marks_are_kept_and_none_of_a_state_that_was_replaced(void **state)
+{
+    (void)state;
+    uint8_t room[ENTRY_ROOM];
+    struct wire_mark marks[WIRE_MARK_KEPT];
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    struct replies replies;
+    kelp_index last = WIRE_MARK_EVERY * (WIRE_MARK_KEPT + 3);
+    for (kelp_index i = 1; i <= last; i++) {
+        struct kelp_bytes one = entry(room, i, 1, KELP_ENTRY_COMMAND, i, 1);
+        memset(&replies, 0, sizeof replies);
+        assert_int_equal(rsm_apply(r, i, &one, 1, on_reply, &replies, NULL), KELP_OK);
+    }
+    assert_int_equal(rsm_marks(r, 0, marks), WIRE_MARK_KEPT);
+    assert_int_equal(marks[0].index, 4 * WIRE_MARK_EVERY);
+    assert_int_equal(marks[WIRE_MARK_KEPT - 1].index, last);
+    uint8_t own[8];
+    put_u64(own, 5);
+    struct wire_snaphead head = {.pos = kelp_pos_of(last + 1, 1),
+                                 .state_hash = 5 * 31,
+                                 .config = config_of_one(),
+                                 .own = bytes_of(own, 8)};
+    assert_int_equal(restored(r, &head), KELP_OK);
+    assert_int_equal(rsm_marks(r, 0, marks), 0);
+    rsm_free(r);
+}
+
+static void positions_alone_have_no_state_to_mark(void **state)
+{
+    (void)state;
+    uint8_t room[ENTRY_ROOM];
+    struct wire_mark marks[WIRE_MARK_KEPT];
+    struct sum *sum;
+    struct rsm *r = made(&sum);
+    struct replies replies = {0};
+    for (kelp_index i = 1; i <= WIRE_MARK_EVERY; i++) {
+        struct kelp_bytes one = entry(room, i, 1, KELP_ENTRY_POSITION, i, 0);
+        assert_int_equal(rsm_apply(r, i, &one, 1, on_reply, &replies, NULL), KELP_OK);
+    }
+    assert_int_equal(rsm_marks(r, 0, marks), 0);
+    rsm_free(r);
+}
+
 static void a_query_is_answered_at_the_state_as_it_is(void **state)
 {
     (void)state;
@@ -373,6 +451,9 @@ int main(void)
         cmocka_unit_test(a_damaged_or_misplaced_entry_stops_it),
         cmocka_unit_test(a_machine_that_cannot_be_restored_has_no_snapshots),
         cmocka_unit_test(a_snapshot_restores_state_clock_and_chain),
+        cmocka_unit_test(states_are_marked_at_the_same_indexes_however_they_are_batched),
+        cmocka_unit_test(only_the_newest_marks_are_kept_and_none_of_a_state_that_was_replaced),
+        cmocka_unit_test(positions_alone_have_no_state_to_mark),
         cmocka_unit_test(a_query_is_answered_at_the_state_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,16 +97,16 @@ static void a_witness_with_data_fires_M03(void **state)
     config.members[2].role = KELP_WITNESS;
     for (unsigned node = 0; node < 3; node++)
         checker_members(c, node, &config, &config);
-    struct checker_entry entries[64];
-    for (uint32_t i = 0; i < 64; i++)
+    struct checker_entry entries[128];
+    for (uint32_t i = 0; i < 128; i++)
         entries[i] =
             (struct checker_entry){.checksum = 8 + i, .value = 2 + i, .name = 1, .term = 1};
     for (unsigned node = 0; node < 3; node++) {
         keeps(node, command());
-        keeps_from(node, 2, entries, 63); /* sent before it was known for a witness */
+        keeps_from(node, 2, entries, 127); /* sent before it was known for a witness */
     }
     SILENT();
-    keeps_from(2, 65, &entries[63], 1);
+    keeps_from(2, 129, &entries[127], 1);
     FIRES("M03 WitnessKeepsLittle");
 }
 
