@@ -120,7 +120,8 @@ void apply_settle(struct driver *d)
     if (d->applied_reported <= d->applied) return;
     ASSERT(d->applied_reported < d->apply_next);
     quarantine_applied(d, d->applied_reported);
-    quarantine_judge(d); /* before what came of these entries is told */
+    if (d->quarantine.judge_due)
+        quarantine_judge(d); /* before what came of these entries is told */
     for (kelp_index i = d->applied + 1; i <= d->applied_reported && d->requests.index_count > 0;
          i++) {
         struct request *r = index_find(d, i);

@@ -25,6 +25,7 @@
 void clock_init(struct driver *d)
 {
     d->ticking.due = KELP_FSM_NO_DEADLINE;
+    d->ticking.due_at = UINT64_MAX;
     TAILQ_INIT(&d->ticking.waits);
 }
 
@@ -35,25 +36,15 @@ static bool leads(struct driver *d)
     return view->role == KELP_LEADER && view->term.v == d->led_term;
 }
 
-/* Nothing has a deadline, as far as all is applied: the common case, on every run. */
-static bool timeless(const struct driver *d)
-{
-    const struct ticking *t = &d->ticking;
-    if (t->due != KELP_FSM_NO_DEADLINE || t->open || !TAILQ_EMPTY(&t->waits)) return false;
-    return d->ports.machine->deadline == NULL || (t->known && t->due_at == d->applied);
-}
-
 /* While an apply is open the machine is not asked; it is when that is done. */
 static uint64_t earliest(struct driver *d)
 {
     struct ticking *t = &d->ticking;
-    bool fresh = t->known && t->due_at == d->applied;
-    if (fresh || d->ports.machine->deadline == NULL || d->apply_open != 0 || read_hollow(d) ||
-        fetch_holds_apply(d))
-        return t->due;
-    t->due = d->ports.machine->deadline(d->ports.machine_ctx);
+    bool fresh = t->due_at == d->applied;
+    if (fresh || d->apply_open != 0 || read_hollow(d) || fetch_holds_apply(d)) return t->due;
+    if (d->ports.machine->deadline != NULL)
+        t->due = d->ports.machine->deadline(d->ports.machine_ctx);
     t->due_at = d->applied;
-    t->known = true;
     return t->due;
 }
 
@@ -114,8 +105,8 @@ bool clock_answered(struct driver *d, const struct kelp_answer *answer)
 bool clock_run(struct driver *d)
 {
     struct ticking *t = &d->ticking;
-    if (timeless(d)) return false;
     bool any = !TAILQ_EMPTY(&t->waits);
+    uint64_t due = earliest(d);
     if (t->open && t->index != 0 && t->index <= d->applied) {
         t->open = false;
         waits_release(d, true);
@@ -125,7 +116,6 @@ bool clock_run(struct driver *d)
         waits_release(d, false);
         return any;
     }
-    uint64_t due = earliest(d);
     if (due == KELP_FSM_NO_DEADLINE) {
         waits_release(d, true);
         return any;
@@ -145,8 +135,9 @@ bool clock_run(struct driver *d)
 kelp_ns clock_next(struct driver *d)
 {
     const struct ticking *t = &d->ticking;
-    if (t->open || t->due == KELP_FSM_NO_DEADLINE || !leads(d)) return KELP_NEVER;
-    if (writes_wait(d, driver_look(d)) || !core_has_room(d)) return KELP_NEVER; /* an event ends it */
+    if (t->open || !leads(d)) return KELP_NEVER;
+    if (writes_wait(d, driver_look(d)) || !core_has_room(d))
+        return KELP_NEVER; /* an event ends it */
     uint64_t running = clock_stamp(d);
     kelp_ns at = t->due > running ? add_sat(d->now, t->due - running) : d->now;
     if (!TAILQ_EMPTY(&t->waits)) at = d->now;
@@ -158,7 +149,7 @@ kelp_ns clock_next(struct driver *d)
 
 void clock_mark(struct driver *d, struct request *r)
 {
-    if (r->how.level == KELP_READ_LOG || timeless(d)) return;
+    if (r->how.level == KELP_READ_LOG || ticking_idle(&d->ticking, d->applied)) return;
     if (!leads(d) || earliest(d) == KELP_FSM_NO_DEADLINE) return;
     r->clock = clock_stamp(d);
     if (r->line != NULL || !r->bare) return;
@@ -194,7 +185,7 @@ void clock_let_go(struct driver *d, struct request *r)
 
 void clock_show(struct driver *d)
 {
-    if (d->ports.machine->tell_time == NULL || timeless(d)) return;
+    if (d->ports.machine->tell_time == NULL || ticking_idle(&d->ticking, d->applied)) return;
     if (earliest(d) == KELP_FSM_NO_DEADLINE) return;
     uint64_t about =
         leads(d) ? clock_stamp(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "kelp/core.h"
+#include "kelp/fsm.h"
 #include "wire/entry.h"
 
 struct driver;
@@ -15,8 +16,7 @@ TAILQ_HEAD(request_list, request);
 
 struct ticking {
     uint64_t due;              /* the machine's earliest deadline .. */
-    kelp_index due_at;         /* .. when so much was applied */
-    bool known;                /* it was asked */
+    kelp_index due_at;         /* .. when so much was applied; UINT64_MAX: it was not asked yet */
     bool open;                 /* a clock entry is proposed and not applied .. */
     kelp_index index;          /* .. which is this one */
     kelp_ns after;             /* none before */
@@ -25,6 +25,13 @@ struct ticking {
     struct request_list waits; /* reads that wait for one, by asker_link */
     uint64_t told;             /* clock entries proposed */
 };
+
+/* Nothing has a deadline, as far as all is applied: the common case, looked for on every run. */
+static inline bool ticking_idle(const struct ticking *t, kelp_index applied)
+{
+    return t->due == KELP_FSM_NO_DEADLINE && t->due_at == applied && !t->open &&
+           TAILQ_EMPTY(&t->waits);
+}
 
 void clock_init(struct driver *d);
 bool clock_run(struct driver *d); /* true: something was done */

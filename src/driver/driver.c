@@ -282,7 +282,7 @@ static bool run_round(struct driver *d, kelp_ns *expire)
 {
     bool settled = d->config_count == 1 && d->config_committed;
     ports_settle(d);
-    quarantine_judge(d);
+    if (d->quarantine.judge_due) quarantine_judge(d);
     bool any = birth_run(d);
     bool took = perform_takes(d);
     any = any || (took && !(settled && d->config_count == 1 && d->config_committed));
@@ -292,7 +292,7 @@ static bool run_round(struct driver *d, kelp_ns *expire)
     any = lines_pump(d) || any;
     any = changes_run(d) || any;
     any = reads_release(d) || any;
-    any = clock_run(d) || any;
+    if (!ticking_idle(&d->ticking, d->applied)) any = clock_run(d) || any;
     any = queries_run(d) || any;
     return any || ports_due(d);
 }
@@ -360,17 +360,17 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (d->untaken)
         (void)perform_takes(d); /* what clients submitted when they heard: in the same flush */
     forward_reply_all(d);
-    quarantine_tell(d);
+    if (d->quarantine.tell_due) quarantine_tell(d);
     driver_flush(d);
     idle_tell(d);
     if (more_at_once(d)) return d->now;
     kelp_ns next = min_u64(min_u64(found_next_at, expire), min_u64(d->retry_at, d->idle_at));
     next = min_u64(next, d->reach_at);
     next = min_u64(min_u64(next, handover_next(d)), snapshot_next(d));
-    next = min_u64(next, clock_next(d));
+    if (d->ticking.due != KELP_FSM_NO_DEADLINE) next = min_u64(next, clock_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
-    next = min_u64(next, quarantine_next(d));
+    if (d->quarantine.tell_due) next = min_u64(next, quarantine_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;
 }
