@@ -204,11 +204,15 @@ void run_pexpiretime(struct kv *kv, struct kv_args *args, struct buf *reply)
 
 /* ---- values with deadlines --------------------------------------------------------------- */
 
-static bool getex_word(struct kelp_bytes word, struct expiry *e)
+/* The same word may come again, another one may not; as in Redis. */
+static bool getex_word(struct kelp_bytes word, bool again, struct expiry *e)
 {
     bool ex = kv_word_is(word, "ex", 2), exat = kv_word_is(word, "exat", 4);
-    *e = (struct expiry){.seconds = ex || exat, .absolute = exat || kv_word_is(word, "pxat", 4)};
-    return e->seconds || e->absolute || kv_word_is(word, "px", 2);
+    struct expiry is = {.seconds = ex || exat, .absolute = exat || kv_word_is(word, "pxat", 4)};
+    if (!is.seconds && !is.absolute && !kv_word_is(word, "px", 2)) return false;
+    if (again && (is.seconds != e->seconds || is.absolute != e->absolute)) return false;
+    *e = is;
+    return true;
 }
 
 void run_getex(struct kv *kv, struct kv_args *args, struct buf *reply)
@@ -218,10 +222,9 @@ void run_getex(struct kv *kv, struct kv_args *args, struct buf *reply)
     struct expiry e = {.at = 0};
     while (args->left > 0) {
         struct kelp_bytes word = kv_args_next(args);
-        bool again = timed || persist;
-        if (!again && kv_word_is(word, "persist", 7)) {
+        if (!timed && kv_word_is(word, "persist", 7)) {
             persist = true;
-        } else if (!again && args->left > 0 && getex_word(word, &e)) {
+        } else if (!persist && args->left > 0 && getex_word(word, timed, &e)) {
             timed = true;
             when = kv_args_next(args);
         } else {

@@ -40,27 +40,31 @@ enum set_option {
     SET_XX = 2,  /* only if it is */
     SET_GET = 4, /* answer with the old value */
     SET_KEEPTTL = 8,
-    SET_TIMED = 16, /* a deadline follows */
-    SET_WRONG = 32
+    SET_EX = 16, /* a deadline follows */
+    SET_PX = 32,
+    SET_EXAT = 64,
+    SET_PXAT = 128,
+    SET_WRONG = 256
 };
 
-#define SET_OF_TIME (SET_KEEPTTL | SET_TIMED) /* at most one of them */
+#define SET_TIMED   (SET_EX | SET_PX | SET_EXAT | SET_PXAT)
+#define SET_OF_TIME (SET_KEEPTTL | SET_TIMED) /* at most one of them, which may come again */
 
 static const struct set_word {
     const char *name;
     uint8_t len;
-    uint8_t option;
-    uint8_t excludes;
+    uint16_t option;
+    uint16_t excludes;
     struct expiry expiry;
 } set_words[] = {
     {"nx", 2, SET_NX, SET_XX, {0}},
     {"xx", 2, SET_XX, SET_NX, {0}},
     {"get", 3, SET_GET, 0, {0}},
-    {"keepttl", 7, SET_KEEPTTL, SET_OF_TIME, {0}},
-    {"ex", 2, SET_TIMED, SET_OF_TIME, {.seconds = true}},
-    {"px", 2, SET_TIMED, SET_OF_TIME, {.seconds = false}},
-    {"exat", 4, SET_TIMED, SET_OF_TIME, {.seconds = true, .absolute = true}},
-    {"pxat", 4, SET_TIMED, SET_OF_TIME, {.absolute = true}},
+    {"keepttl", 7, SET_KEEPTTL, SET_TIMED, {0}},
+    {"ex", 2, SET_EX, SET_OF_TIME & ~SET_EX, {.seconds = true}},
+    {"px", 2, SET_PX, SET_OF_TIME & ~SET_PX, {.seconds = false}},
+    {"exat", 4, SET_EXAT, SET_OF_TIME & ~SET_EXAT, {.seconds = true, .absolute = true}},
+    {"pxat", 4, SET_PXAT, SET_OF_TIME & ~SET_PXAT, {.absolute = true}},
 };
 
 static const struct set_word *set_word_find(struct kelp_bytes word)
@@ -76,7 +80,7 @@ static unsigned set_options(struct kv_args *args, struct expiry *expiry, struct 
     unsigned options = 0;
     while (args->left > 0) {
         const struct set_word *word = set_word_find(kv_args_next(args));
-        bool timed = word != NULL && word->option == SET_TIMED;
+        bool timed = word != NULL && (word->option & SET_TIMED) != 0;
         if (word == NULL || (options & word->excludes) != 0 || (timed && args->left == 0))
             return SET_WRONG;
         options |= word->option;

@@ -56,6 +56,7 @@ bool apart_begins(struct world *w)
 {
     struct apart *a = &w->apart;
     bool built_in = w->machine.make == machine_make && w->swarm.weights[FAULT_CHANGE] == 0;
+    if (!w->swarm.ordered) return false; /* what overtakes a hello is lost, and told no more */
     if (w->options.broken != KELP_SIM_BREAK_NOTHING || !built_in || w->node_count < 2 ||
         !all_there(w))
         return false;

@@ -16,10 +16,11 @@ struct timed {
     struct lab_client *c;
 };
 
-/* Three nodes, and something that lasts so long. */
-static struct timed lasts(uint64_t seed, uint64_t ms)
+/* Three nodes, and something that lasts so long; window: bytes uncommitted at most, 0: as usual. */
+static struct timed lasts_within(uint64_t seed, uint64_t ms, uint64_t window)
 {
     struct timed t = {.lab = lab_new(3, seed)};
+    if (window > 0) t.lab->limits.uncommitted_bytes_max = window;
     lab_start_all(t.lab);
     t.leader = lab_await_leader(t.lab);
     lab_run(t.lab, 300);
@@ -28,6 +29,11 @@ static struct timed lasts(uint64_t seed, uint64_t ms)
     lab_await(t.c, 1);
     assert_int_equal(t.c->told[0].outcome, KELP_DONE);
     return t;
+}
+
+static struct timed lasts(uint64_t seed, uint64_t ms)
+{
+    return lasts_within(seed, ms, 0);
 }
 
 static void end(struct timed t)
@@ -136,6 +142,29 @@ static void a_read_of_what_is_due_waits_for_the_entry(void **state)
     end(t);
 }
 
+/* The core has no room for one more entry: that says nothing of what has passed. */
+static void a_read_waits_on_where_the_entry_finds_no_room(void **state)
+{
+    (void)state;
+    struct timed t = lasts_within(28, 100, 400);
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(t.lab, id)->hold_disk = id != t.leader;
+    for (uint64_t i = 0; i < 12; i++)
+        (void)lab_write(t.c, i, 5000);
+    lab_run(t.lab, 200);
+    size_t told = t.c->told_count;
+    assert_int_equal(lab_node(t.lab, t.leader)->driver->ticking.told, 0); /* the window is full */
+    (void)lab_read(t.c, 5000);
+    lab_run(t.lab, 1000);
+    assert_int_equal(t.c->told_count, told);
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(t.lab, id)->hold_disk = false;
+    lab_await(t.c, 14);
+    assert_int_equal(t.c->told[13].outcome, KELP_DONE);
+    assert_int_equal(machine_of(t, t.leader)->due, 0);
+    end(t);
+}
+
 static void a_read_that_waits_ends_at_its_deadline(void **state)
 {
     (void)state;
@@ -190,6 +219,7 @@ int main(void)
         cmocka_unit_test(the_time_is_carried_while_something_lasts),
         cmocka_unit_test(the_next_leader_goes_on_from_the_last_stamp),
         cmocka_unit_test(a_read_of_what_is_due_waits_for_the_entry),
+        cmocka_unit_test(a_read_waits_on_where_the_entry_finds_no_room),
         cmocka_unit_test(a_read_that_waits_ends_at_its_deadline),
         cmocka_unit_test(a_clock_entry_is_the_last_of_its_batch),
     };

@@ -104,6 +104,25 @@ static void a_time_of_day_is_told_as_given_and_decides_nothing(void **state)
     at_wall(kv, 15 * SECOND, 0, "EXISTS k", ":0\r\n");
 }
 
+/* As Redis 7.0 takes them. */
+static void the_same_option_may_come_again(void **state)
+{
+    struct kv *kv = *state;
+    at(kv, SECOND, "SET k v EX 5 EX 600", "+OK\r\n");
+    at(kv, SECOND, "TTL k", ":600\r\n");
+    at(kv, SECOND, "SET k v KEEPTTL KEEPTTL", "+OK\r\n");
+    at(kv, SECOND, "TTL k", ":600\r\n");
+    at(kv, SECOND, "GETEX k EX 5 EX 700", "$1\r\nv\r\n");
+    at(kv, SECOND, "TTL k", ":700\r\n");
+    at(kv, SECOND, "GETEX k PERSIST PERSIST", "$1\r\nv\r\n");
+    at(kv, SECOND, "TTL k", ":-1\r\n");
+    at(kv, SECOND, "SET k v EX 5 PX 600", "-ERR syntax error\r\n");
+    at(kv, SECOND, "SET k v EX 5 KEEPTTL", "-ERR syntax error\r\n");
+    at(kv, SECOND, "GETEX k EX 5 PX 600", "-ERR syntax error\r\n");
+    at(kv, SECOND, "GETEX k EX 5 PERSIST", "-ERR syntax error\r\n");
+    at(kv, SECOND, "GETEX k PERSIST EX 5", "-ERR syntax error\r\n");
+}
+
 /* Two leaders whose clocks are an hour apart. */
 static void what_is_later_is_a_question_of_the_cluster_clock(void **state)
 {
@@ -255,6 +274,7 @@ int main(void)
         MACHINE_TEST(a_passed_key_is_as_absent_for_every_command_that_writes),
         MACHINE_TEST(what_keeps_and_what_forgets_a_deadline),
         MACHINE_TEST(a_time_of_day_is_told_as_given_and_decides_nothing),
+        MACHINE_TEST(the_same_option_may_come_again),
         MACHINE_TEST(what_is_later_is_a_question_of_the_cluster_clock),
         MACHINE_TEST(a_command_that_tells_a_time_answers_by_its_stamp),
         MACHINE_TEST(a_time_of_day_of_another_version_stops_the_machine),
