@@ -357,8 +357,9 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     fetch_run(d);
     headway_run(d);
     snapshot_run(d);
-    if (d->untaken)
-        (void)perform_takes(d); /* what clients submitted when they heard: in the same flush */
+    /* what clients submitted when they heard, in the same flush; and who leads is told now, if a
+     * snapshot that came in changed it, since the next run may be an election timeout away */
+    if (d->untaken && perform_takes(d)) route_refresh(d);
     forward_reply_all(d);
     if (d->quarantine.tell_due) quarantine_tell(d);
     driver_flush(d);
