@@ -156,7 +156,8 @@ def test_who_missed_millions_of_writes_joins_again_under_load(make_cluster, long
         time.sleep(0.02)
     level = time.monotonic()
     load.stop()
-    assert metric(third, "kelp_snapshots_fetched_total") == 1
+    # One was missing; while the load goes on the log may be shortened past it once more.
+    assert metric(third, "kelp_snapshots_fetched_total") >= 1
     assert not load.errors, load.errors[:3]
     quiet, during = load.between(alone, joins), load.between(joins, level)
     print(f"{writes} writes missed, level after {level - joins:.1f} s; a write took "
