@@ -214,7 +214,9 @@ enum kelp_outcome {
     X(54, ONCE_MISUSED, "another command had this number or key",                                  \
       "give each command a number or key of its own")                                              \
     X(55, QUARANTINED, "the state of that node is not that of the others",                         \
-      "ask another node; see its status")
+      "ask another node; see its status")                                                          \
+    X(61, SNAPSHOT_GONE, "that snapshot is not here, or not any more", "begin with the newest")    \
+    X(62, NO_PIECE, "no piece of that snapshot begins there", "go on behind the piece before")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,
