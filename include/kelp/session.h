@@ -58,7 +58,7 @@ KELP_API void kelp_session_open(struct kelp_node *node, uint64_t token, kelp_don
 
 /* kelp_session_end - end a session at once: its numbers are forgotten. Of no effect if it is not
  * there.
- * takes    session its id
+ * takes    session its id; 0 is none: REFUSED UNKNOWN_SESSION
  *          node, token, done, ctx   as kelp_propose
  * thread   any   cost  one entry in the log   source  [§6.3] */
 KELP_API void kelp_session_end(struct kelp_node *node, uint64_t session, uint64_t token,

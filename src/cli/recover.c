@@ -101,7 +101,9 @@ static const struct kelp_member *member_of(const struct wire_config *c, kelp_id 
     return NULL;
 }
 
-/* Was this one needed for everything that the last configuration could acknowledge? */
+/* Was this one needed for everything that was acknowledged, whatever it does not know of? The only
+ * voter is: no configuration follows its own without it. One of two is not: the other may have
+ * added a third in a single step [§4.1], and what those two agreed on since is not here. */
 static bool was_needed(const struct renew_report *r)
 {
     const struct kelp_config *c = &r->before.config;
@@ -109,7 +111,7 @@ static bool was_needed(const struct renew_report *r)
     unsigned counted = 0;
     for (size_t i = 0; i < c->count; i++)
         counted += c->members[i].role == KELP_VOTER || c->members[i].role == KELP_WITNESS;
-    return c->joint == 0 && self != NULL && self->role == KELP_VOTER && counted <= 2;
+    return c->joint == 0 && self != NULL && self->role == KELP_VOTER && counted == 1;
 }
 
 static void left_out(const struct renew_report *r, struct wire_config *out)
@@ -274,8 +276,7 @@ static int directory_recover(const struct verb *verb, const struct recover_ask *
     unsigned running = 0;
     if (status == CLI_DONE && !ask->json) plan_print(ask, r);
     (void)fflush(stdout);
-    if (status == CLI_DONE && r->step == RENEW_NEW && what->with == NULL)
-        running = recover_probe(verb, r);
+    if (status == CLI_DONE && r->step != RENEW_DONE) running = recover_probe(verb, r);
     if (status == CLI_DONE && running > 0 && !ask->running)
         status = cli_error(verb, CLI_FAILED,
                            "nothing was changed: stop them, or give --though-running if they never "

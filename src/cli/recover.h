@@ -38,8 +38,10 @@ enum kelp_error recover_view_open(const char *dir, struct recover_view *out,
 void recover_view_close(struct recover_view *v);
 struct store_options recover_options(void);
 
-/* recover_probe - asks every member of what the directory knows, but itself, whether it runs.
- * Returns how many seem to; each is said on stderr. */
+/* recover_probe - asks the addresses of all members that the directory knows, its own among them,
+ * whether somebody runs there, all at once and for a few seconds. Once in a process. Returns of how
+ * many that is so, or cannot be excluded; each is said on stderr. Who takes part in this very
+ * recovery is none of them. */
 unsigned recover_probe(const struct verb *verb, const struct renew_report *r);
 
 int recover_compare(const struct verb *verb, int count, char **dirs, bool json);

@@ -5,7 +5,11 @@
  * The choice is that of an election [§3.6.1]: the highest last term, and in it the highest last
  * index, so whatever was committed with the help of any of these disks is in it. Of several epochs
  * only the latest counts; two of one number were recovered apart, and no rule chooses between
- * them. */
+ * them.
+ *
+ * What could not be looked at may be the longer log, so nothing is chosen then; what is damaged
+ * beyond use cannot be recovered from, and is only said. A witness holds nothing to recover, but
+ * knows what there was: what it has seen above the chosen log stands on a disk that is not here. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +39,22 @@ static bool holds(const struct survivor *s)
     return s->error == KELP_OK && s->r.last.index > 0 && !s->r.hollow;
 }
 
+/* It may hold a log, and nobody has seen it. */
+static bool is_closed(const struct survivor *s)
+{
+    return s->error != KELP_OK && s->error != KELP_E_CORRUPT && s->error != KELP_E_FOREIGN &&
+           s->error != KELP_E_WIPED;
+}
+
 /* Of all that hold something; NULL: none does, or *why says what is in the way. */
 static const struct survivor *choose(const struct survivor *all, int count, const char **why)
 {
     const struct survivor *best = NULL;
+    *why = "not all of them could be looked at, and any of those may hold the longest log: stop "
+           "what runs, make the rest readable, or leave out what is lost";
+    for (int i = 0; i < count; i++) {
+        if (is_closed(&all[i])) return NULL;
+    }
     *why = "none of them holds a log to recover from";
     for (int i = 0; i < count; i++) {
         const struct survivor *s = &all[i];
@@ -54,7 +70,7 @@ static const struct survivor *choose(const struct survivor *all, int count, cons
         }
         if (own != its && epoch_number(own) == epoch_number(its)) {
             *why = "two of them were recovered apart, and went different ways since: choose by "
-                   "hand, and empty the other";
+                   "hand, and keep the other";
             return NULL;
         }
         bool later = epoch_number(own) > epoch_number(its);
@@ -79,8 +95,34 @@ static const char *kind(const struct survivor *s)
     return s->r.step == RENEW_UNFINISHED ? "half-recovered" : "log";
 }
 
+/* The witness that has seen most above the chosen log; NULL: none has. */
+static const struct survivor *seen_beyond(const struct survivor *all, int count,
+                                          const struct survivor *best)
+{
+    const struct survivor *most = NULL;
+    for (int i = 0; i < count; i++) {
+        const struct survivor *s = &all[i];
+        if (s->error != KELP_OK || !s->r.hollow || s->r.found.epoch != best->r.found.epoch ||
+            !wire_cluster_equal(s->r.found.cluster, best->r.found.cluster))
+            continue;
+        const struct kelp_pos than = most != NULL ? most->r.last : best->r.last;
+        if (kelp_pos_less(than, s->r.last)) most = s;
+    }
+    return most;
+}
+
+/* A directory that can be started, and counts where its node does. */
+static bool starts(const struct survivor *s, const struct kelp_member *m,
+                   const struct survivor *best)
+{
+    return s != NULL && s->r.last.index > 0 && s->r.found.epoch == best->r.found.epoch &&
+           s->r.step != RENEW_UNFINISHED &&
+           (m->incarnation == 0 || m->incarnation == s->r.found.incarnation);
+}
+
 /* Do the logs that are here make a majority of those who vote, of both halves of a joint
- * configuration? Then nothing is lost and nothing is to be recovered. */
+ * configuration? Then nothing is lost and nothing is to be recovered, unless a witness, whose vote
+ * none of them would get, says otherwise. */
 static bool majority(const struct survivor *all, int count, const struct survivor *best)
 {
     const struct kelp_config *c = &best->r.before.config;
@@ -88,14 +130,15 @@ static bool majority(const struct survivor *all, int count, const struct survivo
     for (size_t i = 0; i < c->count; i++) {
         const uint8_t roles[2] = {c->members[i].role, c->members[i].role_old};
         const struct survivor *s = of_node(all, count, c->members[i].id);
-        bool there = s != NULL && s->r.last.index > 0 && s->r.found.epoch == best->r.found.epoch;
+        bool there = starts(s, &c->members[i], best);
         for (size_t half = 0; half < 2; half++) {
             bool counts = roles[half] == KELP_VOTER || roles[half] == KELP_WITNESS;
             votes[half] += counts;
             here[half] += counts && there;
         }
     }
-    return here[0] > votes[0] / 2 && (c->joint == 0 || here[1] > votes[1] / 2);
+    return seen_beyond(all, count, best) == NULL && here[0] > votes[0] / 2 &&
+           (c->joint == 0 || here[1] > votes[1] / 2);
 }
 
 static json_t *row_json(const struct survivor *s)
@@ -146,6 +189,14 @@ static json_t *absent_json(const struct survivor *all, int count, const struct s
     return list;
 }
 
+static json_t *beyond_json(const struct survivor *witness)
+{
+    if (witness == NULL) return json_null();
+    const struct renew_report *r = &witness->r;
+    return json_pack("{sI,sI,sI}", "witness", (json_int_t)r->found.node, "last_index",
+                     (json_int_t)r->last.index, "last_term", (json_int_t)r->last.term.v);
+}
+
 static int json_say(const struct verb *verb, const struct survivor *all, int count,
                     const struct survivor *best, const char *why)
 {
@@ -157,6 +208,7 @@ static int json_say(const struct verb *verb, const struct survivor *all, int cou
         (void)json_object_set_new(out, "choose", json_string(best->dir));
         (void)json_object_set_new(out, "absent", absent_json(all, count, best));
         (void)json_object_set_new(out, "quorum", json_boolean(majority(all, count, best)));
+        (void)json_object_set_new(out, "beyond", beyond_json(seen_beyond(all, count, best)));
     } else {
         (void)json_object_set_new(out, "choose", json_null());
         (void)json_object_set_new(out, "why", json_string(why));
@@ -182,8 +234,20 @@ static void advise(const struct survivor *all, int count, const struct survivor 
                     all[i].r.found.epoch == best->r.found.epoch;
         (void)printf("  %s: %s\n", all[i].dir,
                      same ? "the same log; it can take part with the token that the first prints"
-                          : "behind it; empty it afterwards and add it as a new member");
+                          : "behind it; keep it until the chosen one serves, then join with an "
+                            "empty one");
     }
+    for (int i = 0; i < count; i++) {
+        if (all[i].error != KELP_OK)
+            (void)printf("  %s cannot be used: what only it holds would be lost; keep it\n",
+                         all[i].dir);
+    }
+    const struct survivor *witness = seen_beyond(all, count, best);
+    if (witness != NULL)
+        (void)printf("  node %" PRIu64 ", a witness, has seen entries up to %" PRIu64 "@%" PRIu64
+                     ": they stand on a disk that is not among these, and were perhaps "
+                     "acknowledged\n",
+                     witness->r.found.node, witness->r.last.index, witness->r.last.term.v);
     unsigned absent = 0;
     for (size_t i = 0; i < c->config.count; i++) {
         if (of_node(all, count, c->config.members[i].id) != NULL) continue;

@@ -291,7 +291,7 @@ static void outdated(struct driver *d, kelp_id peer, const struct wire_refuse *r
     struct kelp_fault fault = {.error = KELP_OK};
     (void)fault_set(&fault, KELP_E_FOREIGN, "recovery",
                     "node %llu is of recovery %llu of this cluster, this directory of before it: "
-                    "empty it and add the node as a new member",
+                    "keep it, compare it (kelp recover --compare), join with an empty one",
                     (unsigned long long)peer, (unsigned long long)epoch_number(refuse->epoch));
     driver_fail(d, &fault);
 }

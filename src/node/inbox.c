@@ -114,10 +114,13 @@ static bool once(struct inbox *i, struct letter *l, struct kelp_bytes command,
 {
     struct node *n = i->node;
     kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
-    bool empty = command.len == 0 && l->asked.once.kind == DRIVER_ONCE_COMMAND;
-    *reason = empty ? KELP_R_NOTHING_NEW : KELP_R_BUSY;
-    return !empty && driver_once(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, &l->asked.once,
-                                 command, bytes_of(NULL, 0), deadline, n->options.forward);
+    const struct driver_once *asked = &l->asked.once;
+    bool empty = command.len == 0 && asked->kind == DRIVER_ONCE_COMMAND;
+    bool nobody = asked->kind == DRIVER_ONCE_END && asked->once.session == 0; /* keys end by age */
+    *reason = empty ? KELP_R_NOTHING_NEW : nobody ? KELP_R_UNKNOWN_SESSION : KELP_R_BUSY;
+    return !empty && !nobody &&
+           driver_once(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, &l->asked.once, command,
+                       bytes_of(NULL, 0), deadline, n->options.forward);
 }
 
 /* The shared line of a read; NULL: there is no such level. A barrier stands among the writes, or it

@@ -17,7 +17,8 @@
  *
  * A snapshot shows the state at its beginning. Lists are in the order of entries, so a cursor goes
  * along them; what changes or goes while it still lies ahead leaves a ghost in its place, which
- * the cursor takes with it. Ghosts that no cursor took are found by the next one.
+ * the cursor takes with it. Ghosts that no cursor took, since their snapshot was given up, go a few
+ * with each entry once they are the first, or with the next cursor.
  * Invariants: both kinds of list ascend by index; `oldest` is the first of its list that is no
  * ghost; hash is the sum over all that are none. */
 #include "rsm/sessions.h"
@@ -80,7 +81,7 @@ enum queue_of { OF_SESSIONS = 0, OF_KEYS = 1, QUEUES = 2 };
 struct sessions {
     struct session_list all;
     struct session *oldest, *cursor;
-    uint64_t count, hash;
+    uint64_t count, hash, ghosts;
     struct queue queues[QUEUES];
     struct session **session_buckets; /* made with the first session */
     struct answer **answer_buckets;
@@ -231,6 +232,7 @@ static void session_spare(struct sessions *s, struct session *x)
     }
     *ghost = *x;
     ghost->ghost = x->spared = s->serial;
+    s->ghosts++;
     TAILQ_INSERT_BEFORE(x, ghost, link);
     if (s->cursor == x) s->cursor = ghost;
 }
@@ -280,8 +282,11 @@ static void answer_leaves(struct sessions *s, struct answer *a)
     }
     if (answer_wanted(s, q, a)) {
         a->ghost = s->serial;
+        s->ghosts++;
         return;
     }
+    if (q->cursor == a) /* then it is younger than the snapshot */
+        q->cursor = TAILQ_NEXT(a, link);
     TAILQ_REMOVE(&q->all, a, link);
     free(a);
 }
@@ -305,6 +310,42 @@ static void answer_joins(struct sessions *s, struct answer *a)
 }
 
 /* ---- who goes ---- */
+
+static void session_ghost_leaves(struct sessions *s, struct session *x)
+{
+    if (s->cursor == x) s->cursor = TAILQ_NEXT(x, link);
+    TAILQ_REMOVE(&s->all, x, link);
+    s->ghosts--;
+    free(x);
+}
+
+static void answer_ghost_leaves(struct sessions *s, struct queue *q, struct answer *a)
+{
+    if (q->cursor == a) q->cursor = TAILQ_NEXT(a, link);
+    TAILQ_REMOVE(&q->all, a, link);
+    s->ghosts--;
+    free(a);
+}
+
+/* A ghost that no snapshot shows any more. */
+static bool is_left_over(const struct sessions *s, uint64_t ghost)
+{
+    return ghost != 0 && (!s->open || ghost != s->serial);
+}
+
+/* Snapshots may be given up one after the other, on a full disk say. What they left behind comes
+ * to the front when all that was older has gone; an entry makes one at most, so this keeps up. */
+static void ghosts_leave(struct sessions *s)
+{
+    for (unsigned i = 0; i < EXPIRED_A_TIME; i++) {
+        struct session *x = TAILQ_FIRST(&s->all);
+        if (x != NULL && is_left_over(s, x->ghost)) session_ghost_leaves(s, x);
+        for (unsigned q = 0; q < QUEUES; q++) {
+            struct answer *a = TAILQ_FIRST(&s->queues[q].all);
+            if (a != NULL && is_left_over(s, a->ghost)) answer_ghost_leaves(s, &s->queues[q], a);
+        }
+    }
+}
 
 static void session_leaves(struct sessions *s, struct session *x)
 {
@@ -342,6 +383,7 @@ static bool is_old(uint64_t since_ns, uint64_t time_ns)
 static void old_leave(struct sessions *s, uint64_t time_ns)
 {
     struct queue *keys = &s->queues[OF_KEYS];
+    ghosts_leave(s);
     for (unsigned i = 0; i < EXPIRED_A_TIME; i++) {
         if (s->oldest != NULL && is_old(s->oldest->used_ns, time_ns)) session_leaves(s, s->oldest);
         if (keys->oldest != NULL && is_old(keys->oldest->time_ns, time_ns))
@@ -492,6 +534,11 @@ struct sessions_count sessions_count(const struct sessions *s)
                                    .bytes = of->bytes + keys->bytes};
 }
 
+uint64_t sessions_ghosts(const struct sessions *s)
+{
+    return s->ghosts;
+}
+
 /* ---- snapshots ----
  *
  *   tag (1 byte), then records to the end of the object:
@@ -559,10 +606,10 @@ static unsigned sessions_write(struct sessions *s, struct writer *w)
         bool shown = x->ghost != 0 ? x->ghost == s->serial : x->spared != s->serial;
         if (shown && !session_write(w, x)) break;
         written += shown;
-        s->cursor = TAILQ_NEXT(x, link);
-        if (x->ghost == 0) continue;
-        TAILQ_REMOVE(&s->all, x, link);
-        free(x);
+        if (x->ghost != 0)
+            session_ghost_leaves(s, x);
+        else
+            s->cursor = TAILQ_NEXT(x, link);
     }
     return written;
 }
@@ -579,10 +626,10 @@ static unsigned answers_write(struct sessions *s, struct queue *q, struct writer
         bool shown = a->ghost == 0 || a->ghost == s->serial;
         if (shown && !answer_write(w, a)) break;
         written += shown;
-        q->cursor = TAILQ_NEXT(a, link);
-        if (a->ghost == 0) continue;
-        TAILQ_REMOVE(&q->all, a, link);
-        free(a);
+        if (a->ghost != 0)
+            answer_ghost_leaves(s, q, a);
+        else
+            q->cursor = TAILQ_NEXT(a, link);
     }
     return written;
 }

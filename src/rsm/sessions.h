@@ -55,6 +55,8 @@ struct sessions_count {
     uint64_t sessions, answers, keys, bytes;
 };
 struct sessions_count sessions_count(const struct sessions *s);
+/* sessions_ghosts - how many stand in a table for snapshots alone. */
+uint64_t sessions_ghosts(const struct sessions *s);
 
 /* The state as it is now as objects of a snapshot, while it goes on changing; one at a time.
  * read: one object into out, *len: room, at least SESSIONS_OBJECT_MIN, then its bytes, 0: none. */

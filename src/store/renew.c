@@ -9,10 +9,11 @@
  * The same log and the same members make the same entry, byte for byte. So a second survivor whose
  * log ends at the same position holds the same log [§3.5, log matching], and takes part by making
  * that entry itself: with the token of the first, which says where the log ended, in which term the
- * entry stands and what its bytes are. Whose log ends elsewhere cannot prove that it agrees and is
- * to be emptied and added. Nobody of the new epoch is without the entry: those recovered have it,
- * those added later get the log from them, so an old configuration elects nobody in it. Each votes
- * for itself in the entry's term, so nobody leads in that and writes something else in its place.
+ * entry stands and what its bytes are. Whose log ends elsewhere cannot prove that it agrees: its
+ * directory is set aside, and the node added with an empty one. Nobody of the new epoch is without
+ * the entry: those recovered have it, those added later get the log from them, so an old
+ * configuration elects nobody in it. Each votes for itself in the entry's term, so nobody leads in
+ * that and writes something else in its place.
  *
  *   store_renew: identity, unfinished --> term --> entry --> identity, finished
  *
@@ -343,12 +344,12 @@ static enum kelp_error token_fits(const struct renew_report *r, const struct ren
     if (!kelp_pos_equal(r->last, t->kept))
         return fault_set(fault, KELP_E_FOREIGN, "log",
                          "it ends at %" PRIu64 "@%" PRIu64 ", the token's at %" PRIu64 "@%" PRIu64
-                         ": not known to agree; empty this directory and add it as a new member",
+                         ": not known to agree; keep this directory, join with an empty one",
                          r->last.index, r->last.term.v, t->kept.index, t->kept.term.v);
     if (r->term.v >= t->term.v)
         return fault_set(fault, KELP_E_FOREIGN, VOTE_NAME,
                          "it has promised in term %" PRIu64 ", the token's is %" PRIu64
-                         ": empty this directory and add it as a new member",
+                         ": keep this directory, join with an empty one",
                          r->term.v, t->term.v);
     return KELP_OK;
 }
@@ -403,6 +404,20 @@ static enum kelp_error token_choose(struct renew_report *r, const struct store_o
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
+/* One that was cut short goes on where its log ended, or one entry behind it. Anything else was put
+ * there from a copy, and nobody knows what it is. */
+static enum kelp_error log_fits(const struct renew_report *r, struct kelp_fault *fault)
+{
+    const struct store_recovery *t = &r->token.recovery;
+    bool before = kelp_pos_equal(r->last, t->kept);
+    bool behind = r->last.index == t->kept.index + 1 && r->last.term.v == t->term.v;
+    if (before || behind) return KELP_OK;
+    return fault_set(fault, KELP_E_FOREIGN, "log",
+                     "it ends at %" PRIu64 "@%" PRIu64 ", the recovery that was cut short found "
+                     "%" PRIu64 "@%" PRIu64 ": it was put back from a copy",
+                     r->last.index, r->last.term.v, t->kept.index, t->kept.term.v);
+}
+
 /* The entry is there already: what was configured before it is not needed any more. */
 static bool entry_there(const struct renew_report *r)
 {
@@ -418,6 +433,7 @@ static enum kelp_error run(struct store *s, const struct store_options *options,
     if (error == KELP_OK) error = holds_something(r, fault);
     if (error == KELP_OK) error = config_build(r, ask, fault);
     if (error == KELP_OK) error = token_choose(r, options, ask, fault);
+    if (error == KELP_OK && r->step == RENEW_UNFINISHED) error = log_fits(r, fault);
     if (error != KELP_OK || r->step == RENEW_DONE) return error;
     uint8_t *entry = NULL;
     size_t len = 0;

@@ -241,14 +241,15 @@ static void epoch_words(const struct wire_judge *judge, const struct wire_hello 
     unsigned long long node = h->node, self = judge->self, own = epoch_number(judge->epoch);
     unsigned long long its = epoch_number(h->epoch);
     if (own == its)
-        (void)fault_set(f, KELP_E_FOREIGN, NULL,
-                        "nodes %llu and %llu were recovered apart (recovery %llu): empty the one "
-                        "that is to go and add it as a new member",
-                        self, node, own);
+        (void)fault_set(
+            f, KELP_E_FOREIGN, NULL,
+            "nodes %llu and %llu were recovered apart (recovery %llu): choose one; keep "
+            "the other's directory, join with an empty one",
+            self, node, own);
     else
         (void)fault_set(f, KELP_E_FOREIGN, NULL,
-                        "node %llu is of before recovery %llu, which node %llu knows: empty its "
-                        "directory and add it as a new member",
+                        "node %llu is of before recovery %llu, which node %llu knows: keep its "
+                        "directory, join with an empty one",
                         own > its ? node : self, own > its ? own : its, own > its ? self : node);
 }
 

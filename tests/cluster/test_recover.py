@@ -5,6 +5,9 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import threading
+import time
 
 from kelp import Error, Gone, free_ports, wait_for
 
@@ -294,6 +297,151 @@ def test_a_running_member_of_the_past_is_told_and_serves_no_more(make_cluster):
         wait_for(lambda n=node: (n.status() or {}).get("health", "").startswith("faulted"),
                  f"node {node.id} serves no more")
     reads_back(three, 1, 5)
+
+
+class Impostor:
+    """Takes the connections of a node that is gone; hangs up, or says nothing."""
+
+    def __init__(self, port, hangs_up):
+        self.taken, self.hangs_up = [], hangs_up
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            try:
+                taken, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.hangs_up:
+                taken.close()
+            else:
+                self.taken.append(taken)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+        for taken in self.taken:
+            taken.close()
+
+
+def test_all_addresses_are_asked_at_once_and_none_is_taken_for_empty(make_cluster):
+    cluster = make_cluster(5)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    one, others = cluster.nodes[1], [cluster.nodes[i] for i in range(2, 6)]
+    lose(cluster, *others)
+    before = digest(one.data)
+    there = [Impostor(node.peer_port, node is others[0]) for node in others]
+    begun = time.monotonic()
+    error = recover(cluster, "--data", one.data, "--members", "1", "--yes", status=1)
+    took = time.monotonic() - begun
+    for impostor in there:
+        impostor.close()
+    assert error.count("says nothing") == 3 and error.count("hangs up") == 1, error
+    assert took < 5.5, f"one after the other? {took:.1f} s"
+    assert digest(one.data) == before
+    recover(cluster, "--data", one.data, "--members", "1", "--yes")
+
+
+def test_a_copy_of_a_directory_in_use_is_not_recovered(make_cluster, tmp_path):
+    cluster = make_cluster(3)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    three = cluster.nodes[3]
+    lose(cluster, cluster.nodes[1], cluster.nodes[2])
+    copy = str(tmp_path / "copy")
+    shutil.copytree(three.data, copy)
+    three.start()
+    wait_for(lambda: three.status(), "it runs")
+    before = digest(copy)
+    error = recover(cluster, "--data", copy, "--members", "3", "--yes", status=1)
+    assert "node 3 runs at" in error and "a copy?" in error
+    assert digest(copy) == before
+
+
+def test_who_takes_part_asks_again_whether_the_past_still_runs(make_cluster):
+    cluster = make_cluster(5)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    one, two, three = (cluster.nodes[i] for i in (1, 2, 3))
+    for node in cluster.nodes.values():
+        node.pause()
+    lose(cluster, cluster.nodes[4], cluster.nodes[5])
+    plan = cluster.kelp_json("recover", "--data", one.data, "--members", "1,2", "--yes")
+    three.start()
+    wait_for(lambda: three.status(), "it runs")
+    words = ["--data", two.data, "--members", "1,2", "--with", plan["token"], "--yes"]
+    assert "node 3 of this cluster still runs" in recover(cluster, *words, status=1)
+    three.kill()
+    one.start()  # of the same recovery: it may run
+    wait_for(lambda: one.status(), "it runs")
+    assert "done: token" in recover(cluster, *words)
+    two.start()
+    reads_back(cluster.wait_leader(), 1, 5)
+
+
+def test_one_of_two_voters_does_not_say_that_nothing_is_lost(make_cluster):
+    """The other may have added a third without it [4.1], and acknowledged more with that one."""
+    cluster = make_cluster(2)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    lose(cluster, cluster.nodes[1])
+    words = ["--data", cluster.nodes[2].data, "--members", "2"]
+    assert cluster.kelp_json("recover", *words)["may_lose"] is True
+    assert "what the others acknowledged" in recover(cluster, *words)
+    recover(cluster, *words, "--yes")
+    cluster.nodes[2].start()
+    leads(cluster.nodes[2])
+    cluster.nodes[2].kill()  # the only voter now: nothing was ever acknowledged without it
+    assert cluster.kelp_json("recover", *words)["may_lose"] is False
+
+
+def test_nothing_is_chosen_while_a_directory_is_closed(make_cluster, tmp_path):
+    cluster = make_cluster(3)
+    write(cluster, 1, 5)
+    cluster.wait_equal()
+    one, two, three = (cluster.nodes[i] for i in (1, 2, 3))
+    three.kill()
+    write(cluster, 6, 10)
+    two.kill()
+    compared = ["--compare", one.data, three.data]
+    error = recover(cluster, *compared, status=1)  # node 1 runs, and holds more
+    assert "not all of them could be looked at" in error
+    assert cluster.kelp("recover", "--json", *compared).returncode == 1
+    one.kill()
+    error = recover(cluster, *compared, str(tmp_path / "typo"), status=1)
+    assert "not all of them could be looked at" in error
+    recover(cluster, *compared)
+    with open(os.path.join(one.data, "identity"), "r+b") as f:
+        f.write(b"\0" * 8192)
+    words = recover(cluster, *compared)  # nothing helps it: the other one is chosen
+    assert f"choose {three.data}" in words and f"{one.data} cannot be used" in words
+
+
+def test_a_witness_tells_what_no_disk_here_holds(make_cluster):
+    cluster = make_cluster(3, founders=2)
+    run = wait_for(lambda: cluster.kelp("members", "add", "3", address(cluster.nodes[3]),
+                                        "witness"), "it is added")
+    assert run.returncode == 0, run.stderr
+    one, two, witness = (cluster.nodes[i] for i in (1, 2, 3))
+    write(cluster, 1, 5)
+    two.kill()
+    write(cluster, 6, 10)  # on node 1 and the witness
+    lose(cluster, one)
+    table = cluster.kelp_json("recover", "--compare", two.data, witness.data)
+    assert table["quorum"] is False, "two of three votes, and none of them wins an election"
+    assert table["choose"] == two.data and table["beyond"]["witness"] == 3
+    chosen = [row for row in table["survivors"] if row["node"] == 2][0]
+    assert table["beyond"]["last_index"] >= chosen["last_index"] + 5
+    words = recover(cluster, "--compare", two.data, witness.data)
+    assert "node 3, a witness, has seen entries up to" in words
+    assert "start them as they are" not in words
+    os.rename(one.data + ".lost", one.data)
+    table = cluster.kelp_json("recover", "--compare", one.data, witness.data)
+    assert table["quorum"] is True and table["beyond"] is None
 
 
 def test_what_is_wrong_is_said_and_nothing_is_changed(make_cluster, tmp_path):

@@ -84,6 +84,20 @@ static void an_ended_session_is_unknown(void **state)
     assert_int_equal(ask(1), 5);
 }
 
+/* Wherever it is asked: a leader takes it itself, another sends it on. */
+static void no_session_is_not_ended(void **state)
+{
+    (void)state;
+    for (unsigned id = 1; id <= NODES; id++)
+        member_open(id);
+    (void)opened(1);
+    tally.ended = tally.done = 0;
+    for (unsigned id = 1; id <= NODES; id++)
+        kelp_session_end(members[id].node, 0, id, on_done, &tally);
+    WAIT(tally.ended == NODES);
+    assert_int_equal(tally.done, 0);
+}
+
 /* The node starts from its log: what was executed is known again. */
 static void a_restart_knows_what_was_executed(void **state)
 {
@@ -106,6 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         THREE(a_command_is_added_once_through_whatever_node),
+        THREE(no_session_is_not_ended),
         ONE(an_ended_session_is_unknown),
         ONE(a_restart_knows_what_was_executed),
     };

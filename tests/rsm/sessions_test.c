@@ -301,6 +301,72 @@ static void a_snapshot_shows_the_state_at_its_beginning(void **state)
     }
 }
 
+/* A read may stop behind the last that a snapshot shows: what stands there goes like any other. */
+static void what_is_younger_than_a_snapshot_goes_while_it_is_read(void **state)
+{
+    (void)state;
+    static uint8_t out[65536];
+    struct lab l = lab_new();
+    bool last = false;
+    size_t len = sizeof out, first;
+    uint64_t id = begin(&l);
+    for (uint64_t n = 1; n <= 256; n++) /* as many as a read takes */
+        assert_int_equal(ASKS(&l, 'a', id, n, 0), SESSIONS_EXECUTE);
+    uint64_t hash = sessions_hash(l.s);
+    struct image image = {.count = 0};
+    sessions_snapshot_begin(l.s, l.index);
+    uint64_t other = begin(&l);
+    assert_int_equal(ASKS(&l, 'b', other, 1, 0), SESSIONS_EXECUTE);
+    assert_int_equal(sessions_snapshot_read(l.s, out, &len, &last), KELP_OK); /* the session */
+    image_add(&image, out, len);
+    first = len = sizeof out;
+    assert_int_equal(sessions_snapshot_read(l.s, out, &len, &last), KELP_OK); /* the answers */
+    assert_true(len > 256 * 52 && len < first && !last);
+    image_add(&image, out, len);
+    sessions_end(l.s, other);
+    void *reused[64]; /* whoever still looks there finds the answer to entry 0 */
+    for (size_t i = 0; i < 64; i++) {
+        reused[i] = malloc(128);
+        assert_non_null(reused[i]);
+        memset(reused[i], 0, 128);
+    }
+    while (!last) {
+        len = sizeof out;
+        assert_int_equal(sessions_snapshot_read(l.s, out, &len, &last), KELP_OK);
+        assert_int_equal(len, 0);
+    }
+    for (size_t i = 0; i < 64; i++)
+        free(reused[i]);
+    sessions_snapshot_end(l.s);
+    struct sessions *restored = image_restored(&image);
+    assert_int_equal(sessions_hash(restored), hash);
+    sessions_free(restored);
+    sessions_free(l.s);
+}
+
+/* A disk without room gives up each of them at once. */
+static void snapshots_given_up_leave_nothing_behind(void **state)
+{
+    (void)state;
+    struct lab l = lab_new();
+    uint64_t id = begin(&l), n = 0, most = 0;
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned i = 0; i < 100; i++)
+            assert_int_equal(ASKS(&l, 'a', id, ++n, 0), SESSIONS_EXECUTE);
+        sessions_snapshot_begin(l.s, l.index);
+        for (unsigned i = 0; i < 100; i++) /* all that were there go */
+            assert_int_equal(ASKS(&l, 'a', id, ++n, n - 1), SESSIONS_EXECUTE);
+        assert_true(sessions_ghosts(l.s) > 0);
+        sessions_snapshot_end(l.s);
+        most = sessions_ghosts(l.s) > most ? sessions_ghosts(l.s) : most;
+    }
+    assert_true(most <= 256 + 8); /* what one of them was to show */
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(ASKS(&l, 'a', id, ++n, n - 1), SESSIONS_EXECUTE);
+    assert_int_equal(sessions_ghosts(l.s), 0);
+    sessions_free(l.s);
+}
+
 static struct sessions *copied(struct lab *l)
 {
     static struct image image;
@@ -384,6 +450,8 @@ int main(void)
         cmocka_unit_test(keys_are_bounded_and_the_oldest_goes),
         cmocka_unit_test(a_long_result_is_not_kept_and_the_command_not_repeated),
         cmocka_unit_test(a_snapshot_shows_the_state_at_its_beginning),
+        cmocka_unit_test(what_is_younger_than_a_snapshot_goes_while_it_is_read),
+        cmocka_unit_test(snapshots_given_up_leave_nothing_behind),
         cmocka_unit_test(a_restored_table_goes_on_as_the_other),
         cmocka_unit_test(what_makes_no_sense_is_not_restored),
     };

@@ -208,6 +208,51 @@ static void what_was_cut_short_goes_on_with_the_same_members_only(void **state)
     assert_true(refused > 3);
 }
 
+static void log_put(struct fakedisk *to, struct fakedisk *from)
+{
+    for (unsigned number = 1; number <= 3; number++) {
+        char name[64];
+        size_t size = 0;
+        (void)snprintf(name, sizeof name, "log/%020u.seg", number);
+        const uint8_t *bytes = fakedisk_bytes(from, name, &size), *was;
+        was = fakedisk_bytes(to, name, &(size_t){0});
+        if (bytes != NULL)
+            fakedisk_put(to, name, bytes, size);
+        else if (was != NULL)
+            fakedisk_drop(to, name);
+    }
+}
+
+/* Somebody put another log under the identity of a recovery that is under way. */
+static void what_was_cut_short_goes_on_with_the_same_log_only(void **state)
+{
+    (void)state;
+    unsigned refused = 0;
+    bool finished = false;
+    for (uint64_t die = 1; !finished; die++) {
+        struct fakedisk *d = survivor(5, KELP_VOTER), *other = fakedisk_copy(d);
+        struct renew_report r;
+        struct kelp_fault fault;
+        struct store *s = kit_open(other);
+        for (uint64_t i = 1; i <= 2; i++)
+            kit_append(s, i, LAST + i, LAST + i, 1);
+        store_close(s);
+        fakedisk_die_at(d, fakedisk_calls(d) + die);
+        finished = run(d, &alone, &r, &fault) == KELP_OK;
+        fakedisk_cut(d, CUT_KEEPS_ALL);
+        if (!finished && kit_try(d, &fault) == KELP_E_WIPED) {
+            log_put(d, other);
+            assert_int_equal(run(d, &alone, &r, &fault), KELP_E_FOREIGN);
+            assert_non_null(strstr(fault.what, "put back from a copy"));
+            assert_int_equal(kit_try(d, &fault), KELP_E_WIPED); /* nor is it started */
+            refused++;
+        }
+        fakedisk_free(d);
+        fakedisk_free(other);
+    }
+    assert_true(refused > 3);
+}
+
 static size_t names_in(struct fakedisk *d, const char *path)
 {
     struct disk disk = fakedisk_port(d);
@@ -428,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_cut_at_every_single_call_is_before_or_after),
         cmocka_unit_test(a_failure_of_every_single_call_is_before_or_after),
         cmocka_unit_test(what_was_cut_short_goes_on_with_the_same_members_only),
+        cmocka_unit_test(what_was_cut_short_goes_on_with_the_same_log_only),
         cmocka_unit_test(an_identity_of_before_a_log_that_was_recovered_is_refused),
         cmocka_unit_test(a_ghost_leaves_no_trace),
         cmocka_unit_test(members_that_cannot_be_are_refused),

@@ -415,7 +415,7 @@ static void epochs_are_compared_whole_and_said_which_is_later(void **state)
     h.epoch = 0;
     judge.epoch = epoch_after(0, 77);
     assert_int_equal(judged(&judge, &h, &out), WIRE_REFUSE_EPOCH);
-    assert_non_null(strstr(out.words, "node 2 is of before recovery 1, which node 1 knows: empty"));
+    assert_non_null(strstr(out.words, "node 2 is of before recovery 1, which node 1 knows: keep"));
     assert_true(out.epoch == judge.epoch);
     size_t len = wire_refuse_encode(&out, encoded);
     assert_int_equal(wire_refuse_decode(bytes_of(encoded, len), &read, NULL), KELP_OK);
