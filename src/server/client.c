@@ -586,7 +586,7 @@ static void on_connection(uv_stream_t *listener, int status)
     (void)uv_tcp_nodelay(&c->tcp, 1); /* without these a connection is worse, not wrong */
     (void)uv_tcp_keepalive(&c->tcp, 1, 60);
     s->clients.accepted++;
-    if (s->clients.count > s->settings.connections_max) {
+    if (s->clients.count > settings_clients_room(&s->settings, s->clients.descriptors)) {
         s->clients.rejected++;
         (void)resp_error(&c->out, "ERR max number of clients reached");
         c->quitting = true;

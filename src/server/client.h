@@ -105,6 +105,7 @@ struct clients {
     struct kelp_bytes *argv; /* for one request while it is looked at */
     struct buf question;     /* an encoded read */
     uint64_t count, id_last;
+    uint64_t descriptors;            /* that the system lets this process have */
     uint64_t open_count, open_bytes; /* requests in the driver */
     uint64_t kept_bytes;             /* room of all clients' unparsed bytes */
     kelp_ns now;                     /* of the bytes being looked at */

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/decimal.h"
+#include "base/min.h"
 #include "kelp/core.h"
 #include "server/endpoint.h"
 
@@ -136,7 +137,7 @@ const struct setting settings_table[] = {
     NUMBER("snapshot-send-bytes", SETTING_LIVE, "bytes/s", "0", 0, 1024 * GIB, snapshot_send_bytes,
            "Bytes a second of snapshots that are sent to all members together; 0: no limit"),
     NUMBER("connections-max", SETTING_LIVE, "connections", "10000", 1, 1000000, connections_max,
-           "Redis clients connected at once; more are told so and closed"),
+           "Redis clients at once, fewer where the system allows few open files; more are refused"),
     NUMBER("requests-max", SETTING_LIVE, "requests", "4096", 1, 16384, requests_max,
            "Open requests of all clients; beyond it their connections are not read"),
     NUMBER("request-bytes", SETTING_LIVE, "bytes", "33554432", MIB, 16 * GIB, request_bytes,
@@ -270,6 +271,17 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
         break;
     }
     return (size_t)len < size ? (size_t)len : size - 1;
+}
+
+/* Peers, also those that nobody asked for; what the store, its reader and the libraries hold. */
+#define PEERS_DESCRIPTORS 320u
+#define FILES_DESCRIPTORS 64u
+
+uint64_t settings_clients_room(const struct settings *s, uint64_t descriptors)
+{
+    uint64_t own = PEERS_DESCRIPTORS + FILES_DESCRIPTORS + s->http_connections_max;
+    uint64_t left = descriptors > own ? descriptors - own : 0;
+    return min_u64(s->connections_max, max_u64(left, max_u64(descriptors / 8, 1)));
 }
 
 struct setting_source settings_source(const struct settings *s, const struct setting *row)

@@ -92,6 +92,11 @@ size_t settings_value(const struct settings *s, const struct setting *row, char 
  * without. */
 bool settings_check(const struct settings *s, char *error);
 
+/* settings_clients_room - so many Redis clients may be there at once where the system lets this
+ * process open so many descriptors: connections-max, or what peers, HTTP and the files of the log
+ * leave. Clients must not be able to take the descriptor that the log needs next. */
+uint64_t settings_clients_room(const struct settings *s, uint64_t descriptors);
+
 /* settings_source - where the value was said; settings_say writes it down. */
 struct setting_source settings_source(const struct settings *s, const struct setting *row);
 void settings_say(struct settings *s, const struct setting *row, struct setting_source source);

@@ -48,7 +48,8 @@ static void clients_section(struct info *i)
              "# Clients\r\nconnected_clients:%" PRIu64 "\r\nmaxclients:%" PRIu64
              "\r\nblocked_clients:0\r\nopen_requests:%" PRIu64 "\r\nopen_request_bytes:%" PRIu64
              "\r\n",
-             all->count, i->server->settings.connections_max, all->open_count, all->open_bytes);
+             all->count, settings_clients_room(&i->server->settings, all->descriptors),
+             all->open_count, all->open_bytes);
 }
 
 static void memory_section(struct info *i)

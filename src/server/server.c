@@ -13,6 +13,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,13 +230,24 @@ static void on_hangup(uv_signal_t *handle, int number)
 /* ---- beginning ----------------------------------------------------------------------------- */
 
 /* As many descriptors as the system lets us have: every client needs one. */
-static void descriptors_raise(void)
+static void descriptors_raise(struct server *s)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+    s->clients.descriptors = UINT64_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    rlim_t before = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (before != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) != 0) {
         log_line(KELP_WARN, "the limit of open files stays: %s", strerror(errno));
+        limit.rlim_cur = before;
+    }
+    if (limit.rlim_cur != RLIM_INFINITY) s->clients.descriptors = limit.rlim_cur;
+    uint64_t room = settings_clients_room(&s->settings, s->clients.descriptors);
+    if (room < s->settings.connections_max)
+        log_line(KELP_WARN,
+                 "the system lets this process open %" PRIu64 " files: %" PRIu64
+                 " clients at most, not %" PRIu64 " (connections-max)",
+                 s->clients.descriptors, room, s->settings.connections_max);
 }
 
 static bool handles_open(struct server *s)
@@ -461,7 +473,7 @@ static void lone_warn(const struct server *s)
 
 static void server_run(struct server *s)
 {
-    descriptors_raise();
+    descriptors_raise(s);
     if (!handles_open(s) || !node_begin(s)) {
         handles_close(s);
     } else if (!listeners_start(s)) {

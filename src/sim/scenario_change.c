@@ -161,7 +161,7 @@ void change_made(struct scenario *s, const struct node *node, const struct kelp_
     kelp_view(node->core, &view);
     *config = *made->config;
     entry->config = config;
-    for (kelp_index index = node->log.count; index > node->log.base.index; index--) {
+    for (kelp_index index = node->log.count; index > 0; index--) { /* compacted: still known */
         if (node->log.at[index - 1].config == NULL) continue;
         before = node->log.at[index - 1].config;
         break;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TCP proxy whose speed can be changed: one budget of bytes for all connections of a link.
+"""A TCP proxy whose speed can be changed: one budget of bytes for all connections of a link. It can
+also stand still with its connections open, as half-open ones do.
 
 It takes no more than it may pass on, so a slow link fills the sender's sockets as a real one does.
 """
@@ -15,12 +16,15 @@ class Link:
 
     def __init__(self):
         self.rate = None
+        self.moves = threading.Event()  # cleared: nothing passes, and every connection stays
+        self.moves.set()
         self.lock = threading.Lock()
         self.free_at = 0.0
         self.passed = 0
 
     def spend(self, count):
         """Waits until count bytes may pass."""
+        self.moves.wait()
         with self.lock:
             self.passed += count
             if self.rate is None:

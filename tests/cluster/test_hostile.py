@@ -278,3 +278,33 @@ def test_a_client_that_leaves_in_the_middle_changes_nothing(make_cluster):
         cluster.wait_equal()
     except Gone as gone:
         raise AssertionError("a node went down") from gone
+
+
+def test_clients_cannot_take_the_descriptor_that_the_log_needs_next(make_cluster):
+    cluster = make_cluster(1, start=False, segment_bytes=1 << 20, snapshot_log_bytes=2 << 20,
+                           snapshot_log_ratio=0, trailing_entries=10)
+    node = cluster.nodes[1]
+    plain = node.command
+    node.command = lambda: ["sh", "-c", 'ulimit -n 600 && exec "$@"', "sh", *plain()]
+    cluster.start()
+    cluster.wait_leader()
+    assert "600 files: 75 clients at most, not 10000" in node.log()
+    crowd = []
+    with node.raw(timeout=30) as c:
+        for _ in range(800):  # more than there are descriptors, beside the clients and without them
+            crowd.append(socket.create_connection(("127.0.0.1", node.client_port), timeout=5))
+        assert "maxclients:75" in c.call("INFO", "clients").decode()
+        for i in range(400):  # many segments, some snapshots
+            assert c.call("SET", f"key:{i % 50}", b"v" * 60000) == "OK", node.log_tail()
+    told = 0
+    for s in crowd:
+        s.settimeout(0.001 if told == 0 else 5)  # the first ones are served
+        try:
+            told += s.recv(100).startswith(b"-ERR max number of clients")
+        except TimeoutError:
+            assert told == 0
+        s.close()
+    assert told == 800 - 74, told
+    assert "faulted" not in node.log() and "Too many open files" not in node.log()
+    with node.raw() as c:
+        assert c.call("GET", "key:1") == b"v" * 60000

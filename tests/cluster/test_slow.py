@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One follower that is stopped, one that is behind a slow link: the others do not suffer."""
+import os
 import threading
 import time
 
@@ -78,8 +79,8 @@ def test_a_stopped_follower_costs_the_leader_bounded_memory(make_cluster, long_r
     cluster.wait_equal(90)
 
 
-def test_a_slow_link_with_large_values_queued_makes_no_election(make_cluster):
-    cluster = make_cluster(3, start=False)
+def through_links(cluster):
+    """Every node reaches the others through proxies; (links by pair of ids, proxies)."""
     links, proxies = {}, []
     for a in cluster.nodes.values():
         at = []
@@ -90,6 +91,12 @@ def test_a_slow_link_with_large_values_queued_makes_no_election(make_cluster):
             proxies.append(Proxy(b.peer_port, link))
             at.append(f"{b.id}=127.0.0.1:{proxies[-1].port}")
         a.peer_at = ",".join(at)
+    return links, proxies
+
+
+def test_a_slow_link_with_large_values_queued_makes_no_election(make_cluster):
+    cluster = make_cluster(3, start=False)
+    links, proxies = through_links(cluster)
     cluster.start()
     leader = cluster.wait_leader()
     slow = cluster.followers()[0]
@@ -119,5 +126,54 @@ def test_a_slow_link_with_large_values_queued_makes_no_election(make_cluster):
     with slow.raw() as c:
         value = c.call("GET", "large:3")
         assert not isinstance(value, Error) and value == b"d" * MIB
+    for proxy in proxies:
+        proxy.close()
+
+
+def sockets(node):
+    """As many as the node has open; files of its log come and go."""
+    folder, count = f"/proc/{node.process.pid}/fd", 0
+    for name in os.listdir(folder):
+        try:
+            count += os.readlink(os.path.join(folder, name)).startswith("socket:")
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return count
+
+
+def test_connections_that_stand_still_are_good_again_when_they_move(make_cluster):
+    """Nothing is closed and nothing passes: whoever is behind them is away, and comes back."""
+    cluster = make_cluster(3, start=False)
+    links, proxies = through_links(cluster)
+    cluster.start()
+    leader = cluster.wait_leader()
+    away = cluster.followers()[0]
+    cluster.wait_equal()
+    held = [link for pair, link in links.items() if away.id in pair]
+    term, before = leader.number("term"), {n: sockets(n) for n in cluster.nodes.values()}
+    passed = [link.passed for link in held]
+    for link in held:
+        link.moves.clear()
+    had = away.number("last_index")
+    with leader.raw() as c:
+        for i in range(64):  # more than the queues hold
+            assert c.call("SET", f"large:{i}", bytes([97 + i % 26]) * MIB) == "OK"
+    wait_for(lambda: away.number("leader_id") == 0, "it hears nobody")
+    until = time.monotonic() + 5  # several election timeouts
+    while time.monotonic() < until:
+        assert away.number("last_index") == had
+        assert leader.number("term") == term and leader.status()["role"] == "leader"
+        time.sleep(0.1)
+    for link in held:
+        link.moves.set()
+    begin = time.monotonic()
+    wait_for(lambda: away.number("leader_id") == leader.id, "it hears its leader")
+    print(f"it heard its leader after {time.monotonic() - begin:.2f} s")
+    cluster.wait_equal(60)
+    assert all(link.passed > some for link, some in zip(held, passed))
+    assert leader.number("term") == term, "an election"
+    wait_for(lambda: all(sockets(n) <= before[n] + 1 for n in before), "no socket is left")
+    with away.raw() as c:
+        assert c.call("GET", "large:63") == bytes([97 + 63 % 26]) * MIB
     for proxy in proxies:
         proxy.close()

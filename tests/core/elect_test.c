@@ -458,6 +458,23 @@ static void a_majority_makes_a_leader(void **state)
     fixture_close(f);
 }
 
+/* However long it is, and however little of it is remembered. */
+static void who_wins_reads_nothing_of_its_log(void **state)
+{
+    (void)state;
+    struct fixture *f =
+        node(.log = "1@1 2@2 3@3 4@4 5@5 6@6 7@7 8@8", .runs = 4, .tail = 8, .off = KELP_PRE_VOTE);
+    campaign(f);
+    save_all(f);
+    receive(f, granted_of(f, 2));
+    assert_int_equal(f->view.role, KELP_LEADER);
+    save_all(f);
+    assert_pos(f->made, "9@9");
+    assert_int_equal(sent_count(f, KELP_MSG_HEARTBEAT, 0), 2);
+    assert_int_equal(f->lookup_count, 0);
+    fixture_close(f);
+}
+
 /* HM RequestVote response */
 static void a_candidate_counts_its_own_vote_when_it_is_durable(void **state)
 {
@@ -704,6 +721,7 @@ int main(void)
         cmocka_unit_test(a_candidate_asks_every_voter_with_the_end_of_its_log),
         cmocka_unit_test(a_candidate_asks_nobody_before_its_term_is_durable),
         cmocka_unit_test(a_majority_makes_a_leader),
+        cmocka_unit_test(who_wins_reads_nothing_of_its_log),
         cmocka_unit_test(a_candidate_counts_its_own_vote_when_it_is_durable),
         cmocka_unit_test(a_single_node_elects_itself_at_once),
         cmocka_unit_test(a_node_that_stands_already_starts_no_second_attempt),

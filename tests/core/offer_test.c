@@ -157,6 +157,35 @@ static void who_has_it_is_sent_what_follows(void **state)
     fixture_close(f);
 }
 
+/* It has an older one from elsewhere, and the log here reaches it: nobody waits until it has what
+ * was offered. One entry less, and it does. */
+static void who_has_less_where_the_log_reaches_it_is_sent_what_follows(void **state)
+{
+    (void)state;
+    for (kelp_index has = 4; has < 8; has++) {
+        struct fixture *f = leader(.base = "4@1", .log = "5@1 6@1 7@1 8@1 9@1 10@1", .commit = 10,
+                                   .applied = 10, .snapshot = 8, .trailing = 100);
+        level(f, 3);
+        falls_behind(f);
+        assert_pos(sent(f, KELP_MSG_SNAPSHOT, 2)->snapshot.pos, "8@1");
+        receive(f, answer_of(f, 2, 3));
+        fixture_forget(f);
+        pass(f, BEAT);
+        take(f);
+        assert_int_equal(peer_view(f, 2)->flow, KELP_NEEDS_SNAPSHOT);
+        assert_pos(sent(f, KELP_MSG_SNAPSHOT, 2)->snapshot.pos, "8@1");
+        fixture_forget(f);
+        receive(f, answer_of(f, 2, has));
+        take(f);
+        assert_int_equal(peer_view(f, 2)->flow, KELP_PROBE);
+        assert_int_equal(sent(f, KELP_MSG_APPEND, 2)->append.prev.index, has);
+        pass(f, 10 * BEAT);
+        take(f);
+        assert_int_equal(sent_count(f, KELP_MSG_SNAPSHOT, 2), 0);
+        fixture_close(f);
+    }
+}
+
 static void a_new_leader_offers_anew(void **state)
 {
     (void)state;
@@ -299,6 +328,7 @@ int main(void)
         cmocka_unit_test(another_one_is_offered_once_the_log_begins_beyond_the_first),
         cmocka_unit_test(what_the_offer_shows_is_not_kept_for_whoever_gets_it),
         cmocka_unit_test(who_has_it_is_sent_what_follows),
+        cmocka_unit_test(who_has_less_where_the_log_reaches_it_is_sent_what_follows),
         cmocka_unit_test(a_new_leader_offers_anew),
         cmocka_unit_test(a_snapshot_never_gives_way_to_an_older_one),
         cmocka_unit_test(who_fetches_makes_progress),

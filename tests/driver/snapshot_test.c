@@ -318,6 +318,60 @@ static void one_that_is_being_dropped_is_none_that_is_under_way(void **state)
     lab_free(lab);
 }
 
+/* It would show less than what was promised. Whoever asks meanwhile is promised one. */
+static void what_is_asked_for_while_one_is_taken_is_taken_behind_it(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_asked(&c, &n);
+    struct kelp_pos first, second, third;
+    n->machine->objects = 1000000; /* until it is told otherwise */
+    assert_int_equal(driver_snapshot_now(n->driver, &first), KELP_OK);
+    lab_run(lab, 20);
+    assert_int_equal(n->machine->snapshots_begun, 1);
+    assert_int_equal(driver_snapshot_now(n->driver, &second), KELP_OK); /* it is under way */
+    assert_int_equal(second.index, first.index);
+    write_many(lab, c, c->told_count + 1, c->told_count + 5);
+    assert_int_equal(driver_snapshot_now(n->driver, &second), KELP_OK);
+    assert_int_equal(second.index, first.index + 5);
+    assert_int_equal(driver_snapshot_now(n->driver, &third), KELP_OK);
+    assert_int_equal(third.index, second.index);
+    assert_int_equal(lab_status(lab, n->id)->snapshot.open.index, first.index);
+    n->machine->objects = 7;
+    n->machine->reads_left = 3;
+    lab_run(lab, 5000);
+    assert_int_equal(taken(lab, n), 2);
+    assert_int_equal(failures(lab, n), 0);
+    assert_int_equal(lab_status(lab, n->id)->snapshot.last.index, second.index);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
+/* The log grew by more than it may while one was taken; then nobody writes any more. */
+static void a_reason_that_comes_while_one_is_taken_counts_when_it_is_over(void **state)
+{
+    (void)state;
+    struct lab_client *c;
+    struct lab_node *n;
+    struct lab *lab = lab_of_objects(&c, &n);
+    n->machine->objects = 1000000;
+    write_many(lab, c, 1, 100);
+    assert_int_equal(n->machine->snapshots_begun, 1);
+    kelp_index first = lab_status(lab, n->id)->snapshot.open.index;
+    write_many(lab, c, 101, 200);
+    assert_int_equal(n->machine->snapshots_begun, 1);
+    n->machine->objects = 7;
+    n->machine->reads_left = 3;
+    lab_run(lab, 300);
+    assert_int_equal(taken(lab, n), 2);
+    assert_true(lab_status(lab, n->id)->snapshot.last.index >= first + 100);
+    lab_run(lab, 5000);
+    assert_int_equal(taken(lab, n), 2);
+    lab_client_free(c);
+    lab_free(lab);
+}
+
 /* ---- a log that is behind ---- */
 
 static void a_node_whose_disk_is_always_behind_takes_snapshots_under_load(void **state)
@@ -628,6 +682,8 @@ int main(void)
         cmocka_unit_test(a_snapshot_that_goes_on_failing_is_tried_less_and_less_often),
         cmocka_unit_test(a_machine_without_snapshots_says_so_at_once),
         cmocka_unit_test(one_that_is_being_dropped_is_none_that_is_under_way),
+        cmocka_unit_test(what_is_asked_for_while_one_is_taken_is_taken_behind_it),
+        cmocka_unit_test(a_reason_that_comes_while_one_is_taken_counts_when_it_is_over),
         cmocka_unit_test(a_node_whose_disk_is_always_behind_takes_snapshots_under_load),
         cmocka_unit_test(a_head_does_not_wait_for_ever_for_the_log),
         cmocka_unit_test(a_removed_witness_answers_no_reads_after_a_start),

@@ -5,6 +5,7 @@
  * while. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,7 +20,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/min.h"
-#include "net/net.h"
+#include "net/room.h"
 
 #define LATE_NS    (UINT64_C(20) * 1000 * 1000 * 1000)
 #define FRAMES_MAX 4096u
@@ -468,6 +469,64 @@ static void a_peer_that_comes_back_is_met_again(void **state)
     WAIT(b.frames == 1);
 }
 
+static kelp_ns back_off_longest(const struct net *n)
+{
+    const struct net_peer *p = net_peer_find(n, 2);
+    kelp_ns longest = 0;
+    assert_non_null(p);
+    for (unsigned i = 0; i < KELP_LANES; i++)
+        longest = max_u64(longest, p->lanes[i].back_off);
+    return longest;
+}
+
+/* Who is down for long is dialled as often as the limit says, and the first time that it answers
+ * all of that is forgotten. */
+static void a_peer_that_was_down_for_long_is_not_waited_for_longer(void **state)
+{
+    (void)state;
+    const struct net_options options = options_of(&a);
+    struct net_stats stats = {.dials = 0};
+    side_close(&b);
+    net_dial(a.net, 2, b.listen);
+    while (stats.dials < 30) {
+        uint64_t before = stats.dials;
+        WAIT((net_stats(a.net, &stats), stats.dials > before));
+        assert_true(back_off_longest(a.net) <= options.dial_max);
+    }
+    assert_int_equal(back_off_longest(a.net), options.dial_max);
+    for (unsigned times = 1; times <= 2; times++) {
+        side_open(&b);
+        WAIT(a.ups == 3 * times);
+        assert_int_equal(back_off_longest(a.net), options.dial_min);
+        side_close(&b);
+        WAIT(a.downs == 3 * times);
+    }
+}
+
+/* A peer whose machine is gone says nothing, not even that: the system ends the connection. */
+static void every_connection_has_a_limit_for_what_is_not_acknowledged(void **state)
+{
+    (void)state;
+    meet();
+    for (const struct side *s = &a; s != NULL; s = s == &a ? &b : NULL) {
+        const struct connection *c;
+        unsigned count = 0;
+        TAILQ_FOREACH(c, &s->net->connections, link)
+        {
+            int fd = -1, keeps = 0;
+            unsigned ms = 0;
+            socklen_t len = sizeof ms, keeps_len = sizeof keeps;
+            assert_int_equal(uv_fileno((const uv_handle_t *)&c->tcp, &fd), 0);
+            assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len), 0);
+            assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keeps, &keeps_len), 0);
+            assert_int_equal(ms, 4000);
+            assert_int_equal(keeps, 1); /* also where nothing is sent */
+            count++;
+        }
+        assert_int_equal(count, 3);
+    }
+}
+
 static void a_name_is_resolved_and_a_new_address_replaces_the_old(void **state)
 {
     (void)state;
@@ -565,6 +624,8 @@ int main(void)
         TEST(a_frame_the_owner_refuses_closes_the_connection),
         TEST(a_silent_stranger_is_shown_the_door_after_five_seconds),
         TEST(a_peer_that_comes_back_is_met_again),
+        TEST(a_peer_that_was_down_for_long_is_not_waited_for_longer),
+        TEST(every_connection_has_a_limit_for_what_is_not_acknowledged),
         TEST(a_name_is_resolved_and_a_new_address_replaces_the_old),
         TEST(without_a_place_a_connection_waits_for_one),
         TEST(a_silent_stranger_gives_its_place_to_the_next),

@@ -245,6 +245,27 @@ static void a_bootstrap_list_names_every_member_once_and_this_one(void **state)
     refused("peer-at", "2=,", "peer-at", "2=");
 }
 
+static void clients_leave_descriptors_to_the_log_and_to_peers(void **state)
+{
+    (void)state;
+    struct settings s;
+    assert_true(settings_init(&s));
+    s.connections_max = 10000;
+    s.http_connections_max = 256;
+    assert_int_equal(settings_clients_room(&s, UINT64_MAX), 10000);
+    assert_int_equal(settings_clients_room(&s, 10640), 10000);
+    assert_int_equal(settings_clients_room(&s, 10639), 9999);
+    assert_int_equal(settings_clients_room(&s, 1024), 1024 - 640);
+    for (uint64_t n = 0; n < 3000; n++) { /* somebody can always look, and never takes all */
+        uint64_t room = settings_clients_room(&s, n);
+        assert_true(room >= 1);
+        if (n > 8) assert_true(room <= n / 8 || room + 640 <= n);
+    }
+    s.connections_max = 100;
+    assert_int_equal(settings_clients_room(&s, 1024), 100);
+    settings_close(&s);
+}
+
 static void a_join_list_has_addresses_and_no_bootstrap_beside_it(void **state)
 {
     (void)state;
@@ -292,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_wildcard_address_needs_an_advertised_one),
         cmocka_unit_test(an_address_is_host_and_port),
         cmocka_unit_test(a_bootstrap_list_names_every_member_once_and_this_one),
+        cmocka_unit_test(clients_leave_descriptors_to_the_log_and_to_peers),
         cmocka_unit_test(a_join_list_has_addresses_and_no_bootstrap_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
