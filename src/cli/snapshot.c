@@ -224,6 +224,7 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     const char *at = NULL;
     bool json = false;
     int status = CLI_DONE;
+    if (argc > 1 && strcmp(argv[1], "fetch") == 0) return fetch_verb(argc - 1, argv + 1);
     const struct flag flags[] = {
         client_flag(&at),
         {.name = "json", .kind = FLAG_SWITCH, .to.on = &json, .words = "the answer as JSON"},
@@ -234,8 +235,7 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     const char *what = argv[1];
     bool file = strcmp(what, "info") == 0 || strcmp(what, "verify") == 0;
     bool node = strcmp(what, "now") == 0 || strcmp(what, "list") == 0;
-    bool later =
-        strcmp(what, "save") == 0 || strcmp(what, "restore") == 0 || strcmp(what, "fetch") == 0;
+    bool later = strcmp(what, "save") == 0 || strcmp(what, "restore") == 0;
     if (later) return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
     if (!file && !node)
         return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, info, verify", what);
