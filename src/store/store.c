@@ -270,8 +270,8 @@ static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
         return room_fault(fault, KELP_E_CORRUPT, "log", 0, pos.index + 1,
                           "the log starts after %" PRIu64 "@%" PRIu64
                           ", the newest good snapshot ends at %" PRIu64 "@%" PRIu64
-                          ": put the damaged one back from a copy, or remove this member and add "
-                          "it again with an empty directory",
+                          ": give it a good one (kelp snapshot fetch), or remove this member and "
+                          "add it anew, empty",
                           p->base.index, p->base.term.v, pos.index, pos.term.v);
     }
     bool inside = pos.index <= p->last.index;
