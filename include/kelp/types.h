@@ -214,7 +214,10 @@ enum kelp_outcome {
     X(54, ONCE_MISUSED, "another command had this number or key",                                  \
       "give each command a number or key of its own")                                              \
     X(55, QUARANTINED, "the state of that node is not that of the others",                         \
-      "ask another node; see its status")
+      "ask another node; see its status")                                                          \
+    X(56, NO_HEALTHY, "nobody is connected who is known to be healthy and could give its state",   \
+      "bring such a member back; or name one with FROM and FORCE")                                 \
+    X(57, LEADS, "that node leads, and is not in quarantine", "transfer leadership first")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -49,6 +49,12 @@ static const struct verb verbs[] = {
      drain_verb},
     {"undrain", "[ID]", "let a drained node lead again", "\nThe end of `kelp drain`.\n",
      drain_verb},
+    {"rejoin", "[--from ID] [--force]", "a node in quarantine takes the state of a healthy member",
+     "\nOf the node that --at names: its vote and its log stay, its state is replaced by a newer\n"
+     "snapshot of a member that is known to be healthy. Waits until it has happened. --force is\n"
+     "for members that differ where no majority tells which is right: name the right one with\n"
+     "--from, and with --at the one that is to take its state.\n",
+     rejoin_verb},
     {"reload", "", "have a node read its settings file again",
      "\nOf the node that --at names: the file of its --config, under the flags it was started "
      "with.\n"

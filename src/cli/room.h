@@ -89,6 +89,7 @@ int set_verb(const struct verb *verb, int argc, char **argv);
 int transfer_verb(const struct verb *verb, int argc, char **argv);
 int settings_verb(const struct verb *verb, int argc, char **argv); /* reload and config */
 int drain_verb(const struct verb *verb, int argc, char **argv);    /* drain.c: drain and undrain */
+int rejoin_verb(const struct verb *verb, int argc, char **argv);   /* rejoin.c */
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */

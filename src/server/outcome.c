@@ -48,6 +48,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_UNKNOWN_SESSION:
     case KELP_R_SEQUENCE_OVER:
     case KELP_R_ONCE_MISUSED:
+    case KELP_R_LEADS:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
@@ -60,6 +61,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_TOO_OLD:
     case KELP_R_STALE_BEYOND:
     case KELP_R_NO_CANDIDATE:
+    case KELP_R_NO_HEALTHY:
     case KELP_R_BEHIND:
     case KELP_R_NOT_REACHED:
     case KELP_R_NOT_KNOCKING:
