@@ -14,6 +14,9 @@
  * that begins above it would leave a gap, and one that knows another entry to be committed there
  * contradicts it: both are refused by the same start, on the ghost, before a name is given.
  *
+ * The node may also have acknowledged all that an own snapshot shows which it was sent: one that ends
+ * above the given one is given up only if the log holds the entry at its end.
+ *
  * The own ones go even if they are older or newer: a newer one would be loaded in its place, and an
  * older one should it ever be damaged, and both may show what the node is to get rid of. They go
  * last. So a cut leaves the old ones, or both, of which a start takes the newest, or the new one.
@@ -239,8 +242,38 @@ static enum kelp_error others_remove(struct disk disk, struct kelp_pos pos, uint
     return error == KELP_OK ? disk.ops->sync_dir(disk.state, "snap", fault) : error;
 }
 
+static kelp_term term_at(const struct store_found *f, kelp_index index)
+{
+    kelp_term term = f->base.term;
+    for (size_t i = 0; i < f->run_count && f->runs[i].first <= index; i++)
+        term = f->runs[i].term;
+    return term;
+}
+
+/* Its own, whole or damaged: the node may have said that it holds all up to their ends. What the
+ * other one does not show of that the log must hold. */
+static enum kelp_error own_judge(struct disk disk, struct kelp_pos pos, const struct store_found *f,
+                                 struct kelp_fault *fault)
+{
+    struct file_entry *rows = NULL;
+    size_t count = 0;
+    enum kelp_error error = room_list(disk, "snap", &rows, &count, fault);
+    for (size_t i = 0; i < count && error == KELP_OK; i++) {
+        struct kelp_pos own;
+        if (!snapfile_parse(rows[i].name, &own) || own.index <= pos.index) continue;
+        if (own.index <= f->last && term_at(f, own.index).v == own.term.v) continue;
+        error = fault_set(fault, KELP_E_ARGUMENT, "snap",
+                          "it ends at %" PRIu64 ", its own at %" PRIu64 "@%" PRIu64
+                          ", which the log does not reach: have a newer one taken",
+                          pos.index, own.index, own.term.v);
+    }
+    free(rows);
+    return error;
+}
+
 /* What a start would make of it. */
-static enum kelp_error opens_with(struct disk ghost, const struct store_options *options,
+static enum kelp_error opens_with(struct disk disk, struct disk ghost,
+                                  const struct store_options *options,
                                   const struct wire_snaphead *head, struct adopt_report *out,
                                   struct kelp_fault *fault)
 {
@@ -258,6 +291,7 @@ static enum kelp_error opens_with(struct disk ghost, const struct store_options 
         error = fault_set(fault, KELP_E_CORRUPT, "snap", "a start would not load it");
     if (error == KELP_OK) error = head_judge(&f->identity, head, fault);
     if (error == KELP_OK) error = member_judge(f, fault);
+    if (error == KELP_OK) error = own_judge(disk, head->pos, f, fault);
     store_close(s);
     return error;
 }
@@ -271,7 +305,7 @@ static enum kelp_error try_it(struct disk disk, const struct store_options *opti
     enum kelp_error error = ghost_disk(disk, &ghost, fault);
     if (error == KELP_OK) error = name_give(ghost, head->pos, fault);
     if (error == KELP_OK) error = others_remove(ghost, head->pos, &removed, fault);
-    if (error == KELP_OK) error = opens_with(ghost, options, head, out, fault);
+    if (error == KELP_OK) error = opens_with(disk, ghost, options, head, out, fault);
     ghost_disk_close(&ghost);
     return error;
 }

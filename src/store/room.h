@@ -380,10 +380,11 @@ struct snapfile {
     char name[FILE_NAME_MAX];
 };
 
-/* snapfile_open - the newest snapshot that is good from beginning to end. */
+/* snapfile_open - the newest snapshot that is good from beginning to end; *damaged is the newest
+ * that is not, if that one ends above it, else 0@0. */
 enum kelp_error snapfile_open(struct disk disk, const struct store_options *options,
                               const struct store_identity *identity, struct snapfile *out,
-                              struct kelp_fault *fault);
+                              struct kelp_pos *damaged, struct kelp_fault *fault);
 /* snapfile_remove_below - all that end before pos, which is good. */
 enum kelp_error snapfile_remove_below(struct disk disk, struct kelp_pos pos,
                                       struct kelp_fault *fault);

@@ -8,8 +8,9 @@
  *
  * A snapshot is written under a temporary name, synced, renamed, and the directory synced; only
  * then are the oldest removed. So a name that is there promises whole content, and a damaged file
- * is rot: it is noted and left alone, and an older snapshot with the log behind it serves instead,
- * if there is one. A start reads the newest one whole before it believes it. */
+ * is rot: it is noted and left alone, and an older snapshot serves instead, if there is one and the
+ * log goes on from it to where the damaged one ended. A start reads the newest one whole before it
+ * believes it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,9 +91,10 @@ static enum kelp_error cluster_judge(const struct store_identity *identity,
 
 enum kelp_error snapfile_open(struct disk disk, const struct store_options *options,
                               const struct store_identity *identity, struct snapfile *out,
-                              struct kelp_fault *fault)
+                              struct kelp_pos *damaged, struct kelp_fault *fault)
 {
     *out = (struct snapfile){0};
+    *damaged = (struct kelp_pos){0};
     struct file_entry *rows;
     size_t count;
     enum kelp_error error = disk.ops->make_dir(disk.state, "snap", fault);
@@ -112,6 +114,7 @@ enum kelp_error snapfile_open(struct disk disk, const struct store_options *opti
         if (error != KELP_OK) snapfile_free(out);
         if (error == KELP_E_CORRUPT) {
             room_note(options, KELP_ERROR, "%s is damaged: %s", name, cause.what);
+            if (damaged->index == 0) *damaged = pos;
             error = KELP_OK;
         }
         if (error != KELP_OK) *fault = cause;

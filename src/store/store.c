@@ -260,6 +260,25 @@ static enum kelp_error void_remove(struct store *s, struct kelp_pos pos, struct 
     return wal_let_go(&s->wal, fault);
 }
 
+#define ADVICE "give it a good one (snapshot fetch), or remove it and add it again, empty"
+
+/* This node may have said that it holds all up to where the damaged snapshot ended: with a log that
+ * was not reset to it yet it must not serve as if it had never had it. */
+static enum kelp_error damaged_judge(const struct store *s, struct kelp_pos damaged,
+                                     struct kelp_fault *fault)
+{
+    const struct places *p = &s->wal.places;
+    if (damaged.index <= p->base.index) return KELP_OK; /* none; or more is missing, see below */
+    if (damaged.index <= p->last.index && places_term(p, damaged.index).v == damaged.term.v)
+        return KELP_OK;
+    char name[FILE_NAME_MAX];
+    snapfile_name(name, damaged);
+    return room_fault(fault, KELP_E_CORRUPT, name, 0, damaged.index,
+                      "it is damaged, the log ends at %" PRIu64 "@%" PRIu64
+                      " without what it held: " ADVICE,
+                      p->last.index, p->last.term.v);
+}
+
 /* A snapshot beyond the log, or that contradicts it, was installed just before the log could be
  * reset to it: do that now. A log that knows another entry to be committed there is damage. */
 static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
@@ -269,9 +288,7 @@ static enum kelp_error snapshot_fit(struct store *s, struct kelp_fault *fault)
     if (p->base.index > pos.index) {
         return room_fault(fault, KELP_E_CORRUPT, "log", 0, pos.index + 1,
                           "the log starts after %" PRIu64 "@%" PRIu64
-                          ", the newest good snapshot ends at %" PRIu64 "@%" PRIu64
-                          ": give it a good one (kelp snapshot fetch), or remove this member and "
-                          "add it anew, empty",
+                          ", the newest good snapshot ends at %" PRIu64 "@%" PRIu64 ": " ADVICE,
                           p->base.index, p->base.term.v, pos.index, pos.term.v);
     }
     bool inside = pos.index <= p->last.index;
@@ -310,10 +327,12 @@ static enum kelp_error old_open(struct store *s, const struct inventory *there,
     }
     error = vote_open(s, fault);
     s->wal = (struct wal){.disk = s->disk, .options = &s->options, .identity = &s->identity};
+    struct kelp_pos damaged = {0};
     if (error == KELP_OK) {
-        error = snapfile_open(s->disk, &s->options, &s->identity, &s->snapshot, fault);
+        error = snapfile_open(s->disk, &s->options, &s->identity, &s->snapshot, &damaged, fault);
     }
     if (error == KELP_OK) error = wal_recover(&s->wal, recovered, fault);
+    if (error == KELP_OK) error = damaged_judge(s, damaged, fault);
     if (error == KELP_OK) error = snapshot_fit(s, fault);
     if (error == KELP_OK) error = identity_write(s, fault);
     if (s->vote.term.v < s->snapshot.head.pos.term.v) { /* installed before its term was saved */

@@ -134,7 +134,7 @@ def test_without_a_good_snapshot_the_start_says_what_to_do(make_cluster):
     damage(path, 5000)
     node.start()
     assert node.wait_exit() == 3
-    assert "kelp snapshot fetch" in node.log_tail()
+    assert "add it again, empty" in node.log_tail()
 
 
 def metric(node, name):

@@ -327,6 +327,35 @@ static void a_directory_that_opens_no_more_is_mended_by_it(void **state)
     fakedisk_free(d);
 }
 
+/* A snapshot that came from the leader is durable, and acknowledged, before the log is reset to it:
+ * whole or damaged, what it showed is not given up for less. */
+static void what_its_own_showed_beyond_the_log_is_never_given_up_for_less(void **state)
+{
+    (void)state;
+    static const struct kelp_pos fetched[] = {{.index = LAST + 6, .term = {1}}, /* beyond it */
+                                              {.index = 11, .term = {2}}};      /* contradicts it */
+    for (unsigned i = 0; i < 4; i++) {
+        struct fakedisk *d = wrong_one(90, 8);
+        uint64_t incarnation = incarnation_of(d);
+        struct shown own = right_one(fetched[i % 2].index, fetched[i % 2].term.v, incarnation);
+        struct shown less = right_one(10, 1, incarnation);
+        struct shown more = right_one(LAST + 7, 2, incarnation);
+        struct adopt_report r;
+        struct kelp_fault fault;
+        char name[FILE_NAME_MAX];
+        size_t size;
+        name_of(own.pos, name);
+        file_put(d, name, &own);
+        if (i >= 2) fakedisk_bytes(d, name, &size)[5000] ^= 1;
+        assert_int_equal(give_this(d, &less, &r, &fault), KELP_E_ARGUMENT);
+        assert_non_null(strstr(fault.what, "which the log does not reach"));
+        assert_non_null(fakedisk_bytes(d, name, &size));
+        assert_int_equal(give_this(d, &more, &r, &fault), KELP_OK);
+        starts_from(d, more.pos, RIGHT, LAST + 7);
+        fakedisk_free(d);
+    }
+}
+
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 static void refused(const struct shown *w, enum kelp_error error, const char *words)
@@ -538,6 +567,7 @@ int main(void)
         cmocka_unit_test(a_log_that_contradicts_it_gives_way_unless_it_knows_better),
         cmocka_unit_test(a_log_that_begins_above_it_is_not_left_with_a_gap),
         cmocka_unit_test(a_directory_that_opens_no_more_is_mended_by_it),
+        cmocka_unit_test(what_its_own_showed_beyond_the_log_is_never_given_up_for_less),
         cmocka_unit_test(what_is_not_for_this_directory_changes_nothing),
         cmocka_unit_test(one_that_is_damaged_anywhere_changes_nothing),
         cmocka_unit_test(a_directory_in_use_or_of_nobody_is_left_alone),
