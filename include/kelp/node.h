@@ -8,8 +8,8 @@
  * any thread; each gets exactly one outcome.
  *
  * Called by the node (state machine, done, log) never call what waits for it: kelp_node_close,
- * kelp_call, kelp_ask, kelp_node_snapshot, kelp_node_status; such a call stops the process and says
- * why. After fork the child has no such threads: it may only exec or _exit. */
+ * kelp_call, kelp_ask, kelp_node_snapshot, kelp_node_rejoin, kelp_node_status; such a call stops
+ * the process and says why. After fork the child has no such threads: it may only exec or _exit. */
 #ifndef KELP_NODE_H
 #define KELP_NODE_H
 
@@ -265,6 +265,20 @@ KELP_API enum kelp_error kelp_node_undrain(struct kelp_node *node, struct kelp_r
  *          another member's is being fetched for example, or the state machine has none
  * thread   any but the node's own   cost  one visit to the node's thread   source  [§5.1] */
 KELP_API enum kelp_error kelp_node_snapshot(struct kelp_node *node, struct kelp_pos *pos);
+
+/* kelp_node_rejoin - have a node in quarantine give up its state for that of a healthy member: its
+ * machine stands still, takes a newer snapshot of that one, and goes on. Its vote and its log stay.
+ * takes    node    not NULL
+ *          from    this member's; 0: of any that is known to be healthy
+ *          force   also if this node is not in quarantine, and whatever is known of from
+ *          result  filled; on KELP_E_BUSY its reason says why nothing was begun
+ * errors   KELP_OK: it has begun; status says rejoin, and rejoined counts those that ended.
+ *          KELP_E_BUSY: NOTHING_NEW: it is not in quarantine; LEADS: nor that, and it leads;
+ *          NO_HEALTHY: nobody is connected who may give his state; SELF, UNKNOWN_MEMBER: from;
+ *          NOT_STARTED, FAULTED, SHUTDOWN
+ * thread   any but the node's own   cost  one visit to the node's thread   source  - */
+KELP_API enum kelp_error kelp_node_rejoin(struct kelp_node *node, kelp_id from, bool force,
+                                          struct kelp_result *result);
 
 /* kelp_node_status - the lines of RAFT STATUS: "name:value", one a line.
  * takes    node    not NULL

@@ -216,7 +216,10 @@ enum kelp_outcome {
     X(55, QUARANTINED, "the state of that node is not that of the others",                         \
       "ask another node; see its status")                                                          \
     X(61, SNAPSHOT_GONE, "that snapshot is not here, or not any more", "begin with the newest")    \
-    X(62, NO_PIECE, "no piece of that snapshot begins there", "go on behind the piece before")
+    X(62, NO_PIECE, "no piece of that snapshot begins there", "go on behind the piece before")     \
+    X(63, NO_HEALTHY, "nobody is connected who is known to be healthy and could give its state",   \
+      "bring such a member back; or name one with FROM and FORCE")                                 \
+    X(64, LEADS, "that node leads, and is not in quarantine", "transfer leadership first")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

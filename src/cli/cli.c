@@ -49,6 +49,12 @@ static const struct verb verbs[] = {
      drain_verb},
     {"undrain", "[ID]", "let a drained node lead again", "\nThe end of `kelp drain`.\n",
      drain_verb},
+    {"rejoin", "[--from ID] [--force]", "a node in quarantine takes the state of a healthy member",
+     "\nOf the node that --at names: its vote and its log stay, its state is replaced by a newer\n"
+     "snapshot of a member that is known to be healthy. Waits until it has happened. --force is\n"
+     "for members that differ where no majority tells which is right: name the right one with\n"
+     "--from, and with --at the one that is to take its state.\n",
+     rejoin_verb},
     {"reload", "", "have a node read its settings file again",
      "\nOf the node that --at names: the file of its --config, under the flags it was started "
      "with.\n"
@@ -97,11 +103,14 @@ static const struct verb verbs[] = {
      "back.\n"
      "Exits 1 if one is wrong or nothing was done.\n",
      bench_verb},
-    {"snapshot", "now|list | save FILE|- | info|verify FILE", "snapshots of a node, or in a file",
+    {"snapshot", "now|list | save FILE|- | info|verify FILE | fetch ...",
+     "snapshots of a node, or in a file",
      "\nnow: take one of what the node has applied, and wait until it is on disk; unchanged if\n"
      "nothing is new since the last. list: newest first. save: take one, and keep a copy of it in\n"
      "FILE, whole or not at all; - is standard output. info: the head of a file. verify: all of\n"
-     "it; exits 1 if it is damaged. Every node has its own; --at names one.\n",
+     "it; exits 1 if it is damaged. Every node has its own; --at names one.\n"
+     "fetch: another member's for a node that does not run; `kelp snapshot fetch --help` says "
+     "more.\n",
      snapshot_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},

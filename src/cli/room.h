@@ -89,6 +89,7 @@ int set_verb(const struct verb *verb, int argc, char **argv);
 int transfer_verb(const struct verb *verb, int argc, char **argv);
 int settings_verb(const struct verb *verb, int argc, char **argv); /* reload and config */
 int drain_verb(const struct verb *verb, int argc, char **argv);    /* drain.c: drain and undrain */
+int rejoin_verb(const struct verb *verb, int argc, char **argv);   /* rejoin.c */
 int del_verb(const struct verb *verb, int argc, char **argv);
 int call_verb(const struct verb *verb, int argc, char **argv);
 int members_verb(const struct verb *verb, int argc, char **argv);    /* members.c */
@@ -99,6 +100,7 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv);   /* snapshot
 int sim_verb(const struct verb *verb, int argc, char **argv);        /* seeds.c */
 int sim_check(const struct verb *verb, const char *file, bool json); /* check.c */
 int explore_verb(int argc, char **argv);                        /* explore.c; argv[0] is its name */
+int fetch_verb(int argc, char **argv);                          /* fetch.c; likewise */
 int dev_verb(const struct verb *verb, int argc, char **argv);   /* dev.c */
 int demo_verb(const struct verb *verb, int argc, char **argv);  /* demo.c */
 int bench_verb(const struct verb *verb, int argc, char **argv); /* bench.c */

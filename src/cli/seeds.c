@@ -200,6 +200,7 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->changes += part->changes;
     sum->changes_done += part->changes_done;
     sum->rotted += part->rotted;
+    sum->rejoined += part->rejoined;
     sum->cores += part->cores;
     sum->leaders_soon += part->leaders_soon;
     for (size_t i = 0; i < COUNT_OF(sum->fault_kinds); i++)
@@ -303,8 +304,9 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
         (void)printf("%llu of %llu changes of members were done\n",
                      (unsigned long long)total->changes_done, (unsigned long long)total->changes);
     if (total->rotted > 0)
-        (void)printf("%llu times the state of a node was made another, and found out\n",
-                     (unsigned long long)total->rotted);
+        (void)printf("%llu times the state of a node was made another and found out, %llu nodes "
+                     "rejoined\n",
+                     (unsigned long long)total->rotted, (unsigned long long)total->rejoined);
     if (f->kills > 0)
         (void)printf("%llu leaders killed, another one led after at most %llu ms\n",
                      (unsigned long long)total->kills,

@@ -261,6 +261,7 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     const char *at = NULL;
     struct save_options options = {.limit = 0};
     int status = CLI_DONE;
+    if (argc > 1 && strcmp(argv[1], "fetch") == 0) return fetch_verb(argc - 1, argv + 1);
     const struct flag flags[] = {
         client_flag(&at),
         {.name = "newest",
@@ -289,7 +290,7 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     bool save = strcmp(what, "save") == 0;
     bool file = strcmp(what, "info") == 0 || strcmp(what, "verify") == 0;
     bool node = strcmp(what, "now") == 0 || strcmp(what, "list") == 0;
-    if (strcmp(what, "restore") == 0 || strcmp(what, "fetch") == 0)
+    if (strcmp(what, "restore") == 0)
         return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
     if (!file && !node && !save)
         return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, save, info, verify", what);

@@ -55,10 +55,15 @@ static size_t batch_from_cache(struct driver *d)
     return count;
 }
 
+bool apply_held(const struct driver *d)
+{
+    return fetch_holds_apply(d) || rejoin_holds_apply(d);
+}
+
 bool apply_run(struct driver *d)
 {
     if (d->state != DRIVER_RUNNING || d->fault_due || d->closing) return false;
-    if (fetch_holds_apply(d)) return false; /* a snapshot takes the place of what is here */
+    if (apply_held(d)) return false; /* a snapshot takes the place of what is here */
     /* it must see one state from beginning to end */
     if (d->walk != NULL || d->walk_ended != 0) return false;
     if (d->untaken) return false; /* outcomes leave the core before what they speak of is applied */

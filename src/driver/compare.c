@@ -139,6 +139,28 @@ static struct compare_result judge_at(const struct compare *c, const struct kelp
     return result;
 }
 
+bool compare_agrees(const struct compare *c, const struct kelp_config *config, kelp_id id)
+{
+    size_t members = 0, spoke = 0, own = KELP_MEMBERS_MAX;
+    for (size_t i = 0; i < config->count; i++)
+        members += keeps_state(config, config->members[i].id) ? 1 : 0;
+    for (size_t i = 0; i < KELP_MEMBERS_MAX; i++)
+        if (c->rows[i].id == id) own = i;
+    if (own == KELP_MEMBERS_MAX || !keeps_state(config, id)) return false;
+    bool agrees = false;
+    for (size_t m = 0; m < WIRE_MARK_KEPT; m++) {
+        const struct wire_mark *mark = &c->rows[own].marks[m];
+        if (mark->index == 0) continue;
+        if (with_it(c, config, mark, &spoke) > members / 2) agrees = true;
+        for (size_t i = 0; i < KELP_MEMBERS_MAX; i++) {
+            const struct wire_mark *other = mark_at(&c->rows[i], mark->index);
+            if (other == NULL || same(other, mark) || !keeps_state(config, c->rows[i].id)) continue;
+            if (with_it(c, config, other, &spoke) > members / 2) return false;
+        }
+    }
+    return agrees;
+}
+
 /* Newer indexes first: what they tell replaces what older ones did, but for APART. SPLIT goes on
  * downwards as long as older ones are, to name the first. */
 void compare_judge(struct compare *c, const struct kelp_config *config, struct compare_result *out)

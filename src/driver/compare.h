@@ -46,4 +46,8 @@ void compare_restored(struct compare *c);
 /* compare_judge - by all that is known now. */
 void compare_judge(struct compare *c, const struct kelp_config *config, struct compare_result *out);
 
+/* compare_agrees - a member has, at some index that is known, the state of a majority, and nowhere
+ * another one. */
+bool compare_agrees(const struct compare *c, const struct kelp_config *config, kelp_id id);
+
 #endif

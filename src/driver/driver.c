@@ -327,7 +327,7 @@ static bool more_at_once(const struct driver *d)
            d->fault_due || d->query_more || d->save_reported > d->save_done ||
            d->applied_reported > d->applied || d->pledged_reported || snapshot_at_once(d) ||
            fetch_at_once(d) || ((d->space_due || d->shown_due) && d->core != NULL) ||
-           (may_apply && !fetch_holds_apply(d) && d->apply_next <= d->apply_to);
+           (may_apply && !apply_held(d) && d->apply_next <= d->apply_to);
 }
 
 kelp_ns driver_run(struct driver *d, kelp_ns now)
@@ -351,6 +351,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     }
     moving_run(d);
     snapshot_renew(d);
+    rejoin_run(d);
     kelp_ns found_next_at = birth_tick(d), expire = KELP_NEVER;
     run_rounds(d, &expire);
     lines_deliver(d);
@@ -372,6 +373,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (d->ticking.due != KELP_FSM_NO_DEADLINE) next = min_u64(next, clock_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
+    next = min_u64(next, rejoin_next(d));
     if (d->quarantine.tell_due) next = min_u64(next, quarantine_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;

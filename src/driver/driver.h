@@ -374,6 +374,15 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
  * data and the configuration shows no witness. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
+/* driver_rejoin - give up the state of this node, which is in quarantine, for a snapshot of a
+ * healthy member; see rejoin.c. from: of this member alone; 0: of any. force: also if this node is
+ * not in quarantine, and whatever the others' states are known to be. NONE: it has begun, or goes
+ * on as asked for now; status says how far it is. Then call driver_run. NOTHING_NEW: it is not in
+ * quarantine. LEADS: neither, and it leads. NO_HEALTHY: nobody is connected who may give one, or
+ * this node takes none. SELF, UNKNOWN_MEMBER: from is this node, or none that keeps the state.
+ * NOT_STARTED, FAULTED, SHUTDOWN: this node does not run. */
+enum kelp_reason driver_rejoin(struct driver *d, kelp_ns now, kelp_id from, bool force);
+
 /* driver_snapshots_change - other rules and another limit from now on; call driver_run after it,
  * since a snapshot may be due or bytes may go. The size of pieces stays as it was. */
 void driver_snapshots_change(struct driver *d, const struct driver_snapshots *to);
@@ -436,9 +445,12 @@ struct driver_status {
     uint64_t apply_queue; /* committed, not yet given to the machine */
     struct driver_snapshot_status snapshot;
     struct driver_fetch_status fetch;
-    struct compare_result compared;        /* verdict APART: it is in quarantine */
+    struct compare_result compared; /* verdict APART: it is in quarantine */
+    const char *rejoin;             /* how far driver_rejoin is, for people; NULL: it is not */
+    kelp_id rejoin_from;            /* .. and whom it asks, 0: nobody */
+    uint64_t rejoined;              /* so often, by this process */
     uint64_t done, refused, lost, unknown; /* outcomes given to this node's clients, counted */
-    uint64_t by_reason[64];
+    uint64_t by_reason[80];
     /* judged before, of an older start, or from somebody unknown: never answered */
     uint64_t forwards_dropped;
     /* not sent: no memory, their bytes are gone, or a peer's read queue is full */

@@ -304,7 +304,7 @@ enum kelp_error fetch_arrived(struct driver *d, kelp_id from, uint64_t connectio
     struct fetching *f = &d->fetching;
     struct wire_piece m;
     enum kelp_error error = wire_piece_decode(body, &m, fault);
-    if (error != KELP_OK) return error;
+    if (error != KELP_OK || rejoin_answered(d, from, connection, &m)) return error;
     bool ours = f->phase == FETCH_ASKS && from == f->from && connection == f->connection &&
                 kelp_pos_equal(m.pos, f->pos);
     if (!ours) return KELP_OK; /* of an earlier fetch */
@@ -687,6 +687,14 @@ void fetch_birth(struct driver *d, kelp_id from, struct kelp_pos pos)
     if (!f->birth) found_not_fetched(d->found);
 }
 
+bool fetch_take(struct driver *d, kelp_id from, struct kelp_pos pos)
+{
+    struct fetching *f = &d->fetching;
+    ASSERT(pos.index > d->applied);
+    if (f->phase == FETCH_NONE && d->now >= f->after) begin(d, from, pos);
+    return f->phase != FETCH_NONE;
+}
+
 kelp_ns fetch_next(const struct driver *d)
 {
     const struct fetching *f = &d->fetching;
@@ -723,20 +731,6 @@ void fetch_free(struct driver *d)
 {
     over(d);
     piece_over(d);
-}
-
-void fetch_status(const struct driver *d, struct driver_fetch_status *out)
-{
-    const struct fetching *f = &d->fetching;
-    *out = (struct driver_fetch_status){.pos = f->pos,
-                                        .from = f->from,
-                                        .bytes = f->phase == FETCH_ASKS ? f->at : f->size,
-                                        .size = f->size,
-                                        .restored = f->restored,
-                                        .fetched = f->fetched,
-                                        .failed = f->failed,
-                                        .serving = serve_count(d),
-                                        .served_bytes = d->served_bytes};
 }
 
 bool fetch_owns_disk(const struct driver *d)

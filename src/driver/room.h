@@ -15,6 +15,7 @@
  *   lead.c     who leads, level and events strip.c    what a witness is sent
  *   copy.c     snapshots for clients
  *   compare.c  is its state the others'?   quarantine.c  and what follows if it is not
+ *   rejoin.c   .. until it has another's
  *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
@@ -34,6 +35,7 @@
 #include "driver/driver.h"
 #include "driver/found.h"
 #include "driver/quarantine.h"
+#include "driver/rejoin.h"
 #include "driver/snapstate.h"
 #include "wire/change.h"
 #include "wire/entry.h"
@@ -254,6 +256,7 @@ struct peer {
     kelp_ns knocked;             /* when it last said that it waits to be added; 0: never */
     kelp_ns swapped;             /* when another directory last showed itself as it; 0: never */
     struct told_marks marks;     /* quarantine.c */
+    struct rejoin_ask newer;     /* rejoin.c */
 };
 
 /* ---- reads of the log ---- */
@@ -347,6 +350,7 @@ struct driver {
     struct fetching fetching;
     struct headway headway;
     struct quarantine quarantine;
+    struct rejoin rejoin;
     struct piece_read piece;
     struct copying copying;
     int64_t tokens; /* bytes of snapshots that may be sent now */
@@ -424,7 +428,7 @@ struct driver {
     struct kelp_bytes *parts; /* for saves */
     size_t part_room;
 
-    uint64_t done, refused_count, lost, unknown, by_reason[64];
+    uint64_t done, refused_count, lost, unknown, by_reason[80];
     uint64_t forwards_dropped, messages_dropped, reads_again;
     uint64_t behind_steps; /* of reads_behind_again, all together; for tests */
 };
@@ -482,7 +486,8 @@ void read_ask(struct driver *d, struct log_read *read, kelp_index first, uint64_
 void read_free(struct driver *d, struct log_read *read);
 
 /* apply.c */
-bool apply_run(struct driver *d); /* one batch; true: something was done */
+bool apply_run(struct driver *d);        /* one batch; true: something was done */
+bool apply_held(const struct driver *d); /* another state comes */
 void apply_read_ended(struct driver *d, struct log_read *read);
 void apply_settle(struct driver *d); /* what the machine reported */
 
@@ -513,7 +518,8 @@ bool fetch_owns_disk(const struct driver *d);    /* what is said of pieces is sa
 bool fetch_holds_apply(const struct driver *d);  /* the machine is being restored */
 bool fetch_stands_apart(const struct driver *d); /* it is, and the core does not know yet */
 void fetch_free(struct driver *d);
-void fetch_status(const struct driver *d, struct driver_fetch_status *out);
+/* fetch_take - that one of that node, above what is applied, which stands; false: not now. */
+bool fetch_take(struct driver *d, kelp_id from, struct kelp_pos pos);
 
 /* copy.c */
 bool copy_start(struct driver *d, struct request *r);
@@ -537,6 +543,9 @@ void piece_unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error err
 enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
                               struct kelp_bytes body, struct kelp_fault *fault);
 void serve_lost(struct peer *p);
+bool serve_member(const struct driver *d, const struct peer *p); /* it may have the state */
+enum kelp_error serve_send(struct driver *d, const struct peer *p, uint64_t connection,
+                           const struct wire_piece *piece);
 void serve_run(struct driver *d);
 kelp_ns serve_next(const struct driver *d);
 size_t serve_count(const struct driver *d); /* peers that fetch one */

@@ -94,8 +94,8 @@ static kelp_ns tokens_wait(struct driver *d)
 
 /* ---- sending ---- */
 
-static enum kelp_error piece_send(struct driver *d, const struct peer *p,
-                                  const struct wire_piece *piece)
+enum kelp_error serve_send(struct driver *d, const struct peer *p, uint64_t connection,
+                           const struct wire_piece *piece)
 {
     struct kelp_bytes *parts = scratch_take(d, 3 * sizeof *parts);
     uint8_t *head = scratch_take(d, WIRE_FRAME_HEAD + WIRE_PIECE_HEAD_MAX);
@@ -111,11 +111,11 @@ static enum kelp_error piece_send(struct driver *d, const struct peer *p,
     }
     wire_frame_head(head, WIRE_PIECE, d->options.group, parts + 1, count - 1);
     return d->ports.peers->send(d->ports.peers_ctx, d->options.group, p->id, KELP_LANE_SNAPSHOT,
-                                p->serving.connection, parts, count);
+                                connection, parts, count);
 }
 
 /* A connection is open to whoever knows the cluster; the state is for its members. */
-static bool is_member(const struct driver *d, const struct peer *p)
+bool serve_member(const struct driver *d, const struct peer *p)
 {
     for (size_t i = 0; i < d->config_count; i++) {
         const struct kelp_config *c = &d->configs[i].config;
@@ -135,8 +135,8 @@ static void say(struct driver *d, const struct peer *p, enum wire_piece_state st
                            .ask = p->serving.ask,
                            .term = driver_look(d)->term};
     bool same = kelp_pos_equal(d->taking.last, p->serving.pos) || d->quarantine.apart;
-    if (!same && !snapshot_lost(d) && is_member(d, p)) m.newest = d->taking.last;
-    (void)piece_send(d, p, &m); /* lost: it is asked again */
+    if (!same && !snapshot_lost(d) && serve_member(d, p)) m.newest = d->taking.last;
+    (void)serve_send(d, p, p->serving.connection, &m); /* lost: it is asked again */
 }
 
 static void say_gone(struct driver *d, struct peer *p)
@@ -183,7 +183,7 @@ static void piece_came(struct driver *d)
                            .size = piece->size,
                            .term = driver_look(d)->term,
                            .bytes = bytes_of(piece->data, piece->len)};
-    enum kelp_error error = piece_send(d, p, &m);
+    enum kelp_error error = serve_send(d, p, p->serving.connection, &m);
     if (error == KELP_E_LIMIT) {
         d->serve_at = d->now + AGAIN_NS;
         return;
@@ -307,6 +307,10 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     if (error != KELP_OK) return error;
     struct peer *p = peer_find(d, from);
     if (p == NULL || d->closing || d->state != DRIVER_RUNNING) return KELP_OK;
+    if (ask.window == 0 && ask.ask == WIRE_FETCH_NEWER) {
+        rejoin_asked(d, p, connection, &ask);
+        return KELP_OK;
+    }
     if (ask.window == 0) { /* how far it is; see headway.c */
         struct kelp_input input = {.type = KELP_IN_SENDING, .peer = from};
         (void)driver_step(d, &input);
@@ -323,7 +327,7 @@ enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connectio
     s->limit = max_u64(s->limit, add_sat(ask.offset, ask.window));
     s->wanted = !goes_on || s->wanted;
     /* what a witness takes is of an empty machine, whatever its head says */
-    s->gone = d->ports.store->fetch == NULL || read_hollow(d) || !is_member(d, p);
+    s->gone = d->ports.store->fetch == NULL || read_hollow(d) || !serve_member(d, p);
     s->gone = s->gone || d->quarantine.apart; /* that state is not given on */
     s->waits = true;                          /* told so, if it has to */
     d->serve_told = true;

@@ -6,6 +6,20 @@
 
 #include "driver/room.h"
 
+static void fetch_status(const struct driver *d, struct driver_fetch_status *out)
+{
+    const struct fetching *f = &d->fetching;
+    *out = (struct driver_fetch_status){.pos = f->pos,
+                                        .from = f->from,
+                                        .bytes = f->phase == FETCH_ASKS ? f->at : f->size,
+                                        .size = f->size,
+                                        .restored = f->restored,
+                                        .fetched = f->fetched,
+                                        .failed = f->failed,
+                                        .serving = serve_count(d),
+                                        .served_bytes = d->served_bytes};
+}
+
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     memset(out, 0, sizeof *out);
@@ -30,6 +44,9 @@ void driver_status(const struct driver *d, struct driver_status *out)
     snapshot_status(d, &out->snapshot);
     fetch_status(d, &out->fetch);
     out->compared = d->quarantine.result;
+    out->rejoin = rejoin_words(d);
+    out->rejoin_from = d->rejoin.phase >= REJOIN_ASKS ? d->rejoin.asked : 0;
+    out->rejoined = d->rejoin.done;
     out->done = d->done;
     out->refused = d->refused_count;
     out->lost = d->lost;

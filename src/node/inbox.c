@@ -205,6 +205,14 @@ static void take_snapshot(struct inbox *i, struct letter *l)
     letter_answer(i, l, &result);
 }
 
+static void rejoin(struct inbox *i, struct letter *l, struct kelp_bytes bytes)
+{
+    struct kelp_result result = {.outcome = KELP_DONE};
+    result.reason = node_rejoin(i->node, l->asked.target, bytes.len == 1 && bytes.data[0] != 0);
+    if (result.reason != KELP_R_NONE) result.outcome = KELP_REFUSED;
+    letter_answer(i, l, &result);
+}
+
 /* ---- members and leadership ------------------------------------------------------------------ */
 
 static bool change(struct inbox *i, struct letter *l, struct kelp_bytes bytes,
@@ -317,6 +325,7 @@ static bool is_over(const struct inbox *i, const struct letter *l)
     case INBOX_CANCEL:
     case INBOX_AWAIT:
     case INBOX_FOUND:
+    case INBOX_REJOIN:
     case INBOX_SNAPSHOT: return i->stopping;
     case INBOX_PROPOSE:
     case INBOX_ONCE:
@@ -355,6 +364,7 @@ static void letter_open(struct inbox *i, struct letter *l)
         case INBOX_AWAIT: TAILQ_INSERT_TAIL(&i->awaiting, l, open_link); return;
         case INBOX_FOUND: taken = found(i, l, &reason, &why); break;
         case INBOX_SNAPSHOT: take_snapshot(i, l); return;
+        case INBOX_REJOIN: rejoin(i, l, bytes); return;
         }
     }
     if (l->asked.kind == INBOX_CANCEL) { /* what it ended is answered, it is not */

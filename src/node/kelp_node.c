@@ -438,6 +438,16 @@ enum kelp_error kelp_node_snapshot(struct kelp_node *node, struct kelp_pos *pos)
     return result.reason == KELP_R_NOTHING_NEW ? KELP_E_NOT_FOUND : KELP_OK;
 }
 
+enum kelp_error kelp_node_rejoin(struct kelp_node *node, kelp_id from, bool force,
+                                 struct kelp_result *result)
+{
+    uint8_t forced = force ? 1 : 0;
+    struct inbox_request request = {
+        .kind = INBOX_REJOIN, .target = from, .bytes = bytes_of(&forced, 1)};
+    size_t len;
+    return wait_for(node, request, NULL, 0, result, &len);
+}
+
 size_t kelp_node_status(struct kelp_node *node, char *out, size_t size)
 {
     struct inbox_request request = {.kind = INBOX_STATUS};

@@ -99,6 +99,9 @@ size_t node_snapshots(struct node *n, struct node_snapshot out[NODE_SNAPSHOTS_MA
 /* node_snapshot_now - driver_snapshot_now, and the loop is woken. */
 enum kelp_error node_snapshot_now(struct node *n, struct kelp_pos *pos);
 
+/* node_rejoin - driver_rejoin, and the loop is woken. */
+enum kelp_reason node_rejoin(struct node *n, kelp_id from, bool force);
+
 struct node_histograms {
     /* one fdatasync; one save, queue included; one batch; propose to done; one object of a
      * snapshot, read on the loop */

@@ -111,9 +111,10 @@ static bool compared_words(const struct driver_status *d, char *out, size_t size
     if (apart)
         (void)snprintf(out, size,
                        "at index %" PRIu64 " its state%s is not that of %zu of %zu members: it "
-                       "serves no reads; restart it, or replace it",
+                       "serves no reads; %s%s",
                        c->index, c->log_differs ? ", and what it applied," : "", c->with_most,
-                       c->members);
+                       c->members, d->rejoin != NULL ? "it rejoins: " : "kelp rejoin",
+                       d->rejoin != NULL ? d->rejoin : "");
     else
         (void)snprintf(out, size,
                        "at index %" PRIu64 " members have different states, at most %zu of %zu the "
@@ -192,6 +193,13 @@ enum kelp_error node_snapshot_now(struct node *n, struct kelp_pos *pos)
     enum kelp_error error = driver_snapshot_now(n->driver, pos);
     node_poke(n);
     return error;
+}
+
+enum kelp_reason node_rejoin(struct node *n, kelp_id from, bool force)
+{
+    enum kelp_reason reason = driver_rejoin(n->driver, node_now(n), from, force);
+    node_poke(n);
+    return reason;
 }
 
 const struct node_histograms *node_histograms(const struct node *n)
@@ -275,6 +283,9 @@ static void log_fields(struct fields *f, const struct node_status *s)
     number_field(f, "fetch_restored", s->driver.fetch.restored);
     text_field(f, "divergence", "%s", divergence_of(&s->driver));
     number_field(f, "compared_index", s->driver.compared.index); /* 0: nothing is known */
+    text_field(f, "rejoin", "%s", s->driver.rejoin != NULL ? s->driver.rejoin : "no");
+    number_field(f, "rejoin_from", s->driver.rejoin_from);
+    number_field(f, "rejoined", s->driver.rejoined);
 }
 
 /* The ids of those with a role, with commas between them. */

@@ -145,6 +145,9 @@ const struct server_command server_commands[] = {
             "admin slow dangerous", ANY, run_raft_snapshot,
             "Take a snapshot of this node now, list those it has, or read one piece by piece: "
             "now|list|read index term offset"),
+    COMMAND("rejoin", "raft", -2, COMMAND_IN_TURN, "cluster", "7.0.0", ADMIN,
+            "admin slow dangerous", ANY, run_raft_rejoin,
+            "Give up this node's state for that of a healthy member: [FROM id] [FORCE]"),
     COMMAND("reload", "raft", 2, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",
             run_raft_reload, "Read the settings file of this node again: all of it or nothing"),
     COMMAND("config", "raft", 2, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",

@@ -281,12 +281,13 @@ static enum MHD_Result route_transfer(struct http_request *r, const char *method
     return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
 }
 
-static enum MHD_Result route_reload(struct http_request *r, const char *method)
+static enum MHD_Result route_own(struct http_request *r, const char *method,
+                                 enum MHD_Result (*run)(struct http_request *r))
 {
     if (strcmp(method, "POST") != 0) return http_answer_method(r, "POST");
     if (is_foreign_page(r))
         return http_answer_error(r, 403, "FORBIDDEN", "a page of another origin posted this", "");
-    return http_reload(r);
+    return run(r);
 }
 
 static enum MHD_Result route_drain(struct http_request *r, const char *method,
@@ -382,7 +383,8 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
                                      "");
         return http_snapshot_now(r);
     }
-    if (strcmp(url, "/v1/raft/reload") == 0) return route_reload(r, method);
+    if (strcmp(url, "/v1/raft/reload") == 0) return route_own(r, method, http_reload);
+    if (strcmp(url, "/v1/raft/rejoin") == 0) return route_own(r, method, http_rejoin);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     http_page_fn page = http_page(url);
     if (page != NULL) return get ? page(r) : http_answer_method(r, "GET");

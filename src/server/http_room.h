@@ -67,6 +67,7 @@ enum MHD_Result http_answer_done(struct http_request *r); /* HTTP_DONE */
 enum MHD_Result http_page_members(struct http_request *r);   /* http_members.c */
 enum MHD_Result http_page_snapshots(struct http_request *r); /* snapshots.c */
 enum MHD_Result http_snapshot_now(struct http_request *r);
+enum MHD_Result http_rejoin(struct http_request *r); /* rejoin.c: POST /v1/raft/rejoin */
 enum MHD_Result http_reload(struct http_request *r); /* reload.c: POST /v1/raft/reload */
 enum MHD_Result http_page_config(struct http_request *r);
 /* http_decode - a part of an address as the bytes that were meant; false: out of memory, or past

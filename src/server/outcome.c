@@ -50,6 +50,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_ONCE_MISUSED:
     case KELP_R_SNAPSHOT_GONE:
     case KELP_R_NO_PIECE:
+    case KELP_R_LEADS:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
@@ -62,6 +63,7 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_TOO_OLD:
     case KELP_R_STALE_BEYOND:
     case KELP_R_NO_CANDIDATE:
+    case KELP_R_NO_HEALTHY:
     case KELP_R_BEHIND:
     case KELP_R_NOT_REACHED:
     case KELP_R_NOT_KNOCKING:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* apart.c - one node's state becomes another than the others', and must be found out.
+/* apart.c - one node's state becomes another than the others', must be found out, and rejoins.
  *
  * A run that has healed whole, with everybody there and equal, may go on for a while: one bit of
  * one node's machine is turned, so that its state and its hash are others from there on. Barriers
@@ -9,6 +9,9 @@
  *   L15 within 20 T of that the node is in quarantine, or of two nodes both say that they differ;
  *       nobody else is ever judged, the node leads no longer, and whatever level of read it is
  *       asked for, it answers nothing
+ *   L16 told to rejoin, of two nodes by force, it has within the time to heal another state, which
+ *       is the others' from there on (I28), and agrees with all of them at an index behind that;
+ *       its term goes on, its vote in the same term and its log stay
  *
  * The clients have stopped before, so nothing that was answered in between is judged. */
 #include "base/min.h"
@@ -185,6 +188,80 @@ static bool leads(const struct node *n)
     return core_led_term(driver_core(n->driver), false) != 0;
 }
 
+/* ---- it rejoins ---- */
+
+static void rejoin_begins(struct world *w)
+{
+    struct apart *a = &w->apart;
+    a->state = APART_REJOINS;
+    a->rejoin_at = w->now;
+    a->passed_at = 0;
+    kelp_view(driver_core(w->nodes[a->node].driver), &a->held);
+}
+
+/* What a node promised is no part of its state. */
+static void promises_kept(struct world *w, const struct node *n)
+{
+    const struct kelp_view *was = &w->apart.held;
+    struct kelp_view is;
+    kelp_view(driver_core(n->driver), &is);
+    bool vote = is.term.v > was->term.v || was->vote == 0 || is.vote == was->vote;
+    if (is.term.v < was->term.v || !vote || is.durable < was->durable || is.commit < was->commit)
+        checker_fail(w->checker, RULE_L16, "node %u has lost its term, its vote or its log",
+                     w->apart.node + 1);
+}
+
+static bool all_agree(const struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        struct driver_status s;
+        driver_status(w->nodes[i].driver, &s);
+        if (s.compared.verdict != COMPARE_AGREED || s.compared.index <= w->apart.back_at ||
+            s.compared.with_most != s.compared.members)
+            return false;
+    }
+    return true;
+}
+
+/* True: it has, and all have compared what is behind that; or it is the leader of a pair, which may
+ * not. */
+static bool rejoined(struct world *w, struct node *n)
+{
+    struct apart *a = &w->apart;
+    struct driver_status s;
+    driver_status(n->driver, &s);
+    promises_kept(w, n);
+    if (w->now > a->rejoin_at + SLOW_TIMES * w->options.heal) {
+        checker_fail(w->checker, RULE_L16, "node %u has not rejoined: %s, %llu done, verdict %u",
+                     a->node + 1, s.rejoin != NULL ? s.rejoin : "nothing is under way",
+                     (unsigned long long)s.rejoined, (unsigned)s.compared.verdict);
+        return true;
+    }
+    if (s.rejoined == 0 && s.rejoin == NULL) {
+        bool pair = w->node_count == 2;
+        enum kelp_reason reason = driver_rejoin(n->driver, node_clock(n), 0, pair);
+        if (reason != KELP_R_NONE && reason != KELP_R_NO_HEALTHY) {
+            if (!pair || reason != KELP_R_LEADS)
+                checker_fail(w->checker, RULE_L16, "node %u may not rejoin: %s", a->node + 1,
+                             kelp_reason_name(reason));
+            return true;
+        }
+        node_run(n);
+        return false;
+    }
+    if (s.rejoined == 0) return false;
+    if (n->apart) { /* from here on its state is one that others have had, index by index */
+        n->apart = false;
+        a->back_at = checker_commit(w->checker);
+        a->target = a->back_at + 2 * WIRE_MARK_EVERY;
+        w->report->rejoined++;
+        return false;
+    }
+    if (all_agree(w)) return true;
+    barriers_go(w);
+    return false;
+}
+
 /* All have applied what there is to compare. */
 static bool passed(const struct world *w)
 {
@@ -200,6 +277,7 @@ bool apart_over(struct world *w)
     struct apart *a = &w->apart;
     struct node *n = &w->nodes[a->node];
     if (n->life != a->life || n->state != NODE_UP) return true; /* it was to end anyway */
+    if (a->state == APART_REJOINS) return rejoined(w, n);
     if (fetched(w) > a->fetched) return true; /* all may be as it is, or it as they are */
     if (a->passed_at == 0 && passed(w)) a->passed_at = w->now;
     bool late = a->passed_at != 0 && w->now > a->passed_at + TIMEOUTS * w->demand.timeout;
@@ -207,8 +285,10 @@ bool apart_over(struct world *w)
     bool found = found_out(w), pair = w->node_count == 2;
     if (a->state == APART_WRITES) {
         if (found && (pair || !leads(n))) {
-            if (pair) return true;
-            reads_ask(w, n);
+            if (pair)
+                rejoin_begins(w);
+            else
+                reads_ask(w, n);
         } else if (late) {
             checker_fail(w->checker, RULE_L15, "node %u is not found out after %u timeouts%s",
                          a->node + 1, TIMEOUTS, found ? ": it leads" : "");
@@ -217,5 +297,6 @@ bool apart_over(struct world *w)
         }
         return false;
     }
-    return a->told == LEVELS;
+    if (a->told == LEVELS) rejoin_begins(w);
+    return false;
 }

@@ -62,6 +62,7 @@ enum checker_rule {
     X(L13, HeirInTime)                                                                             \
     X(L14, PreferredLeads)                                                                         \
     X(L15, DivergenceFound)                                                                        \
+    X(L16, Rejoins)                                                                                \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
     X(M03, WitnessKeepsLittle)                                                                     \

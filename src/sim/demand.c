@@ -19,7 +19,7 @@
  *       whoever was removed knows it
  *   L14 whoever is preferred leads within 20 T, or 10 stall limits and 10 T
  *
- * At last, in some runs, the state of one node is made another: see apart.c, L15.
+ * At last, in some runs, the state of one node is made another, and it rejoins: apart.c, L15, L16.
  *
  * Starvation (L11): with one kind of fault, seldom, something commits every 20 T. */
 #include "base/min.h"

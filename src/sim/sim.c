@@ -253,6 +253,7 @@ void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *re
     total->changes += report->changes;
     total->changes_done += report->changes_done;
     total->rotted += report->rotted;
+    total->rejoined += report->rejoined;
     total->cores += report->core > 0;
     total->leaders_soon += report->core > 0 && report->leader_soon;
     for (unsigned i = 0; i < KELP_SIM_FAULTS_MAX; i++)

@@ -364,11 +364,13 @@ struct mover {
 
 /* apart.c: one node's state is another than the others'. */
 struct apart {
-    enum { APART_NOT = 0, APART_WRITES, APART_READS } state;
+    enum { APART_NOT = 0, APART_WRITES, APART_READS, APART_REJOINS } state;
     unsigned node, by, open, told; /* by: whose line carries the barriers */
     uint64_t life, by_life, token, fetched;
     kelp_index target; /* so far barriers go */
-    kelp_ns at, passed_at;
+    kelp_index back_at;
+    kelp_ns at, passed_at, rejoin_at;
+    struct kelp_view held; /* as it was told to rejoin */
     struct driver_line *line;
 };
 

@@ -14,6 +14,7 @@
  *   snapfile.c  snapshot files            snapobjects.c  what stands behind their heads
  *   dump.c      any directory as text       ghost.c     a disk that is looked at and not changed
  *   renew.c     recovery by hand, without the quorum that was lost
+ *   adopt.c     a snapshot of another member in place of the own ones, while no node runs
  *   memstore.c  the log port in memory    room.c      faults with a place, growing arrays, notes
  */
 #ifndef STORE_ROOM_H

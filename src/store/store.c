@@ -260,7 +260,7 @@ static enum kelp_error void_remove(struct store *s, struct kelp_pos pos, struct 
     return wal_let_go(&s->wal, fault);
 }
 
-#define ADVICE "restore the damaged file, or remove this member and add it again, empty"
+#define ADVICE "give it a good one (snapshot fetch), or remove it and add it again, empty"
 
 /* This node may have said that it holds all up to where the damaged snapshot ended: with a log that
  * was not reset to it yet it must not serve as if it had never had it. */

@@ -12,9 +12,14 @@ struct wire_fetch {
     uint64_t offset;     /* in its file; what is before it is here */
     uint64_t ask;        /* not 0; a higher one when something that was sent is lost */
     /* a piece is sent if it begins so close behind offset, in bytes. 0: none is asked for, this
-     * says how far the sender is with a snapshot, wherever that comes from */
+     * says how far the sender is with a snapshot, wherever that comes from; or it is NEWER */
     uint64_t window;
 };
+
+/* As `ask`, without a window: is there a snapshot that ends above pos? The answer, of the same
+ * number, is WAITS: there will be, or GONE: it is `newest`, 0@0: there is none for who asks. Who
+ * does not know the question takes it for what says how far the sender is, and is silent. */
+#define WIRE_FETCH_NEWER UINT64_MAX
 
 enum wire_piece_state {
     WIRE_PIECE_BYTES = 1, /* bytes: of the file, at offset; verified by who sends them */

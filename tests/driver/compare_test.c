@@ -262,6 +262,28 @@ static void rows_of_members_that_left_are_used_again(void **state)
     assert_int_equal(judged().verdict, COMPARE_APART);
 }
 
+static void who_has_the_state_of_a_majority_and_never_another_agrees(void **state)
+{
+    (void)state;
+    begin(5, 1);
+    for (kelp_id id = 1; id <= 5; id++)
+        assert_false(compare_agrees(&c, &config, id)); /* nobody said anything */
+    assert_true(says(3, AT(1), 7) && says(4, AT(1), 7));
+    assert_false(compare_agrees(&c, &config, 3)); /* two of five */
+    assert_true(says(5, AT(1), 7));
+    assert_true(compare_agrees(&c, &config, 3));
+    assert_false(compare_agrees(&c, &config, 2)); /* it is silent */
+    assert_true(says(2, AT(1), 8));
+    assert_false(compare_agrees(&c, &config, 2));
+    for (kelp_id id = 2; id <= 5; id++)
+        assert_true(says(id, AT(2), 9));
+    assert_false(compare_agrees(&c, &config, 2)); /* equal again, but it was another */
+    assert_true(compare_agrees(&c, &config, 5));
+    config.members[4].role = KELP_WITNESS;
+    assert_false(compare_agrees(&c, &config, 5)); /* it keeps none */
+    assert_false(compare_agrees(&c, &config, 9));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +303,7 @@ int main(void)
         cmocka_unit_test(what_is_said_last_counts),
         cmocka_unit_test(only_indexes_of_the_log_s_own_choice_are_kept),
         cmocka_unit_test(rows_of_members_that_left_are_used_again),
+        cmocka_unit_test(who_has_the_state_of_a_majority_and_never_another_agrees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,9 +20,14 @@ static void drifter_apply(void *fsm, uint32_t group, const struct kelp_command *
 
 static const struct kelp_fsm_ops drifter_ops = {
     .size = sizeof(struct kelp_fsm_ops),
-    .flags = KELP_FSM_IN_MEMORY,
+    .flags = KELP_FSM_IN_MEMORY | KELP_FSM_DISPOSABLE,
     .apply = drifter_apply,
     .query = adder_query,
+    .snapshot_begin = adder_begin,
+    .snapshot_end = adder_end,
+    .restore_begin = adder_restore,
+    .restore_commit = adder_commit,
+    .restore_abort = adder_end,
     .hash = adder_hash,
     .close = free,
 };
@@ -85,6 +90,38 @@ static void a_machine_that_drifts_is_quarantined_and_a_restart_heals_it(void **s
     WAIT(ledger_holds(ask(wrong)));
 }
 
+static void it_rejoins_without_a_restart(void **state)
+{
+    (void)state;
+    struct kelp_result result;
+    for (unsigned id = 1; id <= NODES; id++)
+        drifter_open(id);
+    (void)add_surely(1, 1);
+    WAIT(leader_of(1) >= 1 && leader_of(1) <= NODES);
+    unsigned leader = leader_of(1), wrong = leader % NODES + 1;
+    assert_int_equal(kelp_node_rejoin(members[wrong].node, 0, false, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_NOTHING_NEW);
+    assert_int_equal(kelp_node_rejoin(members[wrong].node, wrong, true, &result), KELP_E_BUSY);
+    assert_int_equal(result.reason, KELP_R_SELF);
+    assert_true(status_says(wrong, "rejoin:no"));
+    atomic_store(&drifters[wrong]->drifts, true);
+    written(leader);
+    WAIT(status_says(wrong, "health:quarantined"));
+    assert_int_equal(read_any(wrong), KELP_R_QUARANTINED);
+    assert_int_equal(kelp_node_rejoin(members[wrong].node, 0, false, &result), KELP_OK);
+    WAIT(status_number(wrong, "rejoined") == 1 && status_says(wrong, "health:ok"));
+    assert_true(status_says(wrong, "rejoin:no"));
+    assert_int_equal(read_any(wrong), KELP_R_NONE);
+    WAIT(ledger_holds(ask(wrong)));
+    written(leader);
+    for (unsigned id = 1; id <= NODES; id++)
+        WAIT(status_says(id, "divergence:none") && ledger_holds(ask(id)));
+    member_close(wrong); /* and it is what a start finds */
+    drifter_open(wrong);
+    WAIT(status_says(wrong, "divergence:none") && status_says(wrong, "health:ok"));
+    WAIT(ledger_holds(ask(wrong)));
+}
+
 static void a_leader_that_drifts_hands_over(void **state)
 {
     (void)state;
@@ -105,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         THREE(a_machine_that_drifts_is_quarantined_and_a_restart_heals_it),
+        THREE(it_rejoins_without_a_restart),
         THREE(a_leader_that_drifts_hands_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
