@@ -314,7 +314,8 @@ struct driver {
     uint8_t *reserved; /* driver_reserve: the entry's room */
     size_t reserved_len;
     uint64_t clock_last,
-        clock_base;      /* cluster clock: last stamp; what it was when we began to lead */
+        clock_logged,    /* cluster clock: as last seen; the last stamp of an entry here .. */
+        clock_base;      /* .. and when we began to lead */
     kelp_ns clock_from;  /* ... at this moment */
     kelp_ns clock_heard; /* when clock_last last grew */
     struct ticking ticking;

@@ -392,6 +392,12 @@ void lab_disconnect(struct lab *lab, kelp_id first, kelp_id second)
 
 /* ---- nodes ---- */
 
+static uint64_t lab_wall(void *ctx)
+{
+    const struct lab_node *n = ctx;
+    return n->id * LAB_WALL_HOURS + n->lab->now / LAB_MS;
+}
+
 static uint64_t lab_random(void *ctx)
 {
     struct lab_node *n = ctx;
@@ -542,6 +548,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .moves = n->moves,
         .wall_unix_ms = 1700000000000,
         .random = lab_random,
+        .wall = lab_wall,
         .random_ctx = n,
         .note = lab_note,
         .watch_ctx = n,
