@@ -20,12 +20,12 @@
 #define WALL_VERSION    1u
 
 /* What is cleared away by one entry of what has passed: a command in passing, which may be one of a
- * thousand that are applied together; an entry that does nothing else, alone in its turn. Large
- * values go back to the system, which takes its time, so a command clears of them no more than
- * twice what it brings itself: a turn is bounded by the bytes of its entries, and clearing keeps up
- * with whoever writes. */
-static const struct lapsing by_command = {.keys = 4, .bytes = 4096};
-static const struct lapsing by_clock = {.keys = 1000, .bytes = 1024 * 1024, .one = true};
+ * thousand that are applied together; an entry that does nothing else, alone in its turn (1000 keys
+ * 0.7 ms, 4 MiB 0.3 ms). Large values go back to the system, which takes its time, so a command
+ * clears of them no more than twice what it brings itself: a turn is bounded by the bytes of its
+ * entries, and clearing keeps up with whoever writes. */
+static const struct lapsing by_command = {.keys = 2, .bytes = 4096};
+static const struct lapsing by_clock = {.keys = 1000, .bytes = 4 * 1024 * 1024, .one = true};
 #define LAPSED_SHARE 2u
 
 /* ---- changing keys ----------------------------------------------------------------------- */
