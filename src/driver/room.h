@@ -516,10 +516,12 @@ void headway_run(struct driver *d); /* behind fetch_run */
 kelp_ns headway_next(const struct driver *d);
 
 /* serve.c */
-/* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. */
+/* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. piece_object -
+ * give the machine the next object of a chunk that is restored from; all: there was none left. */
 bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
                 uint64_t offset);
 void piece_over(struct driver *d);
+enum kelp_error piece_object(struct driver *d, bool *all, struct kelp_fault *fault);
 enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
                               struct kelp_bytes body, struct kelp_fault *fault);
 void serve_lost(struct peer *p);

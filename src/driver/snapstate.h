@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "driver/driver.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 /* ---- snapshots: snapshot.c ---- */
@@ -63,6 +64,8 @@ struct piece_read {
     uint64_t size; /* of the file */
     uint8_t *data; /* owned */
     size_t len;
+    bool open;                   /* RESTORE: its objects are being given .. */
+    struct wire_snapchunk chunk; /* .. and these are left */
 };
 
 /* ---- a snapshot from elsewhere: fetch.c ---- */

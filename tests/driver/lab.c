@@ -629,6 +629,12 @@ void lab_free(struct lab *lab)
 
 /* ---- time ---- */
 
+static kelp_ns run_once(struct lab_node *n)
+{
+    n->machine->objects_run = 0;
+    return driver_run(n->driver, n->lab->now);
+}
+
 static void tick(struct lab *lab)
 {
     lab->now += LAB_MS;
@@ -651,7 +657,7 @@ static void tick(struct lab *lab)
         struct lab_node *n = &lab->nodes[i];
         if (!n->up) continue;
         store_run(n);
-        for (int turn = 0; turn < 100 && driver_run(n->driver, lab->now) <= lab->now; turn++)
+        for (int turn = 0; turn < 100 && run_once(n) <= lab->now; turn++)
             store_run(n);
         struct kelp_fault fault = {.error = KELP_OK};
         if (driver_check(n->driver, &fault) != KELP_OK) fail_msg("node %zu: %s", i + 1, fault.what);

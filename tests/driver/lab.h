@@ -35,6 +35,7 @@ struct lab_machine {
     uint64_t object_bytes;                        /* 0: the state alone */
     uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
     uint64_t restored[2], restores, objects_restored;
+    uint64_t objects_run, objects_run_most; /* restored in this run of its driver; in any */
     uint64_t now, due, ticks; /* due: of what passes by itself, 0: nothing; ticks: clock entries */
     uint64_t beside, beside_len; /* what stood beside the last command that lasts */
     bool restoring;

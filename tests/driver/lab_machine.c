@@ -174,6 +174,9 @@ static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_
     assert_int_equal(load_u64(object.data), m->restored[0]);
     assert_int_equal(load_u64(object.data + 8), m->restored[1]);
     m->objects_restored++;
+    m->objects_run++;
+    m->objects_run_most =
+        m->objects_run > m->objects_run_most ? m->objects_run : m->objects_run_most;
     return KELP_OK;
 }
 
