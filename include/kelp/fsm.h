@@ -79,7 +79,8 @@ struct kelp_fsm_ops {
     void (*snapshot_end)(void *fsm, void *snapshot);
 
     /* Replace the whole state; until commit the old state stays, after abort it is as before. At a
-     * start, and at any time in a member that lacked what the others had compacted: then queries
+     * start, and at any time in a member that lacked what the others had compacted: then one object
+     * is given in a turn, so an object should not take longer than half a millisecond, and queries
      * come between these calls and see the old state; no command, no query that goes on and no
      * snapshot is open from begin to commit. */
     enum kelp_error (*restore_begin)(void *fsm, uint32_t group, struct kelp_pos pos,

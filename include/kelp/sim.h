@@ -11,9 +11,9 @@
  *
  * To simulate your own state machine, give kelp_sim_options.machine; to ask it your own questions,
  * kelp_sim_options.workload; to say what it should answer, kelp_sim_options.model. Without them the
- * built-in machine is used: registers, compare-and-set, counters, lists and several registers at
- * once, whose histories are judged (history.h). docs/simulating.md is the tutorial,
- * examples/sim_counter.c the example. */
+ * built-in machine is used: registers, compare-and-set, counters, lists, several registers at once
+ * and registers with deadlines, whose histories are judged (history.h). docs/simulating.md is the
+ * tutorial, examples/sim_counter.c the example. */
 #ifndef KELP_SIM_H
 #define KELP_SIM_H
 
@@ -90,8 +90,9 @@ enum kelp_sim_mix {
     KELP_SIM_MIX_COUNTERS = 3,
     KELP_SIM_MIX_LISTS = 4,
     KELP_SIM_MIX_SEVERAL = 5, /* several registers at once */
+    KELP_SIM_MIX_LENT = 6, /* registers written for a while, which then are empty by themselves */
 };
-#define KELP_SIM_MIX_COUNT 6u
+#define KELP_SIM_MIX_COUNT 7u
 
 /* ---- the trace: what happens in a run, as records; text, JSON and pictures are readers ------- */
 
@@ -224,8 +225,9 @@ struct kelp_sim_options {
     /* Borrowed; NULL: none. A second state machine, written to be plain: each committed command is
      * applied to it once, in the order of the log, and every answer of every node's machine must be
      * the same bytes (W03 Model); so must answers to questions, where the node has applied as much.
-     * Made once a run, for node 0; of its ops apply and query are called, and close if it has one.
-     * Needs machine. */
+     * Made once a run, for node 0; of its ops apply and query are called, and pass and close if it
+     * has them. A question that tells how the clock runs on (tell_time) has no answer to compare;
+     * the machine that is tested is not told. Needs machine. */
     const struct kelp_sim_machine *model;
     enum kelp_sim_mix mix; /* what the built-in clients ask for */
     /* 0..KELP_SIM_KILLS_MAX; above 0 another run: two nodes and a witness, nothing goes wrong but
@@ -233,6 +235,7 @@ struct kelp_sim_options {
      * timeouts somebody must lead (L13). nodes and hurt are not used. */
     uint32_t kills;
     uint64_t until; /* stop after so many events, with the story told; 0: play to the end */
+    bool together;  /* sessions, deadlines and tiny snapshots in every run, not in some */
 };
 
 struct kelp_sim_report {
@@ -258,6 +261,7 @@ struct kelp_sim_report {
     uint64_t drains, plans;                    /* nodes drained; plans told */
     uint64_t rotted;                           /* states that were made another: see sim/apart.c */
     uint64_t rejoined;                         /* of them: took the state of another */
+    uint64_t lapsed;    /* values that ended by themselves, at their deadlines */
     uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
     kelp_ns heir_worst; /* the longest time until then */
     uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */
@@ -304,6 +308,9 @@ struct kelp_sim_total {
     uint64_t changes, changes_done; /* of the membership */
     uint64_t rotted;                /* states that were made another, and found out */
     uint64_t rejoined;              /* of them: took the state of another */
+    uint64_t retried, lapsed;       /* attempts in sessions; values that ended by themselves */
+    uint64_t snapshots, snapshots_installed;
+    uint64_t together; /* runs in which there were retries, ended values and snapshots */
     uint64_t kills;
     kelp_ns heir_worst;
     uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */

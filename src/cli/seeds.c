@@ -50,6 +50,7 @@ struct kelp_sim_options sim_options(const struct sim_flags *f)
     options.choices = f->choices;
     options.until = f->until;
     options.kills = (uint32_t)f->kills;
+    options.together = f->together;
     return options;
 }
 
@@ -68,6 +69,7 @@ void sim_again(const struct sim_flags *f, uint64_t seed, const char *case_path, 
                                (unsigned long long)(hurt / NS_OF_SECOND));
     if (f->kills != 0 && at < size)
         at += (size_t)snprintf(out + at, size - at, " --kills %llu", (unsigned long long)f->kills);
+    if (f->together && at < size) at += (size_t)snprintf(out + at, size - at, " --together");
     if (f->breaks != KELP_SIM_BREAK_NOTHING && at < size)
         at += (size_t)snprintf(out + at, size - at, " --broken %s", breaks[f->breaks]);
     if (until != 0 && at < size)
@@ -201,6 +203,11 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->changes_done += part->changes_done;
     sum->rotted += part->rotted;
     sum->rejoined += part->rejoined;
+    sum->retried += part->retried;
+    sum->lapsed += part->lapsed;
+    sum->snapshots += part->snapshots;
+    sum->snapshots_installed += part->snapshots_installed;
+    sum->together += part->together;
     sum->cores += part->cores;
     sum->leaders_soon += part->leaders_soon;
     for (size_t i = 0; i < COUNT_OF(sum->fault_kinds); i++)
@@ -307,6 +314,14 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
         (void)printf("%llu times the state of a node was made another and found out, %llu nodes "
                      "rejoined\n",
                      (unsigned long long)total->rotted, (unsigned long long)total->rejoined);
+    if (total->lapsed > 0)
+        (void)printf("%llu values ended at their deadlines, %llu commands of sessions were asked "
+                     "again, %llu snapshots were taken and %llu installed; all three in %llu "
+                     "seeds\n",
+                     (unsigned long long)total->lapsed, (unsigned long long)total->retried,
+                     (unsigned long long)total->snapshots,
+                     (unsigned long long)total->snapshots_installed,
+                     (unsigned long long)total->together);
     if (f->kills > 0)
         (void)printf("%llu leaders killed, another one led after at most %llu ms\n",
                      (unsigned long long)total->kills,
@@ -446,6 +461,8 @@ static const struct flag flags[] = {
      "simulated seconds of faults; 60"},
     {"kills", FLAG_NUMBER, {.number = &given.kills}, 1, KELP_SIM_KILLS_MAX, "N",
      "two nodes and a witness, whose leader is killed N times a seed"},
+    {"together", FLAG_SWITCH, {.on = &given.together}, 0, 0, NULL,
+     "sessions, deadlines and tiny snapshots in every seed"},
     {"broken", FLAG_TEXT, {.text = &given.broken}, 0, 0, "RULE",
      "break a rule on purpose: log-sync, vote-sync, stale-read ..."},
     {"trace", FLAG_SWITCH, {.on = &given.trace}, 0, 0, NULL,

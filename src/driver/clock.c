@@ -11,8 +11,8 @@
  * A read whose answer would be another one by the running clock waits for that entry: on the leader
  * among `waits`; a follower is told the leader's clock with the read index, and sends such a
  * question on as it is. It has been proved to be the newest state, so when the entry comes to
- * nothing (no disk room at all, leadership lost) it is answered as things stand. Where the core has
- * no room for one more entry the read waits on, until its deadline. */
+ * nothing (no disk room at all, leadership lost) it is answered as things stand. Refused for any
+ * other reason, it is proposed again, and the read waits on, until its deadline. */
 #include <string.h>
 
 #include "base/endian.h"
@@ -36,12 +36,16 @@ static bool leads(struct driver *d)
     return view->role == KELP_LEADER && view->term.v == d->led_term;
 }
 
+static bool fresh(const struct driver *d)
+{
+    return d->ticking.due_at == d->applied;
+}
+
 /* While an apply is open the machine is not asked; it is when that is done. */
 static uint64_t earliest(struct driver *d)
 {
     struct ticking *t = &d->ticking;
-    bool fresh = t->due_at == d->applied;
-    if (fresh || d->apply_open != 0 || read_hollow(d) || fetch_holds_apply(d)) return t->due;
+    if (fresh(d) || d->apply_open != 0 || read_hollow(d) || fetch_holds_apply(d)) return t->due;
     if (d->ports.machine->deadline != NULL)
         t->due = d->ports.machine->deadline(d->ports.machine_ctx);
     t->due_at = d->applied;
@@ -97,7 +101,7 @@ bool clock_answered(struct driver *d, const struct kelp_answer *answer)
     if (answer->token != TICK_TOKEN) return false;
     if (answer->outcome == KELP_DONE && t->open && answer->pos.index > d->applied) return true;
     t->open = false; /* refused, lost, or a snapshot brought it */
-    bool again = answer->outcome == KELP_REFUSED && answer->reason == KELP_R_BUSY;
+    bool again = answer->outcome == KELP_REFUSED && answer->reason != KELP_R_NO_SPACE;
     if (!again) waits_release(d, false);
     return true;
 }
@@ -116,7 +120,7 @@ bool clock_run(struct driver *d)
         waits_release(d, false);
         return any;
     }
-    if (due == KELP_FSM_NO_DEADLINE) {
+    if (due == KELP_FSM_NO_DEADLINE && fresh(d)) {
         waits_release(d, true);
         return any;
     }
@@ -125,7 +129,7 @@ bool clock_run(struct driver *d)
         t->last = view->last;
         t->quiet = d->now;
     }
-    bool frees = due <= clock_stamp(d);
+    bool frees = fresh(d) && due <= clock_running(d); /* else it may be gone already */
     bool wanted = !TAILQ_EMPTY(&t->waits) || frees || sub_sat(d->now, t->quiet) >= CARRY_AFTER;
     if (t->open || !wanted || d->now < t->after || writes_wait(d, view) || !core_has_room(d))
         return false;
@@ -138,8 +142,9 @@ kelp_ns clock_next(struct driver *d)
     if (t->open || !leads(d)) return KELP_NEVER;
     if (writes_wait(d, driver_look(d)) || !core_has_room(d))
         return KELP_NEVER; /* an event ends it */
-    uint64_t running = clock_stamp(d);
+    uint64_t running = clock_running(d);
     kelp_ns at = t->due > running ? add_sat(d->now, t->due - running) : d->now;
+    if (!fresh(d)) at = KELP_NEVER; /* what is applied meanwhile says it anew */
     if (!TAILQ_EMPTY(&t->waits)) at = d->now;
     at = min_u64(at, t->quiet + CARRY_AFTER);
     return max_u64(at, max_u64(t->after, d->now + 1));
@@ -147,11 +152,13 @@ kelp_ns clock_next(struct driver *d)
 
 /* ---- reads ---- */
 
-void clock_mark(struct driver *d, struct request *r)
+/* What is not applied here yet may have a deadline, which may pass before it is. */
+void clock_mark(struct driver *d, struct request *r, kelp_index index)
 {
-    if (r->how.level == KELP_READ_LOG || ticking_idle(&d->ticking, d->applied)) return;
-    if (!leads(d) || earliest(d) == KELP_FSM_NO_DEADLINE) return;
-    r->clock = clock_stamp(d);
+    bool all = index <= d->applied;
+    if (r->how.level == KELP_READ_LOG || (all && ticking_idle(&d->ticking, d->applied))) return;
+    if (!leads(d) || (earliest(d) == KELP_FSM_NO_DEADLINE && all && fresh(d))) return;
+    r->clock = clock_running(d);
     if (r->line != NULL || !r->bare) return;
     uint8_t told[8];
     put_u64(told, r->clock);
@@ -188,7 +195,7 @@ void clock_show(struct driver *d)
     if (d->ports.machine->tell_time == NULL || ticking_idle(&d->ticking, d->applied)) return;
     if (earliest(d) == KELP_FSM_NO_DEADLINE) return;
     uint64_t about =
-        leads(d) ? clock_stamp(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
+        leads(d) ? clock_running(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
     d->ports.machine->tell_time(d->ports.machine_ctx, about);
 }
 

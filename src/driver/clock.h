@@ -37,7 +37,8 @@ void clock_init(struct driver *d);
 bool clock_run(struct driver *d); /* true: something was done */
 kelp_ns clock_next(struct driver *d);
 bool clock_answered(struct driver *d, const struct kelp_answer *answer);
-void clock_mark(struct driver *d, struct request *r);  /* a read is answered by what is due now */
+/* A read is answered by what is due now; index: so much it is to see. */
+void clock_mark(struct driver *d, struct request *r, kelp_index index);
 bool clock_holds(struct driver *d, struct request *r); /* true: it went elsewhere */
 void clock_let_go(struct driver *d, struct request *r);
 void clock_show(struct driver *d); /* to the machine, in front of a question */
@@ -45,7 +46,8 @@ uint8_t *clock_room(struct driver *d, const struct wire_entry *e); /* for an ent
 void clock_extend(struct driver *d, struct wire_entry *e, uint8_t *room, uint8_t *extension);
 
 /* perform.c */
-uint64_t clock_stamp(struct driver *d);
+uint64_t clock_running(struct driver *d); /* on a leader */
+uint64_t clock_stamp(struct driver *d);   /* the same, for an entry */
 void clock_adopt(struct driver *d, struct kelp_bytes encoded);
 void clock_at_least(struct driver *d, uint64_t time_ns);
 

@@ -207,7 +207,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->reads);
     d->core_deadline = d->retry_at = d->idle_at = d->reach_at = d->hand_on_at = KELP_NEVER;
     d->leaderless_since = d->clock_heard = now;
-    d->clock_last = boot->time_ns;
+    d->clock_last = d->clock_logged = boot->time_ns;
     d->apply_next = 1;
     clock_init(d);
     snapshot_init(d, boot);

@@ -479,6 +479,10 @@ void driver_leadership(const struct driver *d, struct kelp_leadership *out);
 /* driver_fetches - a snapshot of another node is written here, or is being installed. */
 bool driver_fetches(const struct driver *d);
 
+/* driver_cluster_clock - what the cluster clock is at now, on a node that leads; 0: it does not.
+ * Changes nothing; for checkers. */
+uint64_t driver_cluster_clock(const struct driver *d, kelp_ns now);
+
 /* driver_core - the core, NULL before Raft starts; for checkers and status. */
 const struct kelp_core *driver_core(const struct driver *d);
 

@@ -3,16 +3,16 @@
  *
  *  NONE --offered--> CLEARS --own one is over--> ASKS --all at disk--> NAMES --durable--> RESTORES
  *   ^  ^                                          |                                        |
- *   |  +----- DROPS <-- gone, damaged, no room ---+       nothing open, one chunk a run    |
+ *   |  +----- DROPS <-- gone, damaged, no room ---+       nothing open, one object a run   |
  *   +--- INSTALLS <-- the core has taken it in, see core/snap.c <--------------------------+
  *        STARTS   <-- the same of a node that has no log yet: term and log saved first <---+
  *
  * The receiver leads: it asks for what comes next and how far the other may go on, so a connection
  * that is lost, or a leader that changes, costs what was on its way and nothing else. Whom it asks
  * need not lead: what a snapshot shows is committed. One that does not answer any more is left for
- * whoever offers another. Pieces arrive in order, each is verified, and
- * they are written beside the log like those of an own snapshot, in the same place: so there is one
- * or the other. With the last of them durable the head goes in front and the file gets its name.
+ * whoever offers another. Pieces arrive in order, each is verified, and they are written beside the
+ * log like those of an own snapshot, in the same place: so there is one or the other. With the last
+ * of them durable the head goes in front and the file gets its name.
  *
  * From then on it is this node's newest snapshot, whatever happens: a start that finds it beyond
  * the log begins behind it (store.c). The machine restores from the file, all or nothing, while
@@ -28,7 +28,6 @@
 #include "base/fault.h"
 #include "driver/room.h"
 #include "wire/fetch.h"
-#include "wire/snapchunk.h"
 
 #define WINDOW_BYTES (4u * WIRE_SNAPCHUNK_BYTES_MAX) /* on their way, and waiting for the disk */
 #define SILENT_MAX   2u                              /* asked so often in vain: whoever offers .. */
@@ -569,31 +568,15 @@ static void restore_begin(struct driver *d)
     if (f->shown->object_count == 0) restored(d);
 }
 
-static enum kelp_error objects_give(struct driver *d, struct kelp_bytes bytes,
-                                    struct kelp_fault *fault)
-{
-    struct fetching *f = &d->fetching;
-    struct wire_snapchunk chunk;
-    struct wire_snapplace place = {.pos = f->pos, .offset = f->restored - f->head_len};
-    size_t used = 0;
-    enum kelp_error error = wire_snapchunk_open(bytes, place, &chunk, &used, fault);
-    while (error == KELP_OK) {
-        struct wire_object object;
-        error = wire_object_next(&chunk, &object, fault);
-        if (error == KELP_OK)
-            error = d->ports.machine->restore_object(d->ports.machine_ctx, &object, fault);
-    }
-    return error == KELP_E_NOT_FOUND ? KELP_OK : error;
-}
-
 /* One chunk came from the own disk. */
 static void chunk_restore(struct driver *d)
 {
     struct fetching *f = &d->fetching;
     struct kelp_fault fault = {.error = KELP_OK};
-    enum kelp_error error = d->piece.error;
+    bool all = false;
+    enum kelp_error error = piece_object(d, &all, &fault);
+    if (error == KELP_OK && !all) return;
     size_t len = d->piece.len;
-    if (error == KELP_OK) error = objects_give(d, bytes_of(d->piece.data, len), &fault);
     piece_over(d);
     if (error == KELP_E_NO_MEMORY) { /* all of it again, later */
         machine_abort(d);

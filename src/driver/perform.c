@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "driver/room.h"
+#include "wire/wire.h"
 
 #define LOG_BLOCK 4096u /* a write of the log begins on a block of its own */
 
@@ -21,16 +22,37 @@ static void clock_grown(struct driver *d, uint64_t time_ns)
     d->clock_heard = d->now;
 }
 
+/* Of an entry that is here, or of what a snapshot took its place with. */
 void clock_at_least(struct driver *d, uint64_t time_ns)
 {
+    d->clock_logged = max_u64(d->clock_logged, time_ns);
     clock_grown(d, time_ns);
+}
+
+static uint64_t running(const struct driver *d, kelp_ns now)
+{
+    return min_u64(add_sat(d->clock_base, sub_sat(now, d->clock_from)), WIRE_TIME_MAX);
+}
+
+uint64_t clock_running(struct driver *d)
+{
+    clock_grown(d, running(d, d->now));
+    return d->clock_last;
 }
 
 uint64_t clock_stamp(struct driver *d)
 {
-    uint64_t running = d->clock_base + (d->now - d->clock_from);
-    clock_grown(d, running);
-    return d->clock_last;
+    d->clock_logged = clock_running(d);
+    return d->clock_logged;
+}
+
+uint64_t driver_cluster_clock(const struct driver *d, kelp_ns now)
+{
+    struct kelp_view view;
+    if (d->core == NULL || d->led_term == 0) return 0;
+    kelp_glance(d->core, &view);
+    bool leads = view.role == KELP_LEADER && view.term.v == d->led_term;
+    return leads ? max_u64(d->clock_last, running(d, now)) : 0;
 }
 
 /* An entry that came from elsewhere and was verified: the clock is at least there. */
@@ -38,7 +60,15 @@ void clock_adopt(struct driver *d, struct kelp_bytes encoded)
 {
     struct wire_entry e;
     size_t used;
-    if (wire_entry_open(encoded, &e, &used, NULL) == KELP_OK) clock_grown(d, e.time_ns);
+    if (wire_entry_open(encoded, &e, &used, NULL) == KELP_OK) clock_at_least(d, e.time_ns);
+}
+
+/* From what stands in the log, and not from what was only looked at meanwhile: a leader that stood
+ * still and lost its office may have seen its clock far ahead. */
+static void clock_begins(struct driver *d)
+{
+    d->clock_base = d->clock_last = d->clock_logged;
+    d->clock_from = d->clock_heard = d->now;
 }
 
 static void perform_made(struct driver *d, const struct kelp_made *made)
@@ -49,8 +79,7 @@ static void perform_made(struct driver *d, const struct kelp_made *made)
         config_made(d, made);
         return;
     }
-    d->clock_base = d->clock_last;
-    d->clock_from = d->now;
+    clock_begins(d);
     struct wire_entry e = {.pos = made->pos, .type = made->type, .time_ns = clock_stamp(d)};
     size_t size = wire_entry_size(&e);
     uint8_t *room = cache_reserve(d->cache, size);

@@ -154,7 +154,7 @@ void read_answered(struct driver *d, struct request *r, const struct kelp_answer
     ASSERT(answer->outcome == KELP_DONE);
     bool known = answer->pos.index <= d->applied && r->how.at_least <= d->applied;
     read_told(d, r);
-    clock_mark(d, r);
+    clock_mark(d, r, answer->pos.index);
     if (r->line == NULL && r->bare)
         request_close(d, r, KELP_DONE, KELP_R_NONE); /* who asked waits for it */
     else if (known && awaiting_first(d) == NULL)
@@ -317,7 +317,7 @@ static kelp_ns applied_age(struct driver *d)
     bool stamps = leads && d->led_term == view->term.v;
     uint64_t since = missing_since(d);
     uint64_t clock =
-        stamps ? clock_stamp(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
+        stamps ? clock_running(d) : add_sat(d->clock_last, sub_sat(d->now, d->clock_heard));
     if (since == 0 || d->level_at == 0) return KELP_NEVER;
     /* What comes late was stamped long ago; what we only heard of has no stamp here. */
     return max_u64(sub_sat(clock, since), sub_sat(d->now, d->level_at));

@@ -321,7 +321,8 @@ struct driver {
     uint8_t *reserved; /* driver_reserve: the entry's room */
     size_t reserved_len;
     uint64_t clock_last,
-        clock_base;      /* cluster clock: last stamp; what it was when we began to lead */
+        clock_logged,    /* cluster clock: as last seen; the last stamp of an entry here .. */
+        clock_base;      /* .. and when we began to lead */
     kelp_ns clock_from;  /* ... at this moment */
     kelp_ns clock_heard; /* when clock_last last grew */
     struct ticking ticking;
@@ -534,12 +535,14 @@ void headway_run(struct driver *d); /* behind fetch_run */
 kelp_ns headway_next(const struct driver *d);
 
 /* serve.c */
-/* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. */
+/* piece_read - ask for a piece; false: one is open. piece_over - it was looked at. piece_object -
+ * give the machine the next object of a chunk that is restored from; all: there was none left. */
 bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
                 uint64_t offset);
 void piece_over(struct driver *d);
 /* piece_unreadable - that is no mistake of who asked: is the snapshot lost? */
 void piece_unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error error);
+enum kelp_error piece_object(struct driver *d, bool *all, struct kelp_fault *fault);
 enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
                               struct kelp_bytes body, struct kelp_fault *fault);
 void serve_lost(struct peer *p);

@@ -66,6 +66,25 @@ void piece_over(struct driver *d)
     d->piece = (struct piece_read){.purpose = PIECE_NONE};
 }
 
+/* One a run, so that others have their turn. */
+enum kelp_error piece_object(struct driver *d, bool *all, struct kelp_fault *fault)
+{
+    const struct fetching *f = &d->fetching;
+    struct piece_read *p = &d->piece;
+    struct wire_snapplace place = {.pos = f->pos, .offset = f->restored - f->head_len};
+    struct wire_object object;
+    size_t used = 0;
+    enum kelp_error error = p->error;
+    if (error == KELP_OK && !p->open)
+        error = wire_snapchunk_open(bytes_of(p->data, p->len), place, &p->chunk, &used, fault);
+    p->open = true;
+    if (error != KELP_OK) return error;
+    error = wire_object_next(&p->chunk, &object, fault);
+    *all = error == KELP_E_NOT_FOUND;
+    if (error != KELP_OK) return *all ? KELP_OK : error;
+    return d->ports.machine->restore_object(d->ports.machine_ctx, &object, fault);
+}
+
 /* ---- tokens ---- */
 
 static void tokens_refill(struct driver *d)

@@ -9,6 +9,7 @@
 
 #include "driver/clock.h"
 #include "driver/driver.h"
+#include "wire/snapchunk.h"
 #include "wire/snaphead.h"
 
 /* ---- snapshots: snapshot.c ---- */
@@ -65,6 +66,8 @@ struct piece_read {
     uint64_t size; /* of the file */
     uint8_t *data; /* owned */
     size_t len;
+    bool open;                   /* RESTORE: its objects are being given .. */
+    struct wire_snapchunk chunk; /* .. and these are left */
 };
 
 /* ---- for clients: copy.c ---- */

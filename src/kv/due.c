@@ -4,12 +4,18 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/min.h"
 #include "kv/table.h"
 
 static bool before(const struct due *a, const struct due *b)
 {
     if (a->at != b->at) return a->at < b->at;
     return entry_before(a->entry, b->entry);
+}
+
+static uint64_t summed(const struct due *n)
+{
+    return min_u64(n->at / 1000000, DUE_SUMMED_MS);
 }
 
 static uint64_t count_of(const struct due *n)
@@ -62,6 +68,7 @@ void due_insert(struct due_tree *t, struct due *n)
     n->left = n->right = NULL;
     n->count = 1;
     n->weight = hash_mix(n->entry->hash, n->at);
+    t->sum_ms += summed(n);
     if (t->first == NULL || before(n, t->first)) t->first = n;
     while (n->up != NULL && n->up->weight < n->weight)
         rise(t, n);
@@ -83,6 +90,7 @@ static struct due *successor(const struct due *n)
 void due_remove(struct due_tree *t, struct due *n)
 {
     if (t->first == n) t->first = successor(n);
+    t->sum_ms -= summed(n);
     while (n->left != NULL && n->right != NULL)
         rise(t, n->left->weight > n->right->weight ? n->left : n->right);
     struct due *child = n->left != NULL ? n->left : n->right;

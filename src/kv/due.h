@@ -20,8 +20,11 @@ struct due {
     uint64_t count, weight; /* of this node and all beneath; no child weighs more than its parent */
 };
 
+#define DUE_SUMMED_MS (UINT64_C(1) << 40) /* 34 years: sixteen million keys do not overflow it */
+
 struct due_tree {
     struct due *root, *first; /* first: the earliest; NULL: none */
+    uint64_t sum_ms;          /* of all deadlines, each at most DUE_SUMMED_MS */
 };
 
 /* due_insert, due_remove - link a node whose at and entry are set; unlink it. O(log n). */

@@ -20,12 +20,12 @@ static void invalid_time(const char *name, struct buf *reply)
 }
 
 /* The moment of the cluster clock that is so many milliseconds from now; not 0. Further than the
- * clock can count (584 years) is its end. */
+ * clock can count is its end: 584 years from its beginning. What EXPIRETIME tells is not cut. */
 static uint64_t moment(const struct kv *kv, int64_t from_now_ms)
 {
     if (from_now_ms <= 0) {
         uint64_t ago = 0 - (uint64_t)from_now_ms;
-        return ago < kv->now / NS_A_MS ? kv->now - ago * NS_A_MS : 1;
+        return ago < kv->now / NS_A_MS ? kv->now - ago * NS_A_MS : KV_LONG_AGO;
     }
     uint64_t ahead = (uint64_t)from_now_ms;
     uint64_t most = (UINT64_MAX - 1 - kv->now) / NS_A_MS;

@@ -219,6 +219,26 @@ static uint64_t place_of(const struct table_entry *e)
     return e->hash >> (64 - CURSOR_BITS);
 }
 
+/* Would a key be left out that is looked at, or a few more that are not? */
+bool scan_lapses(const struct kv *kv, struct kv_args *args, uint64_t time_ns)
+{
+    uint64_t cursor = 0, looked = 0;
+    struct filter filter;
+    struct buf nobody;
+    int64_t wanted = SCAN_COUNT_DEFAULT;
+    buf_init(&nobody, 0);
+    if (!cursor_parse(kv_args_next(args), &cursor) || cursor >> CURSOR_BITS != 0) return false;
+    if (args->left > 0 && !scan_options(args, &filter, &wanted, &nobody)) return false;
+    uint64_t looked_max = min_u64((uint64_t)wanted, SCAN_KEYS_MAX), place = 0;
+    const struct table_entry *e = table_next(kv->table, cursor << (64 - CURSOR_BITS), NULL);
+    for (; e != NULL && (looked < looked_max || place_of(e) == place); looked++) {
+        if (!kv_lapsed(kv, e) && e->due != NULL && e->due->at <= time_ns) return true;
+        place = place_of(e);
+        e = table_next(kv->table, e->hash, e);
+    }
+    return false;
+}
+
 void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply)
 {
     uint64_t cursor = 0;

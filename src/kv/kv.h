@@ -36,6 +36,12 @@ bool kv_free_slice(struct kv *kv, size_t entries);
 /* kv_key_count - keys in the table now. */
 uint64_t kv_key_count(const struct kv *kv);
 
+/* kv_timed - keys that have a deadline, and how long they have on average, in milliseconds. */
+struct kv_timed {
+    uint64_t keys, ttl_ms;
+};
+struct kv_timed kv_timed(const struct kv *kv);
+
 /* kv_memory_bytes - bytes that keys and values of the table take, without the allocator's own. */
 uint64_t kv_memory_bytes(const struct kv *kv);
 

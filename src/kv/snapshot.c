@@ -17,6 +17,7 @@
 #define DUE_BYTES    16u
 #define DUE_MARK     ((uint32_t)1 << 31) /* in a key's length: a deadline follows */
 #define PIECE_HEAD   13u
+#define TIMED_MAX    200u  /* pairs with deadlines in one object, so that it is restored in 1 ms */
 #define PASSED_MAX   4096u /* younger entries passed over in one read, so that a read stays short */
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -146,7 +147,7 @@ static void pairs_write(struct snapshot *s, const struct table_entry *e, struct 
                         size_t *passes)
 {
     write_u8(w, OBJECT_PAIRS);
-    while (e != NULL) {
+    for (size_t timed = 0; e != NULL;) {
         if (e->epoch >= s->epoch) { /* the passes are used up; everything before e was read */
             ASSERT(e->hash > s->hash);
             s->hash = e->hash;
@@ -154,6 +155,7 @@ static void pairs_write(struct snapshot *s, const struct table_entry *e, struct 
             return;
         }
         if ((size_t)(w->end - w->at) < PAIR_HEAD + due_bytes(e) + pair_bytes(e)) return;
+        if (e->due != NULL && timed++ == TIMED_MAX) return;
         lengths_write(w, e);
         write_bytes(w, bytes_of(e->bytes, pair_bytes(e)));
         view_pass(s, e);

@@ -58,18 +58,26 @@ static inline bool kv_lapsed(const struct kv *kv, const struct table_entry *e)
 }
 
 /* kv_put - the key has this value from now on. value may not point into the table.
- * kv_expire - the key is there and has this deadline; at 0: none; one that has passed removes it.
+ * kv_expire - the key is there and has this deadline; at 0: none; one that has passed, or
+ *   KV_LONG_AGO, removes it.
  * kv_extend - the same for what it has with a suffix; the key is there.
  * kv_remove - the key is there and goes.
  * All use up the place. Without memory they change nothing and set kv->failed. */
+#define KV_LONG_AGO UINT64_C(1)
 enum kv_deadline { KV_FORGET_DEADLINE, KV_KEEP_DEADLINE };
 void kv_put(struct kv *kv, struct kv_place place, struct kelp_bytes value, enum kv_deadline what);
 void kv_expire(struct kv *kv, struct kv_place place, uint64_t at, int64_t unix_ms);
 void kv_extend(struct kv *kv, struct kv_place place, struct kelp_bytes suffix);
 void kv_remove(struct kv *kv, struct kv_place place);
 
-/* kv_lapse - let go of at most most keys whose deadline has passed, earliest first. */
-void kv_lapse(struct kv *kv, size_t most);
+/* kv_lapse - let go of keys whose deadline has passed, earliest first: so many, and so many bytes
+ * of keys and values; one: a single one goes however large it is. */
+struct lapsing {
+    size_t keys;
+    uint64_t bytes;
+    bool one;
+};
+void kv_lapse(struct kv *kv, const struct lapsing *most);
 
 /* kv_replace_all - put a table (owned) in the place of the present one. */
 void kv_replace_all(struct kv *kv, struct table *fresh);
@@ -131,6 +139,7 @@ struct keys_most {
 void keys_begin(struct kv *kv);
 bool keys_piece(struct kv *kv, struct kv_args *args, const struct keys_most *most);
 void run_scan(struct kv *kv, struct kv_args *args, struct buf *reply);
+bool scan_lapses(const struct kv *kv, struct kv_args *args, uint64_t time_ns); /* see fsm.h */
 void run_dbsize(struct kv *kv, struct kv_args *args, struct buf *reply);
 void run_flushall(struct kv *kv, struct kv_args *args, struct buf *reply);
 

@@ -143,8 +143,11 @@ static void cluster_section(struct info *i)
 static void keyspace_section(struct info *i)
 {
     uint64_t keys = kv_key_count(i->server->kv);
+    struct kv_timed timed = kv_timed(i->server->kv);
     (void)buf_append_text(&i->text, "# Keyspace\r\n");
-    if (keys > 0) text_add(&i->text, "db0:keys=%" PRIu64 ",expires=0,avg_ttl=0\r\n", keys);
+    if (keys > 0)
+        text_add(&i->text, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n", keys,
+                 timed.keys, timed.ttl_ms);
 }
 
 static const struct section {

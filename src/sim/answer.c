@@ -8,7 +8,7 @@
  * read that names an index sees all up to it. Commands carry unique values
  * and the order of commits is known, so this file performs the commands itself, in a few lines of
  * its own, and remembers for every value of every register and list from where to where it stood;
- * every answer can be looked up, no history is searched. */
+ * every answer can be looked up, no history is searched. What ends by itself stands in lent.c. */
 #include "base/endian.h"
 #include "base/hash.h"
 #include "base/min.h"
@@ -20,8 +20,8 @@ typedef unsigned long long ull;
 
 /* ---- the order of commits, performed ---- */
 
-/* From where to where a name had a value; NULL: no memory. Values of clients stay below 2^63. */
-static struct write_record *version_of(struct checker *c, uint32_t name, uint64_t value)
+/* NULL: no memory. Values of clients stay below 2^63. */
+struct write_record *checker_version(struct checker *c, uint32_t name, uint64_t value)
 {
     return checker_write(c, VERSION_BIT | hash_mix(hash_mix(0x6e616d65, name + 1), value));
 }
@@ -30,12 +30,13 @@ static void version_set(struct checker *c, uint32_t name, uint64_t value, kelp_i
 {
     struct register_state *r = &c->registers[name];
     if (r->value != 0) {
-        struct write_record *before = version_of(c, name, r->value);
+        struct write_record *before = checker_version(c, name, r->value);
         if (before != NULL) before->next = index;
     }
+    checker_lent_ends(c, name, index);
     if (r->first == 0) r->first = index;
     r->value = value;
-    struct write_record *version = version_of(c, name, value);
+    struct write_record *version = checker_version(c, name, value);
     if (version != NULL) version->at = index;
 }
 
@@ -47,7 +48,7 @@ static uint64_t append_committed(struct checker *c, kelp_index index,
     if (entry->name < *newest || length == MACHINE_LIST_MAX) return 0;
     *newest = entry->name;
     version_set(c, entry->name, length + 1, index);
-    struct write_record *version = version_of(c, entry->name, length + 1);
+    struct write_record *version = checker_version(c, entry->name, length + 1);
     if (version != NULL) version->before = entry->value;
     return length + 1;
 }
@@ -68,6 +69,10 @@ static uint64_t command_committed(struct checker *c, kelp_index index,
         version_set(c, entry->name, entry->value, index);
         for (unsigned i = 0; i < entry->more.others; i++)
             version_set(c, entry->more.names[i], entry->value, index);
+        return before;
+    case MACHINE_LEND:
+        version_set(c, entry->name, entry->value, index);
+        checker_lend(c, entry->name, entry->more.lasts_ms);
         return before;
     case MACHINE_KINDS: break;
     }
@@ -159,21 +164,29 @@ static void write_refused(struct checker *c, const struct checker_request *q,
 
 /* ---- reads ---- */
 
-struct span { /* at..next: where what was read stood; next 0: it still does */
-    kelp_index at, next;
-};
+/* What this read must have seen at least. */
+static kelp_index seen_at_least(const struct checker_request *q)
+{
+    kelp_index seen =
+        q->stale ? max_u64(q->must_see, *q->stale_floor) : max_u64(q->commit_at_call, *q->floor);
+    return max_u64(seen, q->at_least);
+}
 
 /* Narrow a span by one name's value; false: nobody ever wrote that. */
-static bool span_narrow(struct checker *c, uint32_t name, uint64_t value, struct span *span)
+static bool span_narrow(struct checker *c, const struct checker_request *q, uint32_t name,
+                        uint64_t value, struct span *span)
 {
-    kelp_index next = c->registers[name].first;
+    struct span stood;
     if (value != 0) {
-        const struct write_record *version = version_of(c, name, value);
+        const struct write_record *version = checker_version(c, name, value);
         if (version == NULL || version->at == 0) return version == NULL;
-        span->at = max_u64(span->at, version->at);
-        next = version->next;
+        stood = (struct span){version->at, version->next};
+    } else {
+        stood = checker_absence(c, name, seen_at_least(q));
     }
-    if (next != 0) span->next = span->next == 0 ? next : min_u64(span->next, next);
+    span->at = max_u64(span->at, stood.at);
+    if (stood.next != 0)
+        span->next = span->next == 0 ? stood.next : min_u64(span->next, stood.next);
     return true;
 }
 
@@ -200,12 +213,12 @@ static bool list_span(struct checker *c, const struct checker_request *q, struct
         return false;
     }
     for (uint64_t i = 1; i <= length; i++) {
-        const struct write_record *version = version_of(c, q->name, i);
+        const struct write_record *version = checker_version(c, q->name, i);
         uint64_t element = load_u64(result.data + 8 * i);
         if (version == NULL) return false;
         if (version->at == 0 || version->before != element) return dirty(c, q->name, element);
     }
-    return span_narrow(c, q->name, length, span);
+    return span_narrow(c, q, q->name, length, span);
 }
 
 static bool values_span(struct checker *c, const struct checker_request *q,
@@ -219,7 +232,7 @@ static bool values_span(struct checker *c, const struct checker_request *q,
     for (size_t i = 0; i < names; i++) {
         uint32_t name = i == 0 ? q->name : q->more.names[i - 1];
         uint64_t value = load_u64(result.data + 8 * i);
-        if (!span_narrow(c, name, value, span)) return dirty(c, name, value);
+        if (!span_narrow(c, q, name, value, span)) return dirty(c, name, value);
     }
     if (span->next == 0 || span->at < span->next) return true;
     checker_fail(c, RULE_I24, "a read of registers %u ... returns values that never stood together",
@@ -257,6 +270,17 @@ static void stale_done(struct checker *c, const struct checker_request *q, struc
     *q->stale_floor = max_u64(*q->stale_floor, span.at);
 }
 
+/* Whoever led when it was asked leads still, and its clock had passed the deadline. */
+static void lapsed_unread(struct checker *c, const struct checker_request *q, uint64_t value)
+{
+    const struct write_record *version = value != 0 ? checker_version(c, q->name, value) : NULL;
+    if (version == NULL || version->due == 0 || version->due > q->cluster_clock) return;
+    checker_fail(c, RULE_N12,
+                 "a read of %u returns %llx, which was lent until %llu; the cluster clock was %llu "
+                 "when it was asked",
+                 q->name, (ull)value, (ull)version->due, (ull)q->cluster_clock);
+}
+
 static void read_done(struct checker *c, const struct checker_request *q, struct kelp_pos pos,
                       struct kelp_bytes result)
 {
@@ -280,6 +304,7 @@ static void read_done(struct checker *c, const struct checker_request *q, struct
                      "a read of %u returns %llx, replaced at %llu; its line has seen %llu", q->name,
                      (ull)value, (ull)span.next, (ull)*q->floor);
     *q->floor = max_u64(*q->floor, span.at);
+    if (q->cluster_clock != 0) lapsed_unread(c, q, value);
 }
 
 /* Somebody must have led after the read was asked: a quorum, itself included, answered it in a term

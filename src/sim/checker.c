@@ -107,6 +107,7 @@ static void commit_first(struct checker *c, unsigned node, kelp_index to)
                                            .value = entry != NULL ? entry->value : 0};
         c->commit_max = i;
         if (entry != NULL) c->commit_time = max_u64(c->commit_time, entry->time_ns);
+        checker_time_passes(c, i);
         if (entry != NULL && entry->session) checker_session_committed(c, i);
         if (entry != NULL && entry->value != 0) checker_write_committed(c, i, entry);
     }

@@ -63,6 +63,7 @@ enum checker_rule {
     X(L14, PreferredLeads)                                                                         \
     X(L15, DivergenceFound)                                                                        \
     X(L16, Rejoins)                                                                                \
+    X(L17, DueIsGone)                                                                              \
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
     X(M03, WitnessKeepsLittle)                                                                     \
@@ -77,6 +78,7 @@ enum checker_rule {
     X(N09, LeadershipTold)                                                                         \
     X(N10, LeaseSafe)                                                                              \
     X(N11, NeverLeads)                                                                             \
+    X(N12, LapsedUnread)                                                                           \
     X(S01, LineOrder)                                                                              \
     X(S02, Linearizable)                                                                           \
     X(S03, OneFounding)                                                                            \
@@ -191,6 +193,7 @@ uint64_t checker_leaders(const struct checker *c);                   /* terms th
 uint64_t checker_highest_term(const struct checker *c);              /* that had a leader */
 uint64_t checker_known_term(const struct checker *c, unsigned node); /* at most this one */
 uint64_t checker_answers(const struct checker *c); /* to appends and heartbeats, sent so far */
+uint64_t checker_lapsed(const struct checker *c);  /* values that ended by themselves */
 
 /* ---- clients of the built-in machine: unique values ---- */
 
@@ -207,6 +210,7 @@ struct checker_request {
     kelp_index must_see;       /* .. what was committed so long ago that it is to be seen */
     kelp_index *stale_floor;   /* .. this instead: what earlier ones of its kind saw */
     kelp_index at_least;       /* a read that names an index sees all up to it; 0: none */
+    uint64_t cluster_clock;    /* a read sees nothing that was due by then; 0: that is not known */
     struct checker_once once;  /* a command's; a definite error speaks of this attempt only */
     enum kelp_reason reason;   /* .. and this is why */
 };

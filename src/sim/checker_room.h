@@ -69,6 +69,21 @@ struct committed {
 struct register_state { /* or a list, whose value is its length */
     uint64_t value;     /* after the last committed command */
     kelp_index first;   /* index of the first one that changed it, 0: none */
+    uint32_t absent;    /* its newest absence, counted from 1; 0: none */
+};
+
+struct checked_lent { /* lent.c: a register whose value ends by itself */
+    uint32_t name;
+    uint64_t due; /* cluster clock */
+};
+
+struct absence { /* of a register whose value has ended: from..to, to 0: it still is */
+    kelp_index from, to;
+    uint32_t before; /* the one before of the same register, counted from 1 */
+};
+
+struct span { /* at..next: where what was read stood; next 0: it still does */
+    kelp_index at, next;
 };
 
 /* Every command that anybody asked for or any log held, by its unique value; and every value that a
@@ -77,6 +92,7 @@ struct write_record {
     uint64_t value;      /* 0: free slot */
     uint64_t before;     /* a command: its answer; a list's length: the last element */
     kelp_index at, next; /* where it was committed; a value: where the next one was */
+    uint64_t due;        /* a value that was lent: when it ends; 0: never */
     bool refused;        /* a client was told it will never happen */
 };
 
@@ -116,6 +132,11 @@ struct checker {
     struct register_state *registers;
     size_t register_room;
     uint32_t list_names[MACHINE_LISTS]; /* the newest list in each place */
+    uint32_t lent_count;
+    struct checked_lent lent[MACHINE_LENT_MAX];
+    struct absence *absences;
+    size_t absence_count, absence_room;
+    uint64_t lapsed; /* values that ended by themselves */
     struct checked_session *sessions;
     size_t session_count, session_room;
     enum checker_rule rule;
@@ -184,7 +205,15 @@ bool checker_once_executes(struct checker *c, const struct checker_once *once, k
 void checker_once_refused(struct checker *c, const struct checker_once *once, uint64_t value,
                           enum kelp_reason reason);
 
-/* answer.c: a client's command was committed. */
+/* answer.c: a client's command was committed; from where to where a name had a value. */
+struct write_record *checker_version(struct checker *c, uint32_t name, uint64_t value);
 void checker_write_committed(struct checker *c, kelp_index index, const struct known_entry *entry);
+
+/* lent.c: an entry is committed, what is due at commit_time ends in front of it; a register is
+ * written by it, for good or for so long; where 0 stood there for who must have seen up to seen. */
+void checker_time_passes(struct checker *c, kelp_index index);
+void checker_lent_ends(struct checker *c, uint32_t name, kelp_index index);
+void checker_lend(struct checker *c, uint32_t name, uint32_t lasts_ms);
+struct span checker_absence(const struct checker *c, uint32_t name, kelp_index seen);
 
 #endif

@@ -33,6 +33,7 @@ static struct names names_of(const struct world *w, unsigned kind)
     case MACHINE_COUNT: return (struct names){2, 250, 1};
     case MACHINE_APPEND: return (struct names){4, 50, 0}; /* appends only; below MACHINE_LIST_MAX */
     case MACHINE_SEVERAL: return (struct names){1, 140, 3};
+    case MACHINE_LEND: return (struct names){w->swarm.shares[MACHINE_LEND] > 0 ? 8 : 0, 120, 1};
     case MACHINE_KINDS: break;
     }
     return (struct names){0};
@@ -142,6 +143,7 @@ static const char *request_verb(const struct request *q)
     case MACHINE_COUNT: return "counts";
     case MACHINE_APPEND: return "appends to";
     case MACHINE_SEVERAL: return "writes several,";
+    case MACHINE_LEND: return "lends";
     case MACHINE_KINDS: break;
     }
     return "asks";
@@ -275,6 +277,7 @@ static void outcome_judge(struct world *w, struct outcome *o)
                                     .must_see = must_see(w, c, q),
                                     .stale_floor = &c->stale_floor,
                                     .at_least = q->how.at_least,
+                                    .cluster_clock = may_miss(q) ? 0 : lapse_known(w, q),
                                     .once = {q->once.kind != DRIVER_ONCE_NOT, q->once.once},
                                     .reason = o->reason};
     if (q->once.kind == DRIVER_ONCE_SESSION) {
@@ -422,7 +425,7 @@ static bool client_line(struct world *w, struct client *c)
 
 static unsigned kind_pick(struct world *w)
 {
-    uint64_t at = draw_below(stream(w, STREAM_CLIENT), 100);
+    uint64_t at = draw_below(stream(w, STREAM_CLIENT), 100 + w->swarm.lent_share);
     for (unsigned kind = 0; kind < MACHINE_KINDS; kind++) {
         if (at < w->swarm.shares[kind]) return kind;
         at -= w->swarm.shares[kind];
@@ -445,6 +448,13 @@ static void request_draw(struct world *w, const struct client *c, struct request
             q->more.kind = MACHINE_SET;
         else
             q->more.expected = draw_chance(draw, 1, 4) ? 0 : slot->last;
+    }
+    if (kind == MACHINE_LEND && !q->read) {
+        if (draw_chance(draw, 1, 6))
+            q->more.kind = MACHINE_SET; /* to stay */
+        else
+            q->more.lasts_ms =
+                (uint32_t)draw_between(draw, 1, draw_chance(draw, 1, 2) ? 3000 : 300);
     }
     if (kind != MACHINE_SEVERAL) return;
     uint32_t width = names_of(w, kind).width, first = (uint32_t)draw_below(draw, width);
@@ -527,6 +537,7 @@ static bool request_submit(struct world *w, struct client *c, struct request *q,
     q->commit_at_call = checker_commit(w->checker);
     q->answers_at_call = checker_answers(w->checker);
     w->report->requests++;
+    lapse_asked(w, q);
     asked_trace(w, c, q);
     q->place = (uint8_t)((c->first + c->count) % PIPELINE_MAX);
     if (q->once.kind == DRIVER_ONCE_NOT) q->process = c->processes[q->place];

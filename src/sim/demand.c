@@ -12,6 +12,7 @@
  *                                              one node sees a quorum and its log is electable
  *   L10 if nothing is demanded: no quorum of whole disks is left, which only a run without the
  *       atlas can bring about
+ *   L17 let go of what is due: see lapse.c
  *
  * Where the membership changes, everybody is healed, only members must be equal, and
  *
@@ -590,13 +591,15 @@ void demand_look(struct world *w)
     }
     if (w->options.broken == KELP_SIM_BREAK_CHURN && d->write_at != KELP_NEVER) churn(w);
     if (d->write_at == KELP_NEVER || !clients_idle(w) || !mover_idle(w) || !all_equal(w)) {
+        if (d->equal_at != KELP_NEVER) (void)lapse_look(w); /* an entry is under way */
         catching_up(w);
         too_late(w);
         return;
     }
     if (d->equal_at == KELP_NEVER) d->equal_at = w->now;
+    bool lent = !lapse_look(w);
     if (d->leader_at == KELP_NEVER || w->now < quiet_until(w)) return;
-    if (moves(w)) return;
+    if (moves(w) || lent) return;
     /* What everybody has is learnt with the next heartbeat, and then cut off in its turn. */
     const struct node *large = log_large(w);
     if ((!housekept(w) || large != NULL) && w->now <= d->at + w->options.heal) return;

@@ -27,6 +27,7 @@ void heir_swarm(struct world *w)
     s->witness = true;
     s->off = 0;
     s->clock_drift = 0;
+    s->lent_share = 0;
     s->snapshot_every = 0; /* until snapshots travel, who joins late must find all entries */
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         s->weights[i] = i == FAULT_NONE;

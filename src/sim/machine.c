@@ -2,13 +2,17 @@
 /* machine.c - registers 0..2047, each a number, 0 before it is written; and the newest lists.
  *
  * A request: name (4 bytes), a mark with the kind in its last byte (4), value (8), for a swap what
- * is expected (8), for several names the others (4 each), then filling that makes sizes differ.
- * Lists have MACHINE_LISTS places; a list takes the place of the older one that has its remainder,
- * so that all of the state fits the own bytes of a snapshot: how many registers (4 bytes), the
- * registers up to the last one ever written (8 each), then the lists: name, length (4 each),
- * elements (8 each). In some runs it is given in objects instead, a few registers or one list each,
- * as a machine does whose state is large. The hash is a sum over registers and elements, kept up to
- * date. */
+ * is expected (8), for several names the others (4 each), for one that is lent how long (4), then
+ * filling that makes sizes differ. Lists have MACHINE_LISTS places; a list takes the place of the
+ * older one that has its remainder, so that all of the state fits the own bytes of a snapshot: how
+ * many registers (4 bytes), the registers up to the last one ever written (8 each), how many are
+ * lent (4), name (4) and deadline (8) of each, then the lists: name, length (4 each), elements (8
+ * each). In some runs it is given in objects instead, a few registers or one list each, as a
+ * machine does whose state is large. The hash is a sum over registers, elements and deadlines, kept
+ * up to date.
+ *
+ * What is due is absent for everybody from the entry on that says so; it is cleared away by the
+ * next command or clock entry, all of it, since it is little. */
 #include "sim/machine.h"
 
 #include <stdlib.h>
@@ -26,10 +30,18 @@ struct list {
     uint64_t elements[MACHINE_LIST_MAX];
 };
 
+struct lent {
+    uint32_t name;
+    uint64_t due; /* cluster clock */
+};
+
 struct machine {
     uint32_t used; /* registers below it may be set */
     bool wrong, taking;
     uint64_t hash;
+    uint64_t now; /* cluster clock */
+    uint32_t lent_count;
+    struct lent lent[MACHINE_LENT_MAX];
     uint64_t values[MACHINE_REGISTERS];
     struct list lists[MACHINE_LISTS];
 };
@@ -38,7 +50,9 @@ struct machine_restore {
     struct machine state;
 };
 
-_Static_assert(4 + MACHINE_REGISTERS * 8 + MACHINE_LISTS * (8 + 8 * MACHINE_LIST_MAX) <=
+#define LENT_BYTES 12u
+_Static_assert(4 + MACHINE_REGISTERS * 8 + 4 + MACHINE_LENT_MAX * LENT_BYTES +
+                       MACHINE_LISTS * (8 + 8 * MACHINE_LIST_MAX) <=
                    KELP_FSM_OWN_BYTES_MAX,
                "the whole state is own bytes");
 _Static_assert(MACHINE_ANSWER_BYTES >= 8 * MACHINE_TOGETHER_MAX, "the largest answer is a list");
@@ -55,6 +69,10 @@ size_t machine_encode(const struct machine_request *request, uint8_t out[MACHINE
     if (more->kind == MACHINE_SWAP) {
         put_u64(out + len, more->expected);
         len += 8;
+    }
+    if (more->kind == MACHINE_LEND) {
+        put_u32(out + len, more->lasts_ms);
+        len += 4;
     }
     for (unsigned i = 0; i < more->others; i++, len += 4)
         put_u32(out + len, more->names[i]);
@@ -80,6 +98,7 @@ bool machine_decode(struct kelp_bytes in, struct machine_request *out)
     out->more.kind = (uint8_t)kind;
     out->more.others = (uint8_t)others;
     if (kind == MACHINE_SWAP) out->more.expected = read_u64(&r);
+    if (kind == MACHINE_LEND) out->more.lasts_ms = read_u32(&r);
     bool fit = true;
     for (unsigned i = 0; i < others; i++) {
         out->more.names[i] = read_u32(&r);
@@ -100,13 +119,65 @@ static uint64_t element_hash(const struct list *l, uint32_t place)
     return hash_mix(hash_mix(l->name, place + 1), l->elements[place]);
 }
 
-static uint64_t machine_set(struct machine *m, uint32_t name, uint64_t value)
+static uint64_t lent_hash(const struct lent *l)
+{
+    return hash_mix(hash_mix(0x6c656e74, l->name + 1), l->due);
+}
+
+/* NULL: it is not lent. */
+static struct lent *lent_find(struct machine *m, uint32_t name)
+{
+    for (uint32_t i = 0; i < m->lent_count; i++) {
+        if (m->lent[i].name == name) return &m->lent[i];
+    }
+    return NULL;
+}
+
+static void lent_end(struct machine *m, struct lent *l)
+{
+    if (l == NULL) return;
+    m->hash -= lent_hash(l);
+    *l = m->lent[--m->lent_count];
+}
+
+static void lent_add(struct machine *m, uint32_t name, uint64_t due)
+{
+    if (m->lent_count == MACHINE_LENT_MAX) return;
+    struct lent *l = &m->lent[m->lent_count++];
+    *l = (struct lent){name, due};
+    m->hash += lent_hash(l);
+}
+
+static uint64_t register_put(struct machine *m, uint32_t name, uint64_t value)
 {
     uint64_t before = m->values[name];
     m->hash += register_hash(name, value) - register_hash(name, before);
     m->values[name] = value;
     m->used = (uint32_t)max_u64(m->used, name + 1);
     return before;
+}
+
+static uint64_t machine_set(struct machine *m, uint32_t name, uint64_t value)
+{
+    lent_end(m, lent_find(m, name));
+    return register_put(m, name, value);
+}
+
+static void machine_clear(struct machine *m)
+{
+    for (uint32_t i = 0; i < m->lent_count;) {
+        if (m->lent[i].due > m->now)
+            i++;
+        else
+            (void)machine_set(m, m->lent[i].name, 0); /* another one takes its place here */
+    }
+}
+
+/* What everybody sees there. */
+static uint64_t machine_standing(struct machine *m, uint32_t name)
+{
+    const struct lent *l = lent_find(m, name);
+    return l != NULL && l->due <= m->now ? 0 : m->values[name];
 }
 
 static uint64_t machine_append(struct machine *m, uint32_t name, uint64_t value)
@@ -148,6 +219,11 @@ static uint64_t machine_command(struct machine *m, const struct machine_request 
         for (unsigned i = 0; i < request->more.others; i++)
             (void)machine_set(m, request->more.names[i], value);
         return machine_set(m, name, value);
+    case MACHINE_LEND: {
+        uint64_t before = machine_set(m, name, value);
+        lent_add(m, name, m->now + request->more.lasts_ms * UINT64_C(1000000));
+        return before;
+    }
     case MACHINE_KINDS: break;
     }
     return 0;
@@ -157,18 +233,54 @@ static void machine_apply(void *fsm, uint32_t group, const struct kelp_command *
                           size_t count, kelp_reply_fn reply, void *sink)
 {
     (void)group;
+    struct machine *m = fsm;
     for (size_t i = 0; i < count; i++) {
         struct machine_request request;
+        m->now = max_u64(m->now, commands[i].time_ns);
+        machine_clear(m);
         if (!machine_decode(commands[i].payload, &request)) continue; /* no answer: not ours */
-        machine_answer(reply, sink, i, machine_command(fsm, &request));
+        machine_answer(reply, sink, i, machine_command(m, &request));
     }
+}
+
+static uint64_t machine_deadline(void *fsm, uint32_t group)
+{
+    (void)group;
+    const struct machine *m = fsm;
+    uint64_t earliest = KELP_FSM_NO_DEADLINE;
+    for (uint32_t i = 0; i < m->lent_count; i++)
+        earliest = min_u64(earliest, m->lent[i].due);
+    return earliest;
+}
+
+static void machine_pass(void *fsm, uint32_t group, uint64_t time_ns, int alone)
+{
+    (void)group;
+    struct machine *m = fsm;
+    m->now = max_u64(m->now, time_ns);
+    if (alone != 0) machine_clear(m);
+}
+
+static bool machine_lapses(void *fsm, uint32_t group, struct kelp_bytes question, uint64_t time_ns)
+{
+    (void)group;
+    struct machine *m = fsm;
+    struct machine_request request;
+    if (m->lent_count == 0 || !machine_decode(question, &request) ||
+        request.more.kind == MACHINE_APPEND)
+        return false;
+    for (unsigned i = 0; i <= request.more.others; i++) {
+        const struct lent *l = lent_find(m, i == 0 ? request.name : request.more.names[i - 1]);
+        if (l != NULL && l->due > m->now && l->due <= time_ns) return true;
+    }
+    return false;
 }
 
 static void machine_query(void *fsm, uint32_t group, struct kelp_bytes question,
                           kelp_reply_fn reply, void *sink)
 {
     (void)group;
-    const struct machine *m = fsm;
+    struct machine *m = fsm; /* nothing changes */
     struct machine_request request;
     uint8_t out[MACHINE_ANSWER_BYTES];
     size_t len = 8;
@@ -182,9 +294,9 @@ static void machine_query(void *fsm, uint32_t group, struct kelp_bytes question,
         reply(sink, 0, bytes_of(out, len));
         return;
     }
-    put_u64(out, m->values[request.name]);
+    put_u64(out, machine_standing(m, request.name));
     for (unsigned i = 0; i < request.more.others; i++, len += 8)
-        put_u64(out + len, m->values[request.more.names[i]]);
+        put_u64(out + len, machine_standing(m, request.more.names[i]));
     reply(sink, 0, bytes_of(out, len));
 }
 
@@ -199,6 +311,12 @@ static enum kelp_error machine_snapshot_begin(void *fsm, uint32_t group, uint8_t
     put_u32(own, m->used);
     for (uint32_t i = 0; i < m->used; i++, len += 8)
         put_u64(own + len, m->values[i]);
+    put_u32(own + len, m->lent_count);
+    len += 4;
+    for (uint32_t i = 0; i < m->lent_count; i++, len += LENT_BYTES) {
+        put_u32(own + len, m->lent[i].name);
+        put_u64(own + len + 4, m->lent[i].due);
+    }
     for (uint32_t i = 0; i < MACHINE_LISTS; i++) {
         const struct list *l = &m->lists[i];
         if (l->name == 0) continue;
@@ -241,13 +359,26 @@ static bool list_restore(struct machine *m, struct reader *r)
     return !r->failed;
 }
 
+/* How many, and each; its register stands there already. */
+static bool lent_restore(struct machine *m, struct reader *r)
+{
+    uint32_t count = read_u32(r);
+    if (r->failed || count > MACHINE_LENT_MAX) return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t name = read_u32(r);
+        uint64_t due = read_u64(r);
+        if (r->failed || !name_fits(name, MACHINE_LEND) || lent_find(m, name) != NULL) return false;
+        lent_add(m, name, due);
+    }
+    return true;
+}
+
 static enum kelp_error machine_restore_begin(void *fsm, uint32_t group, struct kelp_pos pos,
                                              uint64_t time_ns, struct kelp_bytes own,
                                              void **restore)
 {
     (void)group;
     (void)pos;
-    (void)time_ns;
     const struct machine *m = fsm;
     struct reader in = reader_of(own);
     uint32_t used = read_u32(&in);
@@ -255,9 +386,10 @@ static enum kelp_error machine_restore_begin(void *fsm, uint32_t group, struct k
     struct machine_restore *r = calloc(1, sizeof *r);
     if (r == NULL) return KELP_E_NO_MEMORY;
     r->state.wrong = m->wrong;
+    r->state.now = max_u64(m->now, time_ns);
     for (uint32_t i = 0; i < used; i++)
         (void)machine_set(&r->state, i, read_u64(&in));
-    bool good = true;
+    bool good = lent_restore(&r->state, &in);
     while (good && reader_left(&in) > 0)
         good = list_restore(&r->state, &in);
     if (!good) {
@@ -297,10 +429,12 @@ static void machine_restore_abort(void *fsm, void *restore)
 struct machine_copy {
     struct machine state;
     uint32_t next, list, slice;
+    bool lent; /* given */
 };
 
 #define OBJECT_REGISTERS 1u
 #define OBJECT_LIST      2u
+#define OBJECT_LENT      3u /* behind the registers */
 
 static enum kelp_error objects_begin(void *fsm, uint32_t group, uint8_t *own, size_t *own_len,
                                      void **snapshot)
@@ -314,6 +448,9 @@ static enum kelp_error objects_begin(void *fsm, uint32_t group, uint8_t *own, si
     c->state.used = m->used; /* what lies behind it is not read */
     memcpy(c->state.values, m->values, m->used * sizeof m->values[0]);
     memcpy(c->state.lists, m->lists, sizeof m->lists);
+    memcpy(c->state.lent, m->lent, sizeof m->lent);
+    c->state.lent_count = m->lent_count;
+    c->lent = m->lent_count == 0;
     c->next = c->list = 0;
     c->slice = 1 + (uint32_t)(m->hash % 61);
     put_u32(own, m->used);
@@ -336,6 +473,14 @@ static enum kelp_error objects_read(void *fsm, void *snapshot, uint8_t *out, siz
         write_u32(&w, c->next);
         for (; c->next < end; c->next++)
             write_u64(&w, m->values[c->next]);
+    } else if (!c->lent) {
+        write_u8(&w, OBJECT_LENT);
+        write_u32(&w, m->lent_count);
+        for (uint32_t i = 0; i < m->lent_count; i++) {
+            write_u32(&w, m->lent[i].name);
+            write_u64(&w, m->lent[i].due);
+        }
+        c->lent = true;
     } else if (c->list < MACHINE_LISTS && m->lists[c->list].name != 0) {
         const struct list *l = &m->lists[c->list];
         write_u8(&w, OBJECT_LIST);
@@ -349,7 +494,7 @@ static enum kelp_error objects_read(void *fsm, void *snapshot, uint8_t *out, siz
         c->list++;
     ASSERT(!w.failed);
     *len = writer_len(&w);
-    *last = c->next == m->used && c->list == MACHINE_LISTS;
+    *last = c->next == m->used && c->lent && c->list == MACHINE_LISTS;
     return KELP_OK;
 }
 
@@ -373,7 +518,6 @@ static enum kelp_error objects_restore_begin(void *fsm, uint32_t group, struct k
 {
     (void)group;
     (void)pos;
-    (void)time_ns;
     const struct machine *m = fsm;
     struct reader in = reader_of(own);
     uint32_t used = read_u32(&in);
@@ -382,6 +526,7 @@ static enum kelp_error objects_restore_begin(void *fsm, uint32_t group, struct k
     struct objects_restore *r = calloc(1, sizeof *r);
     if (r == NULL) return KELP_E_NO_MEMORY;
     r->state.wrong = m->wrong;
+    r->state.now = max_u64(m->now, time_ns);
     r->used = used;
     r->hash = hash;
     *restore = r;
@@ -396,6 +541,10 @@ static enum kelp_error objects_restore_object(void *fsm, void *restore, struct k
     uint8_t kind = read_u8(&in);
     if (kind == OBJECT_LIST)
         return list_restore(&r->state, &in) && reader_left(&in) == 0 ? KELP_OK : KELP_E_MALFORMED;
+    if (kind == OBJECT_LENT) {
+        bool good = r->next == r->used && lent_restore(&r->state, &in);
+        return good && reader_left(&in) == 0 ? KELP_OK : KELP_E_MALFORMED;
+    }
     if (kind != OBJECT_REGISTERS || read_u32(&in) != r->next) return KELP_E_MALFORMED;
     while (reader_left(&in) >= 8 && r->next < r->used)
         (void)machine_set(&r->state, r->next++, read_u64(&in));
@@ -448,6 +597,9 @@ const struct kelp_fsm_ops machine_ops = {
     .restore_abort = machine_restore_abort,
     .hash = machine_hash,
     .close = machine_close,
+    .deadline = machine_deadline,
+    .pass = machine_pass,
+    .lapses = machine_lapses,
 };
 
 const struct kelp_fsm_ops machine_objects_ops = {
@@ -464,6 +616,9 @@ const struct kelp_fsm_ops machine_objects_ops = {
     .restore_abort = machine_restore_abort,
     .hash = machine_hash,
     .close = machine_close,
+    .deadline = machine_deadline,
+    .pass = machine_pass,
+    .lapses = machine_lapses,
     .wants_snapshot = machine_wants_snapshot,
 };
 
@@ -478,5 +633,5 @@ void *machine_make(void *ctx, kelp_id node)
 void machine_turn(void *fsm, uint32_t name, unsigned bit)
 {
     struct machine *m = fsm;
-    (void)machine_set(m, name, m->values[name] ^ (UINT64_C(1) << bit));
+    (void)register_put(m, name, m->values[name] ^ (UINT64_C(1) << bit));
 }

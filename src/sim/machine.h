@@ -11,6 +11,7 @@
 #define MACHINE_LISTS         24u                              /* kept at once */
 #define MACHINE_LIST_MAX      60u                              /* elements */
 #define MACHINE_TOGETHER_MAX  4u                               /* names of one request */
+#define MACHINE_LENT_MAX      64u                              /* registers that are lent at once */
 #define MACHINE_REQUEST_BYTES 36u                              /* at most, then any filling */
 #define MACHINE_ANSWER_BYTES  (8u + 8u * MACHINE_LIST_MAX)
 
@@ -21,6 +22,7 @@ enum machine_kind {
     MACHINE_COUNT,   /* add one: the new number. Question: as SET's */
     MACHINE_APPEND,  /* to a list: its length, 0: full or too old. Question: length, elements */
     MACHINE_SEVERAL, /* write all names: what stood at the first. Question: what stands at each */
+    MACHINE_LEND,    /* write for lasts_ms: what stood there. Question: as SET's */
     MACHINE_KINDS
 };
 
@@ -28,6 +30,7 @@ struct machine_more { /* beside a name and a value; all zero: a plain register *
     uint8_t kind, others;
     uint32_t names[MACHINE_TOGETHER_MAX - 1];
     uint64_t expected;
+    uint32_t lasts_ms; /* of the cluster clock, from the stamp of the command on */
 };
 
 struct machine_request {
@@ -44,6 +47,9 @@ static inline uint32_t machine_list_place(uint32_t name)
 {
     return (name - MACHINE_REGISTERS) % MACHINE_LISTS;
 }
+
+/* A register that is lent is 0 again from the first entry on whose stamp is its deadline or later.
+ * Any other write keeps what it writes; when so many are lent, one more is not, and stays. */
 
 /* machine_encode - how many bytes it takes. */
 size_t machine_encode(const struct machine_request *request, uint8_t out[MACHINE_REQUEST_BYTES]);

@@ -5,10 +5,12 @@
  * commands come to it in the order of the log, each when the first node applies it, and what it
  * answered is kept by index. So a node that applies a command later, or once more after a restart,
  * is compared too, whether a client waits for the answer or not. A question is put to both where
- * the node has applied as much as the model; elsewhere the model has no past to ask.
+ * the node has applied as much as the model, and the cluster clock stands where the model's does;
+ * elsewhere the model has no past to ask.
  * Invariant: answers[i] is the model's to the command at index i + 1, for all i below applied. */
 #include "sim/model.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,10 @@
 
 typedef unsigned long long ull;
 
+/* Does the machine have this optional operation? */
+#define HAS(ops, op)                                                                               \
+    ((ops)->size >= offsetof(struct kelp_fsm_ops, op) + sizeof(ops)->op && (ops)->op != NULL)
+
 struct answer {
     uint64_t hash;
     size_t len;
@@ -35,6 +41,7 @@ struct model {
     struct kelp_fsm_ops ops; /* of the machines that are watched */
     void *machine;
     kelp_index applied;
+    uint64_t time_ns; /* of the newest entry that it was told of */
     struct answer *answers;
     size_t room;
 };
@@ -44,6 +51,7 @@ struct watched {
     kelp_id node;
     void *machine;
     kelp_index applied; /* an entry that is no command may lie beyond */
+    uint64_t time_ns;
 };
 
 /* ---- answers ---- */
@@ -115,6 +123,7 @@ static bool model_feed(struct model *m, const struct kelp_command *command)
     *answer = answer_of((struct kelp_bytes){0});
     m->model.ops->apply(m->machine, 0, command, 1, model_answers, answer);
     m->applied = index;
+    m->time_ns = max_u64(m->time_ns, command->time_ns);
     return true;
 }
 
@@ -154,6 +163,7 @@ static void apply_part(struct watched *w, const struct kelp_command *commands, s
         kelp_index index = commands[i].pos.index;
         if (!to->answered[i]) compare(w, "the command at", index, &silence, &m->answers[index - 1]);
         w->applied = index;
+        w->time_ns = max_u64(w->time_ns, commands[i].time_ns);
     }
 }
 
@@ -187,9 +197,40 @@ static void watched_query(void *fsm, uint32_t group, struct kelp_bytes question,
     struct query_to to = {reply, sink, answer_of((struct kelp_bytes){0})};
     struct answer want = to.have;
     m->tested.ops->query(w->machine, group, question, watched_is_asked, &to);
-    if (w->applied < m->applied) return;
+    if (w->applied < m->applied || w->time_ns < m->time_ns) return;
     m->model.ops->query(m->machine, group, question, model_answers, &want);
     compare(w, "a question after", w->applied, &to.have, &want);
+}
+
+/* The first node at an entry passes it on: the model hears of none twice, and of none late. */
+static void watched_pass(void *fsm, uint32_t group, uint64_t time_ns, int alone)
+{
+    struct watched *w = fsm;
+    struct model *m = w->model;
+    m->tested.ops->pass(w->machine, group, time_ns, alone);
+    w->time_ns = max_u64(w->time_ns, time_ns);
+    if (w->applied < m->applied || time_ns < m->time_ns) return;
+    m->time_ns = time_ns;
+    if (HAS(m->model.ops, pass)) m->model.ops->pass(m->machine, group, time_ns, alone);
+}
+
+static uint64_t watched_deadline(void *fsm, uint32_t group)
+{
+    const struct watched *w = fsm;
+    return w->model->tested.ops->deadline(w->machine, group);
+}
+
+static bool watched_lapses(void *fsm, uint32_t group, struct kelp_bytes question, uint64_t time_ns)
+{
+    const struct watched *w = fsm;
+    return w->model->tested.ops->lapses(w->machine, group, question, time_ns);
+}
+
+static size_t watched_extend(void *fsm, uint32_t group, struct kelp_bytes command,
+                             uint64_t wall_unix_ms, uint8_t *out)
+{
+    const struct watched *w = fsm;
+    return w->model->tested.ops->extend(w->machine, group, command, wall_unix_ms, out);
 }
 
 static enum kelp_error watched_snapshot_begin(void *fsm, uint32_t group, uint8_t *own,
@@ -218,6 +259,7 @@ static enum kelp_error watched_restore_begin(void *fsm, uint32_t group, struct k
 {
     struct watched *w = fsm;
     w->applied = pos.index;
+    w->time_ns = max_u64(w->time_ns, time_ns);
     return w->model->tested.ops->restore_begin(w->machine, group, pos, time_ns, own, restore);
 }
 
@@ -269,6 +311,10 @@ static struct kelp_fsm_ops watched_ops(const struct kelp_fsm_ops *tested)
         .restore_abort = tested->restore_abort != NULL ? watched_restore_abort : NULL,
         .hash = watched_hash,
         .close = watched_close,
+        .deadline = HAS(tested, deadline) ? watched_deadline : NULL,
+        .pass = HAS(tested, pass) ? watched_pass : NULL,
+        .lapses = HAS(tested, lapses) ? watched_lapses : NULL,
+        .extend = HAS(tested, extend) ? watched_extend : NULL,
     };
 }
 

@@ -4,7 +4,11 @@
  *
  * A place in a client's pipeline is a process: what stands in one place never overlaps. After an
  * outcome that nobody knows the place goes on under a new name. Reads without an answer say nothing
- * and are left out; what was refused stays, since it must never be seen. */
+ * and are left out; what was refused stays, since it must never be seen.
+ *
+ * A register that is lent is empty more than once, and nobody is told when. To the history each
+ * read that finds it so finds a value of its own, which nobody knows to have been written: it may
+ * have come at any time, but not while another value stood that was read before and after it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,7 +20,7 @@
 
 static bool record_reserve(struct record *r)
 {
-    if (r->count == r->room) {
+    if (r->count + 2 > r->room) { /* one operation, or two: see empty_add */
         size_t room = max_u64(2 * r->room, 2048);
         struct kelp_sim_operation *operations = realloc(r->operations, room * sizeof *operations);
         if (operations != NULL) r->operations = operations;
@@ -48,6 +52,7 @@ static enum kelp_sim_action action_of(const struct request *q)
     case MACHINE_COUNT: return q->read ? KELP_SIM_READ : KELP_SIM_INCR;
     case MACHINE_APPEND: return q->read ? KELP_SIM_LIST : KELP_SIM_APPEND;
     case MACHINE_SEVERAL: return q->read ? KELP_SIM_MGET : KELP_SIM_MSET;
+    case MACHINE_LEND: return q->read ? KELP_SIM_READ : KELP_SIM_WRITE;
     case MACHINE_KINDS: break;
     }
     return KELP_SIM_READ;
@@ -106,6 +111,22 @@ static enum kelp_sim_said said_of(enum kelp_outcome outcome)
     return KELP_SIM_UNKNOWN;
 }
 
+/* Its write, which has begun before all others. */
+static void empty_add(struct world *w, struct kelp_sim_operation *read, uint64_t value)
+{
+    struct record *r = &w->clients.record;
+    read->value = value;
+    r->items_at[r->count] = r->item_count;
+    r->operations[r->count++] = (struct kelp_sim_operation){.process = ++w->clients.processes,
+                                                            .action = KELP_SIM_WRITE,
+                                                            .said = KELP_SIM_UNKNOWN,
+                                                            .back = KELP_NEVER,
+                                                            .key = read->key,
+                                                            .value = value,
+                                                            .expected = KELP_SIM_NOTHING,
+                                                            .seen = KELP_SIM_UNTOLD};
+}
+
 void record_answer(struct world *w, const struct request *q, enum kelp_outcome outcome,
                    struct kelp_bytes result)
 {
@@ -127,6 +148,8 @@ void record_answer(struct world *w, const struct request *q, enum kelp_outcome o
                                    .seen = KELP_SIM_UNTOLD};
     size_t items_at = r->item_count;
     if ((said == KELP_SIM_OK && !answer_add(result, &o)) || !items_add(r, q, result, &o)) return;
+    if (q->more.kind == MACHINE_LEND && q->read && o.value == KELP_SIM_NOTHING)
+        empty_add(w, &o, q->token);
     r->items_at[r->count] = items_at;
     r->operations[r->count++] = o;
 }

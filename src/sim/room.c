@@ -198,6 +198,7 @@ void checker_free(struct checker *c)
     free(c->writes);
     free(c->registers);
     free(c->sessions);
+    free(c->absences);
     free(c);
 }
 

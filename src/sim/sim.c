@@ -70,9 +70,11 @@ static bool world_make(struct world *w)
 {
     swarm_draw(&w->swarm, stream(w, STREAM_SWARM), w->options.nodes);
     if (w->options.broken == KELP_SIM_BREAK_DRIFT) swarm_drift(&w->swarm);
+    if (w->options.together) swarm_together(&w->swarm);
     if (w->options.kills > 0) heir_swarm(w);
     for (unsigned kind = 0; w->options.mix != KELP_SIM_MIX_SEED && kind < MACHINE_KINDS; kind++)
         w->swarm.shares[kind] = kind + 1 == (unsigned)w->options.mix ? 100 : 0;
+    if (w->options.mix != KELP_SIM_MIX_SEED) w->swarm.lent_share = 0;
     w->node_count = w->report->nodes = w->swarm.nodes;
     w->checker = checker_new(w->node_count);
     if (w->checker == NULL) return false;
@@ -194,6 +196,7 @@ bool sim_run(uint64_t seed, const struct kelp_sim_options *options, const struct
     report->passed = made && !world_failed(w);
     report->hash = w->hash;
     if (w->checker != NULL) report->commits = checker_commit(w->checker);
+    if (w->checker != NULL) report->lapsed = checker_lapsed(w->checker);
     if (w->checker != NULL && (!report->passed || report->stopped)) story_tell(w);
     if (made) end_trace(w);
     for (unsigned i = 0; play->used != NULL && i < STREAM_COUNT; i++)
@@ -254,6 +257,11 @@ void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *re
     total->changes_done += report->changes_done;
     total->rotted += report->rotted;
     total->rejoined += report->rejoined;
+    total->retried += report->retried;
+    total->lapsed += report->lapsed;
+    total->snapshots += report->snapshots;
+    total->snapshots_installed += report->snapshots_installed;
+    total->together += report->retried > 0 && report->lapsed > 0 && report->snapshots > 0;
     total->cores += report->core > 0;
     total->leaders_soon += report->core > 0 && report->leader_soon;
     for (unsigned i = 0; i < KELP_SIM_FAULTS_MAX; i++)

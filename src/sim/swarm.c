@@ -87,7 +87,7 @@ static void draw_disk(struct swarm *s, struct draw *draw)
  * 5 % INCR. */
 static void draw_mix(struct swarm *s, struct draw *draw)
 {
-    static const uint8_t mixes[16][MACHINE_KINDS] = {
+    static const uint8_t mixes[16][MACHINE_SEVERAL + 1] = {
         /* registers, swaps, counters, lists, several */
         {100, 0, 0, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},
         {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {57, 34, 9, 0, 0},  {45, 25, 5, 25, 0},
@@ -95,7 +95,7 @@ static void draw_mix(struct swarm *s, struct draw *draw)
         {0, 100, 0, 0, 0},  {0, 0, 100, 0, 0},  {0, 0, 0, 100, 0},  {0, 0, 0, 0, 100},
     };
     const uint8_t *mix = mixes[draw_below(draw, 16)];
-    for (unsigned kind = 0; kind < MACHINE_KINDS; kind++)
+    for (unsigned kind = 0; kind <= MACHINE_SEVERAL; kind++)
         s->shares[kind] = mix[kind];
 }
 
@@ -300,6 +300,15 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes)
     draw_lease(s, draw);
     draw_snapshots(s, draw);
     if (draw_chance(draw, 1, 3)) s->once = (uint32_t)draw_between(draw, 1, s->clients);
+    if (draw_chance(draw, 1, 3)) s->lent_share = (uint32_t)draw_between(draw, 10, 60);
+    s->shares[MACHINE_LEND] = s->lent_share;
+}
+
+void swarm_together(struct swarm *s)
+{
+    if (s->once == 0) s->once = 1 + s->clients / 2;
+    if (s->lent_share == 0) s->lent_share = s->shares[MACHINE_LEND] = 30;
+    s->snapshot_every = s->snapshot_every < 16 ? s->snapshot_every : 16;
 }
 
 void swarm_calm(struct swarm *s)

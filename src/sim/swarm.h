@@ -96,7 +96,8 @@ struct swarm {
     kelp_ns slow_start_max; /* 0: a start takes no time */
     /* clients */
     uint32_t clients, pipeline, registers, read_percent, local_percent, filling;
-    uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name */
+    uint32_t shares[MACHINE_KINDS]; /* of 100 requests, so many of each kind of name .. */
+    uint32_t lent_share;            /* .. and so many more of what is lent */
     uint32_t level_percent;         /* of the reads that are not plainly linearizable */
     uint32_t elsewhere;             /* slots whose machines answer no reads */
     uint32_t readers; /* clients that only read: a write that cannot be answered keeps back reads */
@@ -121,6 +122,9 @@ void swarm_draw(struct swarm *s, struct draw *draw, uint32_t nodes);
 
 /* swarm_drift - clocks drift further apart than leases allow for: a canary. */
 void swarm_drift(struct swarm *s);
+
+/* swarm_together - sessions, deadlines and tiny snapshots, whatever was drawn. */
+void swarm_together(struct swarm *s);
 
 /* swarm_calm - the same cluster without faults, for healing. */
 void swarm_calm(struct swarm *s);

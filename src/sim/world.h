@@ -244,7 +244,8 @@ struct request {
     struct kelp_read_how how;
     struct driver_once once; /* of a write */
     bool uncertain;          /* .. an earlier attempt may have been executed */
-    size_t filling;          /* so many bytes behind it, the same in every attempt */
+    uint64_t cluster_clock, clock_term, rooms_refused; /* lapse.c: when a read was asked */
+    size_t filling; /* so many bytes behind it, the same in every attempt */
 };
 
 struct retrying {               /* a client in a session: retry.c */
@@ -328,6 +329,8 @@ struct demand {
     kelp_index quorum_end; /* how far a quorum of the core had the log at the last look */
     uint64_t term_before, term; /* the highest one when the faults ended, and in the core now */
     uint64_t handed_before;     /* how often leadership was handed over for a change by then */
+    uint64_t due_term;          /* lapse.c: whoever led so has had something due .. */
+    kelp_ns due_since;          /* .. since then; 0: nothing */
     unsigned core;              /* how many nodes are in it */
     bool hopeless;              /* no quorum is left that the atlas protects: nothing is demanded */
 };
@@ -531,6 +534,12 @@ bool atlas_harmless(const struct node *n);
 bool atlas_refuses(struct node *n, const struct kelp_fault *fault);
 /* A running node stops with a fault. */
 void atlas_faults(struct node *n, const struct kelp_fault *fault);
+
+/* lapse.c. asked, known - what the cluster clock was when a read was asked; 0: it is not known, or
+ * says nothing of the answer. look - of an idle healed cluster; true: nothing ends soon */
+void lapse_asked(const struct world *w, struct request *q);
+uint64_t lapse_known(const struct world *w, const struct request *q);
+bool lapse_look(struct world *w);
 
 /* demand.c */
 void demand_begin(struct world *w);

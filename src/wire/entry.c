@@ -8,7 +8,7 @@
  *        6     2  flags     enum wire_entry_flag
  *        8     8  index     1..2^62
  *       16     8  term      1..2^62
- *       24     8  time      cluster clock, ns
+ *       24     8  time      cluster clock, ns, at most 2^63
  *   with WIRE_ENTRY_IN_SESSION:
  *              8  session
  *              8  sequence      of the request in its session
@@ -78,6 +78,7 @@ void wire_entry_encode(const struct wire_entry *e, uint8_t *out)
 {
     ASSERT(type_known(e->type));
     ASSERT(e->pos.index != 0 && wire_pos_sound(e->pos));
+    ASSERT(e->time_ns <= WIRE_TIME_MAX);
     ASSERT(e->extension.len == 0 || (e->flags & WIRE_ENTRY_EXTENDED) != 0);
     size_t content = content_bytes(e), summed = whole_bytes(content) - CHECKSUM_BYTES;
     put_u32(out, (uint32_t)content);
@@ -170,6 +171,8 @@ static enum kelp_error entry_fields(const uint8_t *data, size_t content, struct 
         return wire_malformed(fault, "an entry's payload is too long");
     if (out->pos.index == 0 || !wire_pos_sound(out->pos))
         return wire_malformed(fault, "an entry's index or term is out of range");
+    if (out->time_ns > WIRE_TIME_MAX) /* a clock that took it over could hardly go on */
+        return wire_malformed(fault, "an entry's stamp is out of range");
     size_t tail = content % 8; /* of the last 8 bytes in front of the checksum, the first `tail` */
     if (tail != 0 && load_u64(data + content - tail) >> 8 * tail != 0)
         return wire_malformed(fault, "an entry's padding is not zero");

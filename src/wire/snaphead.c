@@ -46,6 +46,7 @@ static const char *snaphead_wrong(const struct wire_snaphead *h)
 {
     if (h->pos.index == 0 || !wire_pos_sound(h->pos))
         return "a snapshot's index or term is out of range";
+    if (h->time_ns > WIRE_TIME_MAX) return "a snapshot's time is out of range";
     if (h->config.config.index > h->pos.index)
         return "a snapshot's configuration stands above its last entry";
     if (h->object_count == 0 && h->object_bytes != 0)

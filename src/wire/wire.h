@@ -18,7 +18,8 @@
 #include "wire/config.h"
 
 #define WIRE_NUMBER_MAX  (UINT64_C(1) << 62)
-#define WIRE_PART_LENGTH 2u /* bytes of the length in front of a self-sized part */
+#define WIRE_TIME_MAX    (UINT64_C(1) << 63) /* of the cluster clock, ns: 292 years */
+#define WIRE_PART_LENGTH 2u                  /* bytes of the length in front of a self-sized part */
 
 /* wire_malformed - KELP_E_MALFORMED with its words. */
 static inline enum kelp_error wire_malformed(struct kelp_fault *fault, const char *words)

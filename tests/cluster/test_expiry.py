@@ -93,6 +93,9 @@ def test_it_is_gone_in_time_everywhere_and_then_nothing_is_appended(make_cluster
         for i in range(100):
             assert writer.pexpire(f"k{i}", 1000)
         set_by = time.monotonic()
+        told = writer.info("keyspace")["db0"]
+        in_time = time.monotonic() < begun + 1
+        assert not in_time or (told["expires"] == 100 and 0 < told["avg_ttl"] <= 1000), told
     before = max(last_indexes(cluster))
     for node in cluster.nodes.values():
         with node.redis() as reader:

@@ -13,7 +13,7 @@
 struct timed {
     struct lab *lab;
     kelp_id leader;
-    struct lab_client *c;
+    struct lab_client *c; /* of the leader */
 };
 
 /* Three nodes, and something that lasts so long; window: bytes uncommitted at most, 0: as usual. */
@@ -211,6 +211,156 @@ static void a_clock_entry_is_the_last_of_its_batch(void **state)
     end(t);
 }
 
+/* Its machine is the same, and its clock says nothing. */
+static void a_follower_answers_of_what_is_due_only_who_may_miss_it(void **state)
+{
+    (void)state;
+    static const struct kelp_read_how hows[] = {
+        {.level = KELP_READ_LINEARIZABLE}, {.level = KELP_READ_LEASE, .may_round = true},
+        {.level = KELP_READ_LOG},          {.level = KELP_READ_STALE, .stale_max = KELP_NEVER},
+        {.level = KELP_READ_ANY},
+    };
+    for (size_t i = 0; i < sizeof hows / sizeof hows[0]; i++) {
+        struct timed t = lasts(31 + i, 100);
+        kelp_id follower = t.leader % 3 + 1;
+        struct lab_client *c = lab_client(t.lab, follower);
+        for (kelp_id id = 1; id <= 3; id++)
+            lab_node(t.lab, id)->hold_disk = id != t.leader;
+        lab_run(t.lab, 150);
+        assert_true(machine_of(t, follower)->due != 0);
+        (void)lab_read_how(c, hows[i], 5000);
+        lab_run(t.lab, 500);
+        bool may_miss = hows[i].level == KELP_READ_STALE || hows[i].level == KELP_READ_ANY;
+        assert_int_equal(c->told_count, may_miss);
+        assert_true(machine_of(t, follower)->due != 0);
+        for (kelp_id id = 1; id <= 3; id++)
+            lab_node(t.lab, id)->hold_disk = false;
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, KELP_DONE);
+        if (!may_miss) assert_int_equal(machine_of(t, t.leader)->due, 0);
+        lab_client_free(c);
+        end(t);
+    }
+}
+
+/* It was committed, and its deadline passed before the machine had it. */
+static void what_passes_before_it_is_applied_is_not_told_either(void **state)
+{
+    (void)state;
+    struct timed t = lasts(37, 0);
+    lab_run(t.lab, 300); /* nothing has a deadline as far as anybody knows */
+    assert_int_equal(machine_of(t, t.leader)->ticks, 1);
+    struct lab_node *n = lab_node(t.lab, t.leader);
+    n->hold_apply = true;
+    (void)lab_write(t.c, 1, 1000);
+    lab_run(t.lab, 50);
+    (void)lab_write(t.c, LAB_LASTS + 100, 1000);
+    lab_run(t.lab, 50);
+    assert_int_equal(n->held_first + n->held_count - 1, last_of(t) - 1); /* not with it yet */
+    lab_run(t.lab, 100);
+    struct lab_client *c = lab_client(t.lab, t.leader);
+    (void)lab_read(c, 1000);
+    lab_run(t.lab, 20);
+    lab_release_apply(n);
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    assert_int_equal(machine_of(t, t.leader)->due, 0);
+    assert_int_equal(machine_of(t, t.leader)->ticks, 2);
+    lab_client_free(c);
+    end(t);
+}
+
+/* It makes room, as a deletion does; with the last of it nothing goes on. */
+static void what_is_due_goes_although_the_disk_is_nearly_full(void **state)
+{
+    (void)state;
+    struct timed t = lasts(38, 100);
+    struct driver *leader = lab_node(t.lab, t.leader)->driver;
+    driver_space(leader, 100, KELP_SPACE_LOW);
+    lab_run(t.lab, 400);
+    assert_int_equal(machine_of(t, t.leader)->due, 0);
+    (void)lab_write(t.c, LAB_LASTS + 30000, 1000);
+    lab_await(t.c, 2);
+    assert_int_equal(t.c->told[1].reason, KELP_R_NO_SPACE);
+    end(t);
+}
+
+static void without_any_room_a_read_is_answered_as_things_stand(void **state)
+{
+    (void)state;
+    struct timed t = lasts(39, 100);
+    driver_space(lab_node(t.lab, t.leader)->driver, 100, KELP_SPACE_LAST);
+    lab_run(t.lab, 150);
+    (void)lab_read(t.c, 5000);
+    lab_run(t.lab, 500);
+    assert_int_equal(t.c->told_count, 2);
+    assert_int_equal(t.c->told[1].outcome, KELP_DONE);
+    assert_true(machine_of(t, t.leader)->due != 0);
+    end(t);
+}
+
+/* What only carries the time frees nothing. */
+static void a_nearly_full_disk_does_not_carry_the_time(void **state)
+{
+    (void)state;
+    struct timed t = lasts(40, 60000);
+    driver_space(lab_node(t.lab, t.leader)->driver, 100, KELP_SPACE_LOW);
+    kelp_index last = last_of(t);
+    lab_run(t.lab, 25000);
+    assert_int_equal(last_of(t), last);
+    driver_space(lab_node(t.lab, t.leader)->driver, 1000, KELP_SPACE_OK);
+    lab_run(t.lab, 1000);
+    assert_int_equal(last_of(t), last + 1);
+    end(t);
+}
+
+static void led_by(struct timed *t, kelp_id id)
+{
+    (void)lab_transfer(t->c, id, 3000);
+    for (int i = 0; i < 50 && lab_leader(t->lab) != id; i++)
+        lab_run(t->lab, 100);
+    lab_client_free(t->c);
+    t->leader = lab_await_leader(t->lab);
+    assert_int_equal(t->leader, id);
+    t->c = lab_client(t->lab, id);
+    lab_run(t->lab, 300);
+}
+
+/* Its node was suspended, its clock was looked at, nothing was stamped, and another one led. */
+static void a_term_begins_at_the_last_stamp_and_not_at_what_was_looked_at(void **state)
+{
+    (void)state;
+    struct timed t = lasts(41, 400000);
+    kelp_id first = t.leader;
+    struct driver *d = lab_node(t.lab, first)->driver;
+    uint64_t stamp = d->clock_logged, jump = 100000 * MILLISECOND;
+    d->clock_base += jump;
+    assert_true(clock_running(d) >= stamp + jump);
+    assert_true(d->clock_logged == stamp);
+    led_by(&t, first % 3 + 1);
+    led_by(&t, first);
+    assert_true(d->clock_base >= stamp && d->clock_base < stamp + jump / 2);
+    assert_true(d->clock_logged >= d->clock_base);
+    end(t);
+}
+
+/* By whoever stamps it, whoever was asked: their times of day are hours apart. */
+static void the_time_of_day_is_put_beside_a_command_once(void **state)
+{
+    (void)state;
+    struct timed t = lasts(42, 0);
+    struct lab_client *c = lab_client(t.lab, t.leader % 3 + 1);
+    (void)lab_write(c, LAB_LASTS + 5000, 1000);
+    lab_await(c, 1);
+    lab_run(t.lab, 200);
+    for (kelp_id id = 1; id <= 3; id++) {
+        assert_int_equal(machine_of(t, id)->beside_len, 8);
+        assert_int_equal(machine_of(t, id)->beside / LAB_WALL_HOURS, t.leader);
+    }
+    lab_client_free(c);
+    end(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +372,13 @@ int main(void)
         cmocka_unit_test(a_read_waits_on_where_the_entry_finds_no_room),
         cmocka_unit_test(a_read_that_waits_ends_at_its_deadline),
         cmocka_unit_test(a_clock_entry_is_the_last_of_its_batch),
+        cmocka_unit_test(a_follower_answers_of_what_is_due_only_who_may_miss_it),
+        cmocka_unit_test(what_passes_before_it_is_applied_is_not_told_either),
+        cmocka_unit_test(what_is_due_goes_although_the_disk_is_nearly_full),
+        cmocka_unit_test(without_any_room_a_read_is_answered_as_things_stand),
+        cmocka_unit_test(a_nearly_full_disk_does_not_carry_the_time),
+        cmocka_unit_test(a_term_begins_at_the_last_stamp_and_not_at_what_was_looked_at),
+        cmocka_unit_test(the_time_of_day_is_put_beside_a_command_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,29 @@ static void who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on(void **st
     }
 }
 
+/* However many are in a chunk. */
+static void one_object_is_restored_in_a_run(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_begin(&s, 419, MANY, 0);
+    for (size_t i = 0; i < s.lab->count; i++) {
+        if (s.lab->nodes[i].up)
+            s.lab->nodes[i].driver->options.snapshots.chunk_bytes = WIRE_SNAPCHUNK_BYTES_MAX;
+    }
+    scene_write(&s, 120); /* another one is taken */
+    lab_start(s.lab, s.behind);
+    scene_await_level(&s, 10000);
+    const struct lab_machine *m = lab_node(s.lab, s.behind)->machine;
+    assert_int_equal(scene_fetch(&s).fetched, 1);
+    assert_true(s.pieces < MANY / 2);
+    assert_int_equal(m->restores, 1);
+    assert_true(m->objects_restored > MANY / 2);
+    assert_int_equal(m->objects_run_most, 1);
+    scene_assert_same(&s, s.leader, s.behind);
+    scene_free(&s);
+}
+
 static void frames_that_are_lost_or_come_twice_are_asked_for_again(void **state)
 {
     (void)state;
@@ -695,6 +718,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_lacks_what_was_compacted_gets_the_snapshot_and_goes_on),
+        cmocka_unit_test(one_object_is_restored_in_a_run),
         cmocka_unit_test(frames_that_are_lost_or_come_twice_are_asked_for_again),
         cmocka_unit_test(two_are_served_at_once_within_the_rate),
         cmocka_unit_test(a_wait_at_the_old_rate_ends_with_it),

@@ -392,6 +392,12 @@ void lab_disconnect(struct lab *lab, kelp_id first, kelp_id second)
 
 /* ---- nodes ---- */
 
+static uint64_t lab_wall(void *ctx)
+{
+    const struct lab_node *n = ctx;
+    return n->id * LAB_WALL_HOURS + n->lab->now / LAB_MS;
+}
+
 static uint64_t lab_random(void *ctx)
 {
     struct lab_node *n = ctx;
@@ -542,6 +548,7 @@ void lab_start(struct lab *lab, kelp_id id)
         .moves = n->moves,
         .wall_unix_ms = 1700000000000,
         .random = lab_random,
+        .wall = lab_wall,
         .random_ctx = n,
         .note = lab_note,
         .watch_ctx = n,
@@ -622,6 +629,12 @@ void lab_free(struct lab *lab)
 
 /* ---- time ---- */
 
+static kelp_ns run_once(struct lab_node *n)
+{
+    n->machine->objects_run = 0;
+    return driver_run(n->driver, n->lab->now);
+}
+
 static void tick(struct lab *lab)
 {
     lab->now += LAB_MS;
@@ -644,7 +657,7 @@ static void tick(struct lab *lab)
         struct lab_node *n = &lab->nodes[i];
         if (!n->up) continue;
         store_run(n);
-        for (int turn = 0; turn < 100 && driver_run(n->driver, lab->now) <= lab->now; turn++)
+        for (int turn = 0; turn < 100 && run_once(n) <= lab->now; turn++)
             store_run(n);
         struct kelp_fault fault = {.error = KELP_OK};
         if (driver_check(n->driver, &fault) != KELP_OK) fail_msg("node %zu: %s", i + 1, fault.what);

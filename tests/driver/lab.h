@@ -14,13 +14,15 @@
 #include "rsm/rsm.h"
 #include "store/memstore.h"
 
-#define LAB_NODES   5u
-#define LAB_VALUES  8192u
-#define LAB_FREES   1000000u /* a value from here on passes for a deletion */
-#define LAB_LASTS   500000u  /* .. from here on: something that is there so many ms more */
-#define LAB_MS      UINT64_C(1000000)
-#define LAB_LATE    1024u
-#define LAB_CONFIGS 16u
+#define LAB_NODES  5u
+#define LAB_VALUES 8192u
+#define LAB_FREES  1000000u /* a value from here on passes for a deletion */
+#define LAB_LASTS  500000u  /* .. from here on: something that is there so many ms more */
+#define LAB_MS     UINT64_C(1000000)
+/* node n's time of day is n of these ahead, ms */
+#define LAB_WALL_HOURS UINT64_C(1000000000000)
+#define LAB_LATE       1024u
+#define LAB_CONFIGS    16u
 
 struct lab;
 
@@ -33,7 +35,9 @@ struct lab_machine {
     uint64_t object_bytes;                        /* 0: the state alone */
     uint64_t snapshots_begun, snapshots_ended, reads_left, copy[2];
     uint64_t restored[2], restores, objects_restored;
+    uint64_t objects_run, objects_run_most; /* restored in this run of its driver; in any */
     uint64_t now, due, ticks; /* due: of what passes by itself, 0: nothing; ticks: clock entries */
+    uint64_t beside, beside_len; /* what stood beside the last command that lasts */
     bool restoring;
     bool wants;                              /* a snapshot */
     enum kelp_error begin_error, read_error; /* what begin, and the next read, of a snapshot say */

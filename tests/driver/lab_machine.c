@@ -21,8 +21,11 @@ static void fsm_apply(void *fsm, uint32_t group, const struct kelp_command *comm
         assert_true(commands[i].payload.len >= 8);
         m->last = load_u64(commands[i].payload.data);
         m->now = commands[i].time_ns;
-        if (m->last >= LAB_LASTS && m->last < LAB_FREES)
+        if (m->last >= LAB_LASTS && m->last < LAB_FREES) {
             m->due = m->now + (m->last - LAB_LASTS) * UINT64_C(1000000);
+            m->beside_len = commands[i].extension.len;
+            m->beside = m->beside_len >= 8 ? load_u64(commands[i].extension.data) : 0;
+        }
         if (m->count < LAB_VALUES) m->values[m->count] = m->last;
         m->count++;
         uint8_t out[8];
@@ -171,6 +174,9 @@ static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_
     assert_int_equal(load_u64(object.data), m->restored[0]);
     assert_int_equal(load_u64(object.data + 8), m->restored[1]);
     m->objects_restored++;
+    m->objects_run++;
+    m->objects_run_most =
+        m->objects_run > m->objects_run_most ? m->objects_run : m->objects_run_most;
     return KELP_OK;
 }
 
@@ -207,6 +213,17 @@ static bool fsm_lapses(void *fsm, uint32_t group, struct kelp_bytes question, ui
     return m->due != 0 && m->due <= time_ns;
 }
 
+static size_t fsm_extend(void *fsm, uint32_t group, struct kelp_bytes command,
+                         uint64_t wall_unix_ms, uint8_t *out)
+{
+    (void)fsm;
+    (void)group;
+    uint64_t value = command.len >= 8 ? load_u64(command.data) : 0;
+    if (value < LAB_LASTS || value >= LAB_FREES) return 0;
+    put_u64(out, wall_unix_ms);
+    return 8;
+}
+
 static void fsm_close(void *fsm)
 {
     free(fsm);
@@ -236,6 +253,7 @@ static const struct kelp_fsm_ops fsm_ops = {
     .deadline = fsm_deadline,
     .pass = fsm_pass,
     .lapses = fsm_lapses,
+    .extend = fsm_extend,
 };
 
 static bool fsm_wants(void *fsm, uint32_t group)
@@ -409,6 +427,13 @@ static bool port_lapses(void *machine, struct kelp_bytes question, uint64_t time
     return rsm_lapses(n->rsm, question, time_ns);
 }
 
+static size_t port_extend(void *machine, struct kelp_bytes command, uint64_t wall_unix_ms,
+                          uint8_t *out)
+{
+    const struct lab_node *n = machine;
+    return rsm_extend(n->rsm, command, wall_unix_ms, out);
+}
+
 static enum kelp_error port_restore_begin(void *machine, const struct wire_snaphead *head,
                                           struct kelp_fault *fault)
 {
@@ -459,4 +484,5 @@ const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machin
                                              .marks = port_marks,
                                              .deadline = port_deadline,
                                              .lapses = port_lapses,
+                                             .extend = port_extend,
                                              .frees = port_frees};

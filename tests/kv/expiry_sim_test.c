@@ -9,6 +9,7 @@
 
 #define KEYS  12u
 #define SEEDS 60u
+#define FEW   12u /* with a model, which answers everything once more */
 
 struct counts {
     uint64_t told_alive, told_gone, with_deadline, judged;
@@ -120,10 +121,43 @@ static void members_agree_on_what_has_passed(void **state)
     assert_true(counts.judged > SEEDS && counts.with_deadline < counts.judged);
 }
 
+static bool agrees_with(const struct kelp_sim_machine *model, uint64_t seed,
+                        struct kelp_sim_report *report)
+{
+    struct counts counts = {0};
+    struct kelp_sim_machine machine = {.size = sizeof machine, .ops = &kv_fsm_ops, .make = make};
+    struct kelp_sim_workload workload = {.size = sizeof workload, .ctx = &counts, .next = next};
+    struct kelp_sim_options options = kelp_sim_options_default();
+    options.machine = &machine;
+    options.workload = &workload;
+    options.model = model;
+    return kelp_sim_run(seed, &options, report);
+}
+
+/* One that hears of commands alone lets nothing pass in between, and is found out. */
+static void a_model_is_told_of_time_as_the_machines_are(void **state)
+{
+    (void)state;
+    struct kelp_fsm_ops deaf = kv_fsm_ops;
+    deaf.pass = NULL;
+    struct kelp_sim_machine model = {.size = sizeof model, .ops = &kv_fsm_ops, .make = make};
+    struct kelp_sim_machine wrong = {.size = sizeof wrong, .ops = &deaf, .make = make};
+    unsigned found = 0;
+    for (uint64_t seed = 1; seed <= FEW; seed++) {
+        struct kelp_sim_report report;
+        if (!agrees_with(&model, seed, &report))
+            fail_msg("seed %llu: %s: %s", (unsigned long long)seed, report.invariant,
+                     report.message);
+        found += !agrees_with(&wrong, seed, &report) && strcmp(report.invariant, "W03 Model") == 0;
+    }
+    assert_true(found > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_agree_on_what_has_passed),
+        cmocka_unit_test(a_model_is_told_of_time_as_the_machines_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,24 +165,50 @@ static void a_time_of_day_of_another_version_stops_the_machine(void **state)
     buf_close(&payload);
 }
 
+/* One second, or for good. */
+static void set_large(struct kv *kv, uint64_t time_ns, bool timed, unsigned number, size_t bytes)
+{
+    char *line = malloc(64 + bytes);
+    assert_non_null(line);
+    int head = snprintf(line, 64, "SET%s k%u %s", timed ? "EX" : "", number, timed ? "1 " : "");
+    memset(line + head, 'x', bytes);
+    line[(size_t)head + bytes] = '\0';
+    at(kv, time_ns, line, "+OK\r\n");
+    free(line);
+}
+
 /* Large values go back to the system, which takes its time. */
 static void clearing_is_bounded_in_bytes_too(void **state)
 {
     struct kv *kv = *state;
-    char *line = malloc(600 * 1024);
-    assert_non_null(line);
-    for (unsigned i = 0; i < 8; i++) {
-        int head = snprintf(line, 64, "SETEX k%u 1 ", i);
-        memset(line + head, 'x', 512 * 1024);
-        line[head + 512 * 1024] = '\0';
-        at(kv, SECOND, line, "+OK\r\n");
-    }
-    free(line);
+    for (unsigned i = 0; i < 8; i++)
+        set_large(kv, SECOND, true, i, 2000 * 1024);
     kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
     assert_int_equal(kv->table->count, 6);
     kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
     assert_int_equal(kv->table->count, 4);
     asks(kv, "DBSIZE", ":0\r\n");
+}
+
+/* A thousand of them may be applied in one turn: what they clear is bounded by their own bytes. */
+static void a_command_clears_no_more_than_twice_what_it_brings(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 6; i++)
+        set_large(kv, SECOND + i, true, i, 100 * 1024);
+    set_large(kv, SECOND + 6, true, 6, 5 * 1024 * 1024);
+    at(kv, SECOND + 7, "SETEX k7 1 v", "+OK\r\n");
+    at(kv, 3 * SECOND, "SET x v", "+OK\r\n");
+    assert_int_equal(kv->table->count, 9); /* none: the first one due is large */
+    set_large(kv, 3 * SECOND, false, 99, 100 * 1024);
+    assert_int_equal(kv->table->count, 8); /* two gone */
+    kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
+    assert_int_equal(kv->table->count, 4); /* the other four */
+    kv_fsm_ops.pass(kv, 0, 3 * SECOND, 1);
+    assert_int_equal(kv->table->count, 3); /* a larger one than may go, alone */
+    at(kv, 3 * SECOND, "SET x v", "+OK\r\n");
+    assert_int_equal(kv->table->count, 2); /* a small one in passing */
+    asks(kv, "DBSIZE", ":2\r\n");
 }
 
 static void clearing_is_bounded_and_in_the_order_of_deadlines(void **state)
@@ -201,7 +227,7 @@ static void clearing_is_bounded_and_in_the_order_of_deadlines(void **state)
     assert_int_equal(kv->table->count, 2000);
     assert_int_equal(kv_fsm_ops.deadline(kv, 0), UINT64_C(1001) * 1000000);
     at(kv, 2 * SECOND, "EXISTS k1", ":0\r\n");
-    assert_int_equal(kv->table->count, 1996); /* a command clears four */
+    assert_int_equal(kv->table->count, 1998); /* a command clears two */
     kv_fsm_ops.pass(kv, 0, 2 * SECOND, 1);
     assert_int_equal(kv->table->count, 1000);
     assert_int_equal(kv_key_count(kv), 1000);
@@ -254,6 +280,74 @@ static void only_questions_about_what_passes_meanwhile_wait(void **state)
     }
 }
 
+/* Only a key that it would look at; it ends at that place and is asked again from there. */
+static void a_scan_waits_for_what_it_looks_at_only(void **state)
+{
+    struct kv *kv = *state;
+    for (unsigned i = 0; i < 400; i++) {
+        char line[64];
+        (void)snprintf(line, sizeof line, i == 123 ? "SET k%u v PX 1000" : "SET k%u v", i);
+        at(kv, 0, line, "+OK\r\n");
+    }
+    unsigned waited = 0, turns = 0;
+    char cursor[24] = "0";
+    do {
+        char line[64];
+        struct kelp_bytes argv[WORDS_MAX];
+        (void)snprintf(line, sizeof line, "SCAN %s COUNT 7", cursor);
+        struct buf question = payload_of(argv, words_cut(line, argv));
+        assert_false(kv_fsm_ops.lapses(kv, 0, buf_bytes(&question), SECOND - 1));
+        bool waits = kv_fsm_ops.lapses(kv, 0, buf_bytes(&question), SECOND);
+        struct buf reply = payload_reply(kv, buf_bytes(&question), BY_QUERY);
+        const char *text = (const char *)reply.data;
+        bool there = strstr(text, "$4\r\nk123\r\n") != NULL;
+        assert_true(waits || !there);
+        waited += waits;
+        turns++;
+        assert_int_equal(sscanf(text, "*2\r\n$%*u\r\n%23[0-9]", cursor), 1);
+        buf_close(&reply);
+        buf_close(&question);
+    } while (strcmp(cursor, "0") != 0);
+    assert_true(turns > 50 && waited == 1);
+    struct kelp_bytes argv[WORDS_MAX];
+    struct buf wrong = payload_of(argv, words_cut("SCAN 0 COUNT x", argv));
+    assert_false(kv_fsm_ops.lapses(kv, 0, buf_bytes(&wrong), SECOND));
+    buf_close(&wrong);
+}
+
+static void it_is_known_how_many_have_a_deadline_and_how_far_it_is(void **state)
+{
+    struct kv *kv = *state;
+    assert_int_equal(kv_timed(kv).keys, 0);
+    at(kv, SECOND, "SET a v PX 3000", "+OK\r\n");
+    at(kv, SECOND, "SET b v PX 1000", "+OK\r\n");
+    at(kv, SECOND, "SET c v", "+OK\r\n");
+    assert_int_equal(kv_timed(kv).keys, 2);
+    assert_int_equal(kv_timed(kv).ttl_ms, 2000);
+    at(kv, SECOND, "PERSIST b", ":1\r\n");
+    assert_int_equal(kv_timed(kv).keys, 1);
+    assert_int_equal(kv_timed(kv).ttl_ms, 3000);
+    kv_fsm_ops.tell_time(kv, 0, 2 * SECOND);
+    assert_int_equal(kv_timed(kv).ttl_ms, 2000);
+    kv_fsm_ops.pass(kv, 0, 5 * SECOND, 0);
+    assert_int_equal(kv_timed(kv).keys, 0);
+    assert_int_equal(kv_timed(kv).ttl_ms, 0);
+}
+
+/* When nothing has been stamped yet, too. */
+static void a_deadline_in_the_past_removes_at_the_beginning_of_time(void **state)
+{
+    struct kv *kv = *state;
+    const char *lines[] = {"EXPIRE k 0", "EXPIRE k -1", "EXPIREAT k 5", "PEXPIREAT k 0"};
+    for (size_t i = 0; i < 4; i++) {
+        at(kv, 0, "SET k v", "+OK\r\n");
+        at(kv, 0, lines[i], ":1\r\n");
+        asks(kv, "EXISTS k", ":0\r\n");
+    }
+    at(kv, 0, "SET k v PX 1", "+OK\r\n");
+    asks(kv, "EXISTS k", ":1\r\n");
+}
+
 static void an_expire_frees_nothing_where_room_is_short(void **state)
 {
     const char *lines[] = {"DEL k", "EXPIRE k 1", "PERSIST k", "GETEX k", "FLUSHALL"};
@@ -282,6 +376,10 @@ int main(void)
         MACHINE_TEST(clearing_is_bounded_and_in_the_order_of_deadlines),
         MACHINE_TEST(a_snapshot_carries_deadlines_and_what_has_passed),
         MACHINE_TEST(only_questions_about_what_passes_meanwhile_wait),
+        MACHINE_TEST(a_command_clears_no_more_than_twice_what_it_brings),
+        MACHINE_TEST(a_scan_waits_for_what_it_looks_at_only),
+        MACHINE_TEST(it_is_known_how_many_have_a_deadline_and_how_far_it_is),
+        MACHINE_TEST(a_deadline_in_the_past_removes_at_the_beginning_of_time),
         MACHINE_TEST(an_expire_frees_nothing_where_room_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,12 +12,13 @@
 
 static struct checker *c;
 static kelp_index last;
+static uint64_t now_ms, clock_ms; /* of the entries; when reads are asked, 0: nobody knows */
 
 /* One node that commits whatever it saves. */
 static int set_up(void **state)
 {
     (void)state;
-    last = 0;
+    last = now_ms = clock_ms = 0;
     c = checker_new(1);
     if (c == NULL) return -1;
     struct kelp_save vote = {.flags = KELP_SAVE_VOTE, .number = 1, .term = {1}, .vote = 1};
@@ -45,6 +46,7 @@ static kelp_index commits(struct machine_request request)
     kelp_index index = ++last;
     struct checker_entry entry = {.term = 1,
                                   .checksum = index * 77,
+                                  .time_ns = now_ms * 1000000,
                                   .value = request.value,
                                   .name = request.name,
                                   .more = request.more};
@@ -76,6 +78,7 @@ static void told(struct machine_request request, bool read, kelp_index at, kelp_
                                 .value = request.value,
                                 .read = read,
                                 .commit_at_call = commit,
+                                .cluster_clock = clock_ms * 1000000,
                                 .floor = &floor};
     checker_answered(c, &q, KELP_DONE, kelp_pos_of(at, 1), (struct kelp_bytes){bytes, 8 * count});
 }
@@ -273,6 +276,97 @@ static void a_read_that_shows_more_than_it_says_fires_S04(void **state)
     FIRES("S04 TokenSeen");
 }
 
+#define LEND(v, ms) ASK(9, v, .kind = MACHINE_LEND, .lasts_ms = (ms))
+#define NOOP        ((struct machine_request){0})
+
+static void what_is_lent_is_gone_with_the_first_entry_that_is_so_late(void **state)
+{
+    (void)state;
+    done(LEND(100, 50), 0); /* at 0 ms */
+    now_ms = 49;
+    kelp_index before = commits(NOOP);
+    reads(LEND(0, 0), before, NUMBERS(100));
+    now_ms = 50;
+    kelp_index gone = commits(NOOP);
+    reads(LEND(0, 0), before, NUMBERS(100)); /* asked before that */
+    reads(LEND(0, 0), gone, NUMBERS(0));
+    done(LEND(101, 50), 0);
+    reads(LEND(0, 0), gone, NUMBERS(0)); /* the absence between the two */
+    assert_int_equal(checker_lapsed(c), 1);
+    SILENT();
+    reads(LEND(0, 0), gone, NUMBERS(100));
+    FIRES("I22 ReadFresh");
+}
+
+static void what_is_there_is_not_absent_before_its_time(void **state)
+{
+    (void)state;
+    done(LEND(100, 50), 0);
+    now_ms = 49;
+    kelp_index before = commits(NOOP);
+    reads(LEND(0, 0), before, NUMBERS(0));
+    FIRES("I22 ReadFresh");
+}
+
+static void another_write_ends_a_loan(void **state)
+{
+    (void)state;
+    done(LEND(100, 50), 0);
+    done(ASK(9, 101, .kind = MACHINE_SET), 100);
+    now_ms = 500;
+    (void)commits(NOOP);
+    reads(LEND(0, 0), last, NUMBERS(101));
+    done(LEND(102, 50), 101);
+    done(LEND(103, 5000), 102); /* and so does a longer one */
+    now_ms = 1000;
+    done(LEND(104, 1), 103);
+    now_ms = 1001;
+    done(LEND(105, 1), 0); /* gone by the stamp of this one */
+    SILENT();
+    done(LEND(106, 1), 104);
+    FIRES("I25 OKHonest");
+}
+
+static void an_absence_that_is_over_is_not_read_again(void **state)
+{
+    (void)state;
+    done(LEND(100, 50), 0);
+    now_ms = 60;
+    (void)commits(NOOP);
+    done(LEND(101, 5000), 0);
+    reads(LEND(0, 0), last, NUMBERS(101));
+    SILENT();
+    reads(LEND(0, 0), last, NUMBERS(0));
+    FIRES("I22 ReadFresh");
+}
+
+/* No entry has said so yet; who led then knew it. */
+static void what_the_clock_has_passed_is_not_read(void **state)
+{
+    (void)state;
+    done(LEND(100, 50), 0);
+    clock_ms = 49;
+    reads(LEND(0, 0), last, NUMBERS(100));
+    SILENT();
+    clock_ms = 50;
+    reads(LEND(0, 0), last, NUMBERS(100));
+    FIRES("N12 LapsedUnread");
+}
+
+static void of_what_is_lent_only_so_much_ends(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i <= MACHINE_LENT_MAX; i++)
+        done(ASK(100 + i, 1000 + i, .kind = MACHINE_LEND, .lasts_ms = 10), 0);
+    now_ms = 20;
+    (void)commits(NOOP);
+    assert_int_equal(checker_lapsed(c), MACHINE_LENT_MAX);
+    reads(ASK(100, 0, .kind = MACHINE_LEND), last, NUMBERS(0));
+    reads(ASK(100 + MACHINE_LENT_MAX, 0, .kind = MACHINE_LEND), last,
+          NUMBERS(1000 + MACHINE_LENT_MAX));
+    SILENT();
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -292,6 +386,12 @@ int main(void)
         TEST(stale_reads_that_go_back_fire_S01),
         TEST(a_read_without_what_it_names_fires_S04),
         TEST(a_read_that_shows_more_than_it_says_fires_S04),
+        TEST(what_is_lent_is_gone_with_the_first_entry_that_is_so_late),
+        TEST(what_is_there_is_not_absent_before_its_time),
+        TEST(another_write_ends_a_loan),
+        TEST(an_absence_that_is_over_is_not_read_again),
+        TEST(what_the_clock_has_passed_is_not_read),
+        TEST(of_what_is_lent_only_so_much_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,70 @@ static void a_list_is_full_at_its_limit_and_gone_when_its_place_is_taken(void **
     machine_ops.close(m);
 }
 
+static void lend(void *m, uint64_t time_ms, struct machine_request request, uint64_t stood)
+{
+    uint8_t bytes[MACHINE_REQUEST_BYTES];
+    struct answer answer = {.count = SIZE_MAX};
+    struct kelp_command command = {.time_ns = time_ms * 1000000,
+                                   .payload = {bytes, machine_encode(&request, bytes)}};
+    machine_ops.apply(m, 0, &command, 1, answer_take, &answer);
+    assert_int_equal(answer.count, 1);
+    assert_int_equal(answer.numbers[0], stood);
+}
+
+#define LEND(n, v, ms) REQUEST(n, v, .kind = MACHINE_LEND, .lasts_ms = (ms))
+#define MS             UINT64_C(1000000)
+
+static bool lapses(void *m, uint32_t name, uint64_t time_ms)
+{
+    uint8_t bytes[MACHINE_REQUEST_BYTES];
+    struct machine_request request = LEND(name, 0, 0);
+    return machine_ops.lapses(m, 0, (struct kelp_bytes){bytes, machine_encode(&request, bytes)},
+                              time_ms * MS);
+}
+
+static void what_is_lent_is_absent_by_the_clock_and_cleared_away_by_an_entry(void **state)
+{
+    (void)state;
+    void *m = machine_make(NULL, 1), *never = machine_make(NULL, 2);
+    assert_true(machine_ops.deadline(m, 0) == KELP_FSM_NO_DEADLINE);
+    lend(m, 10, LEND(7, 100, 50), 0);
+    lend(m, 10, LEND(8, 101, 500), 0);
+    assert_int_equal(machine_ops.deadline(m, 0), 60 * MS);
+    assert_false(lapses(m, 7, 59));
+    assert_true(lapses(m, 7, 60));
+    assert_false(lapses(m, 8, 60));
+    machine_ops.pass(m, 0, 59 * MS, 0);
+    assert_int_equal(asked(m, LEND(7, 0, 0)), 100);
+    uint64_t hash = machine_ops.hash(m, 0);
+    machine_ops.pass(m, 0, 60 * MS, 0);
+    assert_int_equal(asked(m, LEND(7, 0, 0)), 0);
+    assert_false(lapses(m, 7, 60)); /* it is so already */
+    assert_true(machine_ops.hash(m, 0) == hash);
+    machine_ops.pass(m, 0, 60 * MS, 1);
+    assert_true(machine_ops.hash(m, 0) != hash);
+    assert_int_equal(machine_ops.deadline(m, 0), 510 * MS);
+    lend(m, 600, REQUEST(9, 5, .kind = MACHINE_SET), 0);
+    lend(never, 0, REQUEST(9, 5, .kind = MACHINE_SET), 0);
+    assert_true(machine_ops.hash(m, 0) == machine_ops.hash(never, 0));
+    machine_ops.close(m);
+    machine_ops.close(never);
+}
+
+static void any_other_write_ends_a_loan(void **state)
+{
+    (void)state;
+    void *m = machine_make(NULL, 1);
+    lend(m, 0, LEND(7, 100, 50), 0);
+    lend(m, 1, REQUEST(7, 101, .kind = MACHINE_SET), 100);
+    assert_true(machine_ops.deadline(m, 0) == KELP_FSM_NO_DEADLINE);
+    lend(m, 2, LEND(7, 102, 50), 101);
+    lend(m, 3, LEND(7, 103, 500), 102);
+    assert_int_equal(machine_ops.deadline(m, 0), 503 * MS);
+    lend(m, 503, LEND(7, 104, 50), 0);
+    machine_ops.close(m);
+}
+
 /* All it can hold: every register, every place full. */
 static void *machine_full(void)
 {
@@ -105,6 +169,9 @@ static void *machine_full(void)
         for (uint64_t k = 1; k <= MACHINE_LIST_MAX; k++)
             (void)told(m, REQUEST(MACHINE_REGISTERS + 1 + i, k, .kind = MACHINE_APPEND));
     }
+    for (uint32_t i = 0; i <= MACHINE_LENT_MAX; i++) /* one of them for good */
+        lend(m, 0, LEND(1000 + i, 7, 60000 + i), 1001 + i);
+    assert_int_equal(machine_ops.deadline(m, 0), 60000 * MS);
     return m;
 }
 
@@ -124,6 +191,7 @@ static void a_snapshot_of_a_full_machine_fits_and_restores_the_same_hash(void **
     assert_true(machine_ops.hash(other, 0) == machine_ops.hash(m, 0));
     assert_int_equal(told(other, REQUEST(MACHINE_REGISTERS + 1, 9, .kind = MACHINE_APPEND)), 0);
     assert_int_equal(asked(other, REQUEST(4, 0, .kind = MACHINE_SET)), 5);
+    assert_int_equal(machine_ops.deadline(other, 0), 60000 * MS);
     machine_ops.close(m);
     machine_ops.close(other);
 }
@@ -189,6 +257,7 @@ static void objects_hold_the_state_as_it_was_at_begin(void **state)
     assert_int_equal(objects_carried(m, other, UINT32_MAX, true), KELP_OK);
     assert_true(machine_ops.hash(m, 0) != hash);
     assert_true(machine_ops.hash(other, 0) == hash);
+    assert_int_equal(machine_ops.deadline(other, 0), 60000 * MS);
     assert_int_equal(told(other, REQUEST(MACHINE_REGISTERS + 1, 9, .kind = MACHINE_APPEND)), 0);
     machine_ops.close(m);
     machine_ops.close(other);
@@ -247,6 +316,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_answer_with_what_the_checker_expects),
         cmocka_unit_test(a_list_is_full_at_its_limit_and_gone_when_its_place_is_taken),
+        cmocka_unit_test(what_is_lent_is_absent_by_the_clock_and_cleared_away_by_an_entry),
+        cmocka_unit_test(any_other_write_ends_a_loan),
         cmocka_unit_test(a_snapshot_of_a_full_machine_fits_and_restores_the_same_hash),
         cmocka_unit_test(a_snapshot_cut_anywhere_is_refused_or_is_smaller),
         cmocka_unit_test(objects_hold_the_state_as_it_was_at_begin),

@@ -30,7 +30,7 @@ static void random_entry(struct prng *p, struct wire_entry *e, size_t payload_ma
         .pos = kelp_pos_of(random_number(p), random_number(p)),
         .type = (uint8_t)prng_between(p, KELP_ENTRY_COMMAND, KELP_ENTRY_POSITION),
         .flags = (uint32_t)prng_below(p, 4),
-        .time_ns = random_u64(p),
+        .time_ns = random_u64(p) >> 1,
     };
     if ((e->flags & WIRE_ENTRY_IN_SESSION) != 0) {
         e->session = random_u64(p);
@@ -96,6 +96,19 @@ static void an_empty_entry_has_its_golden_bytes(void **state)
     golden_check(encoded, 40,
                  "20000000 0200 0000 0100000000000000 0100000000000000 0000000000000000 "
                  "cd1d64f5cc751b9c");
+}
+
+/* A clock that took it over could hardly go on. */
+static void a_stamp_beyond_any_clock_is_malformed(void **state)
+{
+    (void)state;
+    size_t len = encode_sample();
+    put_u64(encoded + 24, UINT64_C(1) << 63);
+    reseal(encoded, len);
+    assert_int_equal(decode(encoded, len), KELP_OK);
+    put_u64(encoded + 24, (UINT64_C(1) << 63) + 1);
+    reseal(encoded, len);
+    assert_int_equal(decode(encoded, len), KELP_E_MALFORMED);
 }
 
 static void random_entries_survive_their_bytes(void **state)
@@ -340,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_full_entry_has_its_golden_bytes),
         cmocka_unit_test(an_empty_entry_has_its_golden_bytes),
         cmocka_unit_test(random_entries_survive_their_bytes),
+        cmocka_unit_test(a_stamp_beyond_any_clock_is_malformed),
         cmocka_unit_test(the_largest_entry_survives_its_bytes),
         cmocka_unit_test(a_payload_built_in_place_stays_where_it_is),
         cmocka_unit_test(every_cut_asks_for_more),
