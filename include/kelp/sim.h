@@ -233,6 +233,10 @@ struct kelp_sim_options {
      * timeouts somebody must lead (L13). nodes and hurt are not used. */
     uint32_t kills;
     uint64_t until; /* stop after so many events, with the story told; 0: play to the end */
+    /* somebody restores the cluster through its log again and again, from what machines were some
+     * time ago (kelp/restore.h). Without a workload never to the end, since the built-in clients
+     * judge every answer by what was written. Needs a machine with stage_begin */
+    bool restores;
 };
 
 struct kelp_sim_report {
@@ -257,9 +261,10 @@ struct kelp_sim_report {
     uint64_t changes, changes_done;            /* of the membership: asked for, done */
     uint64_t drains, plans;                    /* nodes drained; plans told */
     uint64_t rotted;                           /* states that were made another: see sim/apart.c */
-    uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
-    kelp_ns heir_worst; /* the longest time until then */
-    uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */
+    uint64_t restore_steps, restored; /* steps of restores that were done; of them COMMITs */
+    uint32_t kills;                   /* of the leader, and somebody led afterwards; see options */
+    kelp_ns heir_worst;               /* the longest time until then */
+    uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
     bool leader_soon;      /* within three election timeouts */

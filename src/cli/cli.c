@@ -97,10 +97,14 @@ static const struct verb verbs[] = {
      "back.\n"
      "Exits 1 if one is wrong or nothing was done.\n",
      bench_verb},
-    {"snapshot", "now|list | info|verify FILE", "snapshots of a node, or in a file",
+    {"snapshot", "now|list | info|verify FILE | restore FILE [--yes]",
+     "snapshots of a node, or in a file; a cluster's state from one",
      "\nnow: take one of what the node has applied, and wait until it is on disk; unchanged if\n"
      "nothing is new since the last. list: newest first. info: the head of a file. verify: all of\n"
-     "it; exits 1 if it is damaged. Every node has its own; --at names one.\n",
+     "it; exits 1 if it is damaged. Every node has its own; --at names one.\n"
+     "restore: the file's data in the place of the cluster's, on all its members at one index; it\n"
+     "keeps its members and its clock, sessions end. Data that is there is replaced with --yes\n"
+     "only. A lost connection or leader does not end it; nothing changes unless all of it does.\n",
      snapshot_verb},
     {"log", "dump DIR", "a data directory as text, however damaged",
      "\nNever writes, takes no lock. Exits 1 if something is damaged.\n", log_verb},

@@ -50,6 +50,7 @@ struct kelp_sim_options sim_options(const struct sim_flags *f)
     options.choices = f->choices;
     options.until = f->until;
     options.kills = (uint32_t)f->kills;
+    options.restores = f->restores;
     return options;
 }
 
@@ -68,6 +69,7 @@ void sim_again(const struct sim_flags *f, uint64_t seed, const char *case_path, 
                                (unsigned long long)(hurt / NS_OF_SECOND));
     if (f->kills != 0 && at < size)
         at += (size_t)snprintf(out + at, size - at, " --kills %llu", (unsigned long long)f->kills);
+    if (f->restores && at < size) at += (size_t)snprintf(out + at, size - at, " --restores");
     if (f->breaks != KELP_SIM_BREAK_NOTHING && at < size)
         at += (size_t)snprintf(out + at, size - at, " --broken %s", breaks[f->breaks]);
     if (until != 0 && at < size)
@@ -444,6 +446,8 @@ static const struct flag flags[] = {
      "simulated seconds of faults; 60"},
     {"kills", FLAG_NUMBER, {.number = &given.kills}, 1, KELP_SIM_KILLS_MAX, "N",
      "two nodes and a witness, whose leader is killed N times a seed"},
+    {"restores", FLAG_SWITCH, {.on = &given.restores}, 0, 0, NULL,
+     "somebody begins restores of the cluster, and gives them up"},
     {"broken", FLAG_TEXT, {.text = &given.broken}, 0, 0, "RULE",
      "break a rule on purpose: log-sync, vote-sync, stale-read ..."},
     {"trace", FLAG_SWITCH, {.on = &given.trace}, 0, 0, NULL,

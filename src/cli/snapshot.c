@@ -3,7 +3,7 @@
  * through the store's own eyes, with or without a node.
  *
  * now waits until the snapshot is on disk: the node answers at once, and its list says how far it
- * is. */
+ * is. restore: see restore.c. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/min.h"
 #include "cli/client.h"
+#include "cli/restore.h"
 #include "store/store.h"
 #include "wire/epoch.h"
 
@@ -219,14 +220,33 @@ static int file_look(const struct verb *verb, const char *path, bool whole, bool
     return status;
 }
 
+static int file_restore(const struct verb *verb, const char *path, struct restore_ask *ask)
+{
+    char dir[CLI_PATH_MAX];
+    struct kelp_fault fault = {0};
+    ask->path = path;
+    if (!path_split(verb, path, dir, &ask->name)) return CLI_FAILED;
+    if (posix_disk(dir, &ask->disk, &fault) != KELP_OK)
+        return cli_error(verb, CLI_FAILED, "%s: %s", dir, fault.what);
+    int status = snapshot_restore(verb, ask);
+    posix_disk_close(&ask->disk);
+    return status;
+}
+
 int snapshot_verb(const struct verb *verb, int argc, char **argv)
 {
     const char *at = NULL;
     bool json = false;
+    struct restore_ask ask = {.yes = false};
     int status = CLI_DONE;
     const struct flag flags[] = {
         client_flag(&at),
         {.name = "json", .kind = FLAG_SWITCH, .to.on = &json, .words = "the answer as JSON"},
+        {.name = "yes", .kind = FLAG_SWITCH, .to.on = &ask.yes, .words = "restore: replace data"},
+        {.name = "force",
+         .kind = FLAG_SWITCH,
+         .to.on = &ask.force,
+         .words = "restore: though another is staged, or a member was not seen"},
     };
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
         !flags_words_check(verb, argc, argv, 1, 2, &status) || !client_check(verb, at, &status))
@@ -234,14 +254,20 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     const char *what = argv[1];
     bool file = strcmp(what, "info") == 0 || strcmp(what, "verify") == 0;
     bool node = strcmp(what, "now") == 0 || strcmp(what, "list") == 0;
-    bool later =
-        strcmp(what, "save") == 0 || strcmp(what, "restore") == 0 || strcmp(what, "fetch") == 0;
+    bool restore = strcmp(what, "restore") == 0;
+    bool later = strcmp(what, "save") == 0 || strcmp(what, "fetch") == 0;
     if (later) return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
-    if (!file && !node)
-        return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, info, verify", what);
-    if (file != (argc == 3))
+    if (!file && !node && !restore)
+        return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, info, verify, restore",
+                         what);
+    if ((file || restore) != (argc == 3))
         return cli_error(verb, CLI_USAGE, "%s: %s", what,
-                         file ? "needs a snapshot's file" : "takes no more words");
+                         node ? "takes no more words" : "needs a snapshot's file");
+    if ((ask.yes || ask.force) && !restore)
+        return cli_error(verb, CLI_USAGE, "%s: --yes and --force are for restore", what);
+    ask.at = at;
+    ask.json = json;
+    if (restore) return file_restore(verb, argv[2], &ask);
     if (file) return file_look(verb, argv[2], strcmp(what, "verify") == 0, json);
     struct client c;
     client_init(&c, CLIENT_TIMEOUT_MS);

@@ -81,7 +81,7 @@ static unsigned loaded_percent(const struct server *s)
 static void answer(struct client *c, const struct driver_outcome *o, const struct open_request *r)
 {
     struct server *s = c->server;
-    if (o->outcome == KELP_DONE && r->change) {
+    if (o->outcome == KELP_DONE && (r->change || r->restores)) {
         outcome_changed(&c->out, o->pos.index, o->member);
         return;
     }

@@ -34,6 +34,7 @@ struct open_request {
     bool plan;                     /* of a change: done with a plan */
     bool transfer;                 /* its answer is made here, not by the machine */
     bool found;                    /* likewise */
+    bool restores;                 /* a step of a restore: done with a status line */
     enum driver_once_kind session; /* likewise, one that begins or ends; NOT: neither */
 };
 
@@ -151,6 +152,9 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 /* client_drain - the same about this node alone; see driver_drain. */
 void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
+/* client_restore - a step of a restore, which has a form. */
+void client_restore(struct client *c, const struct kelp_restore_step *step, struct buf *reply);
+
 /* client_session - have one begin or end. */
 void client_session(struct client *c, const struct driver_once *once, struct buf *reply);
 /* client_found - have this node found a cluster of itself alone; answered when it holds one. */

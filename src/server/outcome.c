@@ -48,6 +48,11 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_UNKNOWN_SESSION:
     case KELP_R_SEQUENCE_OVER:
     case KELP_R_ONCE_MISUSED:
+    case KELP_R_NOT_STAGED:
+    case KELP_R_STAGED:
+    case KELP_R_PART_MISSING:
+    case KELP_R_NOT_TAKEN:
+    case KELP_R_NOT_KNOWN_YET:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:
