@@ -146,6 +146,7 @@ static void submit(struct world *w, struct node *n, const struct kelp_restore_st
     r->kind = step->kind;
     r->forced = (step->flags & KELP_RESTORE_FORCE) != 0;
     r->deadline = node_clock(n) + 1000 * MS;
+    r->until = w->now + 5000 * MS;
     if (!driver_restore(n->driver, node_clock(n), r->line, r->token, step,
                         (struct kelp_bytes){NULL, 0}, r->deadline, true)) {
         checker_fail(w->checker, RULE_W02, "no memory for a restore");
@@ -242,10 +243,30 @@ void restorer_acts(struct world *w)
     act(w, n);
 }
 
+/* Where a clock stands still, nobody is answered. */
+static void gives_up_waiting(struct world *w)
+{
+    struct restorer *r = &w->restorer;
+    if (r->line == NULL || w->now < r->until) return;
+    driver_line_close(w->nodes[r->node].driver, r->line);
+    r->line = NULL;
+}
+
+bool restorer_over(const struct node *n)
+{
+    struct kelp_restore_status staged;
+    return !n->world->options.restores || !rsm_staged(n->rsm, &staged);
+}
+
 void restorer_look(struct world *w)
 {
     const struct restorer *r = &w->restorer;
     forget_the_dead(w);
+    if (w->healing) gives_up_waiting(w);
+    if (r->line == NULL && w->healing && w->clients.stopped) {
+        restorer_acts(w); /* no client wakes any more */
+        return;
+    }
     if (r->line == NULL) return;
     const struct node *n = &w->nodes[r->node];
     if (n->state != NODE_UP || node_paused(n)) return;

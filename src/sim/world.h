@@ -369,6 +369,7 @@ struct restorer {
     unsigned node;
     uint64_t life, token, id;
     kelp_ns deadline; /* of the node's clock */
+    kelp_ns until;    /* of the world's: so long it waits when all is healed */
     enum kelp_restore_kind kind;
     bool forced;
     struct restore_file *file; /* owned; NULL: none yet */
@@ -520,6 +521,7 @@ void nemesis_dies_inside(struct node *n);
 /* restorer.c: who restores the cluster; nothing unless options.restores */
 void restorer_acts(struct world *w);
 void restorer_look(struct world *w);          /* is an answer overdue? */
+bool restorer_over(const struct node *n);     /* nothing is staged there */
 uint64_t restorer_hash(const struct node *n); /* of what is staged there; 0: nothing */
 void restorer_free(struct world *w);
 
