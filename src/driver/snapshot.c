@@ -119,7 +119,8 @@ static bool due(const struct driver *d)
     if (d->closing || d->fault_due || d->apply_open != 0 || d->now < t->after) return false;
     if (d->fetching.phase != FETCH_NONE || d->quarantine.apart) return false;
     if (d->applied <= t->last.index || !d->config_committed || !wanted(d)) return false;
-    return d->configs[0].config.index <= d->applied && !restore_staged(d);
+    if (restore_staged(d)) return false; /* it would not show that, and the log must */
+    return d->configs[0].config.index <= d->applied;
 }
 
 /* ---- one that is lost ---- */
