@@ -53,6 +53,15 @@ enum kelp_query {
     KELP_QUERY_BUSY = 2, /* it would take long and may not begin now: ask again */
 };
 
+/* What a restore through the log begins with (kelp/restore.h). */
+struct kelp_stage {
+    size_t size;           /* sizeof(struct kelp_stage), so that it may grow */
+    uint64_t then_ns;      /* the cluster clock when the file was made; 0: not known */
+    uint64_t now_ns;       /* the cluster clock of the entry that begins; it goes on from there */
+    uint64_t wall_unix_ms; /* the time of day then, about; 0: not known. To be told only */
+    struct kelp_bytes own; /* the machine's own bytes, of the file */
+};
+
 struct kelp_fsm_ops {
     size_t size;    /* sizeof(struct kelp_fsm_ops), so that it may grow */
     uint32_t flags; /* enum kelp_fsm_flag */
@@ -82,7 +91,7 @@ struct kelp_fsm_ops {
      * start, and at any time in a member that lacked what the others had compacted: then one object
      * is given in a turn, so an object should not take longer than half a millisecond, and queries
      * come between these calls and see the old state; no command, no query that goes on and no
-     * snapshot is open from begin to commit. */
+     * snapshot is open from begin to commit. See also stage_begin. */
     enum kelp_error (*restore_begin)(void *fsm, uint32_t group, struct kelp_pos pos,
                                      uint64_t time_ns, struct kelp_bytes own, void **restore);
     enum kelp_error (*restore_object)(void *fsm, void *restore, struct kelp_bytes object);
@@ -139,6 +148,16 @@ struct kelp_fsm_ops {
      * leader's time of day at the moment of the entry's stamp. Decides by the command alone. */
     size_t (*extend)(void *fsm, uint32_t group, struct kelp_bytes command, uint64_t wall_unix_ms,
                      uint8_t *out);
+
+    /* Optional: begin a restore that goes through the log, in the place of restore_begin; object,
+     * commit and abort are those of above, with what this gave. Commands, questions, snapshots and
+     * the restore of an installed snapshot may come between its calls, and none may see or touch
+     * what is put aside; a snapshot that was begun before may be open at commit, and shows the old
+     * state to its end. commit checks by the bytes alone whether all is there, and keeps the
+     * cluster clock that the machine has. Deadlines are moved by now_ns - then_ns, so that they
+     * keep the time that they had left; then_ns 0: they stay. NULL: the machine cannot do that. */
+    enum kelp_error (*stage_begin)(void *fsm, uint32_t group, const struct kelp_stage *from,
+                                   void **restore);
 };
 
 #endif

@@ -12,6 +12,7 @@
 #include "kelp/lead.h"
 #include "kelp/node.h"
 #include "kelp/plan.h"
+#include "kelp/restore.h"
 #include "kelp/session.h"
 #include "kelp/sim.h"
 #include "kelp/store.h"

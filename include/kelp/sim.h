@@ -236,6 +236,10 @@ struct kelp_sim_options {
     uint32_t kills;
     uint64_t until; /* stop after so many events, with the story told; 0: play to the end */
     bool together;  /* sessions, deadlines and tiny snapshots in every run, not in some */
+    /* somebody restores the cluster through its log again and again, from what machines were some
+     * time ago (kelp/restore.h). Without a workload never to the end, since the built-in clients
+     * judge every answer by what was written. Needs a machine with stage_begin */
+    bool restores;
 };
 
 struct kelp_sim_report {
@@ -261,10 +265,11 @@ struct kelp_sim_report {
     uint64_t drains, plans;                    /* nodes drained; plans told */
     uint64_t rotted;                           /* states that were made another: see sim/apart.c */
     uint64_t rejoined;                         /* of them: took the state of another */
-    uint64_t lapsed;    /* values that ended by themselves, at their deadlines */
-    uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
-    kelp_ns heir_worst; /* the longest time until then */
-    uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */
+    uint64_t lapsed;                  /* values that ended by themselves, at their deadlines */
+    uint64_t restore_steps, restored; /* steps of restores that were done; of them COMMITs */
+    uint32_t kills;                   /* of the leader, and somebody led afterwards; see options */
+    kelp_ns heir_worst;               /* the longest time until then */
+    uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
     bool leader_soon;      /* within three election timeouts */

@@ -215,6 +215,15 @@ enum kelp_outcome {
       "give each command a number or key of its own")                                              \
     X(55, QUARANTINED, "the state of that node is not that of the others",                         \
       "ask another node; see its status")                                                          \
+    X(56, NOT_STAGED, "that restore is not staged, or not any more",                               \
+      "RAFT RESTORE STATUS says what became of the last one")                                      \
+    X(57, STAGED, "another restore is staged", "end it first, or begin with FORCE")                \
+    X(58, PART_MISSING, "a part before it is missing",                                             \
+      "go on at the number that RAFT RESTORE STATUS names")                                        \
+    X(59, NOT_TAKEN, "the state machine does not take what was to be restored",                    \
+      "verify the file, and that it is of this program; the state is as it was")                   \
+    X(60, NOT_KNOWN_YET, "a member has not shown that its version knows this",                     \
+      "upgrade or start it, or use FORCE if it is known to")                                       \
     X(61, SNAPSHOT_GONE, "that snapshot is not here, or not any more", "begin with the newest")    \
     X(62, NO_PIECE, "no piece of that snapshot begins there", "go on behind the piece before")     \
     X(63, NO_HEALTHY, "nobody is connected who is known to be healthy and could give its state",   \

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "kelp/event.h"
 #include "kelp/plan.h"
+#include "kelp/restore.h"
 #include "kelp/types.h"
 
 const char *kelp_strerror(enum kelp_error error)
@@ -60,6 +61,19 @@ const char *kelp_role_name(enum kelp_role role)
     case KELP_PRE_CANDIDATE: return "pre-candidate";
     case KELP_CANDIDATE: return "candidate";
     case KELP_LEADER: return "leader";
+    }
+    return "unknown";
+}
+
+const char *kelp_restore_end_name(enum kelp_restore_end end)
+{
+    switch (end) {
+    case KELP_RESTORE_NONE: return "none";
+    case KELP_RESTORE_COMMITTED: return "committed";
+    case KELP_RESTORE_ABORTED: return "aborted";
+    case KELP_RESTORE_LAPSED: return "lapsed";
+    case KELP_RESTORE_UNTAKEN: return "not-taken";
+    case KELP_RESTORE_REPLACED: return "replaced";
     }
     return "unknown";
 }

@@ -103,12 +103,15 @@ static const struct verb verbs[] = {
      "back.\n"
      "Exits 1 if one is wrong or nothing was done.\n",
      bench_verb},
-    {"snapshot", "now|list | save FILE|- | info|verify FILE | fetch ...",
-     "snapshots of a node, or in a file",
+    {"snapshot", "now|list | save FILE|- | info|verify FILE | restore FILE [--yes] | fetch ...",
+     "snapshots of a node, or in a file; a cluster's state from one",
      "\nnow: take one of what the node has applied, and wait until it is on disk; unchanged if\n"
      "nothing is new since the last. list: newest first. save: take one, and keep a copy of it in\n"
      "FILE, whole or not at all; - is standard output. info: the head of a file. verify: all of\n"
      "it; exits 1 if it is damaged. Every node has its own; --at names one.\n"
+     "restore: the file's data in the place of the cluster's, on all its members at one index; it\n"
+     "keeps its members and its clock, sessions end. Data that is there is replaced with --yes\n"
+     "only. A lost connection or leader does not end it; nothing changes unless all of it does.\n"
      "fetch: another member's for a node that does not run; `kelp snapshot fetch --help` says "
      "more.\n",
      snapshot_verb},

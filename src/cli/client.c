@@ -233,8 +233,9 @@ void client_encode(struct buf *out, size_t count, const struct kelp_bytes *words
     }
 }
 
-static bool send_all(struct client *c, struct kelp_bytes bytes)
+bool client_send(struct client *c, struct kelp_bytes bytes)
 {
+    c->written = true;
     while (bytes.len > 0) {
         ssize_t sent = send(c->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
@@ -247,7 +248,7 @@ static bool send_all(struct client *c, struct kelp_bytes bytes)
     return true;
 }
 
-static redisReply *receive(struct client *c)
+redisReply *client_receive(struct client *c)
 {
     static char chunk[65536];
     for (;;) {
@@ -280,13 +281,13 @@ redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes 
     buf_init(&request, REQUEST_MAX);
     client_encode(&request, count, words);
     bool sent = request.error == KELP_OK;
-    c->written = sent;
+    c->written = false;
     if (!sent)
         lost(c, kelp_strerror(request.error), "");
     else
-        sent = send_all(c, buf_bytes(&request));
+        sent = client_send(c, buf_bytes(&request));
     buf_close(&request);
-    return sent ? receive(c) : NULL;
+    return sent ? client_receive(c) : NULL;
 }
 
 redisReply *client_follow(struct client *c, size_t count, const struct kelp_bytes *words)

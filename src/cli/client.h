@@ -48,6 +48,11 @@ bool client_connect_any(struct client *c, const char *list); /* to the first tha
  * and the connection is closed. An error reply is an answer. */
 redisReply *client_call(struct client *c, size_t count, const struct kelp_bytes *words);
 
+/* client_send, client_receive - the two halves of client_call, for several requests at once
+ * (client_encode): as many answers come as were sent, in their order. false, NULL: as there. */
+bool client_send(struct client *c, struct kelp_bytes requests);
+redisReply *client_receive(struct client *c);
+
 /* client_follow - the same, going where -MOVED points. */
 redisReply *client_follow(struct client *c, size_t count, const struct kelp_bytes *words);
 

@@ -51,6 +51,7 @@ struct kelp_sim_options sim_options(const struct sim_flags *f)
     options.until = f->until;
     options.kills = (uint32_t)f->kills;
     options.together = f->together;
+    options.restores = f->restores;
     return options;
 }
 
@@ -70,6 +71,7 @@ void sim_again(const struct sim_flags *f, uint64_t seed, const char *case_path, 
     if (f->kills != 0 && at < size)
         at += (size_t)snprintf(out + at, size - at, " --kills %llu", (unsigned long long)f->kills);
     if (f->together && at < size) at += (size_t)snprintf(out + at, size - at, " --together");
+    if (f->restores && at < size) at += (size_t)snprintf(out + at, size - at, " --restores");
     if (f->breaks != KELP_SIM_BREAK_NOTHING && at < size)
         at += (size_t)snprintf(out + at, size - at, " --broken %s", breaks[f->breaks]);
     if (until != 0 && at < size)
@@ -463,6 +465,8 @@ static const struct flag flags[] = {
      "two nodes and a witness, whose leader is killed N times a seed"},
     {"together", FLAG_SWITCH, {.on = &given.together}, 0, 0, NULL,
      "sessions, deadlines and tiny snapshots in every seed"},
+    {"restores", FLAG_SWITCH, {.on = &given.restores}, 0, 0, NULL,
+     "somebody begins restores of the cluster, and gives them up"},
     {"broken", FLAG_TEXT, {.text = &given.broken}, 0, 0, "RULE",
      "break a rule on purpose: log-sync, vote-sync, stale-read ..."},
     {"trace", FLAG_SWITCH, {.on = &given.trace}, 0, 0, NULL,

@@ -17,7 +17,7 @@ struct sim_flags {
     uint64_t hurt_s, seconds, soak_s; /* seconds; soak_s 0: for ever */
     uint64_t kills;                   /* 0: not that run */
     const char *seed, *nodes, *case_path, *trace_json, *out, *broken, *hours;
-    bool json, trace, all, no_shrink, strict_marks, together;
+    bool json, trace, all, no_shrink, strict_marks, together, restores;
     struct kelp_bytes choices; /* of the case; owned, data NULL: none */
     uint32_t shown;            /* --nodes: bit i is node i + 1 */
     enum kelp_sim_break breaks;

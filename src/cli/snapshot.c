@@ -3,7 +3,7 @@
  * through the store's own eyes, with or without a node.
  *
  * now waits until the snapshot is on disk: the node answers at once, and its list says how far it
- * is. */
+ * is. restore: see restore.c. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/min.h"
+#include "cli/restore.h"
 #include "cli/snapshot.h"
 #include "store/store.h"
 #include "wire/epoch.h"
@@ -256,10 +257,24 @@ static int node_ask(const struct verb *verb, const char *at, const char *what, c
     return status;
 }
 
+static int file_restore(const struct verb *verb, const char *path, struct restore_ask *ask)
+{
+    char dir[CLI_PATH_MAX];
+    struct kelp_fault fault = {0};
+    ask->path = path;
+    if (!file_path(verb, path, dir, &ask->name)) return CLI_FAILED;
+    if (posix_disk(dir, &ask->disk, &fault) != KELP_OK)
+        return cli_error(verb, CLI_FAILED, "%s: %s", dir, fault.what);
+    int status = snapshot_restore(verb, ask);
+    posix_disk_close(&ask->disk);
+    return status;
+}
+
 int snapshot_verb(const struct verb *verb, int argc, char **argv)
 {
     const char *at = NULL;
     struct save_options options = {.limit = 0};
+    bool yes = false;
     int status = CLI_DONE;
     if (argc > 1 && strcmp(argv[1], "fetch") == 0) return fetch_verb(argc - 1, argv + 1);
     const struct flag flags[] = {
@@ -274,10 +289,12 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
          .high = UINT64_C(1) << 40,
          .value = "BYTES",
          .words = "save: at most so many a second"},
+        {.name = "yes", .kind = FLAG_SWITCH, .to.on = &yes, .words = "restore: replace data"},
         {.name = "force",
          .kind = FLAG_SWITCH,
          .to.on = &options.force,
-         .words = "save: replace FILE if it exists"},
+         .words = "save: replace FILE if it exists; restore: though another is staged, or a member "
+                  "was not seen"},
         {.name = "json",
          .kind = FLAG_SWITCH,
          .to.on = &options.json,
@@ -290,17 +307,21 @@ int snapshot_verb(const struct verb *verb, int argc, char **argv)
     bool save = strcmp(what, "save") == 0;
     bool file = strcmp(what, "info") == 0 || strcmp(what, "verify") == 0;
     bool node = strcmp(what, "now") == 0 || strcmp(what, "list") == 0;
-    if (strcmp(what, "restore") == 0)
-        return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
-    if (!file && !node && !save)
-        return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, save, info, verify", what);
-    if ((file || save) != (argc == 3))
+    bool restore = strcmp(what, "restore") == 0;
+    if (!file && !node && !save && !restore)
+        return cli_error(verb, CLI_USAGE,
+                         "\"%s\" is none of now, list, save, info, verify, restore, fetch", what);
+    if (node != (argc == 2))
         return cli_error(verb, CLI_USAGE, "%s: %s", what,
                          save   ? "needs the name of a file, or - for standard output"
-                         : file ? "needs a snapshot's file"
-                                : "takes no more words");
-    if (!save && (options.newest || options.force || options.limit != 0))
-        return cli_error(verb, CLI_USAGE, "--newest, --limit and --force are of save");
+                         : node ? "takes no more words"
+                                : "needs a snapshot's file");
+    if ((!save && (options.newest || options.limit != 0)) || (!restore && yes) ||
+        (!save && !restore && options.force))
+        return cli_error(verb, CLI_USAGE,
+                         "--newest and --limit are of save, --yes of restore, --force of both");
     if (file) return file_look(verb, argv[2], strcmp(what, "verify") == 0, options.json);
-    return node_ask(verb, at, what, save ? argv[2] : "", &options);
+    if (!restore) return node_ask(verb, at, what, save ? argv[2] : "", &options);
+    struct restore_ask ask = {.at = at, .yes = yes, .force = options.force, .json = options.json};
+    return file_restore(verb, argv[2], &ask);
 }

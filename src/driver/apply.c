@@ -38,8 +38,13 @@ static void apply_give(struct driver *d, size_t count)
     if (d->applied_reported < d->apply_open) applying_timers(d); /* it takes its time */
 }
 
-/* By a clock entry alone the machine may remove a thousand keys: it is the last of its batch, so
- * that others have their turn between two of them. */
+/* By a clock entry alone the machine may remove a thousand keys, and by a step of a restore put as
+ * many aside: it is the last of its batch, so that others have their turn between two of them. */
+static bool ends_batch(unsigned type)
+{
+    return type == KELP_ENTRY_CLOCK || type == KELP_ENTRY_RESTORE;
+}
+
 static size_t batch_from_cache(struct driver *d)
 {
     size_t count = 0;
@@ -49,7 +54,7 @@ static size_t batch_from_cache(struct driver *d)
         struct kelp_bytes entry = cache_entry(d->cache, d->apply_next + count);
         if (entry.len == 0 || (count > 0 && bytes + entry.len > APPLY_BYTES_MAX)) break;
         bytes += entry.len;
-        ended = wire_entry_type(entry) == KELP_ENTRY_CLOCK;
+        ended = ends_batch(wire_entry_type(entry));
         d->batch[count++] = entry;
     }
     return count;
@@ -100,7 +105,7 @@ static size_t batch_from_read(struct driver *d, const struct log_read *read)
             break;
         d->batch[count++] = bytes_of(left.data, bytes);
         at += bytes;
-        ended = type == KELP_ENTRY_CLOCK;
+        ended = ends_batch(type);
     }
     return count;
 }

@@ -352,6 +352,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     moving_run(d);
     snapshot_renew(d);
     rejoin_run(d);
+    restoring_run(d);
     kelp_ns found_next_at = birth_tick(d), expire = KELP_NEVER;
     run_rounds(d, &expire);
     lines_deliver(d);

@@ -24,6 +24,7 @@
 #include "kelp/core.h"
 #include "kelp/fsm.h"
 #include "kelp/lead.h"
+#include "kelp/restore.h"
 #include "kelp/session.h"
 #include "kelp/store.h"
 #include "kelp/transport.h"
@@ -88,6 +89,8 @@ struct driver_machine_ops {
     bool (*lapses)(void *machine, struct kelp_bytes question, uint64_t time_ns);
     void (*tell_time)(void *machine, uint64_t time_ns);
     size_t (*extend)(void *machine, struct kelp_bytes command, uint64_t wall_unix_ms, uint8_t *out);
+    /* As rsm_staged; may be NULL: nothing ever is. No snapshot is begun while something is. */
+    bool (*staged)(void *machine, struct kelp_restore_status *out);
 };
 
 struct driver_ports {
@@ -250,6 +253,17 @@ bool driver_once(struct driver *d, kelp_ns now, struct driver_line *line, uint64
                  const struct driver_once *once, struct kelp_bytes command, struct kelp_bytes user,
                  kelp_ns deadline, bool forward);
 
+/* driver_restore_sound - has it what its kind has, and no more?
+ * driver_restore - submit such a step of a restore through the log; copied. As driver_write
+ * otherwise: one entry, in the order of its line. DONE: it is applied; REFUSED: of no effect, see
+ * kelp/restore.h for why. false: out of memory, nothing was submitted and no outcome follows. */
+bool driver_restore_sound(const struct kelp_restore_step *step);
+bool driver_restore(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                    const struct kelp_restore_step *step, struct kelp_bytes user, kelp_ns deadline,
+                    bool forward);
+/* driver_staged - what is staged here, as far as this node has applied. */
+void driver_staged(const struct driver *d, struct kelp_restore_status *out);
+
 struct driver_question {
     struct kelp_bytes bytes; /* for the machine */
     bool bare; /* none: DONE says that it could be answered, by which index and in which order */
@@ -370,8 +384,8 @@ kelp_ns driver_run(struct driver *d, kelp_ns now);
 /* driver_snapshot_now - take a snapshot of what is applied now, or of more, as soon as may be,
  * whatever else is due. KELP_OK: one is taken or will be, at or above *pos; one that fails is tried
  * again. KELP_E_NOT_FOUND: nothing is new since the newest one, at *pos. KELP_E_NOT_SUPPORTED: the
- * machine has none. KELP_E_BUSY: nothing is taken now, Raft does not run here, or the machine lacks
- * data and the configuration shows no witness. */
+ * machine has none. KELP_E_BUSY: nothing is taken now, Raft does not run here, the machine lacks
+ * data and the configuration shows no witness, or a restore is staged. */
 enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos);
 
 /* driver_rejoin - give up the state of this node, which is in quarantine, for a snapshot of a

@@ -43,6 +43,7 @@ static uint8_t kind_of(const struct request *r)
 {
     if (r->change) return WIRE_FORWARD_CHANGE;
     if (r->plan) return WIRE_FORWARD_PLAN;
+    if (r->restores) return WIRE_FORWARD_RESTORE;
     if (r->once.kind != DRIVER_ONCE_NOT) return WIRE_FORWARD_ONCE;
     switch (r->kind) {
     case REQUEST_WRITE: return WIRE_FORWARD_WRITE;
@@ -231,6 +232,12 @@ static void guest_decline(struct driver *d, struct request *r, enum kelp_reason 
 
 static void guest_write(struct driver *d, struct request *r, const struct wire_forward *f)
 {
+    enum kelp_reason reason = KELP_R_NONE;
+    if (r->restores) reason = restore_gate(d, f->command, &r->member);
+    if (reason != KELP_R_NONE) {
+        guest_decline(d, r, reason);
+        return;
+    }
     struct wire_entry e = once_entry(r, f->command.len);
     e.extension = f->extension;
     if (f->extension.len > 0) e.flags |= WIRE_ENTRY_EXTENDED;
@@ -296,6 +303,7 @@ static enum request_kind kind_asked(const struct wire_forward *f)
 {
     switch ((enum wire_forward_kind)f->kind) {
     case WIRE_FORWARD_ONCE:
+    case WIRE_FORWARD_RESTORE:
     case WIRE_FORWARD_CHANGE: /* ordered like a write */
     case WIRE_FORWARD_WRITE: return REQUEST_WRITE;
     case WIRE_FORWARD_PLAN: /* and this like a read */
@@ -320,6 +328,7 @@ enum kelp_error forward_arrived(struct driver *d, kelp_id from, uint64_t connect
     r->token = f.number;
     r->change = f.kind == WIRE_FORWARD_CHANGE;
     r->plan = f.kind == WIRE_FORWARD_PLAN;
+    r->restores = f.kind == WIRE_FORWARD_RESTORE;
     r->bare = f.kind == WIRE_FORWARD_INDEX;
     r->once = (struct driver_once){.kind = (enum driver_once_kind)f.once,
                                    .once = {f.session, f.sequence, f.acknowledged}};

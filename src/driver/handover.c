@@ -71,6 +71,12 @@ static void held_proposed(struct driver *d, struct request *r)
         read_propose(d, r);
         return;
     }
+    enum kelp_reason reason = KELP_R_NONE;
+    if (r->restores) reason = restore_gate(d, bytes_of(r->bytes + r->user_len, r->len), &r->member);
+    if (reason != KELP_R_NONE) {
+        request_close(d, r, KELP_REFUSED, reason);
+        return;
+    }
     struct wire_entry e = once_entry(r, r->len);
     e.extension = bytes_of(r->bytes, r->user_len);
     if (r->user_len > 0) e.flags |= WIRE_ENTRY_EXTENDED;

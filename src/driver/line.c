@@ -283,6 +283,13 @@ void request_requeue(struct driver *d, struct request *r)
     if (r->kind == REQUEST_READ) reads_behind_again(d, r);
 }
 
+static bool frees(struct driver *d, const struct request *r, struct kelp_bytes command)
+{
+    if (r->restores) return restore_frees(command);
+    return d->ports.machine->frees != NULL &&
+           d->ports.machine->frees(d->ports.machine_ctx, command);
+}
+
 void request_propose(struct driver *d, struct request *r, struct wire_entry *e, uint8_t *room)
 {
     uint8_t extension[KELP_FSM_EXTEND_MAX];
@@ -293,10 +300,8 @@ void request_propose(struct driver *d, struct request *r, struct wire_entry *e, 
     input.propose.deadline = r->deadline;
     input.propose.bytes = (uint32_t)size;
     e->payload.data = wire_entry_payload(e, room);
-    bool asks = r->kind == REQUEST_WRITE && d->ports.machine->frees != NULL &&
-                driver_look(d)->space != KELP_SPACE_OK;
-    if (asks && d->ports.machine->frees(d->ports.machine_ctx, e->payload))
-        input.propose.flags = KELP_PROPOSE_FREES;
+    bool asks = r->kind == REQUEST_WRITE && driver_look(d)->space != KELP_SPACE_OK;
+    if (asks && frees(d, r, e->payload)) input.propose.flags = KELP_PROPOSE_FREES;
     struct kelp_taken taken = driver_step(d, &input);
     if (taken.first != 0) {
         e->pos = (struct kelp_pos){.term = taken.term, .index = taken.first};
@@ -514,6 +519,12 @@ void request_start_here(struct driver *d, struct request *r)
 
 static void propose_kept(struct driver *d, struct request *r)
 {
+    enum kelp_reason reason = KELP_R_NONE;
+    if (r->restores) reason = restore_gate(d, bytes_of(r->bytes + r->user_len, r->len), &r->member);
+    if (reason != KELP_R_NONE) {
+        request_close(d, r, KELP_REFUSED, reason);
+        return;
+    }
     struct wire_entry e = once_entry(r, r->len);
     uint8_t *room = clock_room(d, &e);
     if (room == NULL) {
@@ -550,7 +561,10 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
     if (d->route.node == 0 || d->route_stale || !line_may_start(d, line, r)) return false;
     bool planned_here = r->plan && d->route.node == self;
     if (r->kind == REQUEST_READ && !planned_here) return read_start(d, line, r);
-    if (d->route.node != self) {
+    if (r->restores && !restore_known(d, d->route.node)) {
+        r->member = d->route.node;
+        request_close(d, r, KELP_REFUSED, KELP_R_NOT_KNOWN_YET);
+    } else if (d->route.node != self) {
         if (!forward_send(d, r)) return false;
         forward_opened(d, r);
     } else if (!core_has_room(d)) {

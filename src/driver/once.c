@@ -19,6 +19,7 @@ _Static_assert((int)DRIVER_ONCE_COMMAND == (int)WIRE_ONCE_COMMAND &&
 struct wire_entry once_entry(const struct request *r, size_t len)
 {
     struct wire_entry e = {.type = KELP_ENTRY_COMMAND, .payload = {NULL, len}};
+    if (r->restores) e.type = KELP_ENTRY_RESTORE;
     if (r->once.kind == DRIVER_ONCE_NOT) return e;
     if (r->once.kind != DRIVER_ONCE_COMMAND) e.type = KELP_ENTRY_SESSION;
     if (r->once.kind == DRIVER_ONCE_SESSION) return e;

@@ -250,6 +250,7 @@ void driver_connected(struct driver *d, kelp_ns now, kelp_id peer, enum kelp_lan
     p->epoch = hello->epoch;
     p->election_min_ns = hello->election_min_ns;
     p->drift_ppm = hello->drift_ppm;
+    p->features = hello->features;
     p->empty = hello->empty;
     p->marks.takes = (hello->features & WIRE_FEATURE_MARKS) != 0;
     d->shown_due = d->quarantine.tell_due = true;

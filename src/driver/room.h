@@ -17,6 +17,7 @@
  *   compare.c  is its state the others'?   quarantine.c  and what follows if it is not
  *   rejoin.c   .. until it has another's
  *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
+ *   restore.c  steps of a restore
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
  * proposed. Whatever a send borrowed stays until flush: buffers go to the scratch arena, and
@@ -36,6 +37,7 @@
 #include "driver/found.h"
 #include "driver/quarantine.h"
 #include "driver/rejoin.h"
+#include "driver/restore.h"
 #include "driver/snapstate.h"
 #include "wire/change.h"
 #include "wire/entry.h"
@@ -126,6 +128,7 @@ struct request {
     bool copies;         /* of this node: a piece of a snapshot; see copy.c */
     bool founds;         /* of this node: it founds alone, and has begun to; see birth.c */
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
+    bool restores;       /* a write: its entry is a step of a restore; see restore.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
     bool bare;           /* a read without a question: answered with the index alone */
     struct driver_once once; /* a write: in which session, and so on */
@@ -235,6 +238,7 @@ struct peer {
     uint64_t incarnation, epoch;     /* as its last hello showed */
     uint64_t election_min_ns;        /* the same; 0: none has come yet */
     uint32_t drift_ppm;
+    uint64_t features;
     bool pledged, empty; /* the same; empty until it says something that who holds a log says */
     /* Where it last sent as a leader: answers go back on the same connection, so that TCP need not
      * send acknowledgements by themselves, which cost as much as a message. */
@@ -348,6 +352,7 @@ struct driver {
     bool apply_reading, pledged_reported, space_due;
     bool shown_due;       /* a peer showed its settings, or the members changed */
     struct taking taking; /* snapshots */
+    struct restoring restoring;
     struct fetching fetching;
     struct headway headway;
     struct quarantine quarantine;

@@ -119,6 +119,7 @@ static bool due(const struct driver *d)
     if (d->closing || d->fault_due || d->apply_open != 0 || d->now < t->after) return false;
     if (d->fetching.phase != FETCH_NONE || d->quarantine.apart) return false;
     if (d->applied <= t->last.index || !d->config_committed || !wanted(d)) return false;
+    if (restore_staged(d)) return false; /* it would not show that, and the log must */
     return d->configs[0].config.index <= d->applied;
 }
 
@@ -181,6 +182,7 @@ enum kelp_error driver_snapshot_now(struct driver *d, struct kelp_pos *pos)
     if (!has_snapshots(d)) return KELP_E_NOT_SUPPORTED;
     if (d->state != DRIVER_RUNNING || d->closing || d->fault_due) return KELP_E_BUSY;
     if (misleads(d) || d->fetching.phase != FETCH_NONE || d->quarantine.apart) return KELP_E_BUSY;
+    if (restore_staged(d)) return KELP_E_BUSY; /* it would not show that, and the log must */
     if (d->applied <= t->last.index && !snapshot_lost(d)) return KELP_E_NOT_FOUND;
     *pos = t->pos;
     if (t->phase != TAKING_DROPS && t->pos.index >= d->applied) { /* it is under way */

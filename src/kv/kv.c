@@ -528,4 +528,5 @@ const struct kelp_fsm_ops kv_fsm_ops = {
     .tell_time = tell_time,
     .lapses = lapses,
     .extend = extend,
+    .stage_begin = stage_begin,
 };

@@ -187,27 +187,34 @@ enum kelp_error snapshot_read(void *fsm, void *snapshot, uint8_t *out, size_t *l
 
 /* ---- restoring --------------------------------------------------------------------------- */
 
+/* Deadlines of another time's clock: what was left of them then is left of them now. */
+struct rebase {
+    uint64_t then_ns, now_ns; /* then 0: not known, they stay */
+    uint64_t wall_unix_ms;    /* now as a time of day; 0: not known, what is told stays */
+};
+
 struct restore {
     struct table *table;
     bool seeded, timeless;
     uint64_t time_ns, seed, count, sum;
+    uint64_t taken;              /* the sum of digests, as the file has them */
+    struct rebase rebase;        /* all 0 but through the log */
     struct table_entry *partial; /* a pair that comes in pieces */
     size_t filled;               /* bytes of it that are there */
 };
 
-enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
-                              struct kelp_bytes own, void **restore)
+static enum kelp_error begin(uint64_t time_ns, struct kelp_bytes own, const struct rebase *rebase,
+                             void **restore)
 {
-    (void)fsm;
-    (void)group;
-    (void)pos;
     struct reader r = reader_of(own);
     uint32_t version = read_u32(&r);
     if (version != OWN_VERSION && version != OWN_TIMELESS)
         return r.failed ? KELP_E_MALFORMED : KELP_E_VERSION;
     uint32_t seeded = read_u32(&r);
-    struct restore head = {
-        .seeded = seeded != 0, .timeless = version == OWN_TIMELESS, .time_ns = time_ns};
+    struct restore head = {.seeded = seeded != 0,
+                           .timeless = version == OWN_TIMELESS,
+                           .time_ns = time_ns,
+                           .rebase = *rebase};
     head.seed = read_u64(&r);
     head.count = read_u64(&r);
     head.sum = read_u64(&r);
@@ -222,6 +229,39 @@ enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, ui
     *made = head;
     *restore = made;
     return KELP_OK;
+}
+
+enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
+                              struct kelp_bytes own, void **restore)
+{
+    static const struct rebase none = {.then_ns = 0};
+    (void)fsm;
+    (void)group;
+    (void)pos;
+    return begin(time_ns, own, &none, restore);
+}
+
+/* The clock is the cluster's and stays so: the file's is known for its deadlines only. */
+enum kelp_error stage_begin(void *fsm, uint32_t group, const struct kelp_stage *from,
+                            void **restore)
+{
+    const struct rebase rebase = {
+        .then_ns = from->then_ns, .now_ns = from->now_ns, .wall_unix_ms = from->wall_unix_ms};
+    (void)fsm;
+    (void)group;
+    return begin(0, from->own, &rebase, restore);
+}
+
+/* One that had passed then has passed now, by as much as the clock goes back; 0 is none. */
+static void rebase_due(const struct rebase *b, struct due *due)
+{
+    if (b->then_ns == 0) return;
+    bool ahead = due->at >= b->then_ns;
+    uint64_t left = ahead ? due->at - b->then_ns : b->then_ns - due->at;
+    due->at = ahead ? add_sat(b->now_ns, left) : max_u64(1, sub_sat(b->now_ns, left));
+    if (b->wall_unix_ms == 0) return;
+    int64_t ms = (int64_t)(left / 1000000);
+    due->unix_ms = (int64_t)b->wall_unix_ms + (ahead ? ms : -ms);
 }
 
 static bool lengths_fit(uint32_t key_len, uint32_t value_len)
@@ -239,6 +279,11 @@ static enum kelp_error pair_take(struct restore *r, struct table_entry *e)
         return KELP_E_MALFORMED;
     }
     e->digest = entry_digest(e);
+    r->taken += e->digest;
+    if (e->due != NULL) {
+        rebase_due(&r->rebase, e->due);
+        e->digest = entry_digest(e);
+    }
     table_insert(r->table, e);
     return KELP_OK;
 }
@@ -332,7 +377,7 @@ enum kelp_error restore_commit(void *fsm, void *restore)
 {
     struct kv *kv = fsm;
     struct restore *r = restore;
-    if (r->partial != NULL || r->table->count != r->count || r->table->sum != r->sum)
+    if (r->partial != NULL || r->table->count != r->count || r->taken != r->sum)
         return KELP_E_CORRUPT;
     kv_replace_all(kv, r->table);
     kv->seed = r->seed;

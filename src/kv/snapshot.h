@@ -56,6 +56,8 @@ enum kelp_error snapshot_read(void *fsm, void *snapshot, uint8_t *out, size_t *l
 void snapshot_end(void *fsm, void *snapshot);
 enum kelp_error restore_begin(void *fsm, uint32_t group, struct kelp_pos pos, uint64_t time_ns,
                               struct kelp_bytes own, void **restore);
+enum kelp_error stage_begin(void *fsm, uint32_t group, const struct kelp_stage *from,
+                            void **restore);
 enum kelp_error restore_object(void *fsm, void *restore, struct kelp_bytes object);
 enum kelp_error restore_commit(void *fsm, void *restore);
 void restore_abort(void *fsm, void *restore);

@@ -21,6 +21,7 @@
 #include "base/assert.h"
 #include "base/unset.h"
 #include "node/room.h"
+#include "wire/restore.h"
 
 #define STATUS_BYTES (32u * 1024)
 #define LEVELS       (KELP_READ_LOG + 1u)
@@ -121,6 +122,27 @@ static bool once(struct inbox *i, struct letter *l, struct kelp_bytes command,
     return !empty && !nobody &&
            driver_once(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, &l->asked.once, command,
                        bytes_of(NULL, 0), deadline, n->options.forward);
+}
+
+static bool restore(struct inbox *i, struct letter *l, struct kelp_bytes bytes,
+                    enum kelp_reason *reason)
+{
+    struct node *n = i->node;
+    struct kelp_restore_step step;
+    kelp_ns now = node_now(n), deadline = add_sat(now, n->options.request_timeout);
+    *reason = KELP_R_NOT_TAKEN;
+    if (wire_restore_decode(bytes, &step, NULL) != KELP_OK) return false;
+    *reason = KELP_R_BUSY;
+    return driver_restore(n->driver, now, i->writes, (uint64_t)(uintptr_t)l, &step,
+                          bytes_of(NULL, 0), deadline, n->options.forward);
+}
+
+static void tell_staged(struct inbox *i, struct letter *l)
+{
+    struct kelp_restore_status status;
+    driver_staged(i->node->driver, &status);
+    struct kelp_result result = {.outcome = KELP_DONE, .bytes = bytes_of(&status, sizeof status)};
+    letter_answer(i, l, &result);
 }
 
 /* The shared line of a read; NULL: there is no such level. A barrier stands among the writes, or it
@@ -326,8 +348,10 @@ static bool is_over(const struct inbox *i, const struct letter *l)
     case INBOX_AWAIT:
     case INBOX_FOUND:
     case INBOX_REJOIN:
+    case INBOX_STAGED:
     case INBOX_SNAPSHOT: return i->stopping;
     case INBOX_PROPOSE:
+    case INBOX_RESTORE:
     case INBOX_ONCE:
     case INBOX_READ:
     case INBOX_CHANGE:
@@ -351,6 +375,8 @@ static void letter_open(struct inbox *i, struct letter *l)
         switch (l->asked.kind) {
         case INBOX_PROPOSE: taken = propose(i, l, bytes, &reason); break;
         case INBOX_ONCE: taken = once(i, l, bytes, &reason); break;
+        case INBOX_RESTORE: taken = restore(i, l, bytes, &reason); break;
+        case INBOX_STAGED: tell_staged(i, l); return;
         case INBOX_VERIFY:
         case INBOX_BARRIER:
         case INBOX_READ: taken = ask(i, l, bytes, &reason); break;

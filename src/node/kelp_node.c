@@ -10,10 +10,12 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/unset.h"
+#include "kelp/restore.h"
 #include "kelp/session.h"
 #include "node/room.h"
 #include "wire/change.h"
 #include "wire/plan.h"
+#include "wire/restore.h"
 
 struct kelp_node {
     uv_loop_t loop;
@@ -191,6 +193,28 @@ void kelp_propose_once(struct kelp_node *node, struct kelp_bytes command,
     inbox_put(node->inbox, &request);
 }
 
+/* ---- a restore through the log --------------------------------------------------------------- */
+
+/* Encoded, owned; NULL: no memory, or it has no form. */
+static uint8_t *step_bytes(const struct kelp_restore_step *step, struct kelp_bytes *out)
+{
+    size_t size = wire_restore_size(step);
+    uint8_t *bytes = size > 0 ? malloc(size) : NULL;
+    if (bytes != NULL) wire_restore_encode(step, bytes);
+    *out = bytes_of(bytes, bytes != NULL ? size : 0);
+    return bytes;
+}
+
+void kelp_restore(struct kelp_node *node, const struct kelp_restore_step *step, uint64_t token,
+                  kelp_done_fn done, void *ctx)
+{
+    struct inbox_request request = {
+        .kind = INBOX_RESTORE, .token = token, .done = done, .ctx = ctx};
+    uint8_t *bytes = step_bytes(step, &request.bytes);
+    inbox_put(node->inbox, &request); /* copied */
+    free(bytes);
+}
+
 /* ---- members and leadership ------------------------------------------------------------------ */
 
 /* As bytes; 0: it has no form that could be asked for. */
@@ -347,6 +371,26 @@ enum kelp_error kelp_call_once(struct kelp_node *node, struct kelp_bytes command
         .kind = INBOX_ONCE, .once = {.kind = DRIVER_ONCE_COMMAND, .once = *once}, .bytes = command};
     size_t len;
     return wait_for(node, request, out, out_size, result, &len);
+}
+
+enum kelp_error kelp_restore_call(struct kelp_node *node, const struct kelp_restore_step *step,
+                                  struct kelp_result *result)
+{
+    struct inbox_request request = {.kind = INBOX_RESTORE};
+    uint8_t *bytes = step_bytes(step, &request.bytes);
+    size_t len;
+    enum kelp_error error = wait_for(node, request, NULL, 0, result, &len);
+    free(bytes);
+    return error;
+}
+
+enum kelp_error kelp_restore_look(struct kelp_node *node, struct kelp_restore_status *out)
+{
+    struct inbox_request request = {.kind = INBOX_STAGED};
+    struct kelp_result result;
+    size_t len;
+    *out = (struct kelp_restore_status){.id = 0};
+    return wait_for(node, request, (uint8_t *)out, sizeof *out, &result, &len);
 }
 
 enum kelp_error kelp_ask(struct kelp_node *node, struct kelp_bytes question, uint8_t *out,

@@ -219,6 +219,12 @@ static size_t machine_marks(void *machine, kelp_index after, struct wire_mark ou
     return rsm_marks(n->rsm, after, out);
 }
 
+static bool machine_staged(void *machine, struct kelp_restore_status *out)
+{
+    const struct node *n = machine;
+    return rsm_staged(n->rsm, out);
+}
+
 const struct driver_machine_ops node_machine_ops = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_apply,
@@ -240,4 +246,5 @@ const struct driver_machine_ops node_machine_ops = {
     .lapses = machine_lapses,
     .tell_time = machine_tell_time,
     .extend = machine_extend,
+    .staged = machine_staged,
 };

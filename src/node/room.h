@@ -236,8 +236,10 @@ enum inbox_kind {
     INBOX_UNDRAIN = 12,
     INBOX_FOUND = 13, /* one byte: is a cluster that is there fine? */
     INBOX_SNAPSHOT = 14,
-    INBOX_ONCE = 15,   /* as PROPOSE, or about a session */
-    INBOX_REJOIN = 16, /* one byte: forced? target: from whom */
+    INBOX_ONCE = 15,    /* as PROPOSE, or about a session */
+    INBOX_RESTORE = 16, /* a step of one, encoded; empty: it has no form */
+    INBOX_STAGED = 17,
+    INBOX_REJOIN = 18, /* one byte: forced? target: from whom */
 };
 
 struct inbox_request {

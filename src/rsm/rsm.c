@@ -17,13 +17,15 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/min.h"
+#include "rsm/stage.h"
 #include "wire/entry.h"
 
 #define BATCH_MAX 256u
 
 /* A snapshot that is being taken. */
 struct open_snapshot {
-    void *handle; /* the machine's */
+    void *handle;              /* the machine's */
+    struct sessions *sessions; /* as they were; replaced since: they are freed with it */
     struct wire_snaphead head;
     uint8_t own[KELP_FSM_OWN_BYTES_MAX], room[WIRE_SNAPHEAD_BYTES_MAX];
 };
@@ -42,8 +44,9 @@ struct rsm {
     uint64_t time_ns, chain;
     enum kelp_error stopped;    /* KELP_OK: it goes on */
     struct open_snapshot *open; /* NULL: none is */
-    void *restore;              /* the machine's, while restoring */
-    bool restoring, hollow;     /* hollow: the machine does not hear of it */
+    struct stage stage;
+    void *restore;          /* the machine's, while restoring */
+    bool restoring, hollow; /* hollow: the machine does not hear of it */
     struct wire_mark marks[WIRE_MARK_KEPT];
     struct kelp_command commands[BATCH_MAX];
     size_t places[BATCH_MAX]; /* of each command among the entries of this call */
@@ -88,6 +91,7 @@ struct rsm *rsm_new(const struct kelp_fsm_ops *ops, void *fsm, uint32_t group)
     r->ops = ops;
     r->fsm = fsm;
     r->group = group;
+    stage_init(&r->stage, ops, fsm, group);
     return r;
 }
 
@@ -136,6 +140,7 @@ void rsm_free(struct rsm *r)
     if (r == NULL) return;
     rsm_snapshot_end(r);
     rsm_restore_abort(r);
+    stage_drop(&r->stage, KELP_RESTORE_NONE, 0);
     if (r->ops->close != NULL) r->ops->close(r->fsm);
     sessions_free(r->sessions);
     sessions_free(r->replaced);
@@ -169,8 +174,8 @@ static bool entry_known(const struct wire_entry *e)
     case KELP_ENTRY_BARRIER:
     case KELP_ENTRY_SESSION:
     case KELP_ENTRY_CLOCK:
-    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_RESTORE:
+    case KELP_ENTRY_POSITION: return true; /* a witness has no state, and never leads */
     case KELP_ENTRY_VERSION: return false;
     }
     return false;
@@ -277,11 +282,52 @@ struct sessions_count rsm_sessions(const struct rsm *r)
     return sessions_count(r->sessions);
 }
 
+/* ---- a restore through the log ---- */
+
+/* Freed a part at a time, but not before a snapshot that shows them is over. */
+static void sessions_replace(struct rsm *r, struct sessions *fresh)
+{
+    struct sessions *old = r->sessions;
+    r->sessions = fresh;
+    if (r->open != NULL && r->open->sessions == old) return;
+    sessions_free(r->replaced); /* of the one before, if that was soon ago */
+    r->replaced = old;
+}
+
+/* The cluster's sessions end where the state becomes another one: what they were told of is gone,
+ * and those of the file were another time's. */
+static enum kelp_error restore_apply(struct rsm *r, const struct wire_entry *e, size_t place,
+                                     kelp_reply_fn reply, void *sink, struct kelp_fault *fault)
+{
+    struct stage_verdict verdict;
+    commands_flush(r, reply, sink); /* they came before it */
+    struct sessions *none = sessions_new();
+    if (none == NULL)
+        return fault_set(fault, KELP_E_NO_MEMORY, "state machine", "no memory for a restore");
+    enum kelp_error error = stage_apply(&r->stage, e, r->time_ns, &verdict, fault);
+    if (error == KELP_OK && verdict.switched)
+        sessions_replace(r, none);
+    else
+        sessions_free(none);
+    if (error != KELP_OK || verdict.refused == KELP_R_NONE) return error;
+    r->refused = verdict.refused;
+    reply(sink, place, bytes_of(NULL, 0));
+    r->refused = KELP_R_NONE;
+    return KELP_OK;
+}
+
+bool rsm_staged(const struct rsm *r, struct kelp_restore_status *out)
+{
+    *out = r->stage.status;
+    return stage_open(&r->stage);
+}
+
 /* What is no ordinary command. KELP_OK: the next entry. */
 static enum kelp_error special_apply(struct rsm *r, const struct wire_entry *e, size_t place,
                                      kelp_reply_fn reply, void *sink, struct kelp_fault *fault)
 {
     enum kelp_error error = KELP_OK;
+    if (e->type == KELP_ENTRY_RESTORE) return restore_apply(r, e, place, reply, sink, fault);
     if (e->type == KELP_ENTRY_COMMAND)
         error = once_apply(r, e, place, reply, sink);
     else if (e->type == KELP_ENTRY_SESSION)
@@ -304,6 +350,7 @@ enum kelp_error rsm_apply(struct rsm *r, kelp_index first, const struct kelp_byt
         r->time_ns = max_u64(r->time_ns, e.time_ns);
         r->chain = hash_mix(r->chain, wire_entry_checksum(entries[i]));
         r->applied = e.pos;
+        if (stage_open(&r->stage)) stage_lapse(&r->stage, e.pos.index, r->time_ns);
         bool ordinary = e.type == KELP_ENTRY_COMMAND && (e.flags & WIRE_ENTRY_IN_SESSION) == 0;
         if (ordinary) {
             r->places[r->count] = i;
@@ -371,10 +418,12 @@ enum kelp_error rsm_snapshot_begin(struct rsm *r, const struct wire_config *conf
     ASSERT(r->open == NULL);
     if (!rsm_has_snapshots(r) || r->applied.index == 0) return KELP_E_NOT_SUPPORTED;
     if (r->stopped != KELP_OK) return r->stopped;
+    if (stage_open(&r->stage)) return KELP_E_BUSY;
     struct open_snapshot *o = malloc(sizeof *o);
     if (o == NULL) return KELP_E_NO_MEMORY;
     size_t own_len = 0;
     o->handle = NULL;
+    o->sessions = r->sessions;
     enum kelp_error error = r->ops->snapshot_begin(r->fsm, r->group, o->own, &own_len, &o->handle);
     if (error != KELP_OK) {
         free(o);
@@ -408,8 +457,8 @@ enum kelp_error rsm_snapshot_read(struct rsm *r, uint8_t *out, size_t *len, bool
     bool machine = !r->machine_read;
     enum kelp_error error =
         machine ? r->ops->snapshot_read(r->fsm, r->open->handle, at, &object, &r->machine_read)
-                : sessions_snapshot_read(r->sessions, at, &object, last);
-    if (machine) *last = r->machine_read && sessions_snapshot_read_all(r->sessions);
+                : sessions_snapshot_read(r->open->sessions, at, &object, last);
+    if (machine) *last = r->machine_read && sessions_snapshot_read_all(r->open->sessions);
     if (error != KELP_OK || object == 0) return error;
     ASSERT(object <= WIRE_OBJECT_BYTES_MAX);
     wire_object_head(out, machine ? WIRE_OBJECT_MACHINE : WIRE_OBJECT_SESSION, object);
@@ -430,7 +479,11 @@ void rsm_snapshot_end(struct rsm *r)
     struct open_snapshot *o = r->open;
     if (o == NULL) return;
     r->open = NULL;
-    sessions_snapshot_end(r->sessions);
+    sessions_snapshot_end(o->sessions);
+    if (o->sessions != r->sessions) { /* a restore came between */
+        sessions_free(r->replaced);
+        r->replaced = o->sessions;
+    }
     if (r->ops->snapshot_end != NULL) r->ops->snapshot_end(r->fsm, o->handle);
     free(o);
 }
@@ -499,10 +552,9 @@ enum kelp_error rsm_restore_commit(struct rsm *r, const struct wire_snaphead *he
     }
     r->restoring = false;
     memset(r->marks, 0, sizeof r->marks); /* they speak of the state that is gone */
-    sessions_free(r->replaced);           /* of the one before, if that was soon ago */
-    r->replaced = r->sessions;
-    r->sessions = r->restored;
+    sessions_replace(r, r->restored);
     r->restored = NULL;
+    stage_drop(&r->stage, KELP_RESTORE_REPLACED, head->pos.index);
     if (!r->hollow && rsm_state_hash(r) != head->state_hash)
         return fault_set(fault, KELP_E_CORRUPT, "snapshot",
                          "the state hash differs from the one in its head");

@@ -10,11 +10,13 @@
  * entry's checksum
  * from the first one on, so two nodes that applied the same log have the same chain; the state hash
  * is the machine's
- * own and that of the sessions, which make a command that is retried take effect once. */
+ * own and that of the sessions, which make a command that is retried take effect once. A restore
+ * through the log is staged beside the state (rsm/stage.h), until one entry puts it there. */
 #ifndef RSM_RSM_H
 #define RSM_RSM_H
 
 #include "kelp/fsm.h"
+#include "kelp/restore.h"
 #include "rsm/sessions.h"
 #include "wire/mark.h"
 #include "wire/snapchunk.h"
@@ -55,7 +57,8 @@ bool rsm_has_snapshots(const struct rsm *r);
 
 /* A snapshot of the state at the last applied position; one at a time. begin is cheap and must
  * succeed or change nothing: *pos is where it stands, *head_len how long its head will be.
- * KELP_E_NOT_SUPPORTED: the machine has none. Then rsm_snapshot_read until *last, while the machine
+ * KELP_E_NOT_SUPPORTED: the machine has none; KELP_E_BUSY: a restore is staged, which is no part of
+ * it. Then rsm_snapshot_read until *last, while the machine
  * goes on: one object at most, encoded with its head into out, which has room for
  * RSM_OBJECT_BYTES_MAX; *len 0: none this time. rsm_snapshot_head: the head of all of it into out,
  * WIRE_SNAPHEAD_BYTES_MAX. rsm_snapshot_end: after each begin that succeeded, whatever happened;
@@ -71,9 +74,12 @@ void rsm_snapshot_end(struct rsm *r);
 /* rsm_wants_snapshot - the machine asks for one. */
 bool rsm_wants_snapshot(const struct rsm *r);
 
+/* rsm_staged - what is staged by the log, and how the last one ended; true: something is. */
+bool rsm_staged(const struct rsm *r, struct kelp_restore_status *out);
+
 /* rsm_restore_begin, _object, _commit, _abort - a snapshot takes the place of the whole state, all
- * or nothing. After begin either commit or abort; a commit that fails has aborted. A hollow one is
- * not shown to the machine: only the position moves. */
+ * or nothing; what was staged goes with it. After begin either commit or abort; a commit that fails
+ * has aborted. A hollow one is not shown to the machine: only the position moves. */
 enum kelp_error rsm_restore_begin(struct rsm *r, const struct wire_snaphead *head,
                                   struct kelp_fault *fault);
 enum kelp_error rsm_restore_object(struct rsm *r, const struct wire_object *object,

@@ -91,7 +91,7 @@ static void copy_reply(struct buf *reply, struct kelp_bytes result)
 static void answer(struct client *c, const struct driver_outcome *o, const struct open_request *r)
 {
     struct server *s = c->server;
-    if (o->outcome == KELP_DONE && r->change) {
+    if (o->outcome == KELP_DONE && (r->change || r->restores)) {
         outcome_changed(&c->out, o->pos.index, o->member);
         return;
     }

@@ -148,6 +148,10 @@ const struct server_command server_commands[] = {
     COMMAND("rejoin", "raft", -2, COMMAND_IN_TURN, "cluster", "7.0.0", ADMIN,
             "admin slow dangerous", ANY, run_raft_rejoin,
             "Give up this node's state for that of a healthy member: [FROM id] [FORCE]"),
+    COMMAND("restore", "raft", -3, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",
+            run_raft_restore,
+            "A step of a restore of the whole cluster: begin id objects bytes time own [FORCE], "
+            "part id number object, commit id, abort id; or status"),
     COMMAND("reload", "raft", 2, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",
             run_raft_reload, "Read the settings file of this node again: all of it or nothing"),
     COMMAND("config", "raft", 2, 0, "cluster", "7.0.0", ADMIN, "admin slow dangerous", "",

@@ -68,6 +68,7 @@ void run_raft_status(const struct call *call);
 void run_raft_hash(const struct call *call);
 void run_raft_snapshot(const struct call *call); /* snapshots.c */
 void run_raft_rejoin(const struct call *call);   /* rejoin.c */
+void run_raft_restore(const struct call *call);  /* restores.c */
 void run_raft_reload(const struct call *call);   /* reload.c */
 void run_raft_config(const struct call *call);
 void run_raft_members(const struct call *call);

@@ -51,6 +51,11 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_SNAPSHOT_GONE:
     case KELP_R_NO_PIECE:
     case KELP_R_LEADS:
+    case KELP_R_NOT_STAGED:
+    case KELP_R_STAGED:
+    case KELP_R_PART_MISSING:
+    case KELP_R_NOT_TAKEN:
+    case KELP_R_NOT_KNOWN_YET:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:

@@ -32,7 +32,9 @@ static struct now snapshot_now(struct server *s)
     if (error == KELP_E_NOT_SUPPORTED)
         now.wrong = "this state machine has no snapshots";
     else if (error != KELP_OK && !now.unchanged)
-        now.wrong = "no snapshot is taken now: this node does not run, has no data, or fetches one";
+        now.wrong =
+            "no snapshot is taken now: this node does not run, has no data, fetches one, or has "
+            "a restore staged";
     else if (now.unchanged && now.pos.index == 0)
         now.wrong = "there is nothing to take a snapshot of";
     return now;

@@ -219,3 +219,21 @@ void client_session(struct client *c, const struct driver_once *once, struct buf
     client_open_last(c)->session = once->kind;
     c->server->clients.submitted = true;
 }
+
+void client_restore(struct client *c, const struct kelp_restore_step *step, struct buf *reply)
+{
+    const struct settings *t = &c->server->settings;
+    kelp_ns now = c->server->clients.now, deadline = now + t->request_timeout_ms * 1000000u;
+    struct kelp_bytes nobody = {0};
+    bool forward = t->on_follower == ON_FOLLOWER_FORWARD;
+    if (!open_reserve(c) || !driver_restore(node_driver(c->server->node), now, c->line,
+                                            c->token_last + 1, step, nobody, deadline, forward)) {
+        struct outcome_place nowhere = {0};
+        outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
+        return;
+    }
+    c->token_last++;
+    open_push(c, sizeof *step + step->bytes.len, 0);
+    client_open_last(c)->restores = true;
+    c->server->clients.submitted = true;
+}

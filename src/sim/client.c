@@ -607,6 +607,7 @@ void client_wakes(struct world *w, uint32_t number)
         client_burst(w, c);
         node_run(&w->nodes[c->node]);
     }
+    restorer_acts(w); /* last: what clients are told by its run is judged behind this event */
     kelp_ns after = 2 * w->swarm.think - draw_below(stream(w, STREAM_CLIENT), 2 * w->swarm.think);
     world_push(w, w->now + after, EVENT_CLIENT, 0, number, NULL);
 }

@@ -290,7 +290,8 @@ static bool marks_equal(const struct rsm *a, const struct rsm *b)
 static bool all_equal(const struct world *w)
 {
     const struct node *leader = leader_of(w);
-    if (leader == NULL || (churns(w) && !(churn_settled(w, leader) && churn_idle(w)))) return false;
+    if (leader == NULL || !restorer_over(leader)) return false;
+    if (churns(w) && !(churn_settled(w, leader) && churn_idle(w))) return false;
     for (unsigned i = 0; i < w->node_count; i++) {
         const struct node *n = &w->nodes[i];
         if (!in_core(n) || !churn_member(w, n)) continue;
@@ -514,8 +515,10 @@ static bool log_small(struct world *w, const struct node *n)
     uint64_t stored = max_u64(kept, v.last - oldest_kept(w, &stats));
     uint64_t segments = stored * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
     w->report->entries_kept = max_u64(w->report->entries_kept, kept);
-    return kept <= most && stats.log_bytes <= segments * s->segment_bytes + large &&
-           stats.spares <= s->spares;
+    bool bytes = stats.log_bytes <= segments * s->segment_bytes + large;
+    if (w->options.restores)
+        bytes = true; /* a BEGIN has as many blocks as the machine's own bytes */
+    return kept <= most && bytes && stats.spares <= s->spares;
 }
 
 /* Somebody whose log is larger than it need be, NULL: nobody. A machine without snapshots keeps

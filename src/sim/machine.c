@@ -400,6 +400,13 @@ static enum kelp_error machine_restore_begin(void *fsm, uint32_t group, struct k
     return KELP_OK;
 }
 
+/* Into a state of its own, as a restore is: nothing else is needed. */
+static enum kelp_error machine_stage_begin(void *fsm, uint32_t group, const struct kelp_stage *from,
+                                           void **restore)
+{
+    return machine_restore_begin(fsm, group, kelp_pos_of(0, 0), from->now_ns, from->own, restore);
+}
+
 static enum kelp_error machine_restore_object(void *fsm, void *restore, struct kelp_bytes object)
 {
     (void)fsm;
@@ -408,11 +415,18 @@ static enum kelp_error machine_restore_object(void *fsm, void *restore, struct k
     return KELP_E_MALFORMED; /* a disposable machine has none */
 }
 
+/* A snapshot that is open goes on, and belongs to the machine, not to its state. */
+static void machine_becomes(struct machine *m, const struct machine *state)
+{
+    bool taking = m->taking;
+    *m = *state;
+    m->taking = taking;
+}
+
 static enum kelp_error machine_restore_commit(void *fsm, void *restore)
 {
-    struct machine *m = fsm;
     struct machine_restore *r = restore;
-    *m = r->state;
+    machine_becomes(fsm, &r->state);
     free(r);
     return KELP_OK;
 }
@@ -551,12 +565,17 @@ static enum kelp_error objects_restore_object(void *fsm, void *restore, struct k
     return in.failed || reader_left(&in) > 0 ? KELP_E_MALFORMED : KELP_OK;
 }
 
+static enum kelp_error objects_stage_begin(void *fsm, uint32_t group, const struct kelp_stage *from,
+                                           void **restore)
+{
+    return objects_restore_begin(fsm, group, kelp_pos_of(0, 0), from->now_ns, from->own, restore);
+}
+
 static enum kelp_error objects_restore_commit(void *fsm, void *restore)
 {
-    struct machine *m = fsm;
     struct objects_restore *r = restore;
     if (r->next != r->used || r->state.hash != r->hash) return KELP_E_CORRUPT;
-    *m = r->state;
+    machine_becomes(fsm, &r->state);
     free(r);
     return KELP_OK;
 }
@@ -600,6 +619,7 @@ const struct kelp_fsm_ops machine_ops = {
     .deadline = machine_deadline,
     .pass = machine_pass,
     .lapses = machine_lapses,
+    .stage_begin = machine_stage_begin,
 };
 
 const struct kelp_fsm_ops machine_objects_ops = {
@@ -620,6 +640,7 @@ const struct kelp_fsm_ops machine_objects_ops = {
     .pass = machine_pass,
     .lapses = machine_lapses,
     .wants_snapshot = machine_wants_snapshot,
+    .stage_begin = objects_stage_begin,
 };
 
 void *machine_make(void *ctx, kelp_id node)

@@ -271,6 +271,12 @@ static size_t machine_port_marks(void *machine, kelp_index after,
     return rsm_marks(n->rsm, after, out);
 }
 
+static bool machine_port_staged(void *machine, struct kelp_restore_status *out)
+{
+    const struct node *n = machine;
+    return rsm_staged(n->rsm, out);
+}
+
 static const struct driver_machine_ops machine_port = {
     .size = sizeof(struct driver_machine_ops),
     .apply = machine_port_apply,
@@ -292,6 +298,7 @@ static const struct driver_machine_ops machine_port = {
     .lapses = machine_port_lapses,
     .tell_time = machine_port_tell_time,
     .extend = machine_port_extend,
+    .staged = machine_port_staged,
 };
 
 /* ---- callbacks ---- */

@@ -105,6 +105,7 @@ static bool world_make(struct world *w)
 static void world_unmake(struct world *w)
 {
     clients_unmake(w);
+    restorer_free(w);
     for (unsigned i = 0; i < w->node_count; i++) {
         struct sim_disk_stats stats;
         if (w->nodes[i].disk != NULL) {
@@ -147,6 +148,7 @@ static const char *options_wrong(const struct kelp_sim_options *o)
     if (o->machine != NULL && (o->machine->ops == NULL || o->machine->make == NULL))
         return "machine lacks ops or make";
     if (o->model != NULL && o->machine == NULL) return "a model needs a machine";
+    if (o->model != NULL && o->restores) return "a model does not know what was restored";
     if (o->model != NULL && (o->model->ops == NULL || o->model->make == NULL))
         return "model lacks ops or make";
     return NULL;

@@ -307,5 +307,5 @@ void watch_node(struct node *n)
     if (checker_witness(w->checker, n->slot)) return; /* it applies nothing */
     if (n->apart) return;                             /* it is another, and must be found out */
     checker_applied(w->checker, n->slot, rsm_applied(n->rsm).index, rsm_chain_hash(n->rsm),
-                    rsm_state_hash(n->rsm));
+                    rsm_state_hash(n->rsm) + restorer_hash(n));
 }

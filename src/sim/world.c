@@ -181,6 +181,7 @@ bool world_run(struct world *w)
         if (step % LOOK_EVERY == 0) {
             clients_judge_late(w);
             mover_look(w);
+            restorer_look(w);
             demand_starve(w);
             for (unsigned i = 0; i < w->node_count; i++)
                 node_watch_status(&w->nodes[i]);

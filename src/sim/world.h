@@ -365,6 +365,19 @@ struct mover {
     bool drains;      /* and not a transfer */
 };
 
+/* restorer.c: one who restores the cluster through its log, one step at a time. */
+struct restore_file;
+struct restorer {
+    struct driver_line *line; /* NULL: nothing is open */
+    unsigned node;
+    uint64_t life, token, id;
+    kelp_ns deadline; /* of the node's clock */
+    kelp_ns until;    /* of the world's: so long it waits when all is healed */
+    enum kelp_restore_kind kind;
+    bool forced;
+    struct restore_file *file; /* owned; NULL: none yet */
+};
+
 /* apart.c: one node's state is another than the others'. */
 struct apart {
     enum { APART_NOT = 0, APART_WRITES, APART_READS, APART_REJOINS } state;
@@ -402,6 +415,7 @@ struct world {
     struct net net;
     struct clients clients;
     struct mover mover;
+    struct restorer restorer;
     struct kelp_sim_machine machine;
     struct model *model; /* NULL: none */
     kelp_id wrong_node;  /* KELP_SIM_BREAK_APPLY */
@@ -508,6 +522,13 @@ void nemesis_mend_later(struct world *w, kelp_ns at, enum mend what, unsigned no
 void nemesis_node_started(struct node *n);
 /* Its save would be done now: it dies in the middle of it instead. */
 void nemesis_dies_inside(struct node *n);
+
+/* restorer.c: who restores the cluster; nothing unless options.restores */
+void restorer_acts(struct world *w);
+void restorer_look(struct world *w);          /* is an answer overdue? */
+bool restorer_over(const struct node *n);     /* nothing is staged there */
+uint64_t restorer_hash(const struct node *n); /* of what is staged there; 0: nothing */
+void restorer_free(struct world *w);
 
 /* mover.c: who moves the leadership */
 void mover_asks(struct world *w);

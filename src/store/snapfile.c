@@ -261,6 +261,16 @@ enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool wh
     return KELP_OK;
 }
 
+enum kelp_error store_snapshot_each(struct disk disk, const char *name, store_object_fn give,
+                                    void *ctx, struct kelp_fault *fault)
+{
+    struct snapfile s = {0};
+    enum kelp_error error = head_load(disk, name, NULL, &s, fault);
+    if (error == KELP_OK) error = snapobjects_walk(disk, &s, give, ctx, fault);
+    snapfile_free(&s);
+    return error;
+}
+
 void snapfile_list(struct disk disk, struct kelp_pos newest, kelp_index opened,
                    struct store_stats *out)
 {

@@ -250,6 +250,11 @@ enum kelp_error store_snapshot_check(struct disk disk, const char *name, bool wh
                                      struct wire_snaphead *head, uint8_t **bytes,
                                      struct kelp_fault *fault);
 
+/* store_snapshot_each - its objects in their order, each verified before it is given; an error of
+ * give ends it and is its result. */
+enum kelp_error store_snapshot_each(struct disk disk, const char *name, store_object_fn give,
+                                    void *ctx, struct kelp_fault *fault);
+
 /* ghost_disk - a disk that reads the one below and keeps to itself all that is written: whatever is
  * done through it leaves no trace. The one below is borrowed, and must stand still, until
  * ghost_disk_close. */

@@ -36,7 +36,7 @@
 
 static bool kind_known(unsigned kind)
 {
-    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_ONCE;
+    return kind >= WIRE_FORWARD_WRITE && kind <= WIRE_FORWARD_RESTORE;
 }
 
 /* What only the node that is asked can answer is not sent on. */
@@ -77,6 +77,8 @@ static const char *forward_wrong(const struct wire_forward *f)
         return "a transfer's target is not 8 bytes";
     if (f->kind == WIRE_FORWARD_INDEX && f->command.len > 0)
         return "a question for an index has a command";
+    if (f->kind == WIRE_FORWARD_RESTORE && f->command.len == 0)
+        return "a step of a restore has no command";
     if (!once_fits(f)) return "what a forward is executed once by makes no sense";
     if (!level_fits(f)) return "the read level of a forward is out of range";
     return NULL;

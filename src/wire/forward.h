@@ -14,6 +14,8 @@ enum wire_forward_kind {
     /* which index must be applied before a read may be answered? Without a command */
     WIRE_FORWARD_INDEX = 6,
     WIRE_FORWARD_ONCE = 7, /* a write that is executed once, or about a session: see once */
+    /* a step of a restore, which is its command; only to who has WIRE_FEATURE_RESTORE */
+    WIRE_FORWARD_RESTORE = 8,
 };
 
 enum wire_once {

@@ -9,8 +9,9 @@
 #include "wire/frame.h"
 
 /* feature bits this version has; unknown ones of a peer are ignored */
-#define WIRE_FEATURE_MARKS  1u /* takes WIRE_MARKS */
-#define WIRE_FEATURES_KNOWN WIRE_FEATURE_MARKS
+#define WIRE_FEATURE_MARKS   1u /* takes WIRE_MARKS */
+#define WIRE_FEATURE_RESTORE 2u /* knows entries and forwards of restores */
+#define WIRE_FEATURES_KNOWN  (WIRE_FEATURE_MARKS | WIRE_FEATURE_RESTORE)
 
 struct wire_hello {
     uint16_t version_min, version_max; /* protocol versions spoken */

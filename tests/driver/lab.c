@@ -333,6 +333,7 @@ static bool judge(struct lab_node *on, struct lab_node *other, struct wire_hello
     driver_hello(other->driver, hello);
     hello->to = on->id;
     hello->peer = other->address;
+    if (other->older) hello->features &= ~(uint64_t)WIRE_FEATURE_RESTORE;
     struct wire_judge rules;
     struct wire_refuse refuse;
     driver_judge(on->driver, &rules);

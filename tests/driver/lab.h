@@ -39,7 +39,11 @@ struct lab_machine {
     uint64_t now, due, ticks; /* due: of what passes by itself, 0: nothing; ticks: clock entries */
     uint64_t beside, beside_len; /* what stood beside the last command that lasts */
     bool restoring;
-    bool wants;                              /* a snapshot */
+    bool wants;        /* a snapshot */
+    struct lab_stage { /* a restore through the log; objects: as snapshots' */
+        bool open;
+        uint64_t state[2], objects;
+    } stage;
     enum kelp_error begin_error, read_error; /* what begin, and the next read, of a snapshot say */
     bool no_snapshots;
 };
@@ -60,6 +64,7 @@ struct lab_node {
     enum kelp_error fetch_error; /* .. of every piece that is read */
     enum kelp_error head_error;  /* .. and of every head */
     bool hold_fetch;             /* pieces are not read */
+    bool older;                  /* its hello does not say that it knows restores */
     struct kelp_pos fetch_pos;   /* .. and which one waits for that; 0@0: none */
     uint64_t fetch_offset;
     uint64_t fetches_closed; /* so often it was said that nobody reads on */
@@ -188,6 +193,9 @@ void lab_client_free(struct lab_client *c);
 uint64_t lab_write(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
 /* not forwarded */
 uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_ms);
+struct kelp_restore_step;
+uint64_t lab_restore(struct lab_client *c, const struct kelp_restore_step *step,
+                     uint64_t timeout_ms);
 uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);
 uint64_t lab_drain(struct lab_client *c, enum driver_drain_wish wish, uint64_t timeout_ms);
 uint64_t lab_plan(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms);

@@ -75,6 +75,16 @@ uint64_t lab_write_here(struct lab_client *c, uint64_t value, uint64_t timeout_m
     return write_to(c, value, timeout_ms, false);
 }
 
+uint64_t lab_restore(struct lab_client *c, const struct kelp_restore_step *step,
+                     uint64_t timeout_ms)
+{
+    struct driver *d = lab_node(c->lab, c->node)->driver;
+    assert_true(driver_restore_sound(step));
+    assert_true(driver_restore(d, c->lab->now, c->line, ++c->tokens, step, bytes_of(NULL, 0),
+                               deadline_of(c->lab, timeout_ms), true));
+    return c->tokens;
+}
+
 uint64_t lab_change(struct lab_client *c, const struct wire_change *change, uint64_t timeout_ms)
 {
     struct driver *d = lab_node(c->lab, c->node)->driver;

@@ -106,10 +106,34 @@ static enum kelp_error fsm_restore(void *fsm, uint32_t group, struct kelp_pos po
     return KELP_OK;
 }
 
+/* Own bytes and objects as those of a snapshot of the same state. */
+static enum kelp_error fsm_stage(void *fsm, uint32_t group, const struct kelp_stage *from,
+                                 void **restore)
+{
+    struct lab_machine *m = fsm;
+    (void)group;
+    if (from->own.len != 16) return KELP_E_MALFORMED;
+    assert_false(m->stage.open);
+    m->stage = (struct lab_stage){
+        .open = true, .state = {load_u64(from->own.data), load_u64(from->own.data + 8)}};
+    *restore = &m->stage;
+    return KELP_OK;
+}
+
+static enum kelp_error stage_commit(struct lab_machine *m)
+{
+    assert_true(m->stage.open);
+    if (m->stage.objects == 0) return KELP_E_CORRUPT;
+    m->stage.open = false;
+    m->count = m->stage.state[0];
+    m->last = m->stage.state[1];
+    return KELP_OK;
+}
+
 static enum kelp_error fsm_commit(void *fsm, void *restore)
 {
     struct lab_machine *m = fsm;
-    (void)restore;
+    if (restore == &m->stage) return stage_commit(m);
     assert_true(m->restoring);
     assert_int_equal(m->walk_token, 0); /* it would see two states */
     m->restoring = false;
@@ -122,7 +146,11 @@ static enum kelp_error fsm_commit(void *fsm, void *restore)
 static void fsm_abort(void *fsm, void *restore)
 {
     struct lab_machine *m = fsm;
-    (void)restore;
+    if (restore == &m->stage) {
+        assert_true(m->stage.open);
+        m->stage.open = false;
+        return;
+    }
     assert_true(m->restoring);
     m->restoring = false;
 }
@@ -168,7 +196,11 @@ static void fsm_objects_end(void *fsm, void *snapshot)
 static enum kelp_error fsm_restore_object(void *fsm, void *restore, struct kelp_bytes object)
 {
     struct lab_machine *m = fsm;
-    (void)restore;
+    if (restore == &m->stage) {
+        bool same = object.len == 16 && load_u64(object.data) == m->stage.state[0];
+        if (same) m->stage.objects++;
+        return same ? KELP_OK : KELP_E_MALFORMED;
+    }
     assert_true(m->restoring);
     assert_int_equal(object.len, m->object_bytes > 16 ? m->object_bytes : 16);
     assert_int_equal(load_u64(object.data), m->restored[0]);
@@ -245,11 +277,13 @@ static const struct kelp_fsm_ops fsm_ops = {
     .query_end = fsm_query_end,
     .snapshot_begin = fsm_snapshot,
     .restore_begin = fsm_restore,
+    .restore_object = fsm_restore_object,
     .restore_commit = fsm_commit,
     .restore_abort = fsm_abort,
     .hash = fsm_hash,
     .close = fsm_close,
     .frees = fsm_frees,
+    .stage_begin = fsm_stage,
     .deadline = fsm_deadline,
     .pass = fsm_pass,
     .lapses = fsm_lapses,
@@ -281,6 +315,7 @@ static const struct kelp_fsm_ops fsm_objects_ops = {
     .close = fsm_close,
     .frees = fsm_frees,
     .wants_snapshot = fsm_wants,
+    .stage_begin = fsm_stage,
 };
 
 const struct kelp_fsm_ops *lab_machine_ops(const struct lab_machine *m)
@@ -467,6 +502,12 @@ static size_t port_marks(void *machine, kelp_index after, struct wire_mark out[W
     return rsm_marks(n->rsm, after, out);
 }
 
+static bool port_staged(void *machine, struct kelp_restore_status *out)
+{
+    const struct lab_node *n = machine;
+    return rsm_staged(n->rsm, out);
+}
+
 const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machine_ops),
                                              .apply = port_apply,
                                              .query = port_query,
@@ -485,4 +526,5 @@ const struct driver_machine_ops lab_ports = {.size = sizeof(struct driver_machin
                                              .deadline = port_deadline,
                                              .lapses = port_lapses,
                                              .extend = port_extend,
-                                             .frees = port_frees};
+                                             .frees = port_frees,
+                                             .staged = port_staged};

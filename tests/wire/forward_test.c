@@ -198,7 +198,7 @@ static void an_unknown_kind_or_outcome_is_a_newer_version(void **state)
     (void)state;
     struct wire_forward f = sample();
     size_t len = encode(&f);
-    body[2] = WIRE_FORWARD_ONCE + 1;
+    body[2] = WIRE_FORWARD_RESTORE + 1;
     assert_int_equal(decode(len), KELP_E_VERSION);
     struct wire_forward_answer a = sample_answer();
     len = encode_answer(&a);
