@@ -14,8 +14,8 @@
  * that begins above it would leave a gap, and one that knows another entry to be committed there
  * contradicts it: both are refused by the same start, on the ghost, before a name is given.
  *
- * The node may also have acknowledged all that an own snapshot shows which it was sent: one that ends
- * above the given one is given up only if the log holds the entry at its end.
+ * The node may also have acknowledged all that an own snapshot shows which it was sent: one that
+ * ends above the given one is given up only if the log holds the entry at its end.
  *
  * The own ones go even if they are older or newer: a newer one would be loaded in its place, and an
  * older one should it ever be damaged, and both may show what the node is to get rid of. They go
@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/min.h"
 #include "store/renew.h"
 #include "store/room.h"
@@ -242,12 +243,15 @@ static enum kelp_error others_remove(struct disk disk, struct kelp_pos pos, uint
     return error == KELP_OK ? disk.ops->sync_dir(disk.state, "snap", fault) : error;
 }
 
+/* index <= last */
 static kelp_term term_at(const struct store_found *f, kelp_index index)
 {
-    kelp_term term = f->base.term;
-    for (size_t i = 0; i < f->run_count && f->runs[i].first <= index; i++)
-        term = f->runs[i].term;
-    return term;
+    if (index <= f->base.index) return f->base.term;
+    size_t run = 0;
+    while (run + 1 < f->run_count && f->runs[run].last < index)
+        run++;
+    ASSERT(run < f->run_count);
+    return f->runs[run].term;
 }
 
 /* Its own, whole or damaged: the node may have said that it holds all up to their ends. What the

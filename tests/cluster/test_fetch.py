@@ -197,7 +197,8 @@ def test_what_is_not_for_it_is_refused_and_nothing_changes(make_cluster, tmp_pat
     missing = cluster.kelp("snapshot", "fetch", "--data", node.data, "--from",
                            str(tmp_path / "none"))
     assert missing.returncode == 1 and "No such file" in missing.stderr
-    nowhere = cluster.kelp("snapshot", "fetch", "--data", str(tmp_path), "--from", files[0], "--yes")
+    nowhere = cluster.kelp("snapshot", "fetch", "--data", str(tmp_path), "--from", files[0],
+                           "--yes")
     assert nowhere.returncode == 1 and "no data directory" in nowhere.stderr, nowhere.stderr
     assert cluster.kelp("snapshot", "fetch", "--data", node.data).returncode == 2
     assert without_lock(digest(node.data)) == before
