@@ -257,9 +257,10 @@ struct kelp_sim_report {
     uint64_t changes, changes_done;            /* of the membership: asked for, done */
     uint64_t drains, plans;                    /* nodes drained; plans told */
     uint64_t rotted;                           /* states that were made another: see sim/apart.c */
-    uint32_t kills;     /* of the leader, and somebody led afterwards; see options */
-    kelp_ns heir_worst; /* the longest time until then */
-    uint32_t core;      /* nodes that had to live on after healing; 0: no quorum was left whole */
+    uint64_t renewals, outdated; /* disks recovered by hand; nodes of before that were told so */
+    uint32_t kills;              /* of the leader, and somebody led afterwards; see options */
+    kelp_ns heir_worst;          /* the longest time until then */
+    uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
     bool leader_soon;      /* within three election timeouts */
@@ -302,6 +303,7 @@ struct kelp_sim_total {
     uint64_t seeds, failed, events, faults, requests, done, crashes, disk_harms, halts;
     uint64_t changes, changes_done; /* of the membership */
     uint64_t rotted;                /* states that were made another, and found out */
+    uint64_t renewals, outdated;    /* disks recovered by hand; nodes of before that were told */
     uint64_t kills;
     kelp_ns heir_worst;
     uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */
