@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/min.h"
 #include "core/config.h"
+#include "sim/trace.h"
 #include "sim/world.h"
 #include "store/renew.h"
 #include "wire/entry.h"
@@ -60,7 +61,7 @@ static void power_goes(struct world *w)
     for (unsigned i = 0; i < w->node_count; i++) {
         struct node *n = &w->nodes[i];
         node_crash(n, SIM_CRASH_POWER, KELP_NEVER);
-        n->state = NODE_GONE;
+        n->state = NODE_DOWN; /* and most stay so */
         sim_disk_behave(n->disk);
         sim_disk_dies_at_sync(n->disk, 0);
         atlas_room_back(n);
@@ -71,6 +72,7 @@ static void power_goes(struct world *w)
     }
     partition_mend(w);
     w->clients.stopped = true;
+    trace_settle(w);
 }
 
 /* ---- what its log held ----------------------------------------------------------------------- */
@@ -262,12 +264,10 @@ bool renewal_begins(struct world *w)
         r->node = n->slot;
         r->kept = report->token.recovery.kept;
         w->report->renewals++;
-        n->state = NODE_DOWN;
         world_push(w, w->now + MS, EVENT_START, n->slot, 0, NULL);
         for (unsigned i = 0; i < w->node_count; i++) {
             struct node *old = &w->nodes[i];
             if (old == n || !disk_whole(old) || next(w) % 4 == 0) continue;
-            old->state = NODE_DOWN;
             world_push(w, w->now + next(w) % (2 * w->swarm.election_max), EVENT_START, i, 0, NULL);
         }
         r->until = w->now + TIMEOUTS * w->swarm.election_max;
