@@ -267,8 +267,9 @@ struct kelp_sim_report {
     uint64_t rejoined;                         /* of them: took the state of another */
     uint64_t lapsed;                  /* values that ended by themselves, at their deadlines */
     uint64_t restore_steps, restored; /* steps of restores that were done; of them COMMITs */
-    uint32_t kills;                   /* of the leader, and somebody led afterwards; see options */
-    kelp_ns heir_worst;               /* the longest time until then */
+    uint64_t renewals, outdated; /* disks recovered by hand; nodes of before that were told so */
+    uint32_t kills;              /* of the leader, and somebody led afterwards; see options */
+    kelp_ns heir_worst;          /* the longest time until then */
     uint32_t core; /* nodes that had to live on after healing; 0: no quorum was left whole */
     uint32_t terms_after_heal;
     kelp_ns leader_after;  /* healing; KELP_NEVER: no leader */
@@ -315,7 +316,8 @@ struct kelp_sim_total {
     uint64_t rejoined;              /* of them: took the state of another */
     uint64_t retried, lapsed;       /* attempts in sessions; values that ended by themselves */
     uint64_t snapshots, snapshots_installed;
-    uint64_t together; /* runs in which there were retries, ended values and snapshots */
+    uint64_t together;           /* runs in which there were retries, ended values and snapshots */
+    uint64_t renewals, outdated; /* disks recovered by hand; nodes of before that were told */
     uint64_t kills;
     kelp_ns heir_worst;
     uint64_t cores, leaders_soon; /* runs that had to live after healing; how many soon led */

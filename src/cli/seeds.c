@@ -210,6 +210,8 @@ void sim_add_total(struct kelp_sim_total *sum, const struct kelp_sim_total *part
     sum->snapshots += part->snapshots;
     sum->snapshots_installed += part->snapshots_installed;
     sum->together += part->together;
+    sum->renewals += part->renewals;
+    sum->outdated += part->outdated;
     sum->cores += part->cores;
     sum->leaders_soon += part->leaders_soon;
     for (size_t i = 0; i < COUNT_OF(sum->fault_kinds); i++)
@@ -312,6 +314,9 @@ static int print_total(const struct verb *verb, const struct sim_flags *f,
     if (total->changes > 0)
         (void)printf("%llu of %llu changes of members were done\n",
                      (unsigned long long)total->changes_done, (unsigned long long)total->changes);
+    if (total->renewals > 0)
+        (void)printf("%llu times a disk was recovered by hand; %llu nodes of before it were told\n",
+                     (unsigned long long)total->renewals, (unsigned long long)total->outdated);
     if (total->rotted > 0)
         (void)printf("%llu times the state of a node was made another and found out, %llu nodes "
                      "rejoined\n",

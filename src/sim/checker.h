@@ -67,6 +67,8 @@ enum checker_rule {
     X(M01, QuorumsMeet)                                                                            \
     X(M02, ChangeHonest)                                                                           \
     X(M03, WitnessKeepsLittle)                                                                     \
+    X(M04, EpochsApart)                                                                            \
+    X(M05, RenewalKept)                                                                            \
     X(N01, NodeCheck)                                                                              \
     X(N02, NoFaultWithoutCause)                                                                    \
     X(N03, FramesWellFormed)                                                                       \

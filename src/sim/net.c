@@ -442,6 +442,7 @@ static void frame_to_driver(struct world *w, struct packet *p, const struct wire
     fault_none(&fault);
     enum kelp_error error = driver_frame(n->driver, node_clock(n), p->from + 1u,
                                          (enum kelp_lane)p->lane, p->connection, frame, &fault);
+    if (error == KELP_OK) renewal_passed(w, p->from, p->to, frame->kind);
     if (error != KELP_OK)
         frame_refused(w, p, error, fault.what);
     else if (p->damaged && driver_core(n->driver) != NULL) /* without one it is dropped unread */

@@ -210,7 +210,8 @@ static enum kelp_error machine_port_restore_commit(void *machine, const struct w
     struct node *n = machine;
     enum kelp_error error = rsm_restore_commit(n->rsm, head, fault);
     n->world->report->snapshots_installed += error == KELP_OK;
-    if (error == KELP_OK && head->hollow) checker_hollow(n->world->checker, n->slot);
+    bool told = error == KELP_OK && !n->world->renewal.on;
+    if (told && head->hollow) checker_hollow(n->world->checker, n->slot);
     return error;
 }
 
@@ -420,7 +421,7 @@ static bool machine_start(struct node *n, const struct store_found *found, struc
         return false;
     }
     if (found->snapshot.pos.index == 0) return true;
-    if (found->snapshot.hollow) checker_hollow(n->world->checker, n->slot);
+    if (found->snapshot.hollow && !n->world->renewal.on) checker_hollow(n->world->checker, n->slot);
     return machine_restore(n, &found->snapshot, fault);
 }
 
@@ -703,7 +704,10 @@ void node_run(struct node *n)
 void node_fault(struct node *n, const struct kelp_fault *fault)
 {
     if (n->state != NODE_UP) return;
-    atlas_faults(n, fault);
+    if (n->world->renewal.on)
+        renewal_faults(n, fault);
+    else
+        atlas_faults(n, fault);
     n->state = NODE_FAULTED;
     n->world->report->halts++;
 }
@@ -733,7 +737,7 @@ void node_watch_status(struct node *n)
 static void node_goes_down(struct node *n, kelp_ns back_after)
 {
     struct world *w = n->world;
-    checker_crashed(w->checker, n->slot);
+    if (!w->renewal.on) checker_crashed(w->checker, n->slot);
     n->handing_since = 0;
     clients_node_dies(n);
     churn_node_dies(n);

@@ -307,12 +307,12 @@ static void job_report(struct node *n, const struct job *job, enum kelp_error er
     switch ((enum job_kind)job->kind) {
     case JOB_SAVE: {
         uint64_t number = job_at(n, n->job_batch - 1)->save.number;
-        checker_saved(checker, n->slot, number);
+        if (!n->world->renewal.on) checker_saved(checker, n->slot, number);
         if (n->world->options.broken != KELP_SIM_BREAK_EARLY_SAVED) driver_saved(n->driver, number);
         break;
     }
     case JOB_SNAPSHOT:
-        checker_snapshot(checker, n->slot, job->pos, job->fetched);
+        if (!n->world->renewal.on) checker_snapshot(checker, n->slot, job->pos, job->fetched);
         driver_snapshot_done(n->driver, job->pos.index, KELP_OK);
         break;
     case JOB_PLEDGE: driver_pledged(n->driver); break;

@@ -115,6 +115,7 @@ static void world_unmake(struct world *w)
         node_unmake(&w->nodes[i]);
     }
     model_free(w->model); /* after the machines it watched */
+    free(w->renewal.sums);
     net_unmake(w);
     heap_free(&w->heap);
     checker_free(w->checker);
@@ -264,6 +265,8 @@ void kelp_sim_add(struct kelp_sim_total *total, const struct kelp_sim_report *re
     total->snapshots += report->snapshots;
     total->snapshots_installed += report->snapshots_installed;
     total->together += report->retried > 0 && report->lapsed > 0 && report->snapshots > 0;
+    total->renewals += report->renewals;
+    total->outdated += report->outdated;
     total->cores += report->core > 0;
     total->leaders_soon += report->core > 0 && report->leader_soon;
     for (unsigned i = 0; i < KELP_SIM_FAULTS_MAX; i++)

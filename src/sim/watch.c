@@ -73,6 +73,7 @@ void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_
 {
     struct checker_entry *entries = n->world->watched;
     size_t count = 0;
+    if (n->world->renewal.on) return;
     if ((save->flags & KELP_SAVE_APPEND) != 0) {
         count = (size_t)(save->last - save->first + 1);
         if (count > WATCHED_MAX) {
@@ -98,7 +99,7 @@ void watch_save(struct node *n, const struct kelp_save *save, const struct kelp_
 
 void watch_frame(struct node *n, unsigned to, const struct packet *p)
 {
-    if (p->kind != WIRE_MESSAGE) return;
+    if (p->kind != WIRE_MESSAGE || n->world->renewal.on) return;
     if (p->len < WIRE_FRAME_HEAD + BODY_FIXED_MIN) {
         checker_fail(n->world->checker, RULE_N03, "node %u sends a message of %u bytes",
                      n->slot + 1u, p->len);
@@ -201,6 +202,7 @@ static bool recovery_entries(struct node *n, const struct store_found *found,
 bool watch_recovery(struct node *n, struct kelp_fault *fault)
 {
     const struct store_found *found = store_found(n->store);
+    if (n->world->renewal.on) return true;
     if (n->wiped) return true; /* it must be refused; nothing it lost is a promise of its disk */
     size_t count = (size_t)(found->last - found->base.index);
     struct checker_entry *entries = calloc(count + 1, sizeof *entries);
@@ -234,6 +236,10 @@ void sim_watch_event(struct node *n, const struct kelp_event *event)
 {
     struct world *w = n->world;
     if (event->type < KELP_SIM_MARKS_MAX) w->report->marks[event->type]++;
+    if (w->renewal.on) {
+        trace_event(n, event);
+        return;
+    }
     if (event->type == KELP_EV_ROLE_LEADER) {
         w->report->elections++;
         checker_leads(w->checker, n->slot, event->term.v);
@@ -287,6 +293,7 @@ void watch_node(struct node *n)
             checker_fail(w->checker, RULE_N02, "node %u: its core is faulted", n->slot + 1u);
         return;
     }
+    if (w->renewal.on) return;
     if (n->wiped)
         checker_fail(w->checker, RULE_I33, "node %u runs Raft from an emptied directory",
                      n->slot + 1u);

@@ -173,6 +173,21 @@ static bool world_stops(const struct world *w)
     return w->options.until != 0 && w->report->events >= w->options.until;
 }
 
+/* Of two clusters from here on: renewal.c. */
+static bool world_afterwards(struct world *w)
+{
+    uint64_t step = 0;
+    while (w->now < w->renewal.until && !world_failed(w) && !world_stops(w)) {
+        world_step(w);
+        for (unsigned i = 0; ++step % LOOK_EVERY == 0 && i < w->node_count; i++)
+            node_watch_status(&w->nodes[i]);
+    }
+    w->report->simulated = w->now;
+    w->report->stopped = w->now < w->renewal.until && !world_failed(w);
+    if (!w->report->stopped && !world_failed(w)) renewal_judge(w);
+    return !world_failed(w);
+}
+
 bool world_run(struct world *w)
 {
     for (uint64_t step = 1; !w->ended && !world_failed(w) && !world_stops(w); step++) {
@@ -192,5 +207,6 @@ bool world_run(struct world *w)
     if (w->report->stopped) return true;
     if (world_failed(w)) return false;
     clients_end(w);
-    return record_judge(w) && !world_failed(w);
+    if (!record_judge(w) || world_failed(w)) return false;
+    return renewal_begins(w) ? world_afterwards(w) : !world_failed(w);
 }

@@ -397,6 +397,17 @@ struct heir {
     uint64_t term;     /* that the last one led */
 };
 
+/* renewal.c: one disk is recovered by hand, and some of the others come back. */
+struct renewal {
+    bool on; /* the checker is told nothing any more */
+    unsigned node;
+    struct prng random;
+    kelp_index commit, from; /* what it knew to be committed; the first of sums */
+    struct kelp_pos kept;
+    uint64_t *sums;
+    kelp_ns until;
+};
+
 struct world {
     struct kelp_sim_options options;
     struct tracer *tracer; /* NULL: nobody reads the trace */
@@ -424,6 +435,7 @@ struct world {
     struct churn churn;
     struct heir heir;
     struct apart apart;
+    struct renewal renewal;
     kelp_index fed_commit; /* starvation: the last one seen, when, and the requests made by then */
     kelp_ns fed_at;
     uint64_t fed_requests;
@@ -618,6 +630,12 @@ bool churn_settled(const struct world *w, const struct node *leader);
 /* heir.c: options.kills */
 void heir_swarm(struct world *w); /* two nodes, a witness, and nothing else that is wrong */
 void heir_look(struct world *w);
+
+/* renewal.c */
+bool renewal_begins(struct world *w); /* a run has passed; false: nothing more happens */
+void renewal_judge(struct world *w);  /* at its end */
+void renewal_passed(struct world *w, unsigned from, unsigned to, uint8_t kind); /* a frame */
+void renewal_faults(struct node *n, const struct kelp_fault *fault);
 
 /* story.c */
 void story_tell(struct world *w);
