@@ -268,6 +268,7 @@ static void what_passes_before_it_is_applied_is_not_told_either(void **state)
     lab_release_apply(n);
     lab_await(c, 1);
     assert_int_equal(c->told[0].outcome, KELP_DONE);
+    assert_int_equal(machine_of(t, t.leader)->due_when_asked, 0);
     assert_int_equal(machine_of(t, t.leader)->due, 0);
     assert_int_equal(machine_of(t, t.leader)->ticks, 2);
     lab_client_free(c);
