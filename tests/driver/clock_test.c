@@ -263,8 +263,8 @@ static void what_passes_before_it_is_applied_is_not_told_either(void **state)
     assert_int_equal(n->held_first + n->held_count - 1, last_of(t) - 1); /* not with it yet */
     lab_run(t.lab, 100);
     struct lab_client *c = lab_client(t.lab, t.leader);
-    (void)lab_read(c, 1000);
-    lab_run(t.lab, 20);
+    (void)lab_read(c, 5000);
+    lab_run(t.lab, 300); /* its index is known */
     lab_release_apply(n);
     lab_await(c, 1);
     assert_int_equal(c->told[0].outcome, KELP_DONE);
