@@ -152,12 +152,11 @@ kelp_ns clock_next(struct driver *d)
 
 /* ---- reads ---- */
 
-/* What is not applied here yet may have a deadline, which may pass before it is. */
-void clock_mark(struct driver *d, struct request *r, kelp_index index)
+/* The core has waited until all that the read is to see is applied here. */
+void clock_mark(struct driver *d, struct request *r)
 {
-    bool all = index <= d->applied;
-    if (r->how.level == KELP_READ_LOG || (all && ticking_idle(&d->ticking, d->applied))) return;
-    if (!leads(d) || (earliest(d) == KELP_FSM_NO_DEADLINE && all && fresh(d))) return;
+    if (r->how.level == KELP_READ_LOG || ticking_idle(&d->ticking, d->applied)) return;
+    if (!leads(d) || (earliest(d) == KELP_FSM_NO_DEADLINE && fresh(d))) return;
     r->clock = clock_running(d);
     if (r->line != NULL || !r->bare) return;
     uint8_t told[8];

@@ -37,8 +37,7 @@ void clock_init(struct driver *d);
 bool clock_run(struct driver *d); /* true: something was done */
 kelp_ns clock_next(struct driver *d);
 bool clock_answered(struct driver *d, const struct kelp_answer *answer);
-/* A read is answered by what is due now; index: so much it is to see. */
-void clock_mark(struct driver *d, struct request *r, kelp_index index);
+void clock_mark(struct driver *d, struct request *r);  /* a read is answered by what is due now */
 bool clock_holds(struct driver *d, struct request *r); /* true: it went elsewhere */
 void clock_let_go(struct driver *d, struct request *r);
 void clock_show(struct driver *d); /* to the machine, in front of a question */

@@ -37,6 +37,7 @@ struct lab_machine {
     uint64_t restored[2], restores, objects_restored;
     uint64_t objects_run, objects_run_most; /* restored in this run of its driver; in any */
     uint64_t now, due, ticks; /* due: of what passes by itself, 0: nothing; ticks: clock entries */
+    uint64_t due_when_asked;  /* .. at the last question */
     uint64_t beside, beside_len; /* what stood beside the last command that lasts */
     bool restoring;
     bool wants;        /* a snapshot */

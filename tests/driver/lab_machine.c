@@ -42,6 +42,7 @@ static void fsm_query(void *fsm, uint32_t group, struct kelp_bytes question, kel
     size_t len = question.len == 8 ? (size_t)load_u64(question.data) : 16;
     uint8_t *out = calloc(1, len);
     assert_true(out != NULL && len >= 16);
+    m->due_when_asked = m->due;
     put_u64(out, m->count);
     put_u64(out + 8, m->last);
     reply(sink, 0, bytes_of(out, len));
