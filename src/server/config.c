@@ -139,7 +139,8 @@ const struct setting settings_table[] = {
     NUMBER("connections-max", SETTING_LIVE, "connections", "10000", 1, 1000000, connections_max,
            "Redis clients at once, fewer where the system allows few open files; more are refused"),
     NUMBER("requests-max", SETTING_LIVE, "requests", "4096", 1, 16384, requests_max,
-           "Open requests of all clients; beyond it their connections are not read"),
+           "Open requests of all clients; beyond it their connections are not read; live up to "
+           "what it was at the start"),
     NUMBER("request-bytes", SETTING_LIVE, "bytes", "33554432", MIB, 16 * GIB, request_bytes,
            "Bytes of open requests of all clients; beyond it their connections are not read"),
     NUMBER("client-requests-max", SETTING_LIVE, "requests", "1024", 1, 16384, client_requests_max,
@@ -494,12 +495,24 @@ static bool given_id(const struct settings *next, const struct setting *row)
 static void restart_add(char *error, const struct settings *force, const struct settings *next,
                         const struct setting *row)
 {
-    char old[64], now[64];
+    char old[64], now[64], above[64] = "";
     size_t len = strlen(error);
+    if ((row->flags & SETTING_LIVE) != 0)
+        (void)snprintf(above, sizeof above, ", above the %llu it was started with",
+                       (unsigned long long)force->requests_room);
     (void)settings_value(force, row, old, sizeof old);
     (void)settings_value(next, row, now, sizeof now);
-    (void)snprintf(error + len, SETTINGS_ERROR_MAX - len, "%s%s (\"%s\" -> \"%s\")",
-                   len > 0 ? ", " : "a restart is needed to change ", row->key, old, now);
+    (void)snprintf(error + len, SETTINGS_ERROR_MAX - len, "%s%s (\"%s\" -> \"%s\"%s)",
+                   len > 0 ? ", " : "a restart is needed to change ", row->key, old, now, above);
+}
+
+/* The tables of the core were made for the requests-max of the start (server_node_options). Above
+ * it clients would be read whose requests the core refuses as BUSY, instead of made to wait. */
+static bool beyond_room(const struct settings *force, const struct settings *next,
+                        const struct setting *row)
+{
+    return row->offset == offsetof(struct settings, requests_max) && force->requests_room != 0 &&
+           next->requests_max > force->requests_room;
 }
 
 bool settings_changes(const struct settings *force, const struct settings *next,
@@ -511,7 +524,7 @@ bool settings_changes(const struct settings *force, const struct settings *next,
     for (size_t i = 0; i < settings_count; i++) {
         const struct setting *row = &settings_table[i];
         if (same(force, next, row) || given_id(next, row)) continue;
-        if ((row->flags & SETTING_LIVE) == 0) {
+        if ((row->flags & SETTING_LIVE) == 0 || beyond_room(force, next, row)) {
             restart_add(error, force, next, row);
             fine = false;
             continue;

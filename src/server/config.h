@@ -47,6 +47,9 @@ struct settings {
     uint64_t connections_max, requests_max, request_bytes, client_requests_max, client_output_bytes;
     uint64_t client_stall_ms, answer_bytes;
     uint64_t http_connections_max, http_body_bytes_max;
+    /* what requests_max was when the tables of the core were made, which are never made larger; 0:
+     * they are not made yet. No setting: who runs carries it over. */
+    uint64_t requests_room;
     struct setting_source sources[SETTINGS_MAX]; /* by place in the table */
 };
 
@@ -109,8 +112,8 @@ struct setting_change { /* of a live setting, which is never text */
 };
 
 /* settings_changes - what differs between the settings in force and others that were checked.
- * false: one or more need a restart; error names them all, as far as it has room. The id that a
- * server was given is kept by next. */
+ * false: one or more need a restart, also requests-max above force->requests_room; error names them
+ * all, as far as it has room. The id that a server was given is kept by next. */
 bool settings_changes(const struct settings *force, const struct settings *next,
                       struct setting_change out[SETTINGS_MAX], size_t *count, char *error);
 

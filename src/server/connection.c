@@ -379,6 +379,8 @@ void run_config_set(const struct call *call)
 {
     struct server *s = call->server;
     struct settings copy;
+    struct setting_change changes[SETTINGS_MAX];
+    size_t count;
     char error[SETTINGS_ERROR_MAX];
     if (call->argc % 2 != 0) {
         (void)resp_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
@@ -391,7 +393,8 @@ void run_config_set(const struct call *call)
     bool fine = true;
     for (size_t at = 2; at < call->argc && fine; at += 2)
         fine = set_one(call, at, &copy);
-    if (fine && !settings_check(&copy, error)) {
+    if (fine && (!settings_check(&copy, error) ||
+                 !settings_changes(&s->settings, &copy, changes, &count, error))) {
         set_failed(call, 2, error);
         fine = false;
     }

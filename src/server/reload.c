@@ -46,6 +46,7 @@ bool reload_run(struct server *s, const char *who, struct reload *result)
         return false;
     }
     next.id = s->settings.id; /* the same, or it was given one */
+    next.requests_room = s->settings.requests_room;
     reload_apply(s, &next);
     for (size_t i = 0; i < result->count; i++)
         log_line(KELP_INFO, "%s: %s -> %s (%s)", result->changes[i].row->key,

@@ -386,6 +386,7 @@ static bool node_begin(struct server *s)
 {
     struct kelp_fault fault = {0};
     struct kelp_node_options options = server_node_options(&s->settings);
+    s->settings.requests_room = s->settings.requests_max;
     s->kv = kv_new();
     if (s->kv == NULL) {
         log_line(KELP_ERROR, "cannot start: %s", kelp_strerror(KELP_E_NO_MEMORY));

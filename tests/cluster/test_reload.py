@@ -134,6 +134,31 @@ def test_config_set_of_two_keys_changes_both_or_neither(make_cluster):
                        "request-timeout-ms": ["900", "CONFIG SET", "live"]}
 
 
+def test_no_more_requests_than_the_tables_of_the_start_hold(make_cluster):
+    cluster, paths = restarted(make_cluster, 1)
+    node = cluster.nodes[1]
+    words = "above the 4096 it was started with"
+    for _ in range(2):  # also after it was lowered
+        before = in_force(node)
+        with node.raw() as c:
+            answer = c.call("CONFIG", "SET", "client-stall-ms", "4000", "requests-max", "4097")
+        assert isinstance(answer, Error) and words in str(answer), answer
+        write(paths[1], "client-stall-ms: 25000\nrequests-max: 16384\n")
+        run = kelp_at(cluster, node, "reload")
+        assert run.returncode == 2 and "requests-max" in run.stderr and words in run.stderr, run
+        assert in_force(node) == before
+        write(paths[1], "requests-max: 2000\n")
+        assert kelp_at(cluster, node, "reload").returncode == 0
+    with node.raw() as c:
+        assert c.call("CONFIG", "SET", "requests-max", "4096") == "OK"
+    assert in_force(node)["requests-max"][0] == "4096"
+    write(paths[1], "requests-max: 16384\n")
+    node.stop()
+    node.start()
+    cluster.wait_leader()
+    assert in_force(node)["requests-max"][0] == "16384"
+
+
 def test_a_rule_about_snapshots_counts_from_the_reload_on(make_cluster):
     cluster, paths = restarted(make_cluster, 1)
     node = cluster.nodes[1]

@@ -154,6 +154,36 @@ static void every_change_that_needs_a_restart_is_named(void **state)
     options_close(&kept);
 }
 
+/* The tables of the core are made once, for the requests-max of the start. */
+static void no_more_requests_than_at_the_start(void **state)
+{
+    (void)state;
+    char error[SETTINGS_ERROR_MAX];
+    struct settings s, next;
+    struct setting_change changes[SETTINGS_MAX];
+    size_t count;
+    assert_true(settings_init(&s));
+    assert_true(settings_set(&s, row_of("requests-max"), "3000", error));
+    s.requests_room = 3000;
+    assert_true(settings_copy(&s, &next));
+    assert_int_equal(next.requests_room, 3000);
+    assert_true(settings_set(&s, row_of("requests-max"), "2000", error)); /* it was lowered */
+    assert_true(settings_changes(&s, &next, changes, &count, error));     /* and back up */
+    assert_int_equal(count, 1);
+    assert_true(settings_set(&next, row_of("requests-max"), "3001", error));
+    assert_true(settings_set(&next, row_of("lease-ms"), "100", error));
+    assert_false(settings_changes(&s, &next, changes, &count, error));
+    assert_int_equal(count, 0);
+    assert_string_equal(error, "a restart is needed to change lease-ms (\"0\" -> \"100\"), "
+                               "requests-max (\"2000\" -> \"3001\", above the 3000 it was "
+                               "started with)");
+    s.requests_room = 0; /* nothing runs with them */
+    assert_true(settings_set(&next, row_of("lease-ms"), "0", error));
+    assert_true(settings_changes(&s, &next, changes, &count, error));
+    settings_close(&next);
+    settings_close(&s);
+}
+
 static void an_id_that_was_given_is_no_change(void **state)
 {
     (void)state;
@@ -200,6 +230,7 @@ int main(void)
                                         file_gone),
         cmocka_unit_test_setup_teardown(every_change_that_needs_a_restart_is_named, file_new,
                                         file_gone),
+        cmocka_unit_test(no_more_requests_than_at_the_start),
         cmocka_unit_test(an_id_that_was_given_is_no_change),
         cmocka_unit_test(only_a_file_is_read_again),
         cmocka_unit_test(no_live_setting_is_text),
