@@ -217,7 +217,9 @@ enum kelp_outcome {
       "ask another node; see its status")                                                          \
     X(56, NO_HEALTHY, "nobody is connected who is known to be healthy and could give its state",   \
       "bring such a member back; or name one with FROM and FORCE")                                 \
-    X(57, LEADS, "that node leads, and is not in quarantine", "transfer leadership first")
+    X(57, LEADS, "that node leads, and is not in quarantine", "transfer leadership first")         \
+    X(61, SNAPSHOT_GONE, "that snapshot is not here, or not any more", "begin with the newest")    \
+    X(62, NO_PIECE, "no piece of that snapshot begins there", "go on behind the piece before")
 
 enum kelp_reason {
 #define KELP_REASON_ENUM(number, name, words, advice) KELP_R_##name = number,

@@ -103,9 +103,11 @@ static const struct verb verbs[] = {
      "back.\n"
      "Exits 1 if one is wrong or nothing was done.\n",
      bench_verb},
-    {"snapshot", "now|list | info|verify FILE | fetch ...", "snapshots of a node, or in a file",
+    {"snapshot", "now|list | save FILE|- | info|verify FILE | fetch ...",
+     "snapshots of a node, or in a file",
      "\nnow: take one of what the node has applied, and wait until it is on disk; unchanged if\n"
-     "nothing is new since the last. list: newest first. info: the head of a file. verify: all of\n"
+     "nothing is new since the last. list: newest first. save: take one, and keep a copy of it in\n"
+     "FILE, whole or not at all; - is standard output. info: the head of a file. verify: all of\n"
      "it; exits 1 if it is damaged. Every node has its own; --at names one.\n"
      "fetch: another member's for a node that does not run; `kelp snapshot fetch --help` says "
      "more.\n",

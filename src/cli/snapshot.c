@@ -13,34 +13,29 @@
 
 #include "base/bytes.h"
 #include "base/min.h"
-#include "cli/client.h"
+#include "cli/snapshot.h"
 #include "store/store.h"
 #include "wire/epoch.h"
 
 #define LOOK_MS  100u
 #define GIVEN_UP 30u /* looks without a snapshot being taken, or there */
-#define ROWS_MAX 64u
-
-struct row {
-    uint64_t index, term, bytes;
-    char state[16];
-};
 
 /* ---- of a node ----------------------------------------------------------------------------- */
 
-static bool row_parse(const redisReply *line, struct row *row)
+static bool row_parse(const redisReply *line, struct snapshot_row *row)
 {
     return line->type == REDIS_REPLY_STRING &&
            sscanf(line->str, "index:%" SCNu64 " term:%" SCNu64 " bytes:%" SCNu64 " state:%15s",
                   &row->index, &row->term, &row->bytes, row->state) == 4;
 }
 
-/* How many, -1: said what was wrong. */
-static int rows_ask(const struct verb *verb, struct client *c, struct row rows[ROWS_MAX])
+int snapshot_rows(const struct verb *verb, struct client *c,
+                  struct snapshot_row rows[SNAPSHOT_ROWS_MAX])
 {
     int count = 0;
     redisReply *reply = client_line(c, "RAFT SNAPSHOT LIST");
-    bool right = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements <= ROWS_MAX;
+    bool right =
+        reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements <= SNAPSHOT_ROWS_MAX;
     for (size_t i = 0; right && i < reply->elements; i++)
         right = row_parse(reply->element[i], &rows[count++]);
     if (!right) {
@@ -55,7 +50,7 @@ static int rows_ask(const struct verb *verb, struct client *c, struct row rows[R
     return count;
 }
 
-static json_t *row_json(const struct row *row)
+static json_t *row_json(const struct snapshot_row *row)
 {
     return json_pack("{sI,sI,sI,ss}", "index", (json_int_t)row->index, "term",
                      (json_int_t)row->term, "bytes", (json_int_t)row->bytes, "state", row->state);
@@ -63,8 +58,8 @@ static json_t *row_json(const struct row *row)
 
 static int list(const struct verb *verb, struct client *c, bool json)
 {
-    struct row rows[ROWS_MAX];
-    int count = rows_ask(verb, c, rows);
+    struct snapshot_row rows[SNAPSHOT_ROWS_MAX];
+    int count = snapshot_rows(verb, c, rows);
     if (count < 0) return CLI_FAILED;
     if (json) {
         json_t *array = json_array();
@@ -81,7 +76,8 @@ static int list(const struct verb *verb, struct client *c, bool json)
     return CLI_DONE;
 }
 
-static int now_say(const struct verb *verb, const struct row *row, bool unchanged, bool json)
+static int now_say(const struct verb *verb, const struct snapshot_row *row, bool unchanged,
+                   bool json)
 {
     char bytes[PRINT_NUMBER_MAX];
     if (json)
@@ -94,39 +90,45 @@ static int now_say(const struct verb *verb, const struct row *row, bool unchange
 }
 
 /* Until one at or above index is there. */
-static int now_wait(const struct verb *verb, struct client *c, uint64_t index, bool unchanged,
-                    bool json)
+static bool take_wait(const struct verb *verb, struct client *c, bool shows, uint64_t index,
+                      struct snapshot_row *out)
 {
     const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000L};
-    struct row rows[ROWS_MAX];
+    struct snapshot_row rows[SNAPSHOT_ROWS_MAX];
     for (unsigned idle = 0; idle < GIVEN_UP;) {
-        int count = rows_ask(verb, c, rows);
-        if (count < 0) return CLI_FAILED;
+        int count = snapshot_rows(verb, c, rows);
+        if (count < 0) return false;
         bool taking = count > 0 && strcmp(rows[0].state, "taking") == 0;
         for (int i = taking ? 1 : 0; i < count; i++) {
             if (strcmp(rows[i].state, "whole") != 0 || rows[i].index < index) continue;
-            if (!json && print_terminal()) (void)printf("\r\033[K");
-            return now_say(verb, &rows[i], unchanged, json);
+            if (shows) (void)fputs("\r\033[K", stdout);
+            *out = rows[i];
+            return true;
         }
         char bytes[PRINT_NUMBER_MAX];
-        if (taking && !json && print_terminal())
+        if (taking && shows)
             (void)printf("\r\033[Kat %" PRIu64 ": %s bytes", rows[0].index,
                          print_thousands(rows[0].bytes, bytes));
         (void)fflush(stdout);
         idle = taking ? 0 : idle + 1;
         (void)nanosleep(&pause, NULL);
     }
-    return cli_error(verb, CLI_FAILED,
-                     "the snapshot at %" PRIu64 " is neither there nor being taken; the node's log "
-                     "says why",
-                     index);
+    (void)cli_error(verb, CLI_FAILED,
+                    "the snapshot at %" PRIu64 " is neither there nor being taken; the node's log "
+                    "says why",
+                    index);
+    return false;
 }
 
-static int now(const struct verb *verb, struct client *c, bool json)
+bool snapshot_take(const struct verb *verb, struct client *c, bool shows, struct snapshot_row *out,
+                   bool *unchanged)
 {
-    struct row row = {.bytes = 0};
+    struct snapshot_row row = {.bytes = 0};
     redisReply *reply = client_line(c, "RAFT SNAPSHOT NOW");
-    if (reply == NULL) return cli_error(verb, CLI_FAILED, "%s", c->error);
+    if (reply == NULL) {
+        (void)cli_error(verb, CLI_FAILED, "%s", c->error);
+        return false;
+    }
     bool right = reply->type == REDIS_REPLY_STATUS &&
                  sscanf(reply->str, "OK index=%" SCNu64 " term=%" SCNu64 " %15s", &row.index,
                         &row.term, row.state) == 3;
@@ -135,17 +137,24 @@ static int now(const struct verb *verb, struct client *c, bool json)
                         reply->type == REDIS_REPLY_ERROR ? reply->str
                                                          : "the answer makes no sense");
     freeReplyObject(reply);
-    if (!right) return CLI_FAILED;
-    return now_wait(verb, c, row.index, strcmp(row.state, "unchanged") == 0, json);
+    if (!right) return false;
+    *unchanged = strcmp(row.state, "unchanged") == 0;
+    return take_wait(verb, c, shows, row.index, out);
+}
+
+static int now(const struct verb *verb, struct client *c, bool json)
+{
+    struct snapshot_row row;
+    bool unchanged;
+    if (!snapshot_take(verb, c, !json && print_terminal(), &row, &unchanged)) return CLI_FAILED;
+    return now_say(verb, &row, unchanged, json);
 }
 
 /* ---- of a file ----------------------------------------------------------------------------- */
 
-/* The directory of a path, which must be there, and the name in it. */
-static bool path_split(const struct verb *verb, const char *path, char dir[CLI_PATH_MAX],
-                       const char **name)
+bool snapshot_path(const struct verb *verb, const char *path, char dir[CLI_PATH_MAX],
+                   const char **name)
 {
-    struct stat found;
     const char *slash = strrchr(path, '/');
     *name = slash != NULL ? slash + 1 : path;
     int len = slash != NULL ? (int)(slash - path) : 0;
@@ -156,6 +165,15 @@ static bool path_split(const struct verb *verb, const char *path, char dir[CLI_P
     (void)snprintf(dir, CLI_PATH_MAX, "%.*s", len, path);
     if (slash == NULL || len == 0)
         (void)snprintf(dir, CLI_PATH_MAX, "%s", len == 0 && slash != NULL ? "/" : ".");
+    return true;
+}
+
+/* The directory of a file that must be there, and the name in it. */
+static bool file_path(const struct verb *verb, const char *path, char dir[CLI_PATH_MAX],
+                      const char **name)
+{
+    struct stat found;
+    if (!snapshot_path(verb, path, dir, name)) return false;
     if (stat(path, &found) != 0) {
         (void)cli_error(verb, CLI_FAILED, "%s: %s", path, strerror(errno));
         return false;
@@ -194,7 +212,7 @@ static int file_look(const struct verb *verb, const char *path, bool whole, bool
 {
     char dir[CLI_PATH_MAX];
     const char *name;
-    if (!path_split(verb, path, dir, &name)) return CLI_FAILED;
+    if (!file_path(verb, path, dir, &name)) return CLI_FAILED;
     struct disk disk;
     struct kelp_fault fault = {0};
     if (posix_disk(dir, &disk, &fault) != KELP_OK)
@@ -219,37 +237,70 @@ static int file_look(const struct verb *verb, const char *path, bool whole, bool
     return status;
 }
 
+static int node_ask(const struct verb *verb, const char *at, const char *what, const char *path,
+                    const struct save_options *options)
+{
+    struct client c;
+    int status;
+    client_init(&c, CLIENT_TIMEOUT_MS);
+    c.harmless = true; /* one snapshot more changes nothing that is kept */
+    if (!client_connect_any(&c, at))
+        status = cli_error(verb, CLI_FAILED, "%s", c.error);
+    else if (strcmp(what, "save") == 0)
+        status = snapshot_save(verb, &c, path, options);
+    else if (strcmp(what, "now") == 0)
+        status = now(verb, &c, options->json);
+    else
+        status = list(verb, &c, options->json);
+    client_close(&c);
+    return status;
+}
+
 int snapshot_verb(const struct verb *verb, int argc, char **argv)
 {
     const char *at = NULL;
-    bool json = false;
+    struct save_options options = {.limit = 0};
     int status = CLI_DONE;
     if (argc > 1 && strcmp(argv[1], "fetch") == 0) return fetch_verb(argc - 1, argv + 1);
     const struct flag flags[] = {
         client_flag(&at),
-        {.name = "json", .kind = FLAG_SWITCH, .to.on = &json, .words = "the answer as JSON"},
+        {.name = "newest",
+         .kind = FLAG_SWITCH,
+         .to.on = &options.newest,
+         .words = "save: the newest there is; none is taken"},
+        {.name = "limit",
+         .kind = FLAG_NUMBER,
+         .to.number = &options.limit,
+         .high = UINT64_C(1) << 40,
+         .value = "BYTES",
+         .words = "save: at most so many a second"},
+        {.name = "force",
+         .kind = FLAG_SWITCH,
+         .to.on = &options.force,
+         .words = "save: replace FILE if it exists"},
+        {.name = "json",
+         .kind = FLAG_SWITCH,
+         .to.on = &options.json,
+         .words = "the answer as JSON"},
     };
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
         !flags_words_check(verb, argc, argv, 1, 2, &status) || !client_check(verb, at, &status))
         return status;
     const char *what = argv[1];
+    bool save = strcmp(what, "save") == 0;
     bool file = strcmp(what, "info") == 0 || strcmp(what, "verify") == 0;
     bool node = strcmp(what, "now") == 0 || strcmp(what, "list") == 0;
-    bool later = strcmp(what, "save") == 0 || strcmp(what, "restore") == 0;
-    if (later) return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
-    if (!file && !node)
-        return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, info, verify", what);
-    if (file != (argc == 3))
+    if (strcmp(what, "restore") == 0)
+        return cli_error(verb, CLI_USAGE, "%s: not in this version", what);
+    if (!file && !node && !save)
+        return cli_error(verb, CLI_USAGE, "\"%s\" is none of now, list, save, info, verify", what);
+    if ((file || save) != (argc == 3))
         return cli_error(verb, CLI_USAGE, "%s: %s", what,
-                         file ? "needs a snapshot's file" : "takes no more words");
-    if (file) return file_look(verb, argv[2], strcmp(what, "verify") == 0, json);
-    struct client c;
-    client_init(&c, CLIENT_TIMEOUT_MS);
-    c.harmless = true; /* one snapshot more changes nothing that is kept */
-    if (!client_connect_any(&c, at))
-        status = cli_error(verb, CLI_FAILED, "%s", c.error);
-    else
-        status = strcmp(what, "now") == 0 ? now(verb, &c, json) : list(verb, &c, json);
-    client_close(&c);
-    return status;
+                         save   ? "needs the name of a file, or - for standard output"
+                         : file ? "needs a snapshot's file"
+                                : "takes no more words");
+    if (!save && (options.newest || options.force || options.limit != 0))
+        return cli_error(verb, CLI_USAGE, "--newest, --limit and --force are of save");
+    if (file) return file_look(verb, argv[2], strcmp(what, "verify") == 0, options.json);
+    return node_ask(verb, at, what, save ? argv[2] : "", &options);
 }

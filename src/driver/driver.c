@@ -202,6 +202,7 @@ struct driver *driver_new(const struct driver_options *options, const struct dri
     TAILQ_INIT(&d->answers);
     TAILQ_INIT(&d->changes);
     TAILQ_INIT(&d->guests);
+    TAILQ_INIT(&d->copying.waiting);
     TAILQ_INIT(&d->askers);
     TAILQ_INIT(&d->reads);
     d->core_deadline = d->retry_at = d->idle_at = d->reach_at = d->hand_on_at = KELP_NEVER;

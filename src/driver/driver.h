@@ -279,6 +279,13 @@ bool driver_plan(struct driver *d, kelp_ns now, struct driver_line *line, uint64
                  bool forward);
 /* driver_plan_read - that result as a plan. false: it is none that this version can read. */
 bool driver_plan_read(struct kelp_bytes result, struct kelp_plan *out);
+/* driver_copy - read a piece of a snapshot that this node holds: the head at offset 0, then the
+ * piece behind the one before. Of this node, whoever leads. DONE: result is for driver_copy_read.
+ * false: out of memory, nothing was submitted and no outcome follows. */
+bool driver_copy(struct driver *d, kelp_ns now, struct driver_line *line, uint64_t token,
+                 struct kelp_pos pos, uint64_t offset, kelp_ns deadline);
+/* driver_copy_read - the size of the snapshot's file, and the piece, which borrows. */
+bool driver_copy_read(struct kelp_bytes result, uint64_t *size, struct kelp_bytes *piece);
 /* driver_transfer - hand leadership over to a member, 0: to the best voter. DONE: a leader of a
  * later term was heard, outcome->leader; it takes its place in the line like any request. false:
  * out of memory, nothing was submitted and no outcome follows. */

@@ -185,6 +185,7 @@ static void request_leave(struct driver *d, struct request *r)
     case REQUEST_CHANGING: change_leave(d, r); break;
     case REQUEST_HELD: TAILQ_REMOVE(&d->guests, r, link); break;
     case REQUEST_READING: clock_let_go(d, r); break;
+    case REQUEST_COPYING: copy_leave(d, r); break;
     case REQUEST_PROPOSED:
     case REQUEST_HANDING: break;
     }
@@ -533,6 +534,7 @@ static bool request_start(struct driver *d, struct driver_line *line, struct req
         return true;
     }
     if (r->drain) return drain_start(d, r);
+    if (r->copies) return copy_start(d, r);
     if (r->founds) return founding_start(d, r);
     if (read_local(d, r)) return read_start(d, line, r);
     kelp_id self = d->options.core.self;
@@ -705,6 +707,7 @@ void lines_end(struct driver *d, enum kelp_reason reason)
         case REQUEST_HELD:
         case REQUEST_READING:
         case REQUEST_AWAITING:
+        case REQUEST_COPYING:
         case REQUEST_QUERYING: request_close(d, r, KELP_REFUSED, reason); break;
         case REQUEST_PROPOSED:
         case REQUEST_HANDING:

@@ -13,6 +13,7 @@
  *   found.c    founding: the rules, pure   given.c    what an empty node is given to begin with
  *   knock.c    joining: the rules, pure    moving.c   a node whose address changed
  *   lead.c     who leads, level and events strip.c    what a witness is sent
+ *   copy.c     snapshots for clients
  *   compare.c  is its state the others'?   quarantine.c  and what follows if it is not
  *   rejoin.c   .. until it has another's
  *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
@@ -67,6 +68,7 @@
  * anywhere:  QUEUED --> AWAITING --> QUERYING --> CLOSED              a read of what is here
  * refused:   PROPOSED, READING, FORWARDED --for want of leadership--> QUEUED             anew
  * a transfer of leadership: QUEUED --core--> HANDING --outcome--> CLOSED, or FORWARDED
+ * a piece of a snapshot: QUEUED --> COPYING --read--> CLOSED
  * a peer's write while leadership is handed over: HELD --over--> PROPOSED, or CLOSED
  * any:       --limits, deadline, fault, shutdown--> CLOSED --delivered in order--> FREE */
 enum request_state {
@@ -81,6 +83,7 @@ enum request_state {
     REQUEST_HANDING,
     REQUEST_HELD,
     REQUEST_AWAITING, /* a read: until so much is applied here */
+    REQUEST_COPYING,  /* a piece of a snapshot: until it is read from the disk */
     REQUEST_CLOSED,
 };
 
@@ -105,7 +108,7 @@ struct route {
 struct request {
     TAILQ_ENTRY(request) link; /* in its line; or among the answers, the free or the dead */
     TAILQ_ENTRY(request) asker_link;
-    TAILQ_ENTRY(request) change_link; /* CHANGING */
+    TAILQ_ENTRY(request) change_link; /* CHANGING; or COPYING */
     struct asker *asker;         /* QUERYING: in whose queue it stands; NULL: the machine has it */
     struct request *bucket_next; /* in the map of indexes (APPLYING) or of numbers (FORWARDED) */
     struct driver_line *line;    /* NULL: a peer's */
@@ -120,6 +123,7 @@ struct request {
     bool forward;
     bool change;         /* of the membership: ordered like a write, carried out by the core */
     bool drain;          /* of this node: a transfer that goes nowhere else; see handover.c */
+    bool copies;         /* of this node: a piece of a snapshot; see copy.c */
     bool founds;         /* of this node: it founds alone, and has begun to; see birth.c */
     bool plan;           /* of a change: ordered like a read, answered by plan.c */
     kelp_ns reach_until; /* CHANGING: a new member has until then to show itself; 0: not asked */
@@ -348,6 +352,7 @@ struct driver {
     struct quarantine quarantine;
     struct rejoin rejoin;
     struct piece_read piece;
+    struct copying copying;
     int64_t tokens; /* bytes of snapshots that may be sent now */
     kelp_ns tokens_at, serve_at;
     size_t serve_turn;
@@ -516,6 +521,14 @@ void fetch_free(struct driver *d);
 /* fetch_take - that one of that node, above what is applied, which stands; false: not now. */
 bool fetch_take(struct driver *d, kelp_id from, struct kelp_pos pos);
 
+/* copy.c */
+bool copy_start(struct driver *d, struct request *r);
+void copy_leave(struct driver *d, struct request *r);
+bool copy_waits(const struct driver *d);          /* somebody does, for a piece */
+void copy_read(struct driver *d);                 /* .. the first one is asked for */
+void copy_came(struct driver *d);                 /* .. and has come; then piece_over */
+kelp_ns copy_files_until(const struct driver *d); /* so long files stay open for readers */
+
 /* headway.c */
 void headway_run(struct driver *d); /* behind fetch_run */
 kelp_ns headway_next(const struct driver *d);
@@ -525,6 +538,8 @@ kelp_ns headway_next(const struct driver *d);
 bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
                 uint64_t offset);
 void piece_over(struct driver *d);
+/* piece_unreadable - that is no mistake of who asked: is the snapshot lost? */
+void piece_unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error error);
 enum kelp_error serve_arrived(struct driver *d, kelp_id from, uint64_t connection,
                               struct kelp_bytes body, struct kelp_fault *fault);
 void serve_lost(struct peer *p);

@@ -16,7 +16,7 @@
  *
  * A piece is verified when it is read. A snapshot that turns out damaged, or cannot be read for
  * another reason, is told to be gone, and a new one is taken (snapshot.c). Invariant: at most one
- * read of a piece is open, of serve.c or of fetch.c. */
+ * read of a piece is open, of serve.c, copy.c or fetch.c. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -30,7 +30,7 @@
 #define AGAIN_NS     (5 * MILLISECOND)        /* a queue to a peer was full */
 #define ASKED_MAX    (30 * SECOND)            /* who fetches asks more often than that */
 
-/* ---- pieces, for serve.c and fetch.c ---- */
+/* ---- pieces, for serve.c, copy.c and fetch.c ---- */
 
 bool piece_read(struct driver *d, enum piece_purpose purpose, kelp_id peer, struct kelp_pos pos,
                 uint64_t offset)
@@ -146,7 +146,7 @@ static void say_gone(struct driver *d, struct peer *p)
 }
 
 /* Whatever the reason: who needs it would ask for it again and again. */
-static void unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error error)
+void piece_unreadable(struct driver *d, struct kelp_pos pos, enum kelp_error error)
 {
     bool newest = kelp_pos_equal(d->taking.last, pos);
     bool known = snapshot_lost(d);
@@ -172,7 +172,7 @@ static void piece_came(struct driver *d)
         return;
     }
     if (piece->error != KELP_OK) {
-        unreadable(d, piece->pos, piece->error);
+        piece_unreadable(d, piece->pos, piece->error);
         say_gone(d, p);
         return;
     }
@@ -241,6 +241,7 @@ static void asked_forget(struct driver *d)
 static bool closes(const struct driver *d)
 {
     if (!d->snapshots_open || d->fetching.phase == FETCH_RESTORES) return false;
+    if (d->now < copy_files_until(d) || copy_waits(d)) return false;
     for (size_t i = 0; i < d->peer_count; i++) {
         if (d->peers[i]->serving.connection != 0) return false;
     }
@@ -256,16 +257,26 @@ void serve_run(struct driver *d)
         piece_came(d);
         piece_over(d);
     }
+    if (d->piece.purpose == PIECE_COPY && d->piece.done) {
+        copy_came(d);
+        piece_over(d);
+    }
     if (closes(d)) (void)piece_read(d, PIECE_CLOSE, 0, kelp_pos_of(0, 0), 0);
     if (d->closing || d->state != DRIVER_RUNNING || d->piece.purpose != PIECE_NONE) return;
     if (d->now < d->serve_at || fetch_holds_apply(d)) return; /* restoring goes first */
     d->serve_at = 0;
     size_t turn = 0;
     struct peer *p = next_wanting(d, &turn);
-    if (p == NULL) return;
+    bool copies = copy_waits(d) && (p == NULL || !d->copying.had_turn);
+    if (p == NULL && !copies) return;
     kelp_ns wait = tokens_wait(d);
     if (wait != 0) {
         d->serve_at = wait;
+        return;
+    }
+    d->copying.had_turn = copies;
+    if (copies) {
+        copy_read(d);
         return;
     }
     d->serve_turn = turn;
@@ -277,6 +288,8 @@ kelp_ns serve_next(const struct driver *d)
     if (d->state != DRIVER_RUNNING) return KELP_NEVER;
     if (closes(d)) return d->now;
     kelp_ns next = d->serve_at > d->now ? d->serve_at : KELP_NEVER;
+    if (d->snapshots_open && copy_files_until(d) > d->now)
+        next = min_u64(next, copy_files_until(d));
     for (size_t i = 0; i < d->peer_count; i++) {
         const struct serving *s = &d->peers[i]->serving;
         if (s->connection != 0) next = min_u64(next, s->asked_at + ASKED_MAX);

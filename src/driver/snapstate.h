@@ -7,6 +7,7 @@
 
 #include <sys/queue.h>
 
+#include "driver/clock.h"
 #include "driver/driver.h"
 #include "wire/snaphead.h"
 
@@ -51,8 +52,9 @@ struct taking {
     kelp_ns last_at, last_took;
 };
 
-/* A piece of a snapshot that is read from the own disk, for a peer or to restore from it. */
-enum piece_purpose { PIECE_NONE = 0, PIECE_SERVE, PIECE_RESTORE, PIECE_CLOSE };
+/* A piece of a snapshot that is read from the own disk, for a peer or a client, or to restore from
+ * it. */
+enum piece_purpose { PIECE_NONE = 0, PIECE_SERVE, PIECE_RESTORE, PIECE_COPY, PIECE_CLOSE };
 struct piece_read {
     enum piece_purpose purpose;
     kelp_id peer;
@@ -63,6 +65,17 @@ struct piece_read {
     uint64_t size; /* of the file */
     uint8_t *data; /* owned */
     size_t len;
+};
+
+/* ---- for clients: copy.c ---- */
+
+struct copying {
+    struct request_list waiting; /* COPYING, by change_link; the first one is read, or is next */
+    uint64_t reads;              /* the handle of the one that is read */
+    struct kelp_pos last;        /* of the piece that was read last .. */
+    uint64_t next;               /* .. and where the one behind it begins */
+    kelp_ns asked_at;            /* the newest question; 0: there was none */
+    bool had_turn;               /* the last piece was a client's: now a peer's, if one waits */
 };
 
 /* ---- a snapshot from elsewhere: fetch.c ---- */

@@ -78,6 +78,16 @@ static unsigned loaded_percent(const struct server *s)
     return (unsigned)(min_u64(status.view.applied, status.replay_to) * 100 / status.replay_to);
 }
 
+static void copy_reply(struct buf *reply, struct kelp_bytes result)
+{
+    uint64_t size;
+    struct kelp_bytes piece;
+    if (!driver_copy_read(result, &size, &piece)) UNREACHABLE();
+    (void)resp_array(reply, 2);
+    (void)resp_integer(reply, (int64_t)size);
+    (void)resp_bulk(reply, piece);
+}
+
 static void answer(struct client *c, const struct driver_outcome *o, const struct open_request *r)
 {
     struct server *s = c->server;
@@ -94,6 +104,8 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
             outcome_transferred(&c->out, o->leader);
         else if (r->plan)
             plan_reply(&c->out, o->result);
+        else if (r->copy)
+            copy_reply(&c->out, o->result);
         else
             (void)buf_append(&c->out, o->result);
         return;

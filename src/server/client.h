@@ -34,6 +34,7 @@ struct open_request {
     bool plan;                     /* of a change: done with a plan */
     bool transfer;                 /* its answer is made here, not by the machine */
     bool found;                    /* likewise */
+    bool copy;                     /* a piece of a snapshot, behind the size of its file */
     enum driver_once_kind session; /* likewise, one that begins or ends; NOT: neither */
 };
 
@@ -151,6 +152,8 @@ void client_change(struct client *c, const struct wire_change *change, enum chan
 void client_transfer(struct client *c, kelp_id target, struct buf *reply);
 /* client_drain - the same about this node alone; see driver_drain. */
 void client_drain(struct client *c, enum driver_drain_wish wish, struct buf *reply);
+/* client_copy - read a piece of this node's snapshot at pos. */
+void client_copy(struct client *c, struct kelp_pos pos, uint64_t offset, struct buf *reply);
 /* client_session - have one begin or end. */
 void client_session(struct client *c, const struct driver_once *once, struct buf *reply);
 /* client_found - have this node found a cluster of itself alone; answered when it holds one. */

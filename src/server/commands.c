@@ -141,9 +141,10 @@ const struct server_command server_commands[] = {
             run_raft_drain, "Move leadership away from this node, and keep it away"),
     COMMAND("undrain", "raft", 2, 0, "cluster", "7.0.0", "admin noscript", "slow", ANY,
             run_raft_drain, "Let this node lead again"),
-    COMMAND("snapshot", "raft", 3, COMMAND_IN_TURN, "cluster", "7.0.0", ADMIN,
+    COMMAND("snapshot", "raft", -3, COMMAND_IN_TURN, "cluster", "7.0.0", ADMIN,
             "admin slow dangerous", ANY, run_raft_snapshot,
-            "Take a snapshot of this node now, or list those it has: now|list"),
+            "Take a snapshot of this node now, list those it has, or read one piece by piece: "
+            "now|list|read index term offset"),
     COMMAND("rejoin", "raft", -2, COMMAND_IN_TURN, "cluster", "7.0.0", ADMIN,
             "admin slow dangerous", ANY, run_raft_rejoin,
             "Give up this node's state for that of a healthy member: [FROM id] [FORCE]"),

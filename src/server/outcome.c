@@ -49,6 +49,8 @@ static enum outcome_code refused(enum kelp_reason reason, bool leader_named)
     case KELP_R_SEQUENCE_OVER:
     case KELP_R_ONCE_MISUSED:
     case KELP_R_LEADS:
+    case KELP_R_SNAPSHOT_GONE:
+    case KELP_R_NO_PIECE:
     case KELP_R_HAS_CLUSTER: return OUTCOME_ERR;
     case KELP_R_NONE:
     case KELP_R_BUSY:

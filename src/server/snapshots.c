@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* snapshots.c - RAFT SNAPSHOT NOW and LIST, and the same over HTTP: this node's own snapshots.
+/* snapshots.c - RAFT SNAPSHOT NOW, LIST and READ, and the same over HTTP: this node's own
+ * snapshots.
  *
  * NOW answers at once with the index that the snapshot will hold at least; that it is there says
- * LIST, where the one that is being taken stands first. */
+ * LIST, where the one that is being taken stands first. READ gives the piece of one that begins at
+ * an offset, and how large the file is: the head at 0, then what is behind the piece before. All of
+ * them together are the file as it lies in DIR/snap. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
+#include "base/decimal.h"
 #include "proto/resp_reply.h"
+#include "server/client.h"
 #include "server/commands.h"
 #include "server/http_room.h"
 #include "server/server.h"
@@ -75,18 +79,31 @@ static void run_list(const struct call *call)
     free(status);
 }
 
+/* READ index term offset */
+static void run_read(const struct call *call)
+{
+    int64_t numbers[3];
+    for (size_t i = 0; i < 3; i++) {
+        if (decimal_parse(call->argv[3 + i], &numbers[i]) && numbers[i] >= 0) continue;
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: index, term and offset are numbers");
+        return;
+    }
+    client_copy(call->client, kelp_pos_of((kelp_index)numbers[0], (uint64_t)numbers[1]),
+                (uint64_t)numbers[2], call->reply);
+}
+
 void run_raft_snapshot(const struct call *call)
 {
     struct kelp_bytes word = call->argv[2];
-    bool now = word.len == 3 && strncasecmp((const char *)word.data, "now", 3) == 0;
-    bool list = word.len == 4 && strncasecmp((const char *)word.data, "list", 4) == 0;
-    if (now)
+    if (call->argc == 3 && word_is(word, "now"))
         run_now(call);
-    else if (list)
+    else if (call->argc == 3 && word_is(word, "list"))
         run_list(call);
+    else if (call->argc == 6 && word_is(word, "read"))
+        run_read(call);
     else
-        (void)resp_error(call->reply,
-                         "ERR BAD_REQUEST: it is RAFT SNAPSHOT NOW or RAFT SNAPSHOT LIST");
+        (void)resp_error(call->reply, "ERR BAD_REQUEST: it is RAFT SNAPSHOT NOW, LIST, or READ "
+                                      "index term offset");
 }
 
 /* ---- HTTP ---------------------------------------------------------------------------------- */

@@ -185,6 +185,22 @@ void client_found(struct client *c, bool if_empty, struct buf *reply)
     if (asked) client_open_last(c)->found = true;
 }
 
+void client_copy(struct client *c, struct kelp_pos pos, uint64_t offset, struct buf *reply)
+{
+    kelp_ns now = c->server->clients.now;
+    kelp_ns deadline = now + c->server->settings.request_timeout_ms * 1000000u;
+    struct outcome_place nowhere = {0};
+    if (!open_reserve(c) || !driver_copy(node_driver(c->server->node), now, c->line,
+                                         c->token_last + 1, pos, offset, deadline)) {
+        outcome_reply(reply, KELP_REFUSED, KELP_R_BUSY, &nowhere);
+        return;
+    }
+    c->token_last++;
+    open_push(c, sizeof pos + sizeof offset, 0);
+    client_open_last(c)->copy = true;
+    c->server->clients.submitted = true;
+}
+
 void client_session(struct client *c, const struct driver_once *once, struct buf *reply)
 {
     const struct settings *t = &c->server->settings;

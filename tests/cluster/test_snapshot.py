@@ -3,6 +3,8 @@
 import glob
 import os
 import re
+import subprocess
+import time
 import urllib.request
 
 import pytest
@@ -168,3 +170,95 @@ def test_memory_stays_below_one_and_a_half_times_under_load(make_cluster, progra
           f"{metric(node, 'kelp_snapshot_last_seconds'):.2f} s")
     assert peak < 1.5 * before
     assert mean < 0.001
+
+
+def saved(cluster, *words, node=None, code=0):
+    run = cluster.kelp("snapshot", "save", *words,
+                       at=f"127.0.0.1:{node.client_port}" if node else None)
+    assert run.returncode == code, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def same(a, b):
+    with open(a, "rb") as x, open(b, "rb") as y:
+        return x.read() == y.read()
+
+
+def test_a_snapshot_is_saved_byte_for_byte_while_writes_go_on(make_cluster, tmp_path):
+    cluster = make_cluster(3, snapshot_log_bytes=0)
+    leader = cluster.wait_leader()
+    fill(leader, 3000, 1000)
+    cluster.wait_equal(60)
+    follower = next(n for n in cluster.nodes.values() if n is not leader)
+    with Ledger(cluster) as ledger:
+        for turn, node in enumerate((leader, follower, leader)):
+            path = str(tmp_path / f"{turn}.snap")
+            count = ledger.count
+            saved(cluster, path, node=node)
+            info = cluster.kelp_json("snapshot", "verify", path)
+            assert info["index"] >= 3000 and info["verified"]
+            assert same(path, snapshots(node)[-1])
+            assert not os.path.exists(path + ".tmp")
+            wait_for(lambda c=count: ledger.count > c, "writes go on")
+    # the newest, without another one; a file is replaced only by force; - is whole as well
+    path = str(tmp_path / "0.snap")
+    assert "it exists; --force" in saved(cluster, path, "--newest", node=follower, code=1)
+    before = snapshots(follower)
+    saved(cluster, path, "--newest", "--force", node=follower)
+    assert snapshots(follower) == before and same(path, before[-1])
+    piped = str(tmp_path / "piped.snap")
+    with open(piped, "wb") as out:
+        subprocess.run([cluster.program, "snapshot", "save", "-", "--newest", "--at",
+                        f"127.0.0.1:{follower.client_port}"], stdout=out, check=True)
+    assert same(path, piped)
+    # a small node's limit: three megabytes at two megabytes a second
+    begun = time.monotonic()
+    saved(cluster, path, "--newest", "--force", "--limit", str(2 << 20), node=follower)
+    assert time.monotonic() - begun > 1
+    assert "is none of" in cluster.kelp("snapshot", "sav", path).stderr
+    assert cluster.kelp("snapshot", "now", "--force").returncode == 2
+
+
+def test_a_save_survives_a_lost_connection_and_not_a_lost_node(make_cluster, tmp_path):
+    cluster = make_cluster(1, snapshot_log_bytes=0)
+    node = cluster.wait_leader()
+    fill(node, 3000, 1000)
+    path = str(tmp_path / "x.snap")
+    env = dict(os.environ, KELP_AT=f"127.0.0.1:{node.client_port}")
+    words = [cluster.program, "snapshot", "save", path, "--limit", str(1 << 20)]
+
+    def begun():
+        run = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+        wait_for(lambda: os.path.exists(path + ".tmp") and os.path.getsize(path + ".tmp") > 300000,
+                 "some of it is there")
+        return run
+
+    run = begun()
+    node.kill()
+    node.start()
+    out, error = run.communicate(timeout=60)
+    assert run.returncode == 0, out + error
+    assert same(path, snapshots(node)[-1])
+    os.remove(path)
+    run = begun()
+    node.kill()
+    out, error = run.communicate(timeout=60)
+    assert run.returncode == 1 and "at byte" in error
+    assert not os.path.exists(path) and not os.path.exists(path + ".tmp")
+
+
+def test_a_snapshot_that_is_damaged_is_not_saved_and_another_is_taken(make_cluster, tmp_path):
+    cluster = make_cluster(1, snapshot_log_bytes=0)
+    node = cluster.wait_leader()
+    fill(node, 3000, 1000)
+    taken = cluster.kelp_json("snapshot", "now")["index"]
+    damage(snapshots(node)[-1], 1000000)
+    path = str(tmp_path / "x.snap")
+    fill(node, 10, 10)
+    saved(cluster, path, "--newest")
+    assert cluster.kelp_json("snapshot", "verify", path)["index"] > taken
+    with node.raw() as c:
+        for words, error in (((taken, 1, 0), "SNAPSHOT_GONE"), ((1, 2), "BAD_REQUEST"),
+                             (("x", 1, 0), "BAD_REQUEST"), ((-1, 1, 0), "BAD_REQUEST")):
+            assert error in str(c.call("RAFT", "SNAPSHOT", "READ", *map(str, words)))
