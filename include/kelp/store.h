@@ -90,6 +90,10 @@ struct kelp_store_ops {
      * took its place. At 0@0: nobody reads on, what is kept for that goes; answered with
      * KELP_E_NOT_FOUND. NULL: snapshots neither leave nor enter this node. */
     void (*fetch)(void *store, uint32_t group, struct kelp_pos pos, uint64_t offset);
+
+    /* Durable snapshots that end below pos, which is durable and good, may show a state that was
+     * wrong: they go, so that no start falls back on them. Not answered. NULL: none is kept. */
+    void (*forget)(void *store, uint32_t group, struct kelp_pos pos);
 };
 
 #endif

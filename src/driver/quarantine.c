@@ -72,6 +72,7 @@ static void begins(struct driver *d, const struct compare_result *r)
 static void ends(struct driver *d)
 {
     d->quarantine.apart = false;
+    rejoin_forgets(d); /* snapshots that were taken of it before that was known */
     d->space_due = d->route_stale = true;
     driver_note(d, KELP_INFO, "is in quarantine no more: its state was replaced");
 }

@@ -11,8 +11,9 @@
  * that ends behind that: so it passes over entries as any snapshot does that comes from elsewhere
  * (fetch.c), and the core hears of nothing new. Vote, term and log stay, and entries go on being
  * stored and acknowledged meanwhile. Until the good one is durable under its name nothing of the
- * old state is touched; from then on it is what a start finds. A crash before that leaves a node
- * that starts as without all this, and is found out again.
+ * old state is touched; from then on it is what a start finds, and once it is restored, and so
+ * known to be good, own snapshots from before go, which may show the wrong state. A crash before
+ * that leaves a node that starts as without all this, and is found out again.
  *
  * A healthy member need not have such a snapshot: asked for one it takes one, as for an operator,
  * as soon as it has applied more than `above`; and so that there is more, in a cluster at rest too,
@@ -341,6 +342,7 @@ static void over_if_replaced(struct driver *d)
     struct rejoin *j = &d->rejoin;
     if (j->phase > REJOIN_HOLDS && d->applied > j->above) {
         j->done++;
+        j->forgets = true;
         driver_note(d, KELP_INFO, "has rejoined: its state is that of another member, at %" PRIu64,
                     d->applied);
         ends(d);
@@ -349,11 +351,28 @@ static void over_if_replaced(struct driver *d)
     }
 }
 
+void rejoin_forgets(struct driver *d)
+{
+    d->rejoin.forgets = true;
+}
+
+/* The newest one is the other's now, restored from beginning to end. */
+static void forgets_run(struct driver *d)
+{
+    struct rejoin *j = &d->rejoin;
+    bool still = d->fetching.phase == FETCH_NONE && d->taking.phase == TAKING_NONE;
+    if (!j->forgets || !still || j->phase != REJOIN_NONE) return;
+    j->forgets = false;
+    if (d->ports.store->forget == NULL || snapshot_lost(d)) return;
+    d->ports.store->forget(d->ports.store_ctx, d->options.group, d->taking.last);
+}
+
 void rejoin_run(struct driver *d)
 {
     struct rejoin *j = &d->rejoin;
     if (!works(d)) return;
     answers_run(d);
+    forgets_run(d);
     if (j->phase == REJOIN_NONE) return;
     over_if_replaced(d);
     bool asks = j->phase == REJOIN_HOLDS || j->phase == REJOIN_ASKS;
@@ -371,6 +390,8 @@ kelp_ns rejoin_next(const struct driver *d)
 {
     const struct rejoin *j = &d->rejoin;
     if (!works(d)) return KELP_NEVER;
+    bool still = d->fetching.phase == FETCH_NONE && d->taking.phase == TAKING_NONE;
+    if (j->forgets && still && j->phase == REJOIN_NONE) return d->now;
     if (j->phase == REJOIN_FETCHES && d->fetching.phase == FETCH_NONE) return d->now;
     if (j->phase == REJOIN_HOLDS) return machine_stands(d) ? d->now : KELP_NEVER;
     if (j->phase != REJOIN_WAITS && j->phase != REJOIN_ASKS) return KELP_NEVER;

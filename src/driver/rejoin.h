@@ -38,6 +38,7 @@ struct rejoin {
     bool barrier_open, barrier_done;
     kelp_ns barrier_at;
     uint64_t done;
+    bool forgets; /* own snapshots of the state that was given up, once the new one stands */
     bool answers; /* a peer has asked for a newer one */
 };
 
@@ -49,6 +50,8 @@ struct rejoin_ask { /* of a peer, for a snapshot above some place */
 /* rejoin_run - both sides; before the rounds of a run. rejoin_next: when to look again. */
 void rejoin_run(struct driver *d);
 kelp_ns rejoin_next(const struct driver *d);
+/* rejoin_forgets - the state is replaced: what was kept of the old one goes. */
+void rejoin_forgets(struct driver *d);
 bool rejoin_holds_apply(const struct driver *d);
 /* rejoin_asked - a peer asks; answered in the next run. */
 void rejoin_asked(struct driver *d, struct peer *p, uint64_t connection,

@@ -84,6 +84,10 @@ static void job_perform(struct saver *s, struct job *job)
         final = job->error != KELP_E_ARGUMENT && job->error != KELP_E_NO_SPACE &&
                 job->error != KELP_E_NO_MEMORY; /* the snapshot before it still stands */
         break;
+    case JOB_FORGET:
+        store_forget(s->store, job->pos);
+        s->work_due = true;
+        break;
     case JOB_PLEDGE:
         job->error = job->pledge.node != 0
                          ? store_name(s->store, job->pledge.node, job->pledge.cluster,

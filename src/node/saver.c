@@ -78,6 +78,7 @@ static void job_done(struct saver *s, const struct job *job)
     case JOB_PLEDGE:
         if (error == KELP_OK) d->pledged(d->ctx, job->group);
         break;
+    case JOB_FORGET:
     case JOB_IDLE: break;
     case JOB_SPACE:
         if (d->space != NULL) d->space(d->ctx, job->group, job->space.mib, job->space.level);
@@ -431,6 +432,14 @@ static void saver_idle(void *store, uint32_t group)
     if (job != NULL) job_give(store, job);
 }
 
+static void saver_forget(void *store, uint32_t group, struct kelp_pos pos)
+{
+    struct job *job = job_new(store, JOB_FORGET, group, 0);
+    if (job == NULL) return;
+    job->pos = pos;
+    job_give(store, job);
+}
+
 static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                         bool last)
 {
@@ -469,6 +478,7 @@ const struct kelp_store_ops saver_store_ops = {
     .piece = saver_piece,
     .drop = saver_drop,
     .fetch = saver_fetch,
+    .forget = saver_forget,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -7,7 +7,7 @@
 
 #include "node/room.h"
 
-enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_SPACE };
+enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_SPACE, JOB_FORGET };
 
 struct job {
     STAILQ_ENTRY(job) link;

@@ -175,6 +175,16 @@ static void saver_idle(void *store, uint32_t group)
     if (job_push(n, JOB_IDLE) != NULL) job_begin(n);
 }
 
+static void saver_forget(void *store, uint32_t group, struct kelp_pos pos)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_FORGET);
+    if (job == NULL) return;
+    job->pos = pos;
+    job_begin(n);
+}
+
 static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                         bool last)
 {
@@ -219,6 +229,7 @@ const struct kelp_store_ops saver_ops = {
     .piece = saver_piece,
     .drop = saver_drop,
     .fetch = saver_fetch,
+    .forget = saver_forget,
 };
 
 /* ---- doing it ---- */
@@ -258,6 +269,7 @@ static enum kelp_error job_perform(struct node *n, const struct job *job, struct
     case JOB_PLEDGE:
         if (job->name != 0) return store_name(n->store, job->name, job->cluster, job->epoch, fault);
         return store_pledge(n->store, job->cluster, job->epoch, fault);
+    case JOB_FORGET: store_forget(n->store, job->pos); return KELP_OK;
     case JOB_IDLE: return store_mark_idle(n->store, fault);
     case JOB_PIECE:
         return snapwriter_write(&n->writer, job->tag, job->piece, job->last_piece, fault);
@@ -320,6 +332,7 @@ static void job_report(struct node *n, const struct job *job, enum kelp_error er
     case JOB_DROP: driver_piece_done(n->driver, KELP_OK); break;
     case JOB_READ:
     case JOB_FETCH:
+    case JOB_FORGET:
     case JOB_IDLE: break;
     }
 }

@@ -163,6 +163,7 @@ static const char *job_words(uint64_t doing)
     case JOB_DROP: return "dropped a snapshot";
     case JOB_FETCH: return "read a piece of a snapshot";
     case JOB_PLEDGE: return "saved its pledge";
+    case JOB_FORGET: return "forgot older snapshots";
     case JOB_IDLE: return "marked its log idle";
     }
     return "kept its disk in order";

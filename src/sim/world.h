@@ -116,6 +116,7 @@ enum job_kind {
     JOB_SNAPSHOT,
     JOB_PLEDGE,
     JOB_IDLE,
+    JOB_FORGET,
     JOB_PIECE,
     JOB_DROP,
     JOB_FETCH

@@ -706,6 +706,17 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
     return end(s, error, &cause, fault);
 }
 
+void store_forget(struct store *s, struct kelp_pos pos)
+{
+    struct kelp_fault left = {0};
+    if (s->failed.error != KELP_OK || pos.index > s->snapshot.head.pos.index) return;
+    if (snapfile_remove_below(s->disk, pos, &left) != KELP_OK)
+        room_note(&s->options, KELP_WARN,
+                  "older snapshots, which may show a wrong state, were not removed: %s: %s",
+                  left.where, left.what);
+    snapshots_note(s);
+}
+
 enum kelp_error store_snapshot_objects(struct store *s, store_object_fn give, void *ctx,
                                        struct kelp_fault *fault)
 {

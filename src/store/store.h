@@ -151,6 +151,10 @@ enum kelp_error store_snapshot(struct store *s, struct kelp_pos pos, struct kelp
 typedef enum kelp_error (*store_object_fn)(void *ctx, const struct wire_object *object,
                                            struct kelp_fault *fault);
 
+/* store_forget - durable snapshots that end below pos are removed; the one at pos is good. What
+ * cannot be removed is said. */
+void store_forget(struct store *s, struct kelp_pos pos);
+
 /* store_snapshot_objects - the objects of the newest good snapshot, verified. Nothing the disk says
  * is final here: a node that cannot read its snapshot does not start. */
 enum kelp_error store_snapshot_objects(struct store *s, store_object_fn give, void *ctx,

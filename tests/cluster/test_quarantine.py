@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node whose memory rots is found out by the others, and takes the state of a healthy one."""
+import glob
 import json
+import os
 import urllib.error
 import urllib.request
 
@@ -78,6 +80,10 @@ def post(node, path, body):
         return error.code, json.load(error)
 
 
+def snapshots(node):
+    return sorted(glob.glob(os.path.join(node.data, "snap", "*.snap")))
+
+
 def at(node):
     return f"127.0.0.1:{node.client_port}"
 
@@ -87,15 +93,19 @@ def test_a_node_whose_memory_rots_rejoins_under_load(make_cluster):
     node = cluster.followers()[0]
     assert node.status()["rejoin"] == "no"
     with Ledger(cluster) as ledger:
+        assert cluster.kelp("snapshot", "now", at=at(node)).returncode == 0
         lose_a_state(cluster, node)
         status = node.status()
         assert "its state is not that of 2 of 3 members" in status["reason"], status
         assert "kelp rejoin" in status["reason"]
         assert refused(node, "GET", "rots").code == "CLUSTERDOWN"
+        assert snapshots(node), "it has one of its own"
         term, vote = status["term"], status["voted_for"]
         run = cluster.kelp("rejoin", at=at(node))
         assert run.returncode == 0, run.stderr
         assert run.stdout.startswith("rejoined: its state is that of a healthy member, at ")
+        own = snapshots(node)
+        wait_for(lambda: len(snapshots(node)) == 1, f"what it had is gone: {own}")
         status = node.status()
         assert status["health"] == "ok" and status["rejoin"] == "no", status
         assert (status["term"], status["voted_for"]) == (term, vote)

@@ -118,6 +118,13 @@ static void port_fetch(void *store, uint32_t group, struct kelp_pos pos, uint64_
     n->fetch_offset = offset;
 }
 
+static void port_forget(void *store, uint32_t group, struct kelp_pos pos)
+{
+    struct lab_node *n = store;
+    (void)group;
+    n->forgotten = pos; /* there is but one in memory */
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     struct lab_node *n = store;
@@ -132,7 +139,8 @@ static const struct kelp_store_ops store_ops = {.size = sizeof(struct kelp_store
                                                 .idle = port_idle,
                                                 .piece = port_piece,
                                                 .drop = port_drop,
-                                                .fetch = port_fetch};
+                                                .fetch = port_fetch,
+                                                .forget = port_forget};
 
 static void done_saved(void *ctx, uint32_t group, uint64_t number)
 {

@@ -58,8 +58,9 @@ struct lab_node {
     bool hold_fetch;             /* pieces are not read */
     struct kelp_pos fetch_pos;   /* .. and which one waits for that; 0@0: none */
     uint64_t fetch_offset;
-    uint64_t fetches_closed; /* so often it was said that nobody reads on */
-    uint64_t save_ms;        /* saves are reported so much later */
+    struct kelp_pos forgotten; /* older ones than this were to go */
+    uint64_t fetches_closed;   /* so often it was said that nobody reads on */
+    uint64_t save_ms;          /* saves are reported so much later */
     struct lab_late {
         uint64_t number;
         kelp_ns at;

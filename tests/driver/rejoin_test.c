@@ -128,6 +128,9 @@ static void a_node_in_quarantine_rejoins_in_a_cluster_at_rest(void **state)
     assert_int_not_equal(s->compared.verdict, COMPARE_APART);
     assert_int_equal(lab_node(lab, wrong)->machine->restores, 1);
     assert_int_equal(lab_node(lab, wrong)->machine->count, 300);
+    /* no start falls back on what it had */
+    assert_true(lab_node(lab, wrong)->forgotten.index > before.applied);
+    assert_true(kelp_pos_equal(lab_node(lab, wrong)->forgotten, s->snapshot.last));
     is_right(lab, wrong, 300);
     /* vote, term and log are what they were */
     assert_int_equal(s->view.term.v, before.term.v);

@@ -246,6 +246,35 @@ static void as_many_snapshots_stay_as_are_to_be_kept(void **state)
     store_close(s);
 }
 
+static void what_may_show_a_wrong_state_is_forgotten(void **state)
+{
+    struct fakedisk *d = *state;
+    struct kelp_fault fault = {0};
+    struct store *s = kit_start(d);
+    kit_append(s, 1, 1, 9, 1);
+    store_close(s);
+    s = open_keeping(d, 3, &fault);
+    assert_non_null(s);
+    for (kelp_index i = 3; i <= 5; i++)
+        assert_int_equal(snapshot_try(d, s, kelp_pos_of(i, 1)), KELP_OK);
+    store_forget(s, kelp_pos_of(9, 1)); /* that one is not there: nothing takes their place */
+    assert_non_null(snap_bytes(d, 3, NULL));
+    assert_non_null(snap_bytes(d, 4, NULL));
+    store_forget(s, kelp_pos_of(5, 1));
+    assert_null(snap_bytes(d, 3, NULL));
+    assert_null(snap_bytes(d, 4, NULL));
+    assert_non_null(snap_bytes(d, 5, NULL));
+    struct store_stats stats;
+    store_stats(s, &stats);
+    assert_int_equal(stats.snapshot_count, 1);
+    store_close(s);
+    s = open_keeping(d, 3, &fault);
+    assert_non_null(s);
+    assert_int_equal(store_found(s)->snapshot.pos.index, 5);
+    expect_objects(s);
+    store_close(s);
+}
+
 static void an_older_snapshot_serves_only_if_the_log_reaches_it(void **state)
 {
     struct fakedisk *d = *state;
@@ -400,6 +429,7 @@ int main(void)
         TEST(a_cut_anywhere_leaves_the_one_before_or_the_new_one),
         TEST(a_flipped_bit_anywhere_falls_back_on_the_one_before),
         TEST(as_many_snapshots_stay_as_are_to_be_kept),
+        TEST(what_may_show_a_wrong_state_is_forgotten),
         TEST(an_older_snapshot_serves_only_if_the_log_reaches_it),
         TEST(an_older_snapshot_serves_only_with_what_the_damaged_one_held),
         TEST(the_log_stays_for_the_oldest_snapshot_that_is_kept),
