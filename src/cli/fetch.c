@@ -15,10 +15,11 @@
 #include "base/fault.h"
 #include "base/min.h"
 #include "cli/recover.h"
+#include "cli/snapshot.h"
 #include "store/adopt.h"
 
 struct fetch_ask {
-    const char *data, *from;
+    const char *data, *from, *at; /* from NULL: of the node at that address */
     bool yes, json;
 };
 
@@ -117,6 +118,10 @@ static int source_judge(const struct verb *verb, const struct fetch_ask *ask,
 
 static void source_say(const struct fetch_ask *ask, const struct adopt_report *r)
 {
+    if (ask->from == NULL) {
+        (void)printf("  given      what the node at %s takes now\n", ask->at);
+        return;
+    }
     (void)printf("  given      %s: at %" PRIu64 "@%" PRIu64 ", state hash %016" PRIx64 "\n",
                  ask->from, r->pos.index, r->pos.term.v, r->hash);
     if (r->opens && kelp_pos_equal(r->pos, r->own))
@@ -127,20 +132,45 @@ static void source_say(const struct fetch_ask *ask, const struct adopt_report *r
 
 /* ---- doing it ------------------------------------------------------------------------------ */
 
+/* A new one of a node that runs, into the directory. It comes in pieces, each verified. */
+static int download(const struct verb *verb, const struct fetch_ask *ask)
+{
+    const struct save_options options = {.force = true, .json = ask->json, .quiet = true};
+    char path[CLI_PATH_MAX];
+    struct client c;
+    int status;
+    int len = snprintf(path, sizeof path, "%s/" ADOPT_NAME, ask->data);
+    if (len < 0 || (size_t)len >= sizeof path)
+        return cli_error(verb, CLI_FAILED, "%.80s: the name is too long", ask->data);
+    client_init(&c, CLIENT_TIMEOUT_MS);
+    c.harmless = true; /* one snapshot more changes nothing that is kept */
+    if (!client_connect_any(&c, ask->at))
+        status = cli_error(verb, CLI_FAILED, "%s", c.error);
+    else
+        status = snapshot_save(verb, &c, path, &options);
+    client_close(&c);
+    return status;
+}
+
 static int perform(const struct verb *verb, const struct fetch_ask *ask, const struct source *s,
                    struct adopt_report *r)
 {
+    int status = CLI_DONE;
     struct disk disk = {.ops = NULL};
     struct adopt a = {.lock = NULL};
     struct kelp_fault fault = {.error = KELP_OK};
     struct store_options options = recover_options();
     enum kelp_error error = posix_disk(ask->data, &disk, &fault);
     if (error == KELP_OK) error = adopt_begin(&a, disk, &fault);
-    if (error == KELP_OK) error = adopt_copy(&a, s->disk, s->name, &fault);
-    if (error == KELP_OK) error = adopt_run(&a, &options, r, &fault);
+    if (error == KELP_OK && ask->from != NULL) error = adopt_copy(&a, s->disk, s->name, &fault);
+    if (error == KELP_OK && ask->from == NULL) {
+        status = download(verb, ask);
+        if (status == CLI_DONE) error = adopt_bring(&a, &fault);
+    }
+    if (error == KELP_OK && status == CLI_DONE) error = adopt_run(&a, &options, r, &fault);
     adopt_end(&a);
     if (disk.ops != NULL) posix_disk_close(&disk);
-    return error == KELP_OK ? CLI_DONE : failure(verb, ask->data, error, &fault);
+    return error == KELP_OK ? status : failure(verb, ask->data, error, &fault);
 }
 
 static int result_say(const struct verb *verb, const struct fetch_ask *ask,
@@ -177,11 +207,11 @@ static int fetch(const struct verb *verb, const struct fetch_ask *ask)
     int status = directory_look(verb, ask, r);
     if (status == CLI_DONE && !ask->json) directory_say(ask, r);
     (void)fflush(stdout);
-    if (status == CLI_DONE) {
+    if (status == CLI_DONE && ask->from != NULL) {
         enum kelp_error error = source_open(ask->from, &source, &fault);
         if (error != KELP_OK) status = failure(verb, ask->from, error, &fault);
+        if (status == CLI_DONE) status = source_judge(verb, ask, &source, r);
     }
-    if (status == CLI_DONE) status = source_judge(verb, ask, &source, r);
     if (status == CLI_DONE && !ask->json) source_say(ask, r);
     (void)fflush(stdout);
     if (status == CLI_DONE && ask->yes) {
@@ -196,9 +226,9 @@ static int fetch(const struct verb *verb, const struct fetch_ask *ask)
 }
 
 static const struct verb fetch_itself = {
-    "snapshot fetch", "--data DIR --from FILE [--yes]",
+    "snapshot fetch", "--data DIR --at HOST:PORT | --from FILE [--yes]",
     "give a node that does not run another member's snapshot",
-    "\nIn place of its own, which show a state that is not the others', or are damaged. FILE is a\n"
+    "\nIn place of its own, which show a state that is not the others', or are damaged. It is a\n"
     "healthy member's: of the same cluster, and not older than where the node's log begins. Its\n"
     "log, term and vote stay: what it acknowledged behind the snapshot is applied on top. Without\n"
     "--yes it is only told. Exits 3 if the snapshot is damaged or not for this directory, or if a\n"
@@ -220,14 +250,20 @@ int fetch_verb(int argc, char **argv)
          .kind = FLAG_TEXT,
          .to.text = &ask.from,
          .value = "FILE",
-         .words = "a healthy member's snapshot"},
+         .words = "a healthy member's snapshot, of `kelp snapshot save` say"},
+        {.name = "at",
+         .kind = FLAG_TEXT,
+         .to.text = &ask.at,
+         .value = "HOST:PORT",
+         .words = "or the client port of a healthy member, which takes one now"},
         {.name = "yes", .kind = FLAG_SWITCH, .to.on = &ask.yes, .words = "do it; else it is told"},
         {.name = "json", .kind = FLAG_SWITCH, .to.on = &ask.json, .words = "the answer as JSON"},
     };
     if (!flags_parse(verb, flags, COUNT_OF(flags), FLAGS_ANYWHERE, &argc, argv, &status) ||
         !flags_words_check(verb, argc, argv, 0, 0, &status))
         return status;
-    if (ask.data == NULL || ask.from == NULL)
-        return cli_error(verb, CLI_USAGE, "needs --data DIR and --from FILE");
+    if (ask.data == NULL || (ask.from == NULL) == (ask.at == NULL))
+        return cli_error(verb, CLI_USAGE, "needs --data DIR, and --from FILE or --at HOST:PORT");
+    if (ask.at != NULL && !client_check(verb, ask.at, &status)) return status;
     return fetch(verb, &ask);
 }

@@ -256,6 +256,7 @@ static bool all_read(struct saving *s)
 static int saved_say(const struct saving *s, const char *path)
 {
     char bytes[PRINT_NUMBER_MAX], hash[17];
+    if (s->options->quiet) return CLI_DONE;
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, s->head.state_hash);
     if (s->options->json && !s->piped)
         return print_json(s->verb,

@@ -31,6 +31,7 @@ struct save_options {
     bool newest;    /* the newest there is, instead of a new one */
     bool force;     /* also where such a file exists */
     bool json;      /* the answer */
+    bool quiet;     /* none, where it went well */
     uint64_t limit; /* bytes a second; 0: as fast as the node gives them */
 };
 int snapshot_save(const struct verb *verb, struct client *c, const char *path,

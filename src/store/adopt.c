@@ -214,6 +214,11 @@ enum kelp_error adopt_copy(struct adopt *a, struct disk from, const char *name,
     return error;
 }
 
+enum kelp_error adopt_bring(struct adopt *a, struct kelp_fault *fault)
+{
+    return a->disk.ops->rename(a->disk.state, ADOPT_NAME, SNAP_TEMPORARY, fault);
+}
+
 /* ---- in place of the own ones ---------------------------------------------------------------- */
 
 static enum kelp_error name_give(struct disk disk, struct kelp_pos pos, struct kelp_fault *fault)

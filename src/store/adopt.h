@@ -52,7 +52,11 @@ void adopt_end(struct adopt *a);
 enum kelp_error adopt_copy(struct adopt *a, struct disk from, const char *name,
                            struct kelp_fault *fault);
 
-/* adopt_run - what adopt_copy brought takes the place of all snapshots of the directory: after
+/* adopt_bring - the same with a file that lies, whole and synced, under ADOPT_NAME in it. */
+#define ADOPT_NAME "snap/new"
+enum kelp_error adopt_bring(struct adopt *a, struct kelp_fault *fault);
+
+/* adopt_run - what was brought takes the place of all snapshots of the directory: after
  * KELP_OK that is durable. Before, the directory is as it was, unless an error of the disk comes
  * between the last two steps: then a start finds the newest of both, and the same again goes on.
  * On any other error what was brought is removed. KELP_E_CORRUPT: the snapshot is damaged, or

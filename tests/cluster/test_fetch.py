@@ -164,6 +164,32 @@ def test_its_own_snapshot_brings_the_wrong_state_back_until_it_is_given_another(
     assert health(three) == "ok"
 
 
+def test_a_node_that_runs_is_asked_for_a_new_one(make_cluster):
+    cluster = apart(make_cluster)
+    one, three = cluster.nodes[1], cluster.nodes[3]
+    start_all(cluster)
+    writes(cluster, 2 * MARK)
+    wait_for(lambda: health(three) == "quarantined", "it is found out")
+    wrong = f"127.0.0.1:{three.client_port}"
+    three.stop()
+    words = ["snapshot", "fetch", "--data", three.data, "--at"]
+    before = without_lock(digest(three.data))
+    nobody = cluster.kelp(*words, wrong, "--yes")
+    assert nobody.returncode == 1, nobody.stdout + nobody.stderr
+    told = cluster.kelp(*words, f"127.0.0.1:{one.client_port}")
+    assert told.returncode == 0 and "nothing was changed" in told.stdout, told.stderr
+    assert without_lock(digest(three.data)) == before
+    run = cluster.kelp(*words, f"127.0.0.1:{one.client_port}", "--yes", "--json")
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert sorted(os.listdir(os.path.join(three.data, "snap"))) == [
+        f"{done['index']:020}-{done['term']:020}.snap"]
+    three.start()
+    writes(cluster, 2 * MARK)
+    cluster.wait_equal()
+    assert all(health(node) == "ok" for node in cluster.nodes.values())
+
+
 def without_lock(files):
     """Who held it last stands in there."""
     return {name: content for name, content in files.items() if name != "lock"}
