@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* replay_test.c - what a started node says of its replay: how far, how fast, how long yet. */
+/* replaying_test.c - what a started node says of its replay: how far, how fast, how long yet. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,5 +122,5 @@ int main(void)
         cmocka_unit_test(a_replay_counts_from_the_snapshot_it_began_with),
         cmocka_unit_test(a_replay_tells_its_pace_and_what_is_left_at_that),
     };
-    return cmocka_run_group_tests_name("driver/replay", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("driver/replaying", tests, NULL, NULL);
 }
