@@ -144,5 +144,6 @@ void apply_settle(struct driver *d)
     if (d->applied >= d->apply_open) d->apply_open = 0;
     struct kelp_input input = {.type = KELP_IN_APPLIED, .index = d->applied};
     (void)driver_step(d, &input);
+    replay_applied(d);
     level_note(d);
 }

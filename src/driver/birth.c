@@ -37,6 +37,7 @@ enum kelp_error raft_start(struct driver *d, const struct kelp_boot *boot, struc
     d->applied = d->applied_reported = d->apply_to = boot->applied;
     d->apply_next = boot->applied + 1;
     d->replay_to = boot->commit;
+    replay_begin(d);
     d->save_last = boot->last;
     config_sync(d);
     return KELP_OK;

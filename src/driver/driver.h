@@ -443,6 +443,14 @@ struct driver_fetch_status {
     uint64_t served_bytes;
 };
 
+/* What a started node still has to apply of what its disk knew to be committed. */
+struct driver_replay {
+    kelp_index from, to; /* behind the snapshot that was restored at the start; 0, 0: it is done */
+    unsigned percent;    /* of what stands between the two; 100: done */
+    uint64_t entries_per_s; /* in the last seconds; 0: not known */
+    uint64_t left_ms;       /* at that pace; 0: not known */
+};
+
 struct driver_status {
     kelp_id self; /* may change while it waits: it is given an id then */
     enum driver_state state;
@@ -455,6 +463,7 @@ struct driver_status {
     bool empty;     /* holds no entry and no snapshot */
     bool replaying; /* applied has not reached what was committed at boot */
     kelp_index replay_to;
+    struct driver_replay replay;
     uint64_t cache_bytes, waiting_requests, forwarded_requests, forward_bytes;
     uint64_t apply_queue; /* committed, not yet given to the machine */
     struct driver_snapshot_status snapshot;

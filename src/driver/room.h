@@ -18,6 +18,7 @@
  *   rejoin.c   .. until it has another's
  *   cache.c    the log's tail as bytes     status.c   looking at it; once.c  exactly once
  *   restore.c  steps of a restore
+ *   replay.c   how far a start is
  *
  * Ports are called from driver_run and driver_shutdown only, but for `frees`, where a command is
  * proposed. Whatever a send borrowed stays until flush: buffers go to the scratch arena, and
@@ -38,6 +39,7 @@
 #include "driver/quarantine.h"
 #include "driver/rejoin.h"
 #include "driver/restore.h"
+#include "driver/replay.h"
 #include "driver/snapstate.h"
 #include "wire/change.h"
 #include "wire/entry.h"
@@ -349,6 +351,7 @@ struct driver {
     kelp_index apply_open;                /* last index of the open call, 0: none is open */
     kelp_index applied, applied_reported; /* told the core; reported by the machine */
     kelp_index replay_to;
+    struct replay replay;
     bool apply_reading, pledged_reported, space_due;
     bool shown_due;       /* a peer showed its settings, or the members changed */
     struct taking taking; /* snapshots */

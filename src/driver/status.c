@@ -36,6 +36,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->empty = d->found->phase != FOUND_HOLDS;
     out->replaying = d->core != NULL && d->applied < d->replay_to;
     out->replay_to = d->replay_to;
+    replay_status(d, &out->replay);
     out->cache_bytes = cache_bytes(d->cache);
     out->waiting_requests = d->queued_count;
     out->forwarded_requests = d->forwarded_count;

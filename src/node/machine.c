@@ -132,10 +132,13 @@ static enum kelp_error object_restore(void *ctx, const struct wire_object *objec
     uint64_t now = uv_hrtime();
     if (now - r->said < SAY_NS) return error;
     r->said = now;
+    uint64_t took_ms = (now - r->began) / MILLISECOND;
     node_log(r->node, KELP_INFO,
-             "restoring the snapshot at %" PRIu64 ": %" PRIu64 " %%, %" PRIu64 " MiB/s",
+             "restoring the snapshot at %" PRIu64 ": %" PRIu64 " %%, %" PRIu64 " MiB/s, %" PRIu64
+             " s left",
              r->head->pos.index, min_u64(100, r->bytes * 100 / (r->head->object_bytes + 1)),
-             r->bytes * 1000 / ((now - r->began) / MILLISECOND + 1) >> 20);
+             r->bytes * 1000 / (took_ms + 1) >> 20,
+             sub_sat(r->head->object_bytes, r->bytes) / (r->bytes / (took_ms + 1) + 1) / 1000);
     return error;
 }
 

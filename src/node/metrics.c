@@ -219,6 +219,12 @@ static void request_metrics(struct buf *out, const struct driver_status *d)
     gauge(out, "unapplied_bytes", "Committed and not applied.", d->view.unapplied_bytes);
     gauge(out, "apply_queue_entries", "Committed and not given to the state machine.",
           d->apply_queue);
+    gauge(out, "replay_percent", "Of the log that a start replays; 100 once it is done.",
+          d->replay.percent);
+    gauge(out, "replay_entries_per_second", "Pace of that replay, 0 while it is not known.",
+          d->replay.entries_per_s);
+    gauge(out, "replay_left_milliseconds", "Of that replay at that pace, 0 if not known or done.",
+          d->replay.left_ms);
     gauge(out, "cache_bytes", "Entries kept in memory.", d->cache_bytes);
     counter(out, "forwards_dropped_total", "Forwarded requests dropped without an answer.",
             d->forwards_dropped);

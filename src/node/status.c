@@ -16,7 +16,7 @@
 #include "node/room.h"
 #include "wire/epoch.h"
 
-#define FIELDS_MAX     48u
+#define FIELDS_MAX     64u
 #define TEXT_MAX       288u
 #define JSON_EXACT_MAX (UINT64_C(1) << 53)
 
@@ -134,6 +134,17 @@ static const char *divergence_of(const struct driver_status *d)
     UNREACHABLE();
 }
 
+static void replay_words(const struct driver_replay *r, char *out, size_t size)
+{
+    int at = snprintf(out, size, "replaying the log from %" PRIu64 " to %" PRIu64 ": %u %%",
+                      r->from, r->to, r->percent);
+    ASSERT(at > 0 && (size_t)at < size);
+    if (r->left_ms > 0)
+        (void)snprintf(out + at, size - (size_t)at,
+                       ", %" PRIu64 " entries a second, %" PRIu64 " s left", r->entries_per_s,
+                       (r->left_ms + 999) / 1000);
+}
+
 void node_status(struct node *n, struct node_status *out)
 {
     struct saver_figures figures = {.disk_free_bytes = 0};
@@ -154,9 +165,7 @@ void node_status(struct node *n, struct node_status *out)
     if (compared_words(&out->driver, out->reason, sizeof out->reason))
         ; /* nothing is more urgent */
     else if (out->driver.replaying)
-        (void)snprintf(out->reason, sizeof out->reason,
-                       "applied %" PRIu64 " of %" PRIu64 " entries", out->rsm.applied.index,
-                       out->driver.replay_to);
+        replay_words(&out->driver.replay, out->reason, sizeof out->reason);
     else if (out->driver.state == DRIVER_RUNNING && out->driver.view.space != KELP_SPACE_OK)
         (void)snprintf(out->reason, sizeof out->reason, "disk room: %s%s",
                        kelp_space_name(out->driver.view.space),
@@ -264,6 +273,16 @@ static void lease_fields(struct fields *f, struct node *n, const struct node_sta
     number_field(f, "lease_refused", view->lease_refused);
 }
 
+/* 0, 0, 100, 0, 0 once it is done; a rate and a time of 0 before that are not known. */
+static void replay_fields(struct fields *f, const struct driver_replay *r)
+{
+    number_field(f, "replay_from", r->from);
+    number_field(f, "replay_to", r->to);
+    number_field(f, "replay_percent", r->percent);
+    number_field(f, "replay_entries_per_s", r->entries_per_s);
+    number_field(f, "replay_left_ms", r->left_ms);
+}
+
 static void log_fields(struct fields *f, const struct node_status *s)
 {
     const struct kelp_view *view = &s->driver.view;
@@ -281,6 +300,7 @@ static void log_fields(struct fields *f, const struct node_status *s)
     number_field(f, "fetch_bytes", s->driver.fetch.bytes);
     number_field(f, "fetch_size", s->driver.fetch.size);
     number_field(f, "fetch_restored", s->driver.fetch.restored);
+    replay_fields(f, &s->driver.replay);
     text_field(f, "divergence", "%s", divergence_of(&s->driver));
     number_field(f, "compared_index", s->driver.compared.index); /* 0: nothing is known */
     text_field(f, "rejoin", "%s", s->driver.rejoin != NULL ? s->driver.rejoin : "no");

@@ -70,12 +70,12 @@ static void held_release(struct client *c, uint32_t bytes)
     buf_trim(&c->held, ROOM_KEPT);
 }
 
-static unsigned loaded_percent(const struct server *s)
+static void loaded(const struct server *s, struct outcome_place *place)
 {
     struct driver_status status;
     driver_status(node_driver(s->node), &status);
-    if (!status.replaying || status.replay_to == 0) return 100;
-    return (unsigned)(min_u64(status.view.applied, status.replay_to) * 100 / status.replay_to);
+    place->loaded_percent = status.replay.percent;
+    place->loaded_left_ms = status.replay.left_ms;
 }
 
 static void copy_reply(struct buf *reply, struct kelp_bytes result)
@@ -115,7 +115,7 @@ static void answer(struct client *c, const struct driver_outcome *o, const struc
     if (s->settings.on_follower == ON_FOLLOWER_MOVED)
         place.leader = server_client_address(s, o->leader);
     if (o->reason == KELP_R_REMOVED) place.other = server_client_address(s, o->leader);
-    if (o->reason == KELP_R_LOADING) place.loaded_percent = loaded_percent(s);
+    if (o->reason == KELP_R_LOADING) loaded(s, &place);
     outcome_reply(&c->out, o->outcome, o->reason, &place);
 }
 

@@ -69,9 +69,11 @@ static void persistence_section(struct info *i)
 {
     const struct driver_status *d = &i->status.driver;
     text_add(&i->text, "# Persistence\r\nloading:%d\r\n", d->replaying ? 1 : 0);
-    if (d->replaying && d->replay_to > 0)
-        text_add(&i->text, "loading_loaded_perc:%" PRIu64 "\r\n",
-                 d->view.applied * 100 / d->replay_to);
+    if (d->replaying)
+        text_add(&i->text, "loading_loaded_perc:%u\r\nloading_entries_per_sec:%" PRIu64 "\r\n",
+                 d->replay.percent, d->replay.entries_per_s);
+    if (d->replay.left_ms > 0) /* else it is not known */
+        text_add(&i->text, "loading_eta_seconds:%" PRIu64 "\r\n", (d->replay.left_ms + 999) / 1000);
     text_add(&i->text,
              "async_loading:0\r\naof_enabled:1\r\naof_last_write_status:%s\r\n"
              "rdb_bgsave_in_progress:0\r\n",

@@ -155,6 +155,15 @@ static void about_ages(const struct kelp_read_ages *ages, char *out, size_t size
     (void)snprintf(out, size, " contact_ms=%s applied_ms=%s", contact, applied);
 }
 
+static void reply_loading(struct buf *reply, const struct outcome_place *place)
+{
+    if (place->loaded_left_ms == 0)
+        (void)resp_error(reply, "LOADING %u%%", place->loaded_percent);
+    else
+        (void)resp_error(reply, "LOADING %u%%, %" PRIu64 " s left", place->loaded_percent,
+                         (place->loaded_left_ms + 999) / 1000);
+}
+
 void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reason reason,
                    const struct outcome_place *place)
 {
@@ -163,7 +172,7 @@ void outcome_reply(struct buf *reply, enum kelp_outcome outcome, enum kelp_reaso
     case OUTCOME_MOVED:
         (void)resp_error(reply, "MOVED %u %s", (unsigned)place->slot, place->leader);
         return;
-    case OUTCOME_LOADING: (void)resp_error(reply, "LOADING %u%%", place->loaded_percent); return;
+    case OUTCOME_LOADING: reply_loading(reply, place); return;
     case OUTCOME_CLUSTERDOWN:
     case OUTCOME_TRYAGAIN:
     case OUTCOME_NOSPACE:

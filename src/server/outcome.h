@@ -32,6 +32,7 @@ struct outcome_place {
     const char *leader; /* HOST:PORT to be redirected to, the leader's; NULL: none */
     const char *other;  /* REMOVED: HOST:PORT of a member to ask instead; NULL: not known */
     unsigned loaded_percent;
+    uint64_t loaded_left_ms;    /* until that is 100, 0: not known */
     uint64_t member;            /* a change refused for a member: which, 0: for none */
     struct kelp_read_ages ages; /* STALE_BEYOND */
     uint64_t index; /* PENDING, CONFIG_CHANGED: the configuration in force, 0: not known */

@@ -89,8 +89,15 @@ static void a_leader_without_an_address_is_no_redirection(void **state)
 static void loading_says_how_far(void **state)
 {
     (void)state;
-    const struct outcome_place place = {.loaded_percent = 42};
+    struct outcome_place place = {.loaded_percent = 42};
     begins(KELP_REFUSED, KELP_R_LOADING, &place, "-LOADING 42%");
+    struct buf reply; /* nothing more where it is not known how long it takes */
+    buf_init(&reply, 4096);
+    outcome_reply(&reply, KELP_REFUSED, KELP_R_LOADING, &place);
+    assert_int_equal(reply.len, strlen("-LOADING 42%\r\n"));
+    buf_close(&reply);
+    place.loaded_left_ms = 2001;
+    begins(KELP_REFUSED, KELP_R_LOADING, &place, "-LOADING 42%, 3 s left");
 }
 
 static void a_reason_of_a_newer_version_is_not_definite_about_why(void **state)
