@@ -28,7 +28,7 @@
 
 typedef unsigned long long ull;
 
-/* Seeds keep their course: whether and how is no draw of theirs. */
+/* From one draw behind all others: a seed runs as it would without this up to here. */
 static uint64_t next(struct world *w)
 {
     return prng_next(&w->renewal.random);
@@ -248,10 +248,11 @@ static void past_judge(struct world *w)
 bool renewal_begins(struct world *w)
 {
     struct renewal *r = &w->renewal;
-    r->random = (struct prng){hash_mix(0x72656e6577, w->seed)};
+    struct draw *draw = stream(w, STREAM_NODE);
     bool own = w->options.machine != NULL || w->options.kills > 0 ||
                w->options.broken != KELP_SIM_BREAK_NOTHING;
-    if (next(w) % ONE_IN != 0 || own) return false;
+    if (own || !draw_chance(draw, 1, ONE_IN)) return false;
+    r->random = (struct prng){draw_bytes(draw, 8)};
     power_goes(w);
     r->on = true;
     struct renew_report *report = calloc(1, sizeof *report);
