@@ -351,7 +351,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     }
     moving_run(d);
     snapshot_renew(d);
-    rejoin_run(d);
+    if (!rejoin_idle(&d->rejoin)) rejoin_run(d);
     restoring_run(d);
     kelp_ns found_next_at = birth_tick(d), expire = KELP_NEVER;
     run_rounds(d, &expire);
@@ -374,7 +374,7 @@ kelp_ns driver_run(struct driver *d, kelp_ns now)
     if (d->ticking.due != KELP_FSM_NO_DEADLINE) next = min_u64(next, clock_next(d));
     next = min_u64(next, min_u64(fetch_next(d), serve_next(d)));
     next = min_u64(next, min_u64(moving_next(d), headway_next(d)));
-    next = min_u64(next, rejoin_next(d));
+    if (!rejoin_idle(&d->rejoin)) next = min_u64(next, rejoin_next(d));
     if (d->quarantine.tell_due) next = min_u64(next, quarantine_next(d));
     if (d->core != NULL && !d->tail_due && !d->tail_open) next = min_u64(next, d->core_deadline);
     return next;

@@ -47,6 +47,11 @@ struct rejoin_ask { /* of a peer, for a snapshot above some place */
     uint64_t connection; /* 0: it has not asked, or is answered */
 };
 
+/* rejoin_idle - then neither of the two has anything to do. */
+static inline bool rejoin_idle(const struct rejoin *j)
+{
+    return j->phase == REJOIN_NONE && !j->forgets && !j->answers;
+}
 /* rejoin_run - both sides; before the rounds of a run. rejoin_next: when to look again. */
 void rejoin_run(struct driver *d);
 kelp_ns rejoin_next(const struct driver *d);

@@ -122,12 +122,13 @@ void restoring_run(struct driver *d)
 {
     struct restoring *r = &d->restoring;
     struct kelp_restore_status staged;
+    if (d->view.space == KELP_SPACE_OK) return; /* as of the last look: soon is soon enough */
     if (r->open || d->now < r->at || d->state != DRIVER_RUNNING || d->closing || d->fault_due)
         return;
-    const struct kelp_view *view = driver_look(d);
-    if (view->role != KELP_LEADER || view->space == KELP_SPACE_OK) return;
     driver_staged(d, &staged);
     if (staged.id == 0) return;
+    const struct kelp_view *view = driver_look(d);
+    if (view->role != KELP_LEADER || view->space == KELP_SPACE_OK) return;
     const struct kelp_restore_step step = {.kind = KELP_RESTORE_ABORT, .id = staged.id};
     r->at = add_sat(d->now, d->options.core.election_max);
     if (r->line == NULL) r->line = driver_line_open(d, abort_told, d);
