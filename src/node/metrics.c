@@ -223,8 +223,11 @@ static void request_metrics(struct buf *out, const struct driver_status *d)
           d->replay.percent);
     gauge(out, "replay_entries_per_second", "Pace of that replay, 0 while it is not known.",
           d->replay.entries_per_s);
-    gauge(out, "replay_left_milliseconds", "Of that replay at that pace, 0 if not known or done.",
-          d->replay.left_ms);
+    head(out, "replay_left_seconds", "gauge",
+         "Of that replay at that pace, 0 if not known or done.");
+    put(out, "kelp_replay_left_seconds ");
+    seconds(out, d->replay.left_ms * 1000000);
+    put(out, "\n");
     gauge(out, "cache_bytes", "Entries kept in memory.", d->cache_bytes);
     counter(out, "forwards_dropped_total", "Forwarded requests dropped without an answer.",
             d->forwards_dropped);

@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 
+from kelp import free_ports
+
 PIECE = 1024
 
 
@@ -39,10 +41,11 @@ class Link:
 class Proxy:
     def __init__(self, target_port, link):
         self.target_port, self.link = target_port, link
+        [self.port] = free_ports(1)  # and none that was given to a node that does not run yet
         self.listener = socket.socket()
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
         self.listener.listen(64)
-        self.port = self.listener.getsockname()[1]
         self.sockets = []
         threading.Thread(target=self._accept, daemon=True).start()
 

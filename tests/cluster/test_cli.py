@@ -84,8 +84,7 @@ def test_a_directory_of_something_else_is_not_called_damaged(program, tmp_path):
     assert "no data directory" in said.stderr and "damaged" not in said.stderr
 
 
-@pytest.mark.parametrize("words", [["top"], ["watch", "k"], ["doctor"],
-                                   ["snapshot", "save", "x"], ["log", "verify", "x"]])
+@pytest.mark.parametrize("words", [["top"], ["watch", "k"], ["doctor"], ["log", "verify", "x"]])
 def test_what_is_not_built_yet_says_so(program, words):
     said = run(program, *words)
     assert said.returncode == 2 and one_line(said.stderr), said.stderr

@@ -354,15 +354,15 @@ static void snapshots_given_up_leave_nothing_behind(void **state)
         for (unsigned i = 0; i < 100; i++)
             assert_int_equal(ASKS(&l, 'a', id, ++n, 0), SESSIONS_EXECUTE);
         sessions_snapshot_begin(l.s, l.index);
-        for (unsigned i = 0; i < 100; i++) /* all that were there go */
-            assert_int_equal(ASKS(&l, 'a', id, ++n, n - 1), SESSIONS_EXECUTE);
+        for (unsigned i = 0; i < 100; i++, n++) /* all that were there go */
+            assert_int_equal(ASKS(&l, 'a', id, n + 1, n), SESSIONS_EXECUTE);
         assert_true(sessions_ghosts(l.s) > 0);
         sessions_snapshot_end(l.s);
         most = sessions_ghosts(l.s) > most ? sessions_ghosts(l.s) : most;
     }
     assert_true(most <= 256 + 8); /* what one of them was to show */
-    for (unsigned i = 0; i < 100; i++)
-        assert_int_equal(ASKS(&l, 'a', id, ++n, n - 1), SESSIONS_EXECUTE);
+    for (unsigned i = 0; i < 100; i++, n++)
+        assert_int_equal(ASKS(&l, 'a', id, n + 1, n), SESSIONS_EXECUTE);
     assert_int_equal(sessions_ghosts(l.s), 0);
     sessions_free(l.s);
 }
