@@ -18,7 +18,7 @@ struct member {
 };
 
 static struct member members[NODES + 1]; /* by id */
-static char bootstrap[256];
+static char bootstrap[2048];
 static uint64_t added, uncertain; /* by add_surely: certainly there; perhaps there too */
 
 static inline bool late(time_t since)
