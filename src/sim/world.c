@@ -173,11 +173,23 @@ static bool world_stops(const struct world *w)
     return w->options.until != 0 && w->report->events >= w->options.until;
 }
 
+/* Nothing is to happen any more: a cluster of one that nobody asks waits for nothing. */
+static bool world_rests(struct world *w)
+{
+    kelp_ns at = heap_next(&w->heap);
+    enum event_kind kind = EVENT_WAKE;
+    return at == KELP_NEVER && node_due(w, &at, &kind) == NULL;
+}
+
 /* Of two clusters from here on: renewal.c. */
 static bool world_afterwards(struct world *w)
 {
     uint64_t step = 0;
     while (w->now < w->renewal.until && !world_failed(w) && !world_stops(w)) {
+        if (world_rests(w)) {
+            w->now = w->renewal.until;
+            break;
+        }
         world_step(w);
         for (unsigned i = 0; ++step % LOOK_EVERY == 0 && i < w->node_count; i++)
             node_watch_status(&w->nodes[i]);
