@@ -152,11 +152,16 @@ kelp_ns clock_next(struct driver *d)
 
 /* ---- reads ---- */
 
-/* The core has waited until all that the read is to see is applied here. */
+/* A read may be answered from a later state than it is to see, most of all by a follower that a
+ * snapshot takes further: what is in the log and not applied here counts too, since it may bring a
+ * value whose deadline has passed by now. */
 void clock_mark(struct driver *d, struct request *r)
 {
-    if (r->how.level == KELP_READ_LOG || ticking_idle(&d->ticking, d->applied)) return;
-    if (!leads(d) || (earliest(d) == KELP_FSM_NO_DEADLINE && fresh(d))) return;
+    if (r->how.level == KELP_READ_LOG || d->ports.machine->lapses == NULL || !leads(d)) return;
+    bool all = driver_look(d)->last <= d->applied;
+    if (all && (ticking_idle(&d->ticking, d->applied) ||
+                (earliest(d) == KELP_FSM_NO_DEADLINE && fresh(d))))
+        return;
     r->clock = clock_running(d);
     if (r->line != NULL || !r->bare) return;
     uint8_t told[8];
