@@ -414,11 +414,10 @@ static bool client_line(struct world *w, struct client *c)
         c->line = NULL;
     }
     uint64_t slot = c->number + c->tries++ + draw_below(draw, w->node_count);
-    /* of seven one may be left that is open to clients */
-    for (unsigned i = 0; i < w->node_count && w->nodes[slot % w->node_count].closed; i++)
-        slot++;
-    struct node *n = &w->nodes[slot % w->node_count];
-    if (n->state != NODE_UP || n->closed) return false;
+    struct node *n = NULL; /* of seven one may be left that is open to clients */
+    for (unsigned i = 0; i < w->node_count && (n == NULL || n->closed); i++)
+        n = &w->nodes[(slot + i) % w->node_count];
+    if (n == NULL || n->state != NODE_UP || n->closed) return false;
     c->node = n->slot;
     c->life = n->life;
     c->floor = c->stale_floor = 0;
