@@ -153,17 +153,19 @@ kelp_ns clock_next(struct driver *d)
 /* ---- reads ---- */
 
 /* A read may be answered from a later state than it is to see, most of all by a follower that a
- * snapshot takes further: what is in the log and not applied here counts too, since it may bring a
- * value whose deadline has passed by now. */
-void clock_mark(struct driver *d, struct request *r)
+ * snapshot takes further: what is in the log behind it counts too, since it may bring a value whose
+ * deadline has passed by now. And a follower may answer from an earlier state than this one: what
+ * ended here behind `index` is still there. */
+void clock_mark(struct driver *d, struct request *r, kelp_index index)
 {
     if (r->how.level == KELP_READ_LOG || d->ports.machine->lapses == NULL || !leads(d)) return;
-    bool all = driver_look(d)->last <= d->applied;
+    bool theirs = r->line == NULL && r->bare;
+    bool all = driver_look(d)->last <= (theirs ? index : d->applied);
     if (all && (ticking_idle(&d->ticking, d->applied) ||
                 (earliest(d) == KELP_FSM_NO_DEADLINE && fresh(d))))
         return;
     r->clock = clock_running(d);
-    if (r->line != NULL || !r->bare) return;
+    if (!theirs) return;
     uint8_t told[8];
     put_u64(told, r->clock);
     request_result(d, r, bytes_of(told, sizeof told));

@@ -37,7 +37,8 @@ void clock_init(struct driver *d);
 bool clock_run(struct driver *d); /* true: something was done */
 kelp_ns clock_next(struct driver *d);
 bool clock_answered(struct driver *d, const struct kelp_answer *answer);
-void clock_mark(struct driver *d, struct request *r);  /* a read is answered by what is due now */
+/* A read of index and above is answered by what is due now. */
+void clock_mark(struct driver *d, struct request *r, kelp_index index);
 bool clock_holds(struct driver *d, struct request *r); /* true: it went elsewhere */
 void clock_let_go(struct driver *d, struct request *r);
 void clock_show(struct driver *d); /* to the machine, in front of a question */

@@ -33,6 +33,7 @@
 #define SILENT_MAX   2u                              /* asked so often in vain: whoever offers .. */
 #define SLOW_MAX     (10000 * MILLISECOND) /* .. so many times a slow lane took, up to this .. */
 #define BIRTH_MAX    3u                    /* .. and who has no log waits so much longer */
+#define LENIENT_MAX  (60000 * MILLISECOND) /* for one piece, once fetches ended in silence */
 #define AFTER_FAILED (1000 * MILLISECOND)  /* doubled each time .. */
 #define FAILED_TWICE 2u                    /* .. so often */
 
@@ -42,17 +43,40 @@ static kelp_ns patience(const struct driver *d)
     return d->options.core.election_max;
 }
 
-/* For so long nothing has come that it is not a lane on which one piece takes its time, as those
- * before it did. */
-static bool silent(struct driver *d)
+/* .. and not before the last answer would have come: it stands in the same lane as the pieces. */
+static kelp_ns again_at(const struct driver *d)
+{
+    const struct fetching *f = &d->fetching;
+    kelp_ns after = max_u64(patience(d), min_u64(f->slowest, SLOW_MAX));
+    return add_sat(max_u64(f->heard, f->asked_at), after);
+}
+
+/* How long nothing may come: on a lane that stands a piece may take its time, as those before it
+ * did. A piece that is much larger than they were is taken for silence all the same; so who comes
+ * behind a silence is given twice as long, and asked for one piece at a time, so that what is left
+ * behind does not fill the lanes, until one fetch has ended well: else no snapshot would ever come
+ * over a lane that is slower than the largest piece allows for. */
+static kelp_ns silence_max(struct driver *d)
 {
     const struct fetching *f = &d->fetching;
     const struct peer *p = peer_find(d, f->from);
-    kelp_ns most = SILENT_MAX * patience(d);
     bool connected = p != NULL && p->connection[KELP_LANE_SNAPSHOT] != 0;
+    kelp_ns most = SILENT_MAX * patience(d);
     kelp_ns slow = f->birth ? BIRTH_MAX * SLOW_MAX : min_u64(SILENT_MAX * f->slowest, SLOW_MAX);
-    if (connected) most = max_u64(most, slow);
-    return d->now - f->heard > most;
+    return connected ? max_u64(most, max_u64(slow, f->lenient)) : most;
+}
+
+static bool silent(struct driver *d)
+{
+    return d->now - d->fetching.heard > silence_max(d);
+}
+
+static void silence_ends(struct driver *d)
+{
+    struct fetching *f = &d->fetching;
+    const struct peer *p = peer_find(d, f->from);
+    if (p == NULL || p->connection[KELP_LANE_SNAPSHOT] == 0) return; /* a slow lane is none */
+    f->lenient = min_u64(2 * silence_max(d), LENIENT_MAX);
 }
 
 /* ---- beginnings and ends ---- */
@@ -85,6 +109,7 @@ static void over(struct driver *d)
     *f = (struct fetching){.ask = f->ask,
                            .after = f->after,
                            .failed_in_a_row = f->failed_in_a_row,
+                           .lenient = f->lenient,
                            .offer = f->offer,
                            .offer_from = f->offer_from,
                            .offered_at = f->offered_at,
@@ -138,6 +163,8 @@ static void ask(struct driver *d)
                            .ask = f->ask,
                            .window = sub_sat(f->at + WINDOW_BYTES, f->next)};
     if (m.window == 0) return;
+    if (f->lenient > 0) m.window = 1; /* one piece */
+    f->asked_to = f->next + m.window;
     uint8_t *fixed = head + WIRE_FRAME_HEAD;
     parts[0] = bytes_of(head, WIRE_FRAME_HEAD);
     parts[1] = bytes_of(fixed, wire_fetch_encode(&m, fixed));
@@ -364,31 +391,30 @@ static void waits(struct driver *d)
     bool elsewhere = f->offer.index > 0 && f->offered_at > f->heard &&
                      (f->offer_from != f->from || f->offer.index > f->pos.index);
     bool held = d->core != NULL && driver_look(d)->commit >= f->pos.index;
-    if (silent(d) && held) { /* the log caught up, and nobody offers another one */
-        drop(d);
-        return;
-    }
-    if (silent(d) && f->birth) { /* whoever finds us empty offers its own */
-        give_up(d, "nothing comes any more");
-        return;
-    }
-    if (silent(d) && elsewhere) {
-        driver_note(d, KELP_WARN,
-                    "node %" PRIu64 " sends nothing of its snapshot at %" PRIu64
-                    ": takes the one of node %" PRIu64,
-                    f->from, f->pos.index, f->offer_from);
-        f->failed++;
-        f->again = true;
+    if (silent(d) && (held || f->birth || elsewhere)) {
+        silence_ends(d);
+        if (f->birth && !held) { /* whoever finds us empty offers its own */
+            give_up(d, "nothing comes any more");
+            return;
+        }
+        if (!held) { /* else the log caught up, and nobody offers another one */
+            driver_note(d, KELP_WARN,
+                        "node %" PRIu64 " sends nothing of its snapshot at %" PRIu64
+                        ": takes the one of node %" PRIu64,
+                        f->from, f->pos.index, f->offer_from);
+            f->failed++;
+            f->again = true;
+        }
         drop(d);
         return;
     }
     const struct peer *p = peer_find(d, f->from);
     bool another = p != NULL && p->connection[KELP_LANE_SNAPSHOT] != 0 &&
                    p->connection[KELP_LANE_SNAPSHOT] != f->connection;
-    bool late = d->now - max_u64(f->heard, f->asked_at) >= patience(d);
+    bool came = f->lenient > 0 && f->next > 0 && f->next < f->size && f->next >= f->asked_to;
     if (another || f->gap)
         ask_anew(d);
-    else if (late)
+    else if (came || d->now >= again_at(d))
         ask(d); /* the same question: what is on its way is not sent twice */
 }
 
@@ -455,6 +481,7 @@ static void name_settle(struct driver *d)
     }
     f->fetched++;
     f->failed_in_a_row = 0;
+    f->lenient = 0;
     f->given = false;
     t->last = f->pos;
     if (!f->shown->hollow && !read_hollow(d)) found_snapshot(d->found, f->pos);
@@ -682,10 +709,7 @@ kelp_ns fetch_next(const struct driver *d)
 {
     const struct fetching *f = &d->fetching;
     if (!works(d)) return KELP_NEVER;
-    if (f->phase == FETCH_ASKS) {
-        kelp_ns due = max_u64(f->heard, f->asked_at) + patience(d);
-        return max_u64(due, d->now + 1);
-    }
+    if (f->phase == FETCH_ASKS) return max_u64(again_at(d), d->now + 1);
     return f->phase == FETCH_RESTORES && f->after > d->now ? f->after : KELP_NEVER;
 }
 

@@ -154,7 +154,7 @@ void read_answered(struct driver *d, struct request *r, const struct kelp_answer
     ASSERT(answer->outcome == KELP_DONE);
     bool known = answer->pos.index <= d->applied && r->how.at_least <= d->applied;
     read_told(d, r);
-    clock_mark(d, r);
+    clock_mark(d, r, answer->pos.index);
     if (r->line == NULL && r->bare)
         request_close(d, r, KELP_DONE, KELP_R_NONE); /* who asked waits for it */
     else if (known && awaiting_first(d) == NULL)

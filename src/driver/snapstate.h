@@ -109,6 +109,7 @@ struct fetching {
     uint64_t next; /* in the file: behind what has come .. */
     uint64_t at;   /* .. and behind what was given to the disk */
     uint64_t size; /* known once the head is there */
+    uint64_t asked_to; /* .. the window of the last question */
     uint8_t *head;
     size_t head_len;
     struct wire_snaphead *shown; /* the same, decoded; borrows */
@@ -120,6 +121,7 @@ struct fetching {
     const char *wrong;                /* with what came */
     kelp_term term;                   /* the highest of its senders: it is committed in that */
     kelp_ns heard, asked_at, slowest; /* the longest time without a piece that came */
+    kelp_ns lenient; /* so long a silence is borne, after fetches that ended in one; 0: none did */
     bool told, restoring; /* that this node takes none; its machine has begun and not ended */
     uint64_t restored;
     struct kelp_pos offer; /* the newest; 0@0: none since the last look */

@@ -499,8 +499,8 @@ static kelp_index oldest_kept(const struct world *w, const struct store_stats *s
 
 /* Everybody is there and has everything: each log may keep what it was told to keep, what came
  * since the last snapshot, and what was under way when that was taken. On disk it stays down to the
- * oldest snapshot that is kept; an entry takes two blocks at most there, a segment's head two, and
- * only whole segments go. */
+ * oldest snapshot that is kept; an entry takes two blocks at most there, so do the first save of a
+ * term and a segment's head; a start ends a segment, and only whole ones go. */
 static bool log_small(struct world *w, const struct node *n)
 {
     const struct swarm *s = &w->swarm;
@@ -513,7 +513,8 @@ static bool log_small(struct world *w, const struct node *n)
     store_stats(n->store, &stats);
     uint64_t kept = v.last - v.first + 1;
     uint64_t stored = max_u64(kept, v.last - oldest_kept(w, &stats));
-    uint64_t segments = stored * 2 / (s->segment_bytes / BLOCK - 2) + SEGMENTS_OPEN;
+    uint64_t blocks = 2 * (stored + v.term.v);
+    uint64_t segments = blocks / (s->segment_bytes / BLOCK - 2) + n->life + SEGMENTS_OPEN;
     w->report->entries_kept = max_u64(w->report->entries_kept, kept);
     bool bytes = stats.log_bytes <= segments * s->segment_bytes + large;
     if (w->options.restores)

@@ -718,6 +718,9 @@ static void gave_up(struct node *n)
     driver_status(n->driver, &status);
     if (status.state == DRIVER_FAULTED)
         node_fault(n, &status.fault);
+    else if (n->world->renewal
+                 .on) /* it had no log yet, and learned of the recovery while it asked */
+        node_fault(n, &(struct kelp_fault){.error = KELP_E_FOREIGN});
     else if (!n->wiped && !churn_removed(n))
         checker_fail(n->world->checker, RULE_N02, "node %u takes itself for foreign: %s",
                      n->slot + 1u, status.words);

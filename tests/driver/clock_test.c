@@ -275,6 +275,74 @@ static void what_passes_before_it_is_applied_is_not_told_either(void **state)
     end(t);
 }
 
+/* What a follower was told to see lies before what ended on the leader meanwhile: it would show
+ * what is gone. The read comes at every moment around the one at which the entry is committed. */
+static void a_follower_behind_what_ended_does_not_show_it(void **state)
+{
+    (void)state;
+    for (uint64_t early = 0; early < 8; early++) {
+        struct timed t = lasts(61, 100);
+        kelp_id follower = t.leader % 3 + 1;
+        struct lab_client *c = lab_client(t.lab, follower);
+        lab_run(t.lab, 50);
+        for (kelp_id id = 1; id <= 3; id++)
+            lab_node(t.lab, id)->hold_disk = id != t.leader;
+        lab_run(t.lab, 150);
+        kelp_index last = last_of(t);
+        assert_true(machine_of(t, follower)->due != 0); /* and its deadline has passed */
+        for (uint64_t ms = 0; ms < 8; ms++) {
+            if (ms == early)
+                (void)lab_read_how(c, (struct kelp_read_how){.level = KELP_READ_LINEARIZABLE},
+                                   5000);
+            if (ms == 4) {
+                for (kelp_id id = 1; id <= 3; id++)
+                    lab_node(t.lab, id)->hold_disk = false;
+            }
+            lab_run(t.lab, 1);
+        }
+        lab_await(c, 1);
+        assert_int_equal(c->told[0].outcome, KELP_DONE);
+        assert_int_equal(last_of(t), last); /* the entry was there before */
+        assert_int_equal(machine_of(t, follower)->due_when_asked, 0);
+        lab_client_free(c);
+        end(t);
+    }
+}
+
+/* .. and what it answers from may lie behind what it was told to see. */
+static void a_follower_taken_further_does_not_show_what_was_due_then(void **state)
+{
+    (void)state;
+    struct timed t = lasts(63, 0);
+    lab_run(t.lab, 300);
+    kelp_id follower = t.leader % 3 + 1;
+    struct lab_client *c = lab_client(t.lab, follower);
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(t.lab, id)->hold_disk = id != t.leader;
+    (void)lab_write(t.c, LAB_LASTS + 100, 5000);
+    lab_run(t.lab, 300);
+    struct lab_node *n = lab_node(t.lab, follower);
+    (void)lab_read_how(c, (struct kelp_read_how){.level = KELP_READ_LINEARIZABLE}, 5000);
+    lab_run(t.lab, 1);
+    (void)driver_line_backlog(n->driver, c->line, UINT64_C(1) << 30); /* nobody takes an answer */
+    lab_run(t.lab, 300);                                              /* its index is known */
+    assert_int_equal(c->told_count, 0);
+    assert_int_equal(machine_of(t, follower)->due, 0);
+    lab_node(t.lab, t.leader)->hold_apply = true; /* so that it is not ended at once */
+    for (kelp_id id = 1; id <= 3; id++)
+        lab_node(t.lab, id)->hold_disk = false;
+    lab_run(t.lab, 300);
+    assert_true(machine_of(t, follower)->due != 0);
+    (void)driver_line_backlog(n->driver, c->line, 0);
+    lab_run(t.lab, 300);
+    assert_int_equal(machine_of(t, follower)->due_when_asked, 0);
+    lab_release_apply(lab_node(t.lab, t.leader));
+    lab_await(c, 1);
+    assert_int_equal(c->told[0].outcome, KELP_DONE);
+    lab_client_free(c);
+    end(t);
+}
+
 /* It makes room, as a deletion does; with the last of it nothing goes on. */
 static void what_is_due_goes_although_the_disk_is_nearly_full(void **state)
 {
@@ -379,6 +447,8 @@ int main(void)
         cmocka_unit_test(a_clock_entry_is_the_last_of_its_batch),
         cmocka_unit_test(a_follower_answers_of_what_is_due_only_who_may_miss_it),
         cmocka_unit_test(what_passes_before_it_is_applied_is_not_told_either),
+        cmocka_unit_test(a_follower_behind_what_ended_does_not_show_it),
+        cmocka_unit_test(a_follower_taken_further_does_not_show_what_was_due_then),
         cmocka_unit_test(what_is_due_goes_although_the_disk_is_nearly_full),
         cmocka_unit_test(without_any_room_a_read_is_answered_as_things_stand),
         cmocka_unit_test(a_nearly_full_disk_does_not_carry_the_time),
