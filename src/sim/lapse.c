@@ -5,7 +5,8 @@
  *        passed when it was asked, if that one leads the same term when it is answered. It may
  *        where there was no disk room for the entry that would have said so.
  *   L17  in a healed cluster that nobody uses, what is due by its leader's clock is gone within
- *        200 ms and what links, disks and machines take; and a run waits for what ends soon. */
+ *        200 ms and what links, disks and machines take; and a run waits for what ends soon. It
+ *        begins when no connection is left that ended while there were faults and says nothing. */
 #include "base/min.h"
 #include "core/look.h"
 #include "sim/world.h"
@@ -13,6 +14,7 @@
 #define MS          ((kelp_ns)1000000)
 #define LATE_MAX    (200 * MS)
 #define SOON        (4000 * MS)
+#define SILENT_OVER ((NET_SILENT_MS + 1000) * MS) /* told at last, and dialled anew */
 #define ROUND_TRIPS 8u /* that an entry may take: tiny windows, a save that waits for another */
 
 /* Who leads the newest term that anybody leads here, and has committed in it; NULL: nobody. */
@@ -69,10 +71,11 @@ bool lapse_look(struct world *w)
     uint64_t due = leader != NULL ? rsm_deadline(leader->rsm) : KELP_FSM_NO_DEADLINE;
     uint64_t clock = leader != NULL ? driver_cluster_clock(leader->driver, node_clock(leader)) : 0;
     bool passed = due != KELP_FSM_NO_DEADLINE && due <= clock && !node_paused(leader);
-    if (!passed || term != d->due_term) d->due_since = 0;
+    bool silent = w->now < d->at + SILENT_OVER;
+    if (!passed || silent || term != d->due_term) d->due_since = 0;
     d->due_term = term;
-    if (passed && d->due_since == 0) d->due_since = w->now;
-    if (passed && w->now > d->due_since + late_max(w))
+    if (passed && !silent && d->due_since == 0) d->due_since = w->now;
+    if (d->due_since != 0 && w->now > d->due_since + late_max(w))
         checker_fail(w->checker, RULE_L17,
                      "node %u leads and its clock is %llu; what was due at %llu is there after "
                      "%llu ms",

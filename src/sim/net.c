@@ -197,7 +197,7 @@ static void tell_closed(struct world *w, struct link *l, unsigned end, uint64_t 
     struct draw *draw = stream(w, STREAM_NET);
     unsigned other = end == l->dialler ? l->acceptor : l->dialler;
     bool silent = w->net.cut[other][end] || (!w->healing && draw_chance(draw, 1, 8));
-    kelp_ns after = silent ? draw_between(draw, 200, 4000) * MS : w->swarm.delay_min;
+    kelp_ns after = silent ? draw_between(draw, 200, NET_SILENT_MS) * MS : w->swarm.delay_min;
     world_push(w, w->now + after, EVENT_CLOSED, end, connection, NULL);
 }
 

@@ -83,6 +83,8 @@ struct link {
     uint32_t on_the_way[2];
 };
 
+#define NET_SILENT_MS 4000u /* at most: a connection that ended, and nobody was told */
+
 struct net {
     struct link links[LINKS_MAX];
     uint64_t connections; /* made so far */
