@@ -161,12 +161,16 @@ static void request_told(struct driver *d, struct request *r, const struct wire_
     }
     if (outcome == KELP_DONE && r->kind == REQUEST_READ && r->line != NULL) {
         expect_answers(r->line, a->result.len);
-        if (!answer_fits(d, r, a->result.len)) {
+        /* On a way that keeps no order it may come behind one that was given later, to a read in
+         * front of it: that waited where it was asked. */
+        bool less = !r->plan && a->pos.index < r->line->index_told;
+        if (less || !answer_fits(d, r, a->result.len)) {
             d->reads_again++;
             request_requeue(d, r);
             return;
         }
         read_told(d, r);
+        r->line->index_told = max_u64(r->line->index_told, a->pos.index);
     }
     if (r->kind == REQUEST_READ && r->how.level == KELP_READ_STALE) r->aged_at = d->now;
     if (outcome == KELP_DONE) request_result(d, r, a->result);

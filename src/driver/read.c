@@ -13,8 +13,9 @@
  *
  * Within a line time never runs backwards: reads that are open together are of one level and went
  * one way, so their answers come in order, and they are released in that order, whatever the
- * indexes; one that is told late takes those behind it along that were told before; and who waits
- * for an index that it named itself is open alone. Only a STALE or ANY read may show less
+ * indexes; one that is told late takes those behind it along that were told before; an answer from
+ * elsewhere that shows less than one before it is asked for again; and who waits for an index that
+ * it named itself is open alone. Only a STALE or ANY read may show less
  * than an earlier request of its line did: a write elsewhere is not yet applied here.
  *
  * Two ages bound a STALE read. Contact: since a follower heard its leader, or a leader a quorum.

@@ -181,6 +181,7 @@ struct driver_line {
     bool read_whole;                 /* .. are they forwarded with their questions? */
     bool read_alone;                 /* .. waits for an index that it named: nothing beside it */
     uint64_t order_told;             /* no read behind this place knows what it may see */
+    kelp_index index_told;           /* the highest that an answer from elsewhere has shown */
     kelp_index index_awaited;        /* those that are told from now on wait for no less */
     driver_done_fn done;
     void *ctx;

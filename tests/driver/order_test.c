@@ -416,6 +416,44 @@ static void who_is_told_a_lower_index_waits_as_long_as_those_before_it(void **st
     scene_free(s);
 }
 
+/* The first one waited for an entry where it was asked, and was answered behind the second; its
+ * answer overtook that one's on a way that keeps no order. */
+static void what_was_answered_before_one_in_front_of_it_is_asked_again(void **state)
+{
+    (void)state;
+    struct lab *lab = lab_new(3, 11);
+    lab->reads_elsewhere = true;
+    struct scene *s = scene_of(lab);
+    struct driver *d = lab_node(lab, s->follower)->driver;
+    s->spy.keep_told = true;
+    (void)lab_read_how(s->reader, LINEARIZABLE, 9000);
+    (void)lab_read_how(s->reader, LINEARIZABLE, 9000);
+    lab_run(lab, 100);
+    assert_int_equal(s->spy.count, 2);
+    (void)lab_write(s->writer, 1, 9000);
+    lab_await(s->writer, 1);
+    uint8_t body[WIRE_FORWARD_HEAD_MAX + 16], result[16] = {0};
+    put_u64(result, 1); /* writes that it shows */
+    const struct request *first = first_of(s->reader);
+    struct wire_forward_answer a = {.number = first->number,
+                                    .outcome = KELP_DONE,
+                                    .pos = s->writer->told[0].pos,
+                                    .result = bytes_of(result, sizeof result)};
+    size_t fixed = wire_forward_answer_encode(&a, body);
+    memcpy(body + fixed, result, sizeof result);
+    struct wire_frame frame = {.kind = WIRE_FORWARD_ANSWER,
+                               .body = bytes_of(body, fixed + sizeof result)};
+    assert_int_equal(driver_frame(d, lab->now, s->leader, KELP_LANE_ENTRIES,
+                                  first->route.connection, &frame, NULL),
+                     KELP_OK);
+    s->spy.keep_told = false;
+    inject(s, 1, 2);
+    lab_await(s->reader, 2);
+    assert_int_equal(s->reader->told[0].result[0], 1);
+    assert_in_order(s->reader);
+    scene_free(s);
+}
+
 /* ---- what it costs ---- */
 
 #define MANY 2000u
@@ -485,6 +523,7 @@ int main(void)
         cmocka_unit_test(an_answer_to_what_is_asked_anew_is_not_heard),
         cmocka_unit_test(what_names_an_index_that_is_applied_is_not_served_behind_a_later_read),
         cmocka_unit_test(who_is_told_a_lower_index_waits_as_long_as_those_before_it),
+        cmocka_unit_test(what_was_answered_before_one_in_front_of_it_is_asked_again),
         cmocka_unit_test(a_line_is_walked_once_however_many_are_asked_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
