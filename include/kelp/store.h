@@ -94,6 +94,12 @@ struct kelp_store_ops {
     /* Durable snapshots that end below pos, which is durable and good, may show a state that was
      * wrong: they go, so that no start falls back on them. Not answered. NULL: none is kept. */
     void (*forget)(void *store, uint32_t group, struct kelp_pos pos);
+
+    /* What snapshots and log make here is known to be another state than that of a majority, or
+     * (false) was replaced by that of another member: the next start is to know it, see
+     * kelp_node_status. In order with what is asked for before and behind it; not answered, a
+     * failure is a fault. NULL: a start forgets it. */
+    void (*apart)(void *store, uint32_t group, bool apart);
 };
 
 #endif

@@ -17,7 +17,6 @@ static const struct {
     {"STRANGERS_FULL", "few come at once, in few runs; scenario limits"},
     {"CHANGE_WAITS", "a driver hands a change on when it may begin; scenario member"},
     {"CATCH_UP_UNWELL", "disks have room where members change, and few hang; scenario member"},
-    {"APART_ENDED", "a run ends when a state was found out; scenario apart, tests/driver"},
     {"SETTINGS_DIFFER", "all nodes of a run have the same settings; scenario lease"},
     {"SETTINGS_WRITTEN", "all nodes of a run have the same settings; scenario lease"},
     {"CAMPAIGN_HELD_HEARD", "only a founder is told to stand, before anybody leads; tests/core"},

@@ -15,9 +15,9 @@
  *      `------------+-----------'---> APART   at any index; ends with the state [compare_restored]
  *
  * APART stays although a later index may be equal: a key that was overwritten hides what rotted
- * beside it, and rot that was seen once may be in what is not hashed. It is not written down: a
- * start reads the state anew from the snapshot and the log, which are checked by themselves. What
- * memory did is gone then, and what the program did is found again at the next index.
+ * beside it, and rot that was seen once may be in what is not hashed. A start reads the state anew,
+ * and what memory did is gone then; but the snapshot that it reads may have been taken of that
+ * state. So the node is SUSPECT, which is APART to everybody, until a majority has what it read.
  *
  * Without a majority for one state nobody can tell who is wrong, and taking any one out of service
  * would be a guess: SPLIT is for people. It ends when a silent member decides it, or at a newer
@@ -84,6 +84,12 @@ void compare_restored(struct compare *c)
     struct compare_row *own = row_of(c, c->self);
     if (own != NULL) *own = (struct compare_row){.id = c->self};
     c->apart = (struct compare_result){.verdict = COMPARE_NOTHING};
+    c->suspect = false;
+}
+
+void compare_goes_on(struct compare *c)
+{
+    c->suspect = true;
 }
 
 /* NULL: not known. */
@@ -161,6 +167,15 @@ bool compare_agrees(const struct compare *c, const struct kelp_config *config, k
     return agrees;
 }
 
+static void stays_apart(struct compare *c, struct compare_result *out)
+{
+    c->suspect = c->suspect && out->verdict != COMPARE_AGREED;
+    if (c->apart.verdict == COMPARE_APART)
+        *out = c->apart;
+    else if (c->suspect)
+        *out = (struct compare_result){.verdict = COMPARE_APART};
+}
+
 /* Newer indexes first: what they tell replaces what older ones did, but for APART. SPLIT goes on
  * downwards as long as older ones are, to name the first. */
 void compare_judge(struct compare *c, const struct kelp_config *config, struct compare_result *out)
@@ -168,7 +183,7 @@ void compare_judge(struct compare *c, const struct kelp_config *config, struct c
     *out = (struct compare_result){.verdict = COMPARE_NOTHING};
     struct compare_row *own = row_of(c, c->self);
     if (own == NULL || !keeps_state(config, c->self)) {
-        if (c->apart.verdict == COMPARE_APART) *out = c->apart; /* also of one that was removed */
+        stays_apart(c, out); /* also of one that was removed */
         return;
     }
     size_t members = 0;
@@ -190,5 +205,5 @@ void compare_judge(struct compare *c, const struct kelp_config *config, struct c
         if (more) *out = here;
         more = more && here.verdict == COMPARE_SPLIT;
     }
-    if (c->apart.verdict == COMPARE_APART) *out = c->apart;
+    stays_apart(c, out);
 }

@@ -30,6 +30,7 @@ struct compare {
     kelp_id self;
     struct compare_row rows[KELP_MEMBERS_MAX];
     struct compare_result apart; /* verdict APART, or NOTHING */
+    bool suspect;                /* since before the start: see compare_goes_on */
 };
 
 void compare_init(struct compare *c, kelp_id self);
@@ -42,6 +43,10 @@ bool compare_said(struct compare *c, const struct kelp_config *config, kelp_id i
 /* compare_restored - the whole state of this node was replaced: what it said and what was found
  * about it speak of a state that is gone. */
 void compare_restored(struct compare *c);
+
+/* compare_goes_on - this node was found APART before its start, so what it reads is not trusted
+ * before it was compared: APART at index 0 until then. */
+void compare_goes_on(struct compare *c);
 
 /* compare_judge - by all that is known now. */
 void compare_judge(struct compare *c, const struct kelp_config *config, struct compare_result *out);

@@ -171,6 +171,7 @@ static enum kelp_error start(struct driver *d, const struct driver_boot *boot,
     if (boot->config == NULL) return KELP_OK;
     if (boot->config_before != NULL) config_push(d, boot->config_before);
     config_push(d, boot->config);
+    if (boot->apart) quarantine_goes_on(d);
     d->tail_due = boot->core.last > boot->core.base.index;
     return raft_start(d, &boot->core, fault);
 }

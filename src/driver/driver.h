@@ -174,6 +174,7 @@ struct driver_boot {
     uint64_t snapshot_bytes;
     /* as its head shows it; NULL: there is no snapshot */
     const struct wire_config *snapshot_config;
+    bool apart; /* what stands here was found to be another state than the others': quarantine.c */
 };
 
 /* ---- requests ------------------------------------------------------------------------------- */

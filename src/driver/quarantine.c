@@ -6,6 +6,7 @@
  *   told by them ----------------------------------------> judged (compare.c), each about itself
  *
  *   HEALTHY --APART--> QUARANTINE --its whole state is replaced--> HEALTHY
+ *                          '--a start reads it anew, and a majority has the same--^
  *
  * The newest few are told again with each, so that one message that is lost costs nothing, and all
  * that are kept on each new connection, so that who was away is compared as well. Nothing is sent
@@ -18,7 +19,10 @@
  * (core/transfer.c); until that is done, writes wait. If it must stand after all, because nobody
  * else can win, it brings the others' logs forward and hands over.
  *
- * The verdict is not saved: see compare.c. One that cannot be decided is told to people alone.
+ * The verdict is saved, in the vote file: the newest snapshot may show the wrong state, so a start
+ * goes on in quarantine until what it read was compared, or replaced. After a crash before that is
+ * durable the next index that is compared tells it again. A verdict that cannot be decided is told
+ * to people alone.
  *
  * Invariants: what is told is what rsm noted of the state that is here; judged before anything is
  * served in the same round. */
@@ -57,9 +61,16 @@ static void snapshots_stop(struct driver *d)
     }
 }
 
+static void remember(struct driver *d, bool apart)
+{
+    if (d->ports.store->apart != NULL)
+        d->ports.store->apart(d->ports.store_ctx, d->options.group, apart);
+}
+
 static void begins(struct driver *d, const struct compare_result *r)
 {
     d->quarantine.apart = true;
+    remember(d, true);
     d->space_due = d->route_stale = true; /* the core hears of it; writes wait where it leads */
     driver_note(d, KELP_ERROR,
                 "QUARANTINED: at index %" PRIu64 " its state is not that of %zu of %zu members%s; "
@@ -72,9 +83,16 @@ static void begins(struct driver *d, const struct compare_result *r)
 static void ends(struct driver *d)
 {
     d->quarantine.apart = false;
+    remember(d, false);
     rejoin_forgets(d); /* snapshots that were taken of it before that was known */
     d->space_due = d->route_stale = true;
-    driver_note(d, KELP_INFO, "is in quarantine no more: its state was replaced");
+    if (d->quarantine.result.verdict == COMPARE_AGREED)
+        driver_note(d, KELP_INFO,
+                    "is in quarantine no more: at index %" PRIu64
+                    " a majority has the state that its start read",
+                    d->quarantine.result.index);
+    else
+        driver_note(d, KELP_INFO, "is in quarantine no more: its state was replaced");
 }
 
 static void tell_people(struct driver *d, const struct compare_result *was,
@@ -110,6 +128,19 @@ static void self_known(struct driver *d)
 {
     kelp_id self = d->options.core.self; /* it may be given while the node waits */
     if (d->quarantine.compare.self != self) compare_init(&d->quarantine.compare, self);
+}
+
+void quarantine_goes_on(struct driver *d)
+{
+    struct quarantine *q = &d->quarantine;
+    self_known(d);
+    compare_goes_on(&q->compare);
+    q->result = (struct compare_result){.verdict = COMPARE_APART};
+    q->apart = d->space_due = d->route_stale = true;
+    driver_note(d, KELP_ERROR,
+                "QUARANTINED: its state was not that of the others before it was started, and what "
+                "it read may not be either; until that is compared it serves no reads and gives no "
+                "snapshots, its log goes on");
 }
 
 void quarantine_applied(struct driver *d, kelp_index upto)

@@ -24,6 +24,8 @@ struct quarantine {
     kelp_ns tell_at; /* a peer's queue was full */
 };
 
+/* quarantine_goes_on - this node was in quarantine when it last ran. */
+void quarantine_goes_on(struct driver *d);
 /* quarantine_applied - the machine stands at upto: what are its newest marks? */
 void quarantine_applied(struct driver *d, kelp_index upto);
 /* quarantine_restored - the whole state was replaced. */

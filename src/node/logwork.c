@@ -88,6 +88,10 @@ static void job_perform(struct saver *s, struct job *job)
         store_forget(s->store, job->pos);
         s->work_due = true;
         break;
+    case JOB_APART:
+        job->error = store_apart(s->store, job->apart, &fault);
+        final = true;
+        break;
     case JOB_PLEDGE:
         job->error = job->pledge.node != 0
                          ? store_name(s->store, job->pledge.node, job->pledge.cluster,

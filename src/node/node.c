@@ -415,6 +415,7 @@ static void driver_boot_fill(const struct store_found *found, struct driver_boot
         .runs_from = found->base.index + 1,
         .ran_before = true, /* if there is a configuration to start from */
     };
+    boot->apart = found->apart;
     if (found->config.config.count > 0) boot->config = &found->config;
     if (found->config_before.config.count > 0) boot->config_before = &found->config_before;
     boot->time_ns = found->snapshot.time_ns;

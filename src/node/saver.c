@@ -79,6 +79,7 @@ static void job_done(struct saver *s, const struct job *job)
         if (error == KELP_OK) d->pledged(d->ctx, job->group);
         break;
     case JOB_FORGET:
+    case JOB_APART:
     case JOB_IDLE: break;
     case JOB_SPACE:
         if (d->space != NULL) d->space(d->ctx, job->group, job->space.mib, job->space.level);
@@ -440,6 +441,14 @@ static void saver_forget(void *store, uint32_t group, struct kelp_pos pos)
     job_give(store, job);
 }
 
+static void saver_apart(void *store, uint32_t group, bool apart)
+{
+    struct job *job = job_new(store, JOB_APART, group, 0);
+    if (job == NULL) return;
+    job->apart = apart;
+    job_give(store, job);
+}
+
 static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                         bool last)
 {
@@ -479,6 +488,7 @@ const struct kelp_store_ops saver_store_ops = {
     .drop = saver_drop,
     .fetch = saver_fetch,
     .forget = saver_forget,
+    .apart = saver_apart,
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */

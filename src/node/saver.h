@@ -7,7 +7,16 @@
 
 #include "node/room.h"
 
-enum job_kind { JOB_SAVE, JOB_READ, JOB_SNAPSHOT, JOB_PLEDGE, JOB_IDLE, JOB_SPACE, JOB_FORGET };
+enum job_kind {
+    JOB_SAVE,
+    JOB_READ,
+    JOB_SNAPSHOT,
+    JOB_PLEDGE,
+    JOB_IDLE,
+    JOB_SPACE,
+    JOB_FORGET,
+    JOB_APART,
+};
 
 struct job {
     STAILQ_ENTRY(job) link;
@@ -23,6 +32,7 @@ struct job {
             uint32_t entries_max;
         } read;
         struct kelp_pos pos;
+        bool apart;
         struct {
             struct kelp_cluster_id cluster;
             uint64_t epoch;

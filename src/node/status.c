@@ -108,13 +108,18 @@ static bool compared_words(const struct driver_status *d, char *out, size_t size
     if (d->state != DRIVER_RUNNING) return false;
     bool apart = c->verdict == COMPARE_APART;
     if (!apart && c->verdict != COMPARE_SPLIT) return false;
-    if (apart)
+    const char *rejoins = d->rejoin != NULL ? "it rejoins: " : "kelp rejoin";
+    if (apart && c->index == 0)
+        (void)snprintf(out, size,
+                       "its state was not that of the others before it was started: it serves no "
+                       "reads; %s%s",
+                       rejoins, d->rejoin != NULL ? d->rejoin : "");
+    else if (apart)
         (void)snprintf(out, size,
                        "at index %" PRIu64 " its state%s is not that of %zu of %zu members: it "
                        "serves no reads; %s%s",
                        c->index, c->log_differs ? ", and what it applied," : "", c->with_most,
-                       c->members, d->rejoin != NULL ? "it rejoins: " : "kelp rejoin",
-                       d->rejoin != NULL ? d->rejoin : "");
+                       c->members, rejoins, d->rejoin != NULL ? d->rejoin : "");
     else
         (void)snprintf(out, size,
                        "at index %" PRIu64 " members have different states, at most %zu of %zu the "

@@ -8,7 +8,7 @@
  *
  *   L15 within 20 T of that the node is in quarantine, or of two nodes both say that they differ;
  *       nobody else is ever judged, the node leads no longer, and whatever level of read it is
- *       asked for, it answers nothing
+ *       asked for, it answers nothing; nor after a start, until what it read is a majority's
  *   L16 told to rejoin, of two nodes by force, it has within the time to heal another state, which
  *       is the others' from there on (I28), and agrees with all of them at an index behind that;
  *       its term goes on, its vote in the same term and its log stay
@@ -188,6 +188,46 @@ static bool leads(const struct node *n)
     return core_led_term(driver_core(n->driver), false) != 0;
 }
 
+/* ---- it starts again ---- */
+
+/* Once that it is wrong is durable. */
+static bool starts_again(struct world *w, struct node *n)
+{
+    struct apart *a = &w->apart;
+    if (a->started_at != 0 || n->job_count > 0) return false;
+    a->started_at = w->now;
+    if (!draw_chance(stream(w, STREAM_NODE), 1, 3)) return false;
+    a->state = APART_STARTS;
+    a->life = n->life + 1;
+    node_crash(n, SIM_CRASH_POWER, n->world->demand.timeout);
+    return true;
+}
+
+/* True: it is as the others are, by a snapshot that it needed, or since what it read was not what
+ * had been turned in memory. */
+static bool started(struct world *w, struct node *n)
+{
+    struct apart *a = &w->apart;
+    struct driver_status s = {.fetch = {.fetched = 0}};
+    if (n->state == NODE_UP && driver_core(n->driver) != NULL) driver_status(n->driver, &s);
+    if (s.fetch.fetched > 0 || s.compared.verdict == COMPARE_AGREED) {
+        n->apart = false;
+        return true;
+    }
+    bool loads = n->state != NODE_UP || driver_core(n->driver) == NULL ||
+                 rsm_applied(n->rsm).index < checker_commit(w->checker);
+    if (loads && w->now > a->started_at + SLOW_TIMES * w->options.heal)
+        checker_fail(w->checker, RULE_L15, "node %u, in quarantine, does not start again",
+                     a->node + 1);
+    if (loads) return false;
+    if (verdict_of(n) != COMPARE_APART)
+        checker_fail(w->checker, RULE_L15, "node %u has forgotten its quarantine with a start",
+                     a->node + 1);
+    else
+        reads_ask(w, n);
+    return false;
+}
+
 /* ---- it rejoins ---- */
 
 static void rejoin_begins(struct world *w)
@@ -283,6 +323,7 @@ bool apart_over(struct world *w)
 {
     struct apart *a = &w->apart;
     struct node *n = &w->nodes[a->node];
+    if (a->state == APART_STARTS && n->life <= a->life) return started(w, n);
     if (n->life != a->life || n->state != NODE_UP) return true; /* it was to end anyway */
     if (a->state == APART_REJOINS) return rejoined(w, n);
     if (fetched(w) > a->fetched) return true; /* all may be as it is, or it as they are */
@@ -304,6 +345,6 @@ bool apart_over(struct world *w)
         }
         return false;
     }
-    if (a->told == LEVELS) rejoin_begins(w);
+    if (a->told == LEVELS && n->job_count == 0 && !starts_again(w, n)) rejoin_begins(w);
     return false;
 }

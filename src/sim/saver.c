@@ -185,6 +185,16 @@ static void saver_forget(void *store, uint32_t group, struct kelp_pos pos)
     job_begin(n);
 }
 
+static void saver_apart(void *store, uint32_t group, bool apart)
+{
+    struct node *n = store;
+    (void)group;
+    struct job *job = job_push(n, JOB_APART);
+    if (job == NULL) return;
+    job->tag = apart;
+    job_begin(n);
+}
+
 static void saver_piece(void *store, uint32_t group, uint64_t offset, struct kelp_bytes bytes,
                         bool last)
 {
@@ -230,6 +240,7 @@ const struct kelp_store_ops saver_ops = {
     .drop = saver_drop,
     .fetch = saver_fetch,
     .forget = saver_forget,
+    .apart = saver_apart,
 };
 
 /* ---- doing it ---- */
@@ -270,6 +281,7 @@ static enum kelp_error job_perform(struct node *n, const struct job *job, struct
         if (job->name != 0) return store_name(n->store, job->name, job->cluster, job->epoch, fault);
         return store_pledge(n->store, job->cluster, job->epoch, fault);
     case JOB_FORGET: store_forget(n->store, job->pos); return KELP_OK;
+    case JOB_APART: return store_apart(n->store, job->tag != 0, fault);
     case JOB_IDLE: return store_mark_idle(n->store, fault);
     case JOB_PIECE:
         return snapwriter_write(&n->writer, job->tag, job->piece, job->last_piece, fault);
@@ -333,6 +345,7 @@ static void job_report(struct node *n, const struct job *job, enum kelp_error er
     case JOB_READ:
     case JOB_FETCH:
     case JOB_FORGET:
+    case JOB_APART:
     case JOB_IDLE: break;
     }
 }

@@ -164,6 +164,7 @@ static const char *job_words(uint64_t doing)
     case JOB_FETCH: return "read a piece of a snapshot";
     case JOB_PLEDGE: return "saved its pledge";
     case JOB_FORGET: return "forgot older snapshots";
+    case JOB_APART: return "noted whether its state is known to be wrong";
     case JOB_IDLE: return "marked its log idle";
     }
     return "kept its disk in order";

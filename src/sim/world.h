@@ -119,6 +119,7 @@ enum job_kind {
     JOB_PLEDGE,
     JOB_IDLE,
     JOB_FORGET,
+    JOB_APART,
     JOB_PIECE,
     JOB_DROP,
     JOB_FETCH
@@ -383,13 +384,13 @@ struct restorer {
 
 /* apart.c: one node's state is another than the others'. */
 struct apart {
-    enum { APART_NOT = 0, APART_WRITES, APART_READS, APART_REJOINS } state;
+    enum { APART_NOT = 0, APART_WRITES, APART_READS, APART_STARTS, APART_REJOINS } state;
     unsigned node, by, open, told; /* by: whose line carries the barriers */
     uint64_t life, by_life, token, fetched;
     kelp_index target; /* so far barriers go */
     kelp_index back_at;
-    kelp_ns at, passed_at, rejoin_at;
-    struct kelp_view held; /* as it was told to rejoin */
+    kelp_ns at, passed_at, rejoin_at, started_at; /* the last: 0: not again */
+    struct kelp_view held;                        /* as it was told to rejoin */
     struct driver_line *line;
 };
 

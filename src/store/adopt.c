@@ -6,8 +6,8 @@
  *      INDEX-TERM.snap, the directory synced --> all others removed, the directory synced
  *
  * It is what a leader might have sent: the end of a committed part of the log of the same cluster
- * in the same epoch, so what the node acknowledged and it shows is in it. Identity, vote, term and
- * log are not touched. Where the log holds the entry that the snapshot ends with, all entries
+ * in the same epoch, so what the node acknowledged and it shows is in it. Identity, term, vote and
+ * log stay as they are. Where the log holds the entry that the snapshot ends with, all entries
  * behind that stay and are applied on top, those too that are acknowledged and not yet committed.
  * Where it does not, what it holds can win nowhere any more, and the start lets the log begin
  * behind the snapshot, as it does for one that was installed just before a crash (store.c). A log
@@ -19,7 +19,8 @@
  *
  * The own ones go even if they are older or newer: a newer one would be loaded in its place, and an
  * older one should it ever be damaged, and both may show what the node is to get rid of. They go
- * last. So a cut leaves the old ones, or both, of which a start takes the newest, or the new one.
+ * last, and then the note that the state is wrong. So a cut leaves the old ones, or both, of which
+ * a start takes the newest, or the new one; while the note is there, the node serves no reads.
  *
  * Another epoch is refused although it is the same cluster: a forced recovery may have dropped what
  * a snapshot from before it shows. So is one that does not have this directory as a member: it was
@@ -319,6 +320,23 @@ static enum kelp_error try_it(struct disk disk, const struct store_options *opti
     return error;
 }
 
+/* What stood in quarantine is gone. */
+static enum kelp_error quarantine_end(struct disk disk, struct kelp_fault *fault)
+{
+    struct twin twin = {.file = NULL};
+    struct twin_copy copy;
+    struct vote vote;
+    uint8_t bytes[VOTE_BYTES];
+    enum kelp_error error = twin_open(&twin, disk, VOTE_NAME, VOTE_MAGIC, &copy, fault);
+    if (error == KELP_OK) error = vote_decode(bytes_of(copy.payload, copy.len), &vote, fault);
+    if (error == KELP_OK && vote.apart) {
+        vote.apart = false;
+        error = twin_write(&twin, vote_encode(&vote, bytes), fault);
+    }
+    twin_close(&twin);
+    return error;
+}
+
 enum kelp_error adopt_run(struct adopt *a, const struct store_options *options,
                           struct adopt_report *out, struct kelp_fault *fault)
 {
@@ -338,6 +356,7 @@ enum kelp_error adopt_run(struct adopt *a, const struct store_options *options,
     } else {
         error = name_give(a->disk, head->pos, fault);
         if (error == KELP_OK) error = others_remove(a->disk, head->pos, &out->removed, fault);
+        if (error == KELP_OK) error = quarantine_end(a->disk, fault);
     }
     free(bytes);
     free(head);

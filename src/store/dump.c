@@ -84,8 +84,9 @@ static void dump_vote(struct dump *d, unsigned copy, const struct twin_copy *twi
     }
     line(d,
          "vote copy %u: generation %" PRIu64 ", term %" PRIu64 ", vote %" PRIu64 ", start %" PRIu64
-         ", node %" PRIu64 ", incarnation %016" PRIx64,
-         copy, twin->generation, v.term.v, v.vote, v.start_count, v.node, v.incarnation);
+         ", node %" PRIu64 ", incarnation %016" PRIx64 "%s",
+         copy, twin->generation, v.term.v, v.vote, v.start_count, v.node, v.incarnation,
+         v.apart ? ", in quarantine" : "");
 }
 
 static void dump_twin(struct dump *d, const char *name, uint32_t magic,

@@ -115,6 +115,7 @@ struct vote {
     uint64_t start_count;
     kelp_term term;
     kelp_id vote;
+    bool apart; /* no vote: what stands here is not the state of the others, as they all know */
 };
 
 #define VOTE_BYTES     56u

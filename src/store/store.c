@@ -412,6 +412,7 @@ static enum kelp_error found_fill(struct store *s, const struct recovered *recov
     f->start_count = s->vote.start_count;
     f->term = s->vote.term;
     f->vote = s->vote.vote;
+    f->apart = s->vote.apart;
     f->base = p->base;
     f->last = p->last.index;
     f->commit = min_u64(p->last.index, max_u64(s->wal.commit, max_u64(snapshot, p->base.index)));
@@ -565,6 +566,15 @@ enum kelp_error store_name(struct store *s, kelp_id node, struct kelp_cluster_id
     return end(s, identity_write(s, &cause), &cause, fault);
 }
 
+enum kelp_error store_apart(struct store *s, bool apart, struct kelp_fault *fault)
+{
+    enum kelp_error error = refuse(s, fault);
+    if (error != KELP_OK || s->vote.apart == apart) return error;
+    s->vote.apart = apart;
+    struct kelp_fault cause = {0};
+    return end(s, vote_write(s, &cause), &cause, fault);
+}
+
 static enum kelp_error identity_renew(struct store *s, uint64_t epoch,
                                       const struct store_recovery *recovery, bool unfinished,
                                       struct kelp_fault *fault)
@@ -588,6 +598,7 @@ enum kelp_error store_renew(struct store *s, uint64_t epoch, const struct store_
     if (error != KELP_OK) return error;
     kelp_index index = recovery->kept.index + 1;
     ASSERT(s->options.recovers && recovery->term.v > recovery->kept.term.v);
+    s->vote.apart = false; /* there are no others any more; with the vote */
     ASSERT(s->wal.places.last.index == index || kelp_pos_equal(s->wal.places.last, recovery->kept));
     if (!s->identity.recovery.unfinished) error = identity_renew(s, epoch, recovery, true, fault);
     if (error == KELP_OK && s->wal.places.last.index < index) {

@@ -60,6 +60,7 @@ struct store_found {
     uint64_t start_count; /* raised by this open */
     kelp_term term;
     kelp_id vote;
+    bool apart; /* its state was found to be another than that of a majority: store_apart */
     struct kelp_pos base;
     kelp_index last;
     kelp_index commit; /* a floor: of the newest good write; at least the snapshot's index */
@@ -99,6 +100,11 @@ enum kelp_error store_pledge(struct store *s, struct kelp_cluster_id cluster, ui
  * and segments learn it when they are written next; until then they show the name the node had. */
 enum kelp_error store_name(struct store *s, kelp_id node, struct kelp_cluster_id cluster,
                            uint64_t epoch, struct kelp_fault *fault);
+
+/* store_apart - note in the vote file that the state that snapshots and log make here is known to
+ * be another than that of a majority, or (false) that it was replaced; durable when it returns. The
+ * next start finds it. Cost: as a vote's, nothing where it says so already. */
+enum kelp_error store_apart(struct store *s, bool apart, struct kelp_fault *fault);
 
 /* store_renew - perform a forced recovery, or the rest of one that was cut short: epoch and
  * recovery into the identity as unfinished, a term and a vote for itself into the vote file, the

@@ -104,6 +104,14 @@ def right_snapshot(cluster, directory):
     return shutil.copy(snapshots(cluster.nodes[1])[-1], os.path.join(directory, "right.snap"))
 
 
+def votes(cluster, node):
+    """What both copies of its vote file say."""
+    said = cluster.kelp("log", "dump", node.data).stdout.splitlines()
+    copies = {line.split(", ", 1)[1] for line in said if line.startswith("vote copy ")}
+    assert len(copies) == 1, said
+    return copies.pop()
+
+
 def test_a_member_with_another_history_is_found_out_and_brought_back(make_cluster, tmp_path):
     cluster = apart(make_cluster)
     one, three = cluster.nodes[1], cluster.nodes[3]
@@ -123,7 +131,8 @@ def test_a_member_with_another_history_is_found_out_and_brought_back(make_cluste
     # while it runs it is refused; told without --yes, nothing changes; then it is done
     assert "a node runs on it" in fetch(cluster, three, file, "--yes", status=3)
     three.stop()
-    before = digest(three.data)
+    before, vote = digest(three.data), votes(cluster, three)
+    assert vote.endswith(", in quarantine")
     said = fetch(cluster, three, file)
     assert "nothing was changed; --yes does it" in said
     assert digest(three.data) == before
@@ -133,8 +142,8 @@ def test_a_member_with_another_history_is_found_out_and_brought_back(make_cluste
     assert [os.path.basename(name) for name in snapshots(three)] == [
         f"{done['index']:020}-{done['term']:020}.snap"]
     after = digest(three.data)
-    for name in ("identity", "vote"):
-        assert after[name] == before[name]
+    assert after["identity"] == before["identity"]
+    assert votes(cluster, three) == vote.replace(", in quarantine", "")
 
     three.start()
     wait_for(lambda: health(three) == "ok", "it serves again")

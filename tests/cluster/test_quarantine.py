@@ -126,6 +126,26 @@ def test_a_node_whose_memory_rots_rejoins_under_load(make_cluster):
     assert "QUARANTINED" in node.log() and "has rejoined" in node.log()
 
 
+def test_a_start_goes_on_in_quarantine_until_what_it_read_is_compared(make_cluster):
+    cluster = make_cluster(3)
+    leader = cluster.wait_leader()
+    node, other = cluster.followers()
+    lose_a_state(cluster, node)
+    wait_for(lambda: ", in quarantine" in cluster.kelp("log", "dump", node.data).stdout, "noted")
+    for member in (leader, other, node):
+        member.kill()
+    node.start()
+    wait_for(lambda: (node.status() or {}).get("health") == "quarantined", "nobody told it more")
+    assert "before it was started" in node.status()["reason"]
+    assert refused(node, "GET", "rots").code == "CLUSTERDOWN"
+    leader.start()
+    other.start()
+    wait_for(lambda: node.status()["health"] == "ok", "its log was right")
+    with node.raw() as c:
+        assert c.call("GET", "rots") == VALUE + b"!"
+    cluster.wait_equal()
+
+
 def test_rejoin_is_refused_with_the_reason(make_cluster):
     cluster = make_cluster(3)
     leader = cluster.wait_leader()

@@ -323,11 +323,19 @@ static void a_state_that_is_not_the_others_is_not_given_away(void **state)
     (void)copier_ask(&r, pos, 0, 1000);
     copier_await(&r);
     assert_int_equal(r.outcome, KELP_DONE);
-    r.driver->quarantine.apart = true;
-    (void)copier_ask(&r, pos, r.len, 1000);
-    copier_await(&r);
-    assert_int_equal(r.outcome, KELP_REFUSED);
-    assert_int_equal(r.reason, KELP_R_QUARANTINED);
+    struct lab_node *n = lab_node(s.lab, s.leader);
+    for (unsigned known = 0; known < 2; known++) { /* when it is asked, and while it is read */
+        n->hold_fetch = true;
+        r.driver->quarantine.apart = known == 0;
+        (void)copier_ask(&r, pos, r.len, 1000);
+        lab_run(s.lab, 5);
+        assert_int_equal(n->fetch_pos.index, known == 0 ? 0 : pos.index);
+        r.driver->quarantine.apart = true;
+        n->hold_fetch = false;
+        copier_await(&r);
+        assert_int_equal(r.outcome, KELP_REFUSED);
+        assert_int_equal(r.reason, KELP_R_QUARANTINED);
+    }
     r.driver->quarantine.apart = false;
     copier_end(&r);
     scene_free(&s);

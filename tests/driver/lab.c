@@ -125,6 +125,13 @@ static void port_forget(void *store, uint32_t group, struct kelp_pos pos)
     n->forgotten = pos; /* there is but one in memory */
 }
 
+static void port_apart(void *store, uint32_t group, bool apart)
+{
+    struct lab_node *n = store;
+    (void)group;
+    n->apart = apart;
+}
+
 static void port_idle(void *store, uint32_t group)
 {
     struct lab_node *n = store;
@@ -140,7 +147,8 @@ static const struct kelp_store_ops store_ops = {.size = sizeof(struct kelp_store
                                                 .piece = port_piece,
                                                 .drop = port_drop,
                                                 .fetch = port_fetch,
-                                                .forget = port_forget};
+                                                .forget = port_forget,
+                                                .apart = port_apart};
 
 static void done_saved(void *ctx, uint32_t group, uint64_t number)
 {
@@ -436,6 +444,7 @@ static void directory_new(struct lab_node *n)
     n->entry1_len = n->head_len = n->head_new_len = n->config_count = 0;
     n->cluster = (struct kelp_cluster_id){0, 0};
     n->epoch = 0;
+    n->apart = false;
     n->incarnation = prng_next(&n->lab->prng) | 1;
     n->start_count = 0;
     n->store = memstore_new(&done);
@@ -489,6 +498,7 @@ static bool boot_make(struct lab_node *n, struct driver_boot *boot, struct wire_
         assert_int_equal(wire_config_decode(e.payload, 1, &config[0], NULL), KELP_OK);
     }
     boot->config = &config[0];
+    boot->apart = n->apart;
     if (boot->core.base.index == 0) boot->entry1 = bytes_of(n->entry1, n->entry1_len);
     head->pos.index = 0;
     struct kelp_bytes file = memstore_file(n->store, &n->head_len);

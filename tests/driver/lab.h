@@ -68,6 +68,7 @@ struct lab_node {
     bool older;                  /* its hello does not say that it knows restores */
     struct kelp_pos fetch_pos;   /* .. and which one waits for that; 0@0: none */
     uint64_t fetch_offset;
+    bool apart;                /* its directory says that its state is known to be wrong */
     struct kelp_pos forgotten; /* older ones than this were to go */
     uint64_t fetches_closed;   /* so often it was said that nobody reads on */
     uint64_t save_ms;          /* saves are reported so much later */

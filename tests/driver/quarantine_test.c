@@ -313,15 +313,65 @@ static void a_restart_reads_the_state_anew(void **state)
     written(lab, lab_leader(lab), 300);
     assert_int_equal(verdict(lab, rotten), COMPARE_APART);
     lab_crash(lab, rotten);
+    assert_true(lab_node(lab, rotten)->apart);
+    lab_node(lab, rotten)->cut = true;
     lab_start(lab, rotten);
     lab_run(lab, 1000);
+    assert_int_equal(verdict(lab, rotten), COMPARE_APART); /* it is not known yet */
+    assert_int_equal(lab_status(lab, rotten)->compared.index, 0);
+    refused(lab, rotten, KELP_READ_ANY);
+    lab_node(lab, rotten)->cut = false;
+    lab_run(lab, 5000);
     assert_int_equal(verdict(lab, rotten), COMPARE_AGREED); /* by what was told it again */
+    assert_false(lab_node(lab, rotten)->apart);
     assert_int_equal(lab_status(lab, rotten)->compared.index, 256);
     struct lab_client *c = lab_client(lab, rotten);
     (void)lab_read(c, 5000);
     lab_await(c, 1);
     assert_int_equal(c->told[0].result[0], 300);
     lab_client_free(c);
+    lab_free(lab);
+}
+
+/* It was taken of the wrong state, before anybody knew. */
+static void a_start_from_a_wrong_snapshot_serves_nothing_until_it_is_replaced(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    struct lab *lab = lab_new(3, 81);
+    lab->watch = watch;
+    lab->watch_ctx = &seen;
+    lab->snapshot_every = 100;
+    lab->trailing = 8;
+    lab->forgets = true;
+    lab_start_all(lab);
+    (void)lab_await_leader(lab);
+    lab_run(lab, 300);
+    kelp_id rotten = follower(lab);
+    rots(lab, rotten);
+    written(lab, lab_leader(lab), 270);
+    assert_int_equal(verdict(lab, rotten), COMPARE_APART);
+    assert_true(lab_status(lab, rotten)->snapshot.last.index >= 100);
+    for (unsigned again = 0; again < 2; again++) {
+        lab_crash(lab, rotten);
+        lab_start(lab, rotten);
+        lab_run(lab, 1000);
+        assert_true((lab_node(lab, rotten)->machine->count >> 20 & 1u) != 0);
+        assert_int_equal(verdict(lab, rotten), COMPARE_APART);
+        serves_nothing(lab, rotten);
+        written(lab, lab_leader(lab), 270);
+        assert_int_equal(verdict(lab, rotten), COMPARE_APART);
+        assert_true(lab_status(lab, rotten)->compared.index > 0); /* it was compared, and is */
+    }
+    assert_int_equal(driver_rejoin(lab_node(lab, rotten)->driver, lab->now, 0, false), KELP_R_NONE);
+    lab_run(lab, 5000);
+    assert_int_not_equal(verdict(lab, rotten), COMPARE_APART);
+    assert_false(lab_node(lab, rotten)->apart);
+    lab_crash(lab, rotten);
+    lab_start(lab, rotten);
+    lab_run(lab, 1000);
+    assert_int_not_equal(verdict(lab, rotten), COMPARE_APART);
+    assert_int_equal(lab_node(lab, rotten)->machine->count, 810);
     lab_free(lab);
 }
 
@@ -445,6 +495,7 @@ int main(void)
         cmocka_unit_test(its_snapshots_are_given_to_nobody),
         cmocka_unit_test(a_leader_that_can_hand_over_to_nobody_takes_no_writes),
         cmocka_unit_test(a_restart_reads_the_state_anew),
+        cmocka_unit_test(a_start_from_a_wrong_snapshot_serves_nothing_until_it_is_replaced),
         cmocka_unit_test(without_a_majority_nobody_is_quarantined_and_both_say_so),
         cmocka_unit_test(who_was_told_nothing_is_told_on_a_new_connection),
         cmocka_unit_test(a_snapshot_of_another_ends_it),

@@ -147,6 +147,7 @@ static struct fakedisk *wrong_one(uint64_t seed, kelp_index commit)
         free((void *)(uintptr_t)part.data);
     }
     kit_vote(s, LAST + 1, 3, 2);
+    assert_int_equal(store_apart(s, true, NULL), KELP_OK);
     store_close(s);
     for (unsigned i = 0; i < 2; i++) {
         struct shown own = right_one(i == 0 ? OWN : OWNER, 1, incarnation);
@@ -197,6 +198,7 @@ static void starts_from(struct fakedisk *d, struct kelp_pos pos, uint64_t hash, 
     assert_int_equal(f->last, last);
     assert_int_equal(f->term.v, 3);
     assert_int_equal(f->vote, 2);
+    assert_int_equal(f->apart, hash == WRONG);
     assert_true(f->commit >= pos.index);
     for (kelp_index i = pos.index + 1; i <= last; i++)
         assert_int_equal(kit_read(s, i, 100), 1);
@@ -514,6 +516,7 @@ static void a_cut_at_every_single_call_leaves_the_old_state_or_the_new(void **st
                 const struct store_found *f = store_found(s);
                 bool is_new = f->snapshot.state_hash == RIGHT;
                 assert_true(is_new || !finished);
+                assert_true(is_new || f->apart);
                 assert_true(
                     kelp_pos_equal(f->snapshot.pos, is_new ? w.pos : kelp_pos_of(OWNER, 1)));
                 assert_int_equal(f->vote, 2);

@@ -51,6 +51,7 @@ static struct fakedisk *survivor(uint64_t seed, uint8_t self_role)
     assert_int_equal(store_save(s, &item, 1, NULL), KELP_OK);
     for (uint64_t i = 2; i <= LAST; i++)
         kit_append(s, i + 1, i, i, 1);
+    assert_int_equal(store_apart(s, true, NULL), KELP_OK);
     store_close(s);
     return d;
 }
@@ -76,6 +77,7 @@ static void is_recovered(struct fakedisk *d, uint64_t epoch_of_it)
     assert_int_equal(f->last, LAST + 1);
     assert_int_equal(f->runs[f->run_count - 1].term.v, 2);
     assert_int_equal(f->term.v, 2);
+    assert_false(f->apart);
     assert_int_equal(f->vote, 1); /* nobody else leads in it and writes another entry there */
     assert_int_equal(f->config.config.count, 1);
     assert_int_equal(f->config.config.members[0].id, 1);

@@ -176,6 +176,73 @@ static void a_newer_version_is_not_called_damaged(void **state)
     fakedisk_free(d);
 }
 
+static void quarantine(struct fakedisk *d, bool apart)
+{
+    struct store *s = kit_open(d);
+    assert_int_equal(store_found(s)->apart, apart);
+    store_close(s);
+}
+
+static void what_is_known_of_the_state_stands_beside_the_vote(void **state)
+{
+    (void)state;
+    struct fakedisk *d = voted();
+    quarantine(d, false);
+    for (unsigned apart = 2; apart-- > 0;) {
+        struct store *s = kit_open(d);
+        assert_int_equal(store_apart(s, apart == 1, NULL), KELP_OK);
+        uint64_t calls = fakedisk_calls(d);
+        assert_int_equal(store_apart(s, apart == 1, NULL), KELP_OK); /* it is so already */
+        assert_int_equal(fakedisk_calls(d), calls);
+        store_close(s);
+        fakedisk_cut(d, CUT_LOSES_ALL);
+        quarantine(d, apart == 1);
+        s = kit_open(d);
+        kit_vote(s, 1, 6 + !apart, 1);
+        store_close(s);
+        quarantine(d, apart == 1);
+    }
+    fakedisk_free(d);
+}
+
+static void a_cut_while_it_is_noted_spares_the_vote(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 480; seed++) {
+        struct fakedisk *d = fakedisk_new(seed);
+        struct store *s = kit_open(d);
+        kit_vote(s, 1, 5, 2);
+        fakedisk_die_at(d, fakedisk_calls(d) + 1 + seed % 6);
+        bool noted = store_apart(s, true, NULL) == KELP_OK;
+        assert_int_equal(noted, seed % 6 == 5);
+        store_close(s);
+        fakedisk_cut(d, CUT_RANDOM);
+        holds(d, 5, 2);
+        if (noted) quarantine(d, true);
+        fakedisk_free(d);
+    }
+}
+
+/* A later program may say more there, and it must not be forgotten. */
+static void a_flag_that_is_not_known_is_not_dropped(void **state)
+{
+    (void)state;
+    for (unsigned bit = 1; bit < 32; bit++) {
+        struct fakedisk *d = voted();
+        for (unsigned slot = 0; slot < 2; slot++) {
+            uint8_t *block = fakedisk_bytes(d, "vote", NULL) + slot * STORE_BLOCK;
+            struct twin_copy copy;
+            assert_int_equal(twin_decode(bytes_of(block, STORE_BLOCK), VOTE_MAGIC, slot, &copy),
+                             KELP_OK);
+            copy.payload[28 + bit / 8] |= (uint8_t)(1u << bit % 8);
+            twin_encode(block, VOTE_MAGIC, slot, copy.generation, bytes_of(copy.payload, copy.len));
+        }
+        struct kelp_fault fault;
+        assert_int_equal(kit_try(d, &fault), KELP_E_VERSION);
+        fakedisk_free(d);
+    }
+}
+
 /* A save of a vote is a look at both copies and two writes with a sync after each; at every point
  * of it one whole copy is durable. */
 static void a_cut_during_a_vote_leaves_the_old_or_the_new_one(void **state)
@@ -367,6 +434,9 @@ int main(void)
         cmocka_unit_test(the_newer_of_two_good_copies_wins),
         cmocka_unit_test(two_copies_that_contradict_each_other_are_refused),
         cmocka_unit_test(a_newer_version_is_not_called_damaged),
+        cmocka_unit_test(what_is_known_of_the_state_stands_beside_the_vote),
+        cmocka_unit_test(a_cut_while_it_is_noted_spares_the_vote),
+        cmocka_unit_test(a_flag_that_is_not_known_is_not_dropped),
         cmocka_unit_test(a_cut_during_a_vote_leaves_the_old_or_the_new_one),
         cmocka_unit_test(a_vote_in_the_page_cache_only_is_synced_before_it_is_believed),
         cmocka_unit_test(a_cut_at_the_start_after_a_kill_spoils_at_most_one_copy),
