@@ -106,9 +106,9 @@ struct fetching {
     struct kelp_pos pos;
     kelp_id from;
     uint64_t connection, ask;
-    uint64_t next; /* in the file: behind what has come .. */
-    uint64_t at;   /* .. and behind what was given to the disk */
-    uint64_t size; /* known once the head is there */
+    uint64_t next;     /* in the file: behind what has come .. */
+    uint64_t at;       /* .. and behind what was given to the disk */
+    uint64_t size;     /* known once the head is there */
     uint64_t asked_to; /* .. the window of the last question */
     uint8_t *head;
     size_t head_len;
