@@ -32,6 +32,7 @@
 #define TRIES_MAX 10u  /* in a row without a piece */
 #define AGAIN_MS  300u /* between them */
 #define GONE_MAX  5u   /* snapshots that went while they were read */
+#define NEWER_MAX 100u /* looks, until there is another one */
 #define SHOW_MS   200u
 #define SUFFIX    ".tmp"
 
@@ -233,6 +234,17 @@ static bool rewound(struct saving *s)
     return false;
 }
 
+/* One that turned out damaged is the newest until another one was taken in its place. */
+static bool newer_find(struct saving *s)
+{
+    struct snapshot_row was = s->of;
+    for (unsigned looks = 0; newest_find(s); looks++) {
+        if (s->of.index != was.index || s->of.term != was.term || looks == NEWER_MAX) return true;
+        pause_ms(AGAIN_MS);
+    }
+    return false;
+}
+
 /* Everything is in fd, and was judged; false: it was said why not. */
 static bool all_read(struct saving *s)
 {
@@ -246,7 +258,7 @@ static bool all_read(struct saving *s)
         if (step == STEP_ON) return true;
         bool again = step == STEP_GONE && gone < GONE_MAX && !(s->piped && s->offset > 0);
         if (!again) break;
-        if (!newest_find(s)) return false;
+        if (!newer_find(s)) return false;
     }
     (void)cli_error(s->verb, CLI_FAILED, "at byte %" PRIu64 " of the snapshot at %" PRIu64 ": %s",
                     s->offset, s->of.index, s->said);
