@@ -103,21 +103,26 @@ static struct visitor *visitor_of(struct MHD_Connection *connection)
 /* ---- requests for a key
  * ----------------------------------------------------------------------- */
 
+void http_resume(struct http_request *r)
+{
+    ASSERT(r->state == HTTP_WAITING);
+    r->state = HTTP_DONE;
+    r->http->open_requests--;
+    if (r->visitor != NULL) r->visitor->waiting = false;
+    MHD_resume_connection(r->connection);
+    server_wake(r->http->server);
+}
+
 static void request_done(void *ctx, uint64_t token, const struct driver_outcome *o)
 {
     struct http_request *r = ctx;
     (void)token;
-    ASSERT(r->state == HTTP_WAITING);
-    r->state = HTTP_DONE;
     r->outcome = *o;
     r->outcome.result = bytes_of(NULL, 0);
     buf_init(&r->result, KV_REPLY_BYTES_MAX + 64);
     if (o->outcome == KELP_DONE) (void)buf_append(&r->result, o->result);
     (void)driver_line_backlog(node_driver(r->http->server->node), r->line, r->result.len);
-    r->http->open_requests--;
-    if (r->visitor != NULL) r->visitor->waiting = false;
-    MHD_resume_connection(r->connection);
-    server_wake(r->http->server);
+    http_resume(r);
 }
 
 /* Submit GET, SET or DEL for the key. false: nothing was submitted, reason says why. */
@@ -185,7 +190,7 @@ static enum MHD_Result refused(struct http_request *r, enum kelp_reason reason)
     return http_answer_outcome(r, &outcome);
 }
 
-static enum MHD_Result wait_for_it(struct http_request *r)
+enum MHD_Result http_wait(struct http_request *r)
 {
     r->state = HTTP_WAITING;
     r->http->open_requests++;
@@ -208,7 +213,7 @@ static enum MHD_Result key_start(struct http_request *r)
         r->once = (struct driver_once){.kind = DRIVER_ONCE_COMMAND,
                                        .once = kelp_once_key(bytes_of(key, strlen(key)))};
     bool submitted = key_submit(r, kv_command_of_code(r->code), &reason);
-    return submitted ? wait_for_it(r) : refused(r, reason);
+    return submitted ? http_wait(r) : refused(r, reason);
 }
 
 enum MHD_Result http_change_start(struct http_request *r, const char *verb,
@@ -230,7 +235,7 @@ enum MHD_Result http_change_start(struct http_request *r, const char *verb,
                           : driver_change(d, now, r->line, 1, change, nobody, deadline, forward));
     if (!asked) return refused(r, KELP_R_BUSY);
     node_poke(s->node);
-    return wait_for_it(r);
+    return http_wait(r);
 }
 
 enum MHD_Result http_found_start(struct http_request *r, bool if_empty)
@@ -246,7 +251,7 @@ enum MHD_Result http_found_start(struct http_request *r, bool if_empty)
     if (why != NULL) return http_answer_error(r, 400, "HAS_CLUSTER", why, "");
     if (!asked) return refused(r, KELP_R_BUSY);
     node_poke(s->node);
-    return wait_for_it(r);
+    return http_wait(r);
 }
 
 /* A web page may make its reader's browser post here; browsers say where the page is from. */
@@ -278,7 +283,7 @@ static enum MHD_Result route_transfer(struct http_request *r, const char *method
         return http_answer_error(r, 400, "ERR", "the body is not {\"id\": N}",
                                  "no body: the best voter");
     r->transfer = true;
-    return transfer_submit(r, target, &reason) ? wait_for_it(r) : refused(r, reason);
+    return transfer_submit(r, target, &reason) ? http_wait(r) : refused(r, reason);
 }
 
 static enum MHD_Result route_own(struct http_request *r, const char *method,
@@ -305,7 +310,7 @@ static enum MHD_Result route_drain(struct http_request *r, const char *method,
     if (r->line == NULL || !driver_drain(d, now, r->line, 1, wish, deadline))
         return refused(r, KELP_R_BUSY);
     node_poke(s->node);
-    return wait_for_it(r);
+    return http_wait(r);
 }
 
 static int hex_digit(char c)
@@ -352,7 +357,7 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
 {
     static const char keys[] = "/v1/kv/";
     static const char raft[] = "/v1/raft/";
-    static const char *const later[] = {"/v1/events", "/v1/raft", "/v1/snapshot"};
+    static const char *const later[] = {"/v1/events", "/v1/raft", "/v1/snapshot/"};
     static const char *const verbs[] = {"add",     "promote", "demote",   "remove",   "move",
                                         "replace", "set",     "priority", "bootstrap"};
     if (strncmp(url, keys, sizeof keys - 1) == 0)
@@ -386,6 +391,8 @@ static enum MHD_Result route(struct http_request *r, const char *url, const char
     if (strcmp(url, "/v1/raft/reload") == 0) return route_own(r, method, http_reload);
     if (strcmp(url, "/v1/raft/rejoin") == 0) return route_own(r, method, http_rejoin);
     bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    if (strcmp(url, "/v1/snapshot") == 0)
+        return get ? http_copy_start(r) : http_answer_method(r, "GET");
     http_page_fn page = http_page(url);
     if (page != NULL) return get ? page(r) : http_answer_method(r, "GET");
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
@@ -445,6 +452,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return route(r, url, method);
     case HTTP_WAITING: return MHD_YES;
     case HTTP_DONE:
+        if (r->copy != NULL) return http_answer_copy(r);
         if (r->found) return http_answer_found(r);
         return r->transfer ? http_answer_transfer(r) : http_answer_done(r);
     }
@@ -466,6 +474,7 @@ static void on_end(void *ctx, struct MHD_Connection *connection, void **place,
     buf_close(&r->body);
     buf_close(&r->key);
     buf_close(&r->result);
+    http_copy_end(r);
     free(r);
     *place = NULL;
 }

@@ -47,6 +47,7 @@ struct http_request {
     bool plan;                 /* of a change */
     struct kelp_read_how read; /* X-Kelp-Read */
     struct driver_once once;   /* Idempotency-Key */
+    struct http_copy *copy;    /* GET /v1/snapshot; owned */
     struct buf key, body, result;
     struct driver_outcome outcome; /* its result is in `result` */
 };
@@ -70,6 +71,12 @@ enum MHD_Result http_snapshot_now(struct http_request *r);
 enum MHD_Result http_rejoin(struct http_request *r); /* rejoin.c: POST /v1/raft/rejoin */
 enum MHD_Result http_reload(struct http_request *r); /* reload.c: POST /v1/raft/reload */
 enum MHD_Result http_page_config(struct http_request *r);
+/* http_wait - suspended until http_resume, with one open request in r's line. */
+enum MHD_Result http_wait(struct http_request *r);
+void http_resume(struct http_request *r);
+enum MHD_Result http_copy_start(struct http_request *r);  /* http_copy.c: GET /v1/snapshot */
+enum MHD_Result http_answer_copy(struct http_request *r); /* HTTP_DONE */
+void http_copy_end(struct http_request *r);
 /* http_decode - a part of an address as the bytes that were meant; false: out of memory, or past
  * what out may hold. The library leaves escapes alone, because bytes that are meant may be NUL. */
 bool http_decode(const char *text, struct buf *out);

@@ -8,6 +8,7 @@ import time
 import urllib.request
 
 import pytest
+import requests
 
 from kelp import rss_bytes, sanitized, wait_for
 from load import Ledger
@@ -44,7 +45,8 @@ def test_killed_nodes_start_from_their_snapshots_with_one_state(make_cluster):
     for node in cluster.nodes.values():
         ledger.check(node)
         assert not glob.glob(os.path.join(node.data, "snap", "new.tmp"))
-        assert 1 <= len(snapshots(node)) <= 2
+        # one that was just named has not yet taken the place of the oldest
+        wait_for(lambda n=node: 1 <= len(snapshots(n)) <= 2, "two are kept")
     fill(cluster.wait_leader(), 3000, 300)
     for node in cluster.nodes.values():
         wait_for(lambda n=node: n.number("first_index") > 1, "its log is compacted")
@@ -262,3 +264,75 @@ def test_a_snapshot_that_is_damaged_is_not_saved_and_another_is_taken(make_clust
         for words, error in (((taken, 1, 0), "SNAPSHOT_GONE"), ((1, 2), "BAD_REQUEST"),
                              (("x", 1, 0), "BAD_REQUEST"), ((-1, 1, 0), "BAD_REQUEST")):
             assert error in str(c.call("RAFT", "SNAPSHOT", "READ", *map(str, words)))
+
+
+def over_http(node, **more):
+    return requests.get(f"http://127.0.0.1:{node.http_port}/v1/snapshot", timeout=30, **more)
+
+
+def test_a_snapshot_comes_over_http_byte_for_byte(make_cluster, tmp_path):
+    cluster = make_cluster(3, snapshot_log_bytes=0, trailing_entries=100)
+    leader = cluster.wait_leader()
+    follower = next(n for n in cluster.nodes.values() if n is not leader)
+    none = over_http(leader)
+    assert none.status_code == 404 and none.json()["advice"] == "POST /v1/raft/snapshot takes one"
+    fill(leader, 12000, 1000)
+    cluster.wait_equal(60)
+    with Ledger(cluster) as ledger:
+        for node in (leader, follower):
+            now = cluster.kelp("snapshot", "now", at=f"127.0.0.1:{node.client_port}")
+            assert now.returncode == 0, now.stderr
+            path, count = str(tmp_path / f"{node.id}.snap"), ledger.count
+            answer = over_http(node)
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+            with open(path, "wb") as out:
+                out.write(answer.content)
+            assert same(path, snapshots(node)[-1])
+            assert os.path.basename(snapshots(node)[-1]) in answer.headers["Content-Disposition"]
+            info = cluster.kelp_json("snapshot", "verify", path)
+            assert info["verified"] and answer.headers["X-Kelp-Index"] == str(info["index"])
+            wait_for(lambda c=count: ledger.count > c, "writes go on")
+    head = requests.head(f"http://127.0.0.1:{leader.http_port}/v1/snapshot", timeout=10)
+    assert head.status_code == 200 and int(head.headers["Content-Length"]) > 12000000
+    post = requests.post(f"http://127.0.0.1:{leader.http_port}/v1/snapshot", timeout=10)
+    assert post.status_code == 405
+
+    # who reads slowly costs a piece, whoever does not read on costs nobody anything, and others
+    # read beside them
+    before = rss_bytes(leader.process.pid)
+    idle = [over_http(leader, stream=True) for _ in range(8)]
+    for answer in idle:
+        assert len(answer.raw.read(1000)) == 1000
+    assert over_http(leader).content == open(snapshots(leader)[-1], "rb").read()
+    if not sanitized(cluster.program):
+        assert rss_bytes(leader.process.pid) - before < 16 << 20
+    with leader.raw() as c:
+        assert c.call("SET", "x", "y") == "OK"
+    rest = idle[0].raw.read()
+    assert 1000 + len(rest) == int(idle[0].headers["Content-Length"])
+    for answer in idle:
+        answer.close()
+
+
+def ends_early(answer):
+    """Libraries differ in whether they say so; the length does."""
+    try:
+        return len(answer.content) < int(answer.headers["Content-Length"])
+    except requests.exceptions.RequestException:
+        return True
+
+
+def test_a_copy_over_http_that_ends_early_is_too_short(make_cluster):
+    cluster = make_cluster(1, snapshot_log_bytes=0, snapshot_send_bytes=1 << 20)
+    node = cluster.wait_leader()
+    fill(node, 5000, 1000)
+    assert cluster.kelp("snapshot", "now").returncode == 0
+    answer = over_http(node, stream=True)
+    size = int(answer.headers["Content-Length"])
+    damage(snapshots(node)[-1], size - 1000)  # far behind what is read by now
+    assert ends_early(answer)
+    wait_for(lambda: len(over_http(node).content) >= size - 1000, "another one was taken")
+    answer = over_http(node, stream=True)
+    node.stop()  # it answers what is open before it ends
+    assert ends_early(answer)
