@@ -85,6 +85,7 @@ void run_raft_once(const struct call *call);
 void run_config_get(const struct call *call); /* connection.c */
 void run_config_set(const struct call *call);
 void run_config_resetstat(const struct call *call);
+void run_config_rewrite(const struct call *call);
 void run_ping(const struct call *call);
 void run_echo(const struct call *call);
 void run_quit(const struct call *call);

@@ -13,6 +13,7 @@
 #include "server/commands.h"
 #include "server/log.h"
 #include "server/reload.h"
+#include "server/rewrite.h"
 #include "server/server.h"
 #include "server/text.h"
 
@@ -407,6 +408,25 @@ void run_config_set(const struct call *call)
         log_line(KELP_INFO, "%s is now %.*s (client %s)", settings_find(call->argv[at])->key,
                  (int)call->argv[at + 1].len, (const char *)call->argv[at + 1].data,
                  call->client->remote);
+    (void)resp_simple(call->reply, "OK");
+}
+
+void run_config_rewrite(const struct call *call)
+{
+    struct server *s = call->server;
+    size_t count = 0;
+    char error[SETTINGS_ERROR_MAX];
+    if (s->options.file == NULL) {
+        (void)resp_error(call->reply, "ERR The server is running without a config file");
+        return;
+    }
+    if (!rewrite_file(&s->options, &s->settings, &count, error)) {
+        log_line(KELP_ERROR, "CONFIG REWRITE failed (client %s): %s", call->client->remote, error);
+        (void)resp_error(call->reply, "ERR Rewriting config file: %s", error);
+        return;
+    }
+    log_line(KELP_INFO, "%zu settings were written into %s (client %s)", count, s->options.file,
+             call->client->remote);
     (void)resp_simple(call->reply, "OK");
 }
 

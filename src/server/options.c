@@ -280,17 +280,28 @@ static bool file_readable_again(const char *file, char *error)
     return false;
 }
 
-bool options_again(const struct options *kept, struct settings *out, char *error)
+static bool read_by(bool (*reads)(struct parse *), const struct options *kept, struct settings *out,
+                    char *error)
 {
     struct parse p = {.settings = out, .kept = *kept};
     if (kept->file != NULL && !file_readable_again(kept->file, error)) return false;
     if (!settings_init(out)) {
         (void)snprintf(error, SETTINGS_ERROR_MAX, "%s", kelp_strerror(KELP_E_NO_MEMORY));
-    } else if (all_read(&p)) {
+    } else if (reads(&p)) {
         return true;
     } else {
         memcpy(error, p.error, sizeof p.error);
     }
     settings_close(out);
     return false;
+}
+
+bool options_again(const struct options *kept, struct settings *out, char *error)
+{
+    return read_by(all_read, kept, out, error);
+}
+
+bool options_texts(const struct options *kept, struct settings *out, char *error)
+{
+    return read_by(file_read, kept, out, error);
 }

@@ -28,4 +28,8 @@ void options_close(struct options *kept);
  * false: error says what is wrong and where; *out is not to be closed. */
 bool options_again(const struct options *kept, struct settings *out, char *error);
 
+/* options_texts - the same of the file alone, each value by itself: what must hold between them is
+ * not asked, since the command line may be needed for that. */
+bool options_texts(const struct options *kept, struct settings *out, char *error);
+
 #endif

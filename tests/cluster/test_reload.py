@@ -118,6 +118,41 @@ def test_reload_answers_what_changed_and_ends_config_set(make_cluster):
     assert (run.returncode, run.stdout) == (0, "nothing is changed\n")
 
 
+def test_config_rewrite_keeps_what_clients_changed(make_cluster):
+    cluster = make_cluster(1, start=False)
+    path = with_files(cluster)[1]
+    write(path, "# ours\nrequest-timeout-ms: 5000 # five seconds\n")
+    node = cluster.nodes[1]
+    node.start()
+    cluster.wait_leader()
+    with node.redis() as r:
+        assert r.config_rewrite()  # nothing was changed: nothing is written
+        r.config_set("request-timeout-ms", "7000")
+        r.config_set("snapshot-send-bytes", "4096")
+        assert r.config_rewrite()
+    with open(path, encoding="utf-8") as f:
+        assert f.read() == ("# ours\nrequest-timeout-ms: 7000 # five seconds\n"
+                            "snapshot-send-bytes: 4096\n")
+    assert in_force(node)["snapshot-send-bytes"][1].endswith("node-1.yaml:3")
+    assert kelp_at(cluster, node, "reload").returncode == 0
+    node.kill()
+    node.start()
+    cluster.wait_leader()
+    assert in_force(node)["request-timeout-ms"][0] == "7000"
+    write(path, "{heartbeat-ms: 100}\n")
+    with node.raw() as c:
+        assert c.call("CONFIG", "SET", "request-timeout-ms", "8000") == "OK"
+        assert "by hand" in str(c.call("CONFIG", "REWRITE"))
+    with open(path, encoding="utf-8") as f:
+        assert f.read() == "{heartbeat-ms: 100}\n"
+
+
+def test_without_a_file_there_is_nothing_to_rewrite(make_cluster):
+    cluster = make_cluster(1)
+    with cluster.wait_leader().raw() as c:
+        assert str(c.call("CONFIG", "REWRITE")) == "ERR The server is running without a config file"
+
+
 def test_config_set_of_two_keys_changes_both_or_neither(make_cluster):
     node = make_cluster(1).nodes[1]
     before = in_force(node)
